@@ -1,0 +1,50 @@
+# Each target first makes .venv and installs what is missing (tools/make_venv.py); once it is there, that
+# costs a moment. PYTHON=python3.12 chooses the interpreter, ARGS="..." goes to the program that is run.
+
+VENV_PYTHON := .venv/bin/python
+ARGS ?=
+PYTEST_ARGS ?=
+export PYTHON
+
+# The tests have a FiftyOne database of their own: nobody's datasets are in reach.
+TEST_ENV := HF_HUB_OFFLINE=1 FIFTYONE_DO_NOT_TRACK=true \
+	FIFTYONE_DATABASE_DIR=$(CURDIR)/.cache/fiftyone/db \
+	FIFTYONE_DATABASE_NAME=ntt-tests \
+	FIFTYONE_DEFAULT_DATASET_DIR=$(CURDIR)/.cache/fiftyone/datasets
+
+.DEFAULT_GOAL := help
+.PHONY: help demo app test lint format train-tiny clean venv-run venv-tests
+
+help: ## what there is to make
+	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+
+demo: venv-run ## the whole way on generated scenes: references, memory bank, segmentation, COCO score
+	$(VENV_PYTHON) -m ntt_plugin.demo $(ARGS)
+
+app: venv-run ## the demo dataset in the FiftyOne App
+	$(VENV_PYTHON) -m ntt_plugin.demo.app $(ARGS)
+
+test: venv-tests ## all tests; PYTEST_ARGS="--golden FOLDER" adds the comparison with golden data
+	$(TEST_ENV) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+
+lint: venv-tests ## ruff and mypy, changing nothing
+	$(VENV_PYTHON) -m ruff check .
+	$(VENV_PYTHON) -m ruff format --check .
+	$(VENV_PYTHON) -m mypy
+
+format: venv-tests ## let ruff put the code in order
+	$(VENV_PYTHON) -m ruff check --fix .
+	$(VENV_PYTHON) -m ruff format .
+
+train-tiny: venv-run ## train the bundled networks anew (hours on a CPU, minutes on a GPU; goes on where it stopped)
+	$(VENV_PYTHON) -m ntt_plugin.demo.train $(ARGS)
+
+clean: ## remove what the targets made, but not .venv
+	rm -rf build dist *.egg-info demo .cache .pytest_cache .mypy_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+venv-run:
+	@$(if $(PYTHON),$(PYTHON),python3) tools/make_venv.py run
+
+venv-tests:
+	@$(if $(PYTHON),$(PYTHON),python3) tools/make_venv.py tests
