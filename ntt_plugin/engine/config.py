@@ -1,0 +1,200 @@
+"""The recipe's constants, the presets by name, and the choice of device and precision."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import torch
+
+from ..errors import RecipeError
+
+IMAGE_MEAN: tuple[float, float, float] = (0.485, 0.456, 0.406)
+IMAGE_STD: tuple[float, float, float] = (0.229, 0.224, 0.225)
+
+PRECISIONS: dict[str, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Every constant of the method; the defaults are the preset ``paper``.
+
+    Attributes:
+        name: the preset that this recipe came from.
+        segmenter: the promptable segmenter: hub id, folder, Meta's file, or ``tiny``.
+        encoder: the patch encoder: hub id, folder, Meta's file, or ``tiny``.
+        encoder_size: side of the encoder's input, pixels.
+        precision: ``float32``, ``bfloat16`` or ``float16``, for the networks only.
+        context_ratio: how much wider than its box a reference is cropped, 0 for not at all.
+        grid: points along each side of the image.
+        point_batch: points decoded at once; changes memory and speed, not results.
+        iou_threshold: proposals with a predicted IoU above it are kept.
+        nms_iou: box IoU above which the proposal with the lower predicted IoU goes.
+        max_instances: instances an image, at most.
+        candidate_factor: candidates left after NMS, at most, in units of ``max_instances``.
+        merge_exponent: exponent of the soft merging decay; 0 turns it off.
+        negative_sigma: how slowly negatives take a score down.
+
+    Raises:
+        RecipeError: a field's value is not allowed; says which, and what is.
+    """
+
+    name: str = "paper"
+    segmenter: str = "facebook/sam2-hiera-large"
+    encoder: str = "facebook/dinov2-large"
+    encoder_size: int = 518
+    precision: str = "float32"
+    context_ratio: float = 0.2
+    grid: int = 32
+    point_batch: int = 64
+    iou_threshold: float = 0.4
+    nms_iou: float = 0.5
+    max_instances: int = 100
+    candidate_factor: int = 8
+    merge_exponent: float = 0.5
+    negative_sigma: float = 0.8
+
+    def __post_init__(self) -> None:
+        for field, (allowed, holds) in _RULES.items():
+            value = getattr(self, field)
+            if not holds(value):
+                raise RecipeError(f"Recipe.{field} is {value!r}; it must be {allowed}.")
+
+    @classmethod
+    def from_preset(cls, name: str, **overrides: Any) -> Recipe:
+        """A preset, with some fields given another value.
+
+        Args:
+            name: a key of ``PRESETS``.
+            **overrides: fields of the recipe and their values.
+
+        Raises:
+            RecipeError: unknown preset or field, or a value that is not allowed.
+        """
+        if name not in PRESETS:
+            raise RecipeError(f"There is no preset {name!r}; presets are {', '.join(PRESETS)}.")
+        known = [field.name for field in fields(cls)]
+        unknown = sorted(set(overrides) - set(known))
+        if unknown:
+            raise RecipeError(
+                f"A recipe has no field {', '.join(map(repr, unknown))}; "
+                f"its fields are {', '.join(known)}."
+            )
+        return replace(PRESETS[name], **overrides)
+
+
+def resolve_device(device: str | torch.device | None) -> torch.device:
+    """The device to run on: the one asked for, else CUDA, else MPS, else the CPU.
+
+    Raises:
+        RecipeError: the device is not one of this machine's; says which are.
+    """
+    available = _available_devices()
+    if device is None:
+        return torch.device(available[0])
+    try:
+        asked = torch.device(device)
+    except (RuntimeError, TypeError) as error:
+        raise RecipeError(
+            f"{device!r} is no device; this machine has {', '.join(available)}."
+        ) from error
+    missing = asked.type not in available or (
+        asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count()
+    )
+    if missing:
+        raise RecipeError(
+            f"The device {str(asked)!r} is not available; this machine has {', '.join(available)}."
+        )
+    return asked
+
+
+def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:
+    """The dtype that a precision means on a device.
+
+    ``bfloat16`` stands for "bfloat16 where the device has it": it is float32 on a CPU, where
+    it would be slower and less exact, and float16 on MPS and on a GPU without it.
+
+    Raises:
+        RecipeError: unknown precision.
+    """
+    if precision not in PRECISIONS:
+        raise RecipeError(
+            f"There is no precision {precision!r}; it must be one of {', '.join(PRECISIONS)}."
+        )
+    if precision != "bfloat16":
+        return PRECISIONS[precision]
+    if device.type == "cpu":
+        return torch.float32
+    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.bfloat16
+    return torch.float16
+
+
+def _available_devices() -> list[str]:
+    devices = ["cpu"]
+    if torch.backends.mps.is_available():
+        devices.insert(0, "mps")
+    if torch.cuda.is_available():
+        devices.insert(0, "cuda")
+    return devices
+
+
+def _text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip())
+
+
+def _whole(low: int, high: int) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
+    )
+
+
+def _real(low: float, high: float) -> Callable[[Any], bool]:
+    return lambda value: (
+        isinstance(value, (int, float))
+        and not isinstance(value, bool)
+        and math.isfinite(value)
+        and low <= value <= high
+    )
+
+
+_Rule = tuple[str, Callable[[Any], bool]]
+_RULES: dict[str, _Rule] = {
+    "name": ("a name", _text),
+    "segmenter": ("a hub id, a folder or a file", _text),
+    "encoder": ("a hub id, a folder or a file", _text),
+    "encoder_size": ("a whole number of pixels from 14 to 4096", _whole(14, 4096)),
+    "precision": (
+        "one of " + ", ".join(PRECISIONS),
+        lambda value: isinstance(value, str) and value in PRECISIONS,
+    ),
+    "context_ratio": ("a number from 0 to 10", _real(0, 10)),
+    "grid": ("a whole number from 1 to 256", _whole(1, 256)),
+    "point_batch": ("a whole number from 1 to 65536", _whole(1, 65536)),
+    "iou_threshold": ("a number from 0 to 1", _real(0, 1)),
+    "nms_iou": ("a number from 0 to 1", _real(0, 1)),
+    "max_instances": ("a whole number from 1 to 10000", _whole(1, 10_000)),
+    "candidate_factor": ("a whole number from 1 to 1000", _whole(1, 1000)),
+    "merge_exponent": ("a number from 0 to 10", _real(0, 10)),
+    "negative_sigma": ("a number from 0.000001 to 1000000", _real(1e-6, 1e6)),
+}
+
+PRESETS: dict[str, Recipe] = {
+    "paper": Recipe(),
+    "balanced": Recipe(
+        name="balanced", segmenter="facebook/sam2.1-hiera-large", precision="bfloat16"
+    ),
+    "fast": Recipe(
+        name="fast",
+        segmenter="facebook/sam2.1-hiera-small",
+        encoder="facebook/dinov2-base",
+        grid=16,
+    ),
+    "tiny": Recipe(name="tiny", segmenter="tiny", encoder="tiny", encoder_size=224, grid=16),
+}

@@ -1,0 +1,367 @@
+"""The memory bank: instance features per class, with negatives and provenance (recipe, 2)."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import BankError
+from . import bank_file
+from .bank_records import (
+    BankRecord,
+    ClassMemory,
+    Fingerprint,
+    Refused,
+    StoredReference,
+    new_reference_id,
+)
+from .references import Provenance
+
+__all__ = ["Fingerprint", "MemoryBank", "ReferenceQuality", "Refused", "StoredReference"]
+
+Provenances = Sequence[Provenance] | Provenance | None
+
+
+@dataclass(frozen=True)
+class ReferenceQuality:
+    """How well one reference stands for its class.
+
+    Attributes:
+        id: the reference's id.
+        label: its class.
+        own: cosine to the mean of its class's other references; nan if it is the only one.
+        nearest_class: the other class whose prototype is nearest; None with one class.
+        nearest: cosine to that prototype; nan with one class.
+    """
+
+    id: str
+    label: str
+    own: float
+    nearest_class: str | None
+    nearest: float
+
+
+class MemoryBank:
+    """Instance features of each class under one encoder.
+
+    Every class has at least one reference: taking its last one away takes the class away, with
+    its negatives.
+
+    Attributes:
+        refused: references that yielded no feature, kept for reports.
+    """
+
+    def __init__(self, fingerprint: Fingerprint, preset: str = "paper") -> None:
+        self._record = BankRecord(fingerprint, preset)
+        self._prototypes: Tensor | None = None
+
+    def __len__(self) -> int:
+        """Number of references, over all classes, without negatives."""
+        return sum(len(entry.references) for entry in self._record.classes.values())
+
+    def __repr__(self) -> str:
+        return (
+            f"MemoryBank({len(self)} references of {len(self.classes)} classes, "
+            f"encoder {self.fingerprint.describe()})"
+        )
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The encoder that made the features."""
+        return self._record.fingerprint
+
+    @property
+    def preset(self) -> str:
+        """The preset that the bank was made with."""
+        return self._record.preset
+
+    @property
+    def created(self) -> str:
+        """When the bank was made, ISO 8601 in UTC."""
+        return self._record.created
+
+    @property
+    def version(self) -> int:
+        """Number of changes so far."""
+        return self._record.version
+
+    @property
+    def refused(self) -> list[Refused]:
+        """References that yielded no feature; the list may be appended to."""
+        return self._record.refused
+
+    @property
+    def classes(self) -> list[str]:
+        """Labels in the order in which they were first added."""
+        return list(self._record.classes)
+
+    def shots(self, label: str) -> int:
+        """Number of references of a class."""
+        return len(self._class(label).references)
+
+    def references(self, label: str) -> list[StoredReference]:
+        """References of a class, in order of addition."""
+        return list(self._class(label).references)
+
+    def negative_references(self, label: str) -> list[StoredReference]:
+        """Negatives of a class, in order of addition."""
+        return list(self._class(label).negatives)
+
+    def features(self, label: str) -> Tensor:
+        """Instance features of a class, not normalised, float32 (shots, C)."""
+        return torch.stack([entry.feature for entry in self._class(label).references])
+
+    def negatives(self, label: str) -> Tensor:
+        """Negative features of a class, not normalised, float32 (n, C); n may be 0."""
+        stored = self._class(label).negatives
+        if not stored:
+            return torch.zeros(0, self.fingerprint.channels)
+        return torch.stack([entry.feature for entry in stored])
+
+    def prototypes(self) -> Tensor:
+        """One unit-length prototype a class, in the order of ``classes``, float32 (k, C).
+
+        The plain mean of the class's instance features, then normalised (recipe, section 2).
+        """
+        if self._prototypes is None:
+            means = [self.features(label).mean(dim=0) for label in self.classes]
+            stacked = torch.stack(means) if means else torch.zeros(0, self.fingerprint.channels)
+            self._prototypes = F.normalize(stacked, dim=1)
+        return self._prototypes.clone()
+
+    def add(self, label: str, features: Tensor, provenances: Provenances = None) -> list[str]:
+        """Add references to a class, which is made if it is new.
+
+        Args:
+            label: the class.
+            features: instance features, float (n, C) or (C,).
+            provenances: one for each feature; unknown if None.
+
+        Returns:
+            The ids of the new references.
+
+        Raises:
+            BankError: wrong shape, a value that is not finite, or an unusable label.
+        """
+        _check_label(label)
+        stored = self._store(features, provenances)
+        if stored:
+            self._record.classes.setdefault(label, ClassMemory()).references.extend(stored)
+            self._changed()
+        return [entry.id for entry in stored]
+
+    def add_negatives(
+        self, label: str, features: Tensor, provenances: Provenances = None
+    ) -> list[str]:
+        """Add negatives to a class that the bank holds (recipe, section 5).
+
+        Arguments and errors as for ``add``; an unknown class is a BankError too.
+        """
+        entry = self._class(label)
+        stored = self._store(features, provenances)
+        if stored:
+            entry.negatives.extend(stored)
+            self._changed()
+        return [reference.id for reference in stored]
+
+    def remove(self, label: str) -> None:
+        """Take a class away, with its references and negatives.
+
+        Raises:
+            BankError: the bank holds no such class.
+        """
+        self._class(label)
+        del self._record.classes[label]
+        self._changed()
+
+    def remove_reference(self, reference_id: str) -> None:
+        """Take one reference or one negative away; with its last reference a class goes.
+
+        Raises:
+            BankError: the bank holds no such reference.
+        """
+        for label, entry in self._record.classes.items():
+            for stored in (entry.references, entry.negatives):
+                for index, reference in enumerate(stored):
+                    if reference.id == reference_id:
+                        del stored[index]
+                        if not entry.references:
+                            del self._record.classes[label]
+                        self._changed()
+                        return
+        raise BankError(f"The bank holds no reference {reference_id!r}; it may be gone already.")
+
+    def merge(self, other: MemoryBank) -> None:
+        """Take over what another bank holds; what is here already (by id) is left out.
+
+        Raises:
+            BankError: another encoder made the other bank; names both.
+        """
+        self.require_encoder(other.fingerprint)
+        known = self._ids()
+        added = False
+        for label, theirs in other._record.classes.items():
+            references = [entry for entry in theirs.references if entry.id not in known]
+            negatives = [entry for entry in theirs.negatives if entry.id not in known]
+            if label not in self._record.classes and not references:
+                continue
+            mine = self._record.classes.setdefault(label, ClassMemory())
+            mine.references.extend(references)
+            mine.negatives.extend(negatives)
+            added = added or bool(references or negatives)
+        self.refused.extend(entry for entry in other.refused if entry not in self.refused)
+        if added:
+            self._changed()
+
+    def require_encoder(self, fingerprint: Fingerprint) -> None:
+        """Make sure that features of another source can be compared with the bank's.
+
+        Raises:
+            BankError: they cannot; names both encoders.
+        """
+        if not self.fingerprint.same(fingerprint):
+            raise BankError(
+                f"The memory bank was made by the encoder {self.fingerprint.describe()}, "
+                f"but this is {fingerprint.describe()}. Use the bank with the encoder that made "
+                "it, or build it again with this one."
+            )
+
+    def nearest_reference(self, label: str, features: Tensor) -> list[str]:
+        """Id of the class's most similar reference (by cosine) for each feature (n, C)."""
+        own = F.normalize(self.features(label), dim=1)
+        similarities = F.normalize(features.to(own), dim=1) @ own.T
+        ids = [entry.id for entry in self._class(label).references]
+        return [ids[index] for index in similarities.argmax(dim=1).tolist()]
+
+    def quality(self) -> list[ReferenceQuality]:
+        """Leave-one-out similarity of every reference, class by class (recipe, section 2)."""
+        prototypes, labels = self.prototypes(), self.classes
+        found = []
+        for position, label in enumerate(labels):
+            features = self.features(label)
+            own = F.cosine_similarity(features, features.sum(dim=0) - features, dim=1)
+            if len(features) == 1:
+                own = torch.full_like(own, float("nan"))
+            others = F.normalize(features, dim=1) @ prototypes.T
+            others[:, position] = -torch.inf
+            nearest, which = others.max(dim=1)
+            for row, stored in enumerate(self._class(label).references):
+                alone = len(labels) == 1
+                found.append(
+                    ReferenceQuality(
+                        id=stored.id,
+                        label=label,
+                        own=float(own[row]),
+                        nearest_class=None if alone else labels[int(which[row])],
+                        nearest=float("nan") if alone else float(nearest[row]),
+                    )
+                )
+        return found
+
+    def to_bytes(self) -> bytes:
+        """The bank as the bytes of its file: safetensors with JSON metadata."""
+        return bank_file.pack(self._record)
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> MemoryBank:
+        """A bank from the bytes of its file.
+
+        Raises:
+            BankError: the bytes are damaged or are not a memory bank's.
+        """
+        record = bank_file.unpack(data)
+        bank = cls(record.fingerprint, record.preset)
+        bank._record = record
+        return bank
+
+    def save(self, path: str | Path) -> None:
+        """Write the bank's file, all of it or, if that fails, nothing.
+
+        Raises:
+            BankError: the file cannot be written.
+        """
+        path = Path(path)
+        data = self.to_bytes()
+        try:
+            handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            try:
+                with os.fdopen(handle, "wb") as file:
+                    file.write(data)
+                os.replace(unfinished, path)
+            except BaseException:
+                Path(unfinished).unlink(missing_ok=True)
+                raise
+        except OSError as error:
+            raise BankError(f"Cannot write the memory bank {path}: {error}.") from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> MemoryBank:
+        """Read a bank's file.
+
+        Raises:
+            BankError: the file is missing, damaged or not a memory bank's.
+        """
+        path = Path(path)
+        try:
+            if path.stat().st_size > bank_file.MAX_BYTES:
+                raise BankError(f"{path} is too large to be a memory bank.")
+            data = path.read_bytes()
+        except OSError as error:
+            raise BankError(f"Cannot read the memory bank {path}: {error}.") from error
+        try:
+            return cls.from_bytes(data)
+        except BankError as error:
+            raise BankError(f"{path}: {error}") from error
+
+    def _class(self, label: str) -> ClassMemory:
+        if label not in self._record.classes:
+            held = ", ".join(self.classes[:10]) or "none"
+            more = ", ..." if len(self.classes) > 10 else ""
+            raise BankError(f"The bank holds no class {label!r}; its classes are {held}{more}.")
+        return self._record.classes[label]
+
+    def _ids(self) -> set[str]:
+        return {
+            stored.id
+            for entry in self._record.classes.values()
+            for stored in (*entry.references, *entry.negatives)
+        }
+
+    def _store(self, features: Tensor, provenances: Provenances) -> list[StoredReference]:
+        channels = self.fingerprint.channels
+        rows = features[None] if features.ndim == 1 else features
+        if rows.ndim != 2 or rows.shape[1] != channels:
+            raise BankError(
+                f"Features of shape {tuple(features.shape)} do not fit the bank: "
+                f"the encoder {self.fingerprint.name} gives (n, {channels})."
+            )
+        # Cloned: a row must not keep alive, nor change with, the tensor that it came from.
+        rows = rows.detach().to("cpu", torch.float32).clone()
+        if not torch.isfinite(rows).all():
+            raise BankError("A feature holds a value that is not finite; leave its reference out.")
+        if provenances is None:
+            provenances = [Provenance()] * len(rows)
+        elif isinstance(provenances, Provenance):
+            provenances = [provenances]
+        if len(provenances) != len(rows):
+            raise BankError(f"{len(rows)} features came with {len(provenances)} provenances.")
+        return [
+            StoredReference(new_reference_id(), provenance, row.clone())
+            for provenance, row in zip(provenances, rows, strict=True)
+        ]
+
+    def _changed(self) -> None:
+        self._record.version += 1
+        self._prototypes = None
+
+
+def _check_label(label: str) -> None:
+    if not isinstance(label, str) or not label.strip():
+        raise BankError(f"A class needs a name that is not empty, not {label!r}.")

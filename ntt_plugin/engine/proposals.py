@@ -1,0 +1,87 @@
+"""Proposals of one image: all that is slow to compute, and nothing that depends on references."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .memory import Fingerprint
+from .pooling import pool_features
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Class-agnostic masks of one image, with what matching needs of each.
+
+    Attributes:
+        logits: low-resolution mask logits, float (n, m, m); the mask is ``logits > 0``.
+        ious: predicted IoUs, float (n,).
+        features: unit-length features, float (n, C).
+        boxes: x1 y1 x2 y2 of each low-resolution mask, inclusive pixel indices, float (n, 4).
+        image_size: (H, W) of the original image.
+        fingerprint: the encoder that made the features; None if unknown.
+    """
+
+    logits: Tensor
+    ious: Tensor
+    features: Tensor
+    boxes: Tensor
+    image_size: tuple[int, int]
+    fingerprint: Fingerprint | None = None
+
+    def __len__(self) -> int:
+        return len(self.ious)
+
+    @property
+    def masks(self) -> Tensor:
+        """Low-resolution masks, bool (n, m, m)."""
+        return self.logits > 0
+
+    @classmethod
+    def from_logits(
+        cls,
+        logits: Tensor,
+        ious: Tensor,
+        features_map: Tensor,
+        image_size: tuple[int, int],
+        fingerprint: Fingerprint | None = None,
+    ) -> Proposals:
+        """Pool a feature for each mask; empty masks have none and are dropped.
+
+        Recipe, section 3.6.
+
+        Args:
+            logits: float (n, m, m).
+            ious: predicted IoUs, float (n,).
+            features_map: patch features of the image, float (C, g, g).
+            image_size: (H, W) of the original image.
+            fingerprint: the encoder that made ``features_map``.
+        """
+        masks = logits > 0
+        filled = masks.flatten(1).any(dim=1)
+        logits, ious, masks = logits[filled], ious[filled], masks[filled]
+        return cls(
+            logits=logits,
+            ious=ious,
+            features=pool_features(features_map, masks),
+            boxes=mask_boxes(masks),
+            image_size=image_size,
+            fingerprint=fingerprint,
+        )
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """Smallest and largest pixel index of non-empty masks (n, m, m): x1 y1 x2 y2, float (n, 4)."""
+    x1, x2 = _first_and_last(masks.any(dim=1))
+    y1, y2 = _first_and_last(masks.any(dim=2))
+    return torch.stack([x1, y1, x2, y2], dim=1).to(torch.float32)
+
+
+def _first_and_last(lines: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last true index of each row of bool (n, m)."""
+    indices = torch.arange(lines.shape[1], device=lines.device)
+    first = torch.where(lines, indices, lines.shape[1]).amin(dim=1)
+    last = torch.where(lines, indices, -1).amax(dim=1)
+    return first, last

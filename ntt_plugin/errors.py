@@ -1,0 +1,31 @@
+"""The errors this project raises: each says what is wrong, where, and what to do about it."""
+
+from __future__ import annotations
+
+
+class NttError(Exception):
+    """Base of every error that this project raises on purpose."""
+
+
+class RecipeError(NttError):
+    """A setting of the recipe, the device or the precision is not one that can be run."""
+
+
+class CheckpointError(NttError):
+    """A network cannot be found, fetched, read or recognised."""
+
+
+class ImageError(NttError):
+    """An image cannot be read, or is not of a form that the engine takes."""
+
+
+class ReferenceRefusedError(NttError):
+    """A reference yields no feature, or a class is left without any."""
+
+
+class BankError(NttError):
+    """A memory bank is damaged, foreign, or does not fit what it is used with."""
+
+
+class DatasetError(NttError):
+    """A dataset, view or field does not hold what an operation needs."""
