@@ -6,7 +6,7 @@ and packed, 800 of 12 megapixels take 1.2 GB even if each covers the whole image
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ Array = np.ndarray[Any, Any]
 PixelBox = tuple[int, int, int, int]
 
 _WORD = 64
+_BAND = 128
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,9 +79,7 @@ def pack_mask(mask: Array, left: int = 0, top: int = 0) -> PackedMask | None:
 def upsample_masks(
     logits: Tensor, boxes: Tensor, image_size: tuple[int, int]
 ) -> list[PackedMask | None]:
-    """Mask logits resized to the image, bilinear with antialiasing, and cut at 0.
-
-    Only the pixels that a positive logit can reach are computed, one mask at a time.
+    """Mask logits at the image's own size, cut at 0 (recipe, section 4.3).
 
     Args:
         logits: float (n, m, m).
@@ -90,40 +89,71 @@ def upsample_masks(
     Returns:
         One mask for each, None where no pixel of the image is left.
     """
-    rows = _Axis(logits.shape[1], image_size[0], logits.device)
-    columns = _Axis(logits.shape[2], image_size[1], logits.device)
-    return [
-        _upsample(mask, box, rows, columns)
-        for mask, box in zip(logits, boxes.long().tolist(), strict=True)
-    ]
+    upsampler = MaskUpsampler(logits.shape[-1], image_size, logits.device)
+    pairs = zip(logits, boxes.long().tolist(), strict=True)
+    return [upsampler.upsample(mask, box) for mask, box in pairs]
+
+
+class MaskUpsampler:
+    """Resizes mask logits to one image's size: bilinear with antialiasing, cut at 0.
+
+    Args:
+        side: m, the side of the logits.
+        image_size: (H, W).
+        device: where the logits are.
+    """
+
+    def __init__(self, side: int, image_size: tuple[int, int], device: torch.device) -> None:
+        self._rows = _Axis(side, image_size[0], device)
+        self._columns = _Axis(side, image_size[1], device)
+
+    def upsample(self, logits: Tensor, box: Sequence[int]) -> PackedMask | None:
+        """One mask at the image's size; only what a positive logit can reach is computed.
+
+        Args:
+            logits: float (m, m).
+            box: x1 y1 x2 y2 of ``logits > 0``, inclusive pixel indices.
+
+        Returns:
+            The mask, or None where no pixel of the image is left.
+        """
+        x1, y1, x2, y2 = box
+        xs, ys = self._columns.targets(x1, x2), self._rows.targets(y1, y2)
+        if not xs or not ys:
+            return None
+        source = logits[:, self._columns.sources(xs)].to(torch.float32)
+        wide = source @ self._columns.weights(xs).T
+        mask = np.empty((len(ys), len(xs)), dtype=bool)
+        # In bands: a few rows see a few source rows only, which keeps the product small.
+        for start in range(0, len(ys), _BAND):
+            band = ys[start : start + _BAND]
+            full = self._rows.weights(band) @ wide[self._rows.sources(band)]
+            mask[start : start + _BAND] = (full > 0).cpu().numpy()
+        return pack_mask(mask, xs.start, ys.start)
 
 
 class _Axis:
-    """Resizing along one axis: the matrix, and the span of source samples of each row."""
+    """Resizing along one axis: the matrix, and which source samples each target sample sees."""
 
     def __init__(self, source: int, target: int, device: torch.device) -> None:
         self.matrix = resize_matrix(source, target, device)
-        reached = self.matrix.cpu().numpy() != 0
-        self.first = reached.argmax(axis=1)
-        self.last = source - 1 - reached[:, ::-1].argmax(axis=1)
+        seen = self.matrix.cpu().numpy() != 0
+        self.first = seen.argmax(axis=1)
+        self.last = source - 1 - seen[:, ::-1].argmax(axis=1)
 
-    def reach(self, low: int, high: int) -> tuple[slice, slice]:
-        """Target samples that see any source sample of low..high, and all that those see."""
-        start = int(np.searchsorted(self.last, low, side="left"))
-        stop = int(np.searchsorted(self.first, high, side="right"))
-        if start >= stop:
-            return slice(0, 0), slice(0, 0)
-        return slice(start, stop), slice(int(self.first[start]), int(self.last[stop - 1]) + 1)
+    def targets(self, low: int, high: int) -> range:
+        """Target samples that see any of the source samples low..high."""
+        start = np.searchsorted(self.last, low, side="left")
+        stop = np.searchsorted(self.first, high, side="right")
+        return range(int(start), int(stop))
 
+    def sources(self, targets: range) -> slice:
+        """All source samples that target samples, one at least, see."""
+        return slice(int(self.first[targets[0]]), int(self.last[targets[-1]]) + 1)
 
-def _upsample(logits: Tensor, box: list[int], rows: _Axis, columns: _Axis) -> PackedMask | None:
-    x1, y1, x2, y2 = box
-    target_y, source_y = rows.reach(y1, y2)
-    target_x, source_x = columns.reach(x1, x2)
-    source = logits[source_y, source_x].to(torch.float32)
-    wide = source @ columns.matrix[target_x, source_x].T
-    full = rows.matrix[target_y, source_y] @ wide
-    return pack_mask((full > 0).cpu().numpy(), target_x.start, target_y.start)
+    def weights(self, targets: range) -> Tensor:
+        """The part of the matrix for target samples and the source samples that they see."""
+        return self.matrix[targets.start : targets.stop, self.sources(targets)]
 
 
 def _count_by_table(words: Array) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 
 from ..errors import BankError
 from .config import Recipe
-from .full_masks import PackedMask, upsample_masks
+from .full_masks import MaskUpsampler, PackedMask
 from .instances import Instances
 from .memory import MemoryBank
 from .merging import redundancy
@@ -48,31 +49,18 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     order = order[: recipe.candidate_factor * recipe.max_instances]
     order = order[scores[order] > 0]
 
-    chosen = torch.from_numpy(order).to(proposals.logits.device)
-    upsampled = upsample_masks(
-        proposals.logits[chosen], proposals.boxes[chosen], proposals.image_size
-    )
-    order = order[[mask is not None for mask in upsampled]]
-    masks = [mask for mask in upsampled if mask is not None]
-    del upsampled
-
     features = proposals.features.detach().cpu().float()
-    covered = redundancy(masks, labels[order], features.numpy()[order])
-    decay = (1 - covered.clip(max=1)) ** recipe.merge_exponent
-    decayed = scores[order] * decay.astype(np.float32)
-    best = np.argsort(-decayed, kind="stable")[: recipe.max_instances]
-    # Only the masks that stay: unpacked, each takes eight times the memory.
-    masks = [masks[index] for index in best]
-    order = order[best]
+    best = _merge(proposals, order, labels, scores, features.numpy(), recipe)
+    index = np.array([found.proposal for found in best], dtype=np.int64)
     classes = bank.classes
     return Instances(
-        masks=[mask.unpack() for mask in masks],
-        boxes=_boxes(masks),
-        scores=decayed[best],
-        labels=[classes[index] for index in labels[order]],
-        margins=margins[order],
-        proposal_ious=ious[order],
-        references=_nearest(bank, labels[order], features[order]),
+        masks=[found.mask.unpack() for found in best],
+        boxes=np.array([found.mask.box for found in best], dtype=np.int64).reshape(-1, 4),
+        scores=np.array([found.score for found in best], dtype=np.float32),
+        labels=[classes[label] for label in labels[index]],
+        margins=margins[index],
+        proposal_ious=ious[index],
+        references=_nearest(bank, labels[index], features[torch.from_numpy(index)]),
         image_size=proposals.image_size,
     )
 
@@ -132,8 +120,45 @@ def _check(proposals: Proposals, bank: MemoryBank) -> None:
         )
 
 
-def _boxes(masks: list[PackedMask]) -> Array:
-    return np.array([mask.box for mask in masks], dtype=np.int64).reshape(-1, 4)
+@dataclass(frozen=True, eq=False)
+class _Found:
+    """A proposal that may become an instance; ``rank`` is its place by predicted IoU."""
+
+    score: float
+    rank: int
+    proposal: int
+    mask: PackedMask
+
+
+def _merge(
+    proposals: Proposals,
+    order: Array,
+    labels: Array,
+    scores: Array,
+    features: Array,
+    recipe: Recipe,
+) -> list[_Found]:
+    """Candidates, by falling predicted IoU, with decayed scores; the best ones, best first.
+
+    Label by label, and no more kept than can be instances in the end: full-size masks are
+    what takes the memory.
+    """
+    logits, boxes = proposals.logits, proposals.boxes.long().tolist()
+    upsampler = MaskUpsampler(logits.shape[-1], proposals.image_size, logits.device)
+    best: list[_Found] = []
+    for label in np.unique(labels[order]):
+        ranks = np.flatnonzero(labels[order] == label)
+        upsampled = [
+            upsampler.upsample(logits[index], boxes[index]) for index in order[ranks].tolist()
+        ]
+        ranks = ranks[[mask is not None for mask in upsampled]]
+        masks = [mask for mask in upsampled if mask is not None]
+        covered = redundancy(masks, features[order[ranks]])
+        decayed = scores[order[ranks]] * (1 - covered.clip(max=1)) ** recipe.merge_exponent
+        best += map(_Found, decayed.tolist(), ranks.tolist(), order[ranks].tolist(), masks)
+        best.sort(key=lambda found: (-found.score, found.rank))
+        del best[recipe.max_instances :]
+    return best
 
 
 def _nearest(bank: MemoryBank, labels: Array, features: Tensor) -> list[str]:

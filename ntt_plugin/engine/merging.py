@@ -12,28 +12,18 @@ from .full_masks import PackedMask
 Array = np.ndarray[Any, Any]
 
 
-def redundancy(masks: Sequence[PackedMask], labels: Array, features: Array) -> Array:
+def redundancy(masks: Sequence[PackedMask], features: Array) -> Array:
     """The ``d`` of the recipe, section 4.4: the part of a mask that a better one covers.
 
     Args:
-        masks: at the image's size, by falling predicted IoU.
-        labels: int (n,).
+        masks: of one label, at the image's size, by falling predicted IoU.
         features: unit-length, float (n, C).
 
     Returns:
         For each mask i the largest ``|i and j| / |i| * max(0, cosine(i, j))`` over the masks j
-        of its label before it, 0 if there is none; float64 (n,).
+        before it, 0 if there is none; float64 (n,).
     """
-    found = np.zeros(len(masks))
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        cosines = (features[members] @ features[members].T).clip(min=0).astype(np.float64)
-        found[members] = _redundancy([masks[index] for index in members.tolist()], cosines)
-    return found
-
-
-def _redundancy(masks: list[PackedMask], cosines: Array) -> Array:
-    """``redundancy`` of masks of one label, given their cosines (n, n), floored at 0."""
+    cosines = (features @ features.T).clip(min=0).astype(np.float64)
     boxes = np.array([mask.box for mask in masks], dtype=np.int64)
     areas = np.array([mask.area for mask in masks], dtype=np.int64)
     found = np.zeros(len(masks))
@@ -42,7 +32,7 @@ def _redundancy(masks: list[PackedMask], cosines: Array) -> Array:
         at_most = np.minimum(shared.clip(min=0).prod(axis=1), areas[:i]).clip(max=areas[i])
         bounds = at_most / areas[i] * cosines[i, :i]
         # From the largest possible value down: most intersections need not be counted.
-        for j in np.argsort(-bounds, kind="stable"):
+        for j in np.argsort(-bounds, kind="stable").tolist():
             if bounds[j] <= found[i]:
                 break
             overlap = masks[i].intersection(masks[j]) / areas[i]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from pycocotools import mask as coco_mask
 
 from ntt_plugin.engine.config import Recipe
-from ntt_plugin.engine.full_masks import upsample_masks
+from ntt_plugin.engine.full_masks import MaskUpsampler
 from ntt_plugin.engine.matching import best_class, match, similarities
 from ntt_plugin.engine.memory import Fingerprint, MemoryBank
 from ntt_plugin.engine.merging import redundancy
@@ -56,10 +57,15 @@ class Case:
     def redundancy(self, instances):
         order = self.kept[: 8 * instances]
         order = order[self.scores[order] > 0]
-        masks = upsample_masks(
-            self.proposals.logits[order], self.proposals.boxes[order], self.proposals.image_size
-        )
-        return redundancy(masks, self.labels[order], self.proposals.features.numpy()[order]), order
+        logits, boxes = self.proposals.logits, self.proposals.boxes.int().tolist()
+        upsampler = MaskUpsampler(logits.shape[-1], self.proposals.image_size, logits.device)
+        found = np.zeros(len(order))
+        for label in set(self.labels[order]):
+            members = self.labels[order] == label
+            one = order[members]
+            masks = [upsampler.upsample(logits[index], boxes[index]) for index in one]
+            found[members] = redundancy(masks, self.proposals.features.numpy()[one])
+        return found, order
 
 
 @pytest.fixture(scope="module")
