@@ -6,17 +6,11 @@ ARGS ?=
 PYTEST_ARGS ?=
 export PYTHON
 
-# The tests have a FiftyOne database of their own: nobody's datasets are in reach.
-TEST_ENV := HF_HUB_OFFLINE=1 FIFTYONE_DO_NOT_TRACK=true \
-	FIFTYONE_DATABASE_DIR=$(CURDIR)/.cache/fiftyone/db \
-	FIFTYONE_DATABASE_NAME=ntt-tests \
-	FIFTYONE_DEFAULT_DATASET_DIR=$(CURDIR)/.cache/fiftyone/datasets
-
 .DEFAULT_GOAL := help
 .PHONY: help demo app test lint format train-tiny clean venv-run venv-tests
 
 help: ## what there is to make
-	@grep -E '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 20
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 demo: venv-run ## the whole way on generated scenes: references, memory bank, segmentation, COCO score
 	$(VENV_PYTHON) -m ntt_plugin.demo $(ARGS)
@@ -25,7 +19,7 @@ app: venv-run ## the demo dataset in the FiftyOne App
 	$(VENV_PYTHON) -m ntt_plugin.demo.app $(ARGS)
 
 test: venv-tests ## all tests; PYTEST_ARGS="--golden FOLDER" adds the comparison with golden data
-	$(TEST_ENV) $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+	HF_HUB_OFFLINE=1 $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
 lint: venv-tests ## ruff and mypy, changing nothing
 	$(VENV_PYTHON) -m ruff check .
