@@ -1,0 +1,1 @@
+"""Generated scenes and the bundled tiny networks: the whole path, offline."""

@@ -1,0 +1,1 @@
+"""How the tiny networks were trained: ``python -m ntt_plugin.demo.train`` (``make train-tiny``)."""

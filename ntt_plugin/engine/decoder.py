@@ -1,0 +1,68 @@
+"""The mask decoder over many prompts at once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from transformers import Sam2Model
+
+
+class PromptDecoder:
+    """Runs SAM 2's mask decoder for the prompts of one image, a batch of prompts at a time."""
+
+    def __init__(self, model: Sam2Model) -> None:
+        """Wrap a network that is on its device and in its dtype already."""
+        self._model = model
+        self._positions = model.get_image_wide_positional_embeddings()
+
+    def decode_points(
+        self, features: list[Tensor], points: Tensor, batch: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Three masks for each point, the single-mask output left out (recipe, section 3.4).
+
+        Args:
+            features: the image's feature maps, finest first, each (1, c, h, w).
+            points: x y in pixels of the network's input, float (n, 2).
+            batch: points decoded at once.
+
+        Yields:
+            Mask logits (b, 3, m, m) and predicted IoUs (b, 3) of each batch of b points.
+        """
+        for chunk in torch.split(points, batch):
+            coordinates = chunk[None, :, None]
+            labels = torch.ones(coordinates.shape[:3], dtype=torch.int32, device=chunk.device)
+            prompts = self._model.prompt_encoder(coordinates, labels, None, None)
+            yield self._decode(features, *prompts, multimask=True)
+
+    def decode_boxes(
+        self, features: list[Tensor], boxes: Tensor, batch: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """One mask for each box, chosen as SAM 2 does for a prompt that is not ambiguous.
+
+        Args:
+            features: the image's feature maps, finest first, each (1, c, h, w).
+            boxes: x1 y1 x2 y2 in pixels of the network's input, float (n, 4).
+            batch: boxes decoded at once.
+
+        Yields:
+            Mask logits (b, 1, m, m) and predicted IoUs (b, 1) of each batch of b boxes.
+        """
+        for chunk in torch.split(boxes, batch):
+            prompts = self._model.prompt_encoder(None, None, chunk[None], None)
+            yield self._decode(features, *prompts, multimask=False)
+
+    def _decode(
+        self, features: list[Tensor], sparse: Tensor, dense: Tensor, *, multimask: bool
+    ) -> tuple[Tensor, Tensor]:
+        embedding = features[-1]
+        logits, ious, _, _ = self._model.mask_decoder(
+            image_embeddings=embedding,
+            image_positional_embeddings=self._positions,
+            sparse_prompt_embeddings=sparse.to(embedding.dtype),
+            dense_prompt_embeddings=dense.to(embedding.dtype),
+            multimask_output=multimask,
+            high_resolution_features=features[:-1],
+        )
+        return logits[0], ious[0]

@@ -1,0 +1,71 @@
+"""The patch encoder: images in, a grid of patch features out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import RecipeError
+from .images import normalise
+from .memory import Fingerprint
+
+
+class PatchEncoder:
+    """A DINOv2 at one input size.
+
+    Attributes:
+        size: side of its input, in pixels.
+        grid: patches along each side.
+        channels: feature channels.
+        fingerprint: what its features may be compared with.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        fingerprint: Fingerprint,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+    ) -> None:
+        """Put a network on its device.
+
+        Args:
+            model: a ``Dinov2Model`` or ``Dinov2WithRegistersModel`` of ``transformers``.
+            fingerprint: its name, weights and input size.
+            device: where it runs.
+            dtype: what it computes in; features come out as float32 all the same.
+
+        Raises:
+            RecipeError: the input size is no multiple of the network's patch size.
+        """
+        config: Any = model.config
+        if fingerprint.size % config.patch_size:
+            raise RecipeError(
+                f"encoder_size is {fingerprint.size}, but {fingerprint.name} reads patches of "
+                f"{config.patch_size} pixels; use a multiple of {config.patch_size}."
+            )
+        self.size = fingerprint.size
+        self.grid = fingerprint.size // int(config.patch_size)
+        self.channels = fingerprint.channels
+        self.fingerprint = fingerprint
+        self._device = device
+        self._dtype = dtype
+        self._tokens_before = 1 + getattr(config, "num_register_tokens", 0)
+        self._model = model.to(device=device, dtype=dtype).eval()
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor) -> Tensor:
+        """Patch features after the final LayerNorm.
+
+        Args:
+            images: float (n, 3, size, size) in [0, 1], not normalised.
+
+        Returns:
+            Float32 (n, channels, grid, grid) on the encoder's device.
+        """
+        pixels = normalise(images.to(self._device)).to(self._dtype)
+        tokens: Tensor = self._model(pixel_values=pixels).last_hidden_state
+        patches = tokens[:, self._tokens_before :].float()
+        return patches.transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)

@@ -1,0 +1,111 @@
+"""The promptable segmenter: a grid of points, or boxes, in; masks out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from transformers import Sam2Model
+
+from .decoder import PromptDecoder
+from .images import normalise
+
+
+class MaskProposer:
+    """A SAM 2 that cuts one image into masks.
+
+    Attributes:
+        size: side of its input, in pixels (the recipe's R).
+    """
+
+    def __init__(
+        self, model: Sam2Model, device: torch.device, dtype: torch.dtype = torch.float32
+    ) -> None:
+        """Put a network on its device.
+
+        Args:
+            model: SAM 2.0 or 2.1, of any size.
+            device: where it runs.
+            dtype: what it computes in; logits and IoUs come out as float32 all the same.
+        """
+        self._model = model.to(device=device, dtype=dtype).eval()
+        self._device = device
+        self._dtype = dtype
+        self._decoder = PromptDecoder(self._model)
+        self.size = int(model.config.prompt_encoder_config.image_size)
+
+    @torch.inference_mode()
+    def propose(
+        self, image: Tensor, grid: int, point_batch: int, iou_threshold: float
+    ) -> tuple[Tensor, Tensor]:
+        """The best mask of every point of a grid, where its predicted IoU is high enough.
+
+        Recipe, sections 3.3 to 3.5. The order is that of the points, column by column.
+
+        Args:
+            image: float (3, size, size) in [0, 1].
+            grid: points along each side.
+            point_batch: points decoded at once.
+            iou_threshold: masks with a predicted IoU above it are kept.
+
+        Returns:
+            Mask logits, float32 (n, m, m), and predicted IoUs, float32 (n,); n may be 0.
+        """
+        features = self.embed(image)
+        points = grid_points(grid, self.size).to(self._device)
+        kept_logits, kept_ious = [], []
+        for logits, ious in self._decoder.decode_points(features, points, point_batch):
+            best_iou, best = ious.float().max(dim=1)
+            chosen = logits[torch.arange(len(best), device=best.device), best]
+            keep = best_iou > iou_threshold
+            kept_logits.append(chosen[keep].float())
+            kept_ious.append(best_iou[keep])
+        return torch.cat(kept_logits), torch.cat(kept_ious)
+
+    @torch.inference_mode()
+    def masks_from_boxes(
+        self, image: Tensor, boxes: Tensor, batch: int = 64
+    ) -> tuple[Tensor, Tensor]:
+        """One mask for each box.
+
+        Args:
+            image: float (3, size, size) in [0, 1].
+            boxes: x1 y1 x2 y2 in pixels of ``image``, float (n, 4).
+            batch: boxes decoded at once.
+
+        Returns:
+            Mask logits, float32 (n, m, m), and predicted IoUs, float32 (n,).
+        """
+        side = self.size // 4
+        if len(boxes) == 0:
+            empty = torch.zeros(0, device=self._device)
+            return empty.view(0, 1, 1).expand(0, side, side), empty
+        features = self.embed(image)
+        decoded = list(self._decoder.decode_boxes(features, boxes.float().to(self._device), batch))
+        logits = torch.cat([chunk[:, 0] for chunk, _ in decoded])
+        ious = torch.cat([chunk[:, 0] for _, chunk in decoded])
+        return logits.float(), ious.float()
+
+    @torch.inference_mode()
+    def embed(self, image: Tensor) -> list[Tensor]:
+        """Feature maps for the mask decoder, finest first, each (1, c, h, w).
+
+        The coarsest is the neck's own, without SAM 2's "no memory" embedding (recipe, 3.3).
+
+        Args:
+            image: float (3, size, size) in [0, 1].
+        """
+        pixels = normalise(image.to(self._device))[None].to(self._dtype)
+        maps = self._model.get_image_features(pixels).fpn_hidden_states
+        return [
+            level.permute(1, 2, 0).reshape(1, -1, *size)
+            for level, size in zip(maps, self._model.backbone_feature_sizes, strict=True)
+        ]
+
+
+def grid_points(grid: int, size: int) -> Tensor:
+    """The points that prompt the segmenter, x y in pixels, float (grid * grid, 2).
+
+    Recipe, section 3.4. The prompt encoder adds a further half pixel itself.
+    """
+    line = torch.linspace(0, size - 1, grid) + 0.5
+    return torch.cartesian_prod(line, line)

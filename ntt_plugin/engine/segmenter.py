@@ -1,0 +1,205 @@
+"""The steps joined: references to a memory bank, an image and a bank to instances."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+from tqdm.auto import tqdm
+
+from ..errors import BankError, ImageError, ReferenceRefusedError
+from .checkpoints import load_encoder, load_segmenter
+from .config import Recipe, resolve_device, resolve_dtype
+from .encoder import PatchEncoder
+from .full_masks import upsample_masks
+from .images import ImageLike, read_image, to_tensor
+from .instances import Instances
+from .matching import match
+from .memory import Fingerprint, MemoryBank, Refused
+from .proposals import Proposals, mask_boxes
+from .proposer import MaskProposer
+from .references import Reference, crop_reference, grid_weights, pool_reference
+
+
+class Segmenter:
+    """Two networks and a recipe: builds memory banks and segments images with them.
+
+    Attributes:
+        recipe: the constants it runs with.
+        device: where the networks run.
+    """
+
+    def __init__(
+        self, recipe: Recipe, encoder: PatchEncoder, proposer: MaskProposer, device: torch.device
+    ) -> None:
+        """Join networks that are on their device already; ``from_preset`` loads them."""
+        self.recipe = recipe
+        self.device = device
+        self._encoder = encoder
+        self._proposer = proposer
+
+    @classmethod
+    def from_preset(
+        cls,
+        preset: str | Recipe = "paper",
+        device: str | torch.device | None = None,
+        zoo_dirs: Sequence[Path] = (),
+        **overrides: Any,
+    ) -> Segmenter:
+        """Load a preset's networks.
+
+        Args:
+            preset: a preset's name, or a recipe.
+            device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best there is if None.
+            zoo_dirs: folders to look for Meta's files in before anything is downloaded.
+            **overrides: fields of the recipe to change in a named preset.
+
+        Raises:
+            RecipeError: unknown preset, field or device, or a value that is not allowed.
+            CheckpointError: a network cannot be found, fetched or read.
+        """
+        recipe = preset if isinstance(preset, Recipe) else Recipe.from_preset(preset, **overrides)
+        if isinstance(preset, Recipe) and overrides:
+            raise TypeError("Give overrides with a preset's name; change a Recipe by replace().")
+        place = resolve_device(device)
+        dtype = resolve_dtype(recipe.precision, place)
+        loaded = load_encoder(recipe.encoder, zoo_dirs)
+        config: Any = loaded.model.config
+        fingerprint = Fingerprint(
+            name=recipe.encoder,
+            digest=loaded.digest,
+            size=recipe.encoder_size,
+            channels=int(config.hidden_size),
+            context_ratio=recipe.context_ratio,
+        )
+        encoder = PatchEncoder(loaded.model, fingerprint, place, dtype)
+        proposer = MaskProposer(load_segmenter(recipe.segmenter, zoo_dirs).model, place, dtype)
+        return cls(recipe, encoder, proposer, place)
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The encoder's fingerprint, which banks made here carry."""
+        return self._encoder.fingerprint
+
+    @torch.inference_mode()
+    def reference_feature(self, reference: Reference) -> Tensor:
+        """The instance feature of one reference, float32 (C,) on the CPU (recipe, section 1).
+
+        Raises:
+            ImageError: the image cannot be read.
+            ReferenceRefusedError: the reference yields no feature; says why.
+        """
+        mask = np.asarray(reference.mask).astype(bool)
+        image, mask_crop = crop_reference(
+            to_tensor(read_image(reference.image)),
+            torch.from_numpy(np.ascontiguousarray(mask)),
+            reference.resolved_box(),
+            self._encoder.size,
+            self.recipe.context_ratio,
+        )
+        weights = grid_weights(mask_crop, self._encoder.grid).to(self.device)
+        if not weights.any():
+            return pool_reference(torch.zeros(1, *weights.shape, device=self.device), weights)
+        return pool_reference(self._encoder.encode(image[None])[0], weights).cpu()
+
+    def build_bank(self, references: Iterable[Reference], progress: bool = True) -> MemoryBank:
+        """A memory bank of references; those that yield no feature are listed in ``refused``.
+
+        Args:
+            references: any number of any classes; classes may have different numbers.
+            progress: show a bar if it takes longer than two seconds.
+
+        Raises:
+            ReferenceRefusedError: a class is left without any reference; names it and says why.
+            BankError: there are no references at all.
+        """
+        bank = MemoryBank(self.fingerprint, self.recipe.name)
+        asked: dict[str, str] = {}
+        bar = tqdm(references, "Encoding references", delay=2, disable=not progress, leave=False)
+        for reference in bar:
+            asked.setdefault(reference.label, "")
+            try:
+                feature = self.reference_feature(reference)
+            except (ImageError, ReferenceRefusedError) as error:
+                asked[reference.label] = str(error)
+                bank.refused.append(Refused(reference.label, reference.provenance, str(error)))
+                continue
+            bank.add(reference.label, feature, reference.provenance)
+        left_out = [label for label in asked if label not in bank.classes]
+        if left_out:
+            raise ReferenceRefusedError(
+                "No reference could be used for "
+                + "; ".join(f"class {label!r} (the last one: {asked[label]})" for label in left_out)
+                + " Choose other references for it, or leave the class out."
+            )
+        if not asked:
+            raise BankError("There are no references; choose at least one for each class.")
+        return bank
+
+    @torch.inference_mode()
+    def propose(self, image: ImageLike) -> Proposals:
+        """Everything about an image that does not depend on a bank (recipe, section 3).
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        pixels, image_size = self._input(image)
+        size = (self._encoder.size, self._encoder.size)
+        small = F.interpolate(pixels[None], size, mode="bicubic", align_corners=False)
+        recipe = self.recipe
+        logits, ious = self._proposer.propose(
+            pixels, recipe.grid, recipe.point_batch, recipe.iou_threshold
+        )
+        return Proposals.from_logits(
+            logits, ious, self._encoder.encode(small)[0], image_size, self.fingerprint
+        )
+
+    def segment(self, image: ImageLike, bank: MemoryBank) -> Instances:
+        """The instances of the bank's classes in an image (recipe, sections 3 to 5).
+
+        Raises:
+            ImageError: the image cannot be read.
+            BankError: the bank is empty or was made by another encoder.
+        """
+        bank.require_encoder(self.fingerprint)
+        return match(self.propose(image), bank, self.recipe)
+
+    @torch.inference_mode()
+    def masks_from_boxes(
+        self, image: ImageLike, boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]
+    ) -> list[np.ndarray[Any, Any]]:
+        """A mask for each box, by the segmenter alone.
+
+        Args:
+            image: the image.
+            boxes: x1 y1 x2 y2 in pixels of the image, (n, 4).
+
+        Returns:
+            Masks of the image's size, bool (H, W); all false where nothing was found.
+
+        Raises:
+            ImageError: the image cannot be read.
+        """
+        pixels, (height, width) = self._input(image)
+        scale = torch.tensor([1 / width, 1 / height] * 2) * self._proposer.size
+        prompts = torch.as_tensor(np.asarray(boxes, np.float32)).reshape(-1, 4) * scale
+        logits, _ = self._proposer.masks_from_boxes(pixels, prompts, self.recipe.point_batch)
+        masks = [np.zeros((height, width), bool) for _ in range(len(logits))]
+        filled = (logits > 0).flatten(1).any(dim=1).nonzero()[:, 0]
+        packed = upsample_masks(logits[filled], mask_boxes(logits[filled] > 0), (height, width))
+        for index, mask in zip(filled.tolist(), packed, strict=True):
+            if mask is not None:
+                x1, y1, x2, y2 = mask.box
+                masks[index][y1:y2, x1:x2] = mask.unpack()
+        return masks
+
+    def _input(self, image: ImageLike) -> tuple[Tensor, tuple[int, int]]:
+        """The image as the segmenter sees it, (3, R, R) in [0, 1], and its own (H, W)."""
+        picture = read_image(image)
+        side = self._proposer.size
+        return to_tensor(picture.resize((side, side))), (picture.height, picture.width)
