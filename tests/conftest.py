@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import fiftyone_database  # noqa: F401  (before anything imports fiftyone)
+
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(

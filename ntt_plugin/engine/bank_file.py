@@ -29,7 +29,8 @@ def pack(record: BankRecord) -> bytes:
     """The bytes of a bank's file.
 
     Raises:
-        BankError: a text cannot be written as UTF-8, or there are too many references.
+        BankError: a name or a provenance is not made of texts and finite numbers, or there
+            are too many references.
     """
     document = {
         "format_version": FORMAT_VERSION,
@@ -45,15 +46,24 @@ def pack(record: BankRecord) -> bytes:
             }
             for label, entry in record.classes.items()
         ],
-        "refused": [asdict(refused) for refused in record.refused],
+        "refused": [
+            {
+                "label": refused.label,
+                "provenance": _origin(refused.provenance),
+                "reason": refused.reason,
+            }
+            for refused in record.refused
+        ],
     }
     try:
-        text = json.dumps(document, ensure_ascii=False)
+        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
         # Quotes are escaped once more when the header is written.
         if len(json.dumps(text, ensure_ascii=False).encode()) > MAX_HEADER_BYTES - 10_000:
             raise BankError("The bank holds too many references for one file; split it.")
-    except UnicodeEncodeError as error:
-        raise BankError(f"A name in the bank is no valid text: {error}.") from error
+    except (ValueError, TypeError) as error:
+        raise BankError(
+            f"A name or a provenance in the bank cannot be written as JSON: {error}."
+        ) from error
     classes = list(record.classes.values())
     channels = record.fingerprint.channels
     tensors = {
@@ -205,7 +215,13 @@ def _refused(entry: dict[str, Any]) -> Refused:
 
 
 def _describe(stored: StoredReference) -> dict[str, Any]:
-    return {"id": stored.id, "provenance": asdict(stored.provenance)}
+    return {"id": stored.id, "provenance": _origin(stored.provenance)}
+
+
+def _origin(provenance: Provenance) -> dict[str, Any]:
+    # JSON knows nothing of numpy's numbers, which boxes are often made of.
+    box = None if provenance.box is None else [float(edge) for edge in provenance.box]
+    return {**asdict(provenance), "box": box}
 
 
 def _stack(rows: list[Tensor], channels: int) -> Tensor:

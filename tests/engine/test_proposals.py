@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from ntt_plugin.engine.pooling import pool_features
+from ntt_plugin.engine.proposals import Proposals, mask_boxes
+
+
+def test_boxes_are_the_smallest_and_largest_index():
+    masks = torch.rand(40, 20, 20, generator=torch.Generator().manual_seed(0)) > 0.98
+    masks[:, 7, 3] = True
+    for mask, box in zip(masks.numpy(), mask_boxes(masks).tolist(), strict=True):
+        ys, xs = np.nonzero(mask)
+        assert box == [xs.min(), ys.min(), xs.max(), ys.max()]
+
+
+def test_empty_masks_are_dropped_with_all_that_is_theirs():
+    logits = torch.randn(4, 16, 16)
+    logits[[1, 3]] = -1
+    features = torch.randn(8, 4, 4)
+    found = Proposals.from_logits(logits, torch.tensor([0.1, 0.2, 0.3, 0.4]), features, (9, 9))
+    assert len(found) == 2
+    assert found.ious.tolist() == torch.tensor([0.1, 0.3]).tolist()
+    assert torch.equal(found.logits, logits[[0, 2]])
+    assert torch.allclose(found.features, pool_features(features, logits[[0, 2]] > 0))
+    assert found.boxes.shape == (2, 4)
+
+
+def test_a_logit_of_zero_is_outside():
+    logits = torch.zeros(1, 4, 4)
+    logits[0, 2, 1] = 0.5
+    found = Proposals.from_logits(logits, torch.ones(1), torch.randn(8, 2, 2), (9, 9))
+    assert found.masks.sum() == 1 and found.boxes.tolist() == [[1, 2, 1, 2]]
+
+
+def test_no_proposal_is_an_ordinary_case():
+    found = Proposals.from_logits(
+        torch.zeros(0, 16, 16), torch.zeros(0), torch.randn(8, 4, 4), (9, 9)
+    )
+    assert (len(found), found.features.shape, found.boxes.shape) == (0, (0, 8), (0, 4))
+
+
+def test_only_empty_masks_are_no_proposal():
+    found = Proposals.from_logits(
+        torch.full((3, 16, 16), -1.0), torch.ones(3), torch.randn(8, 4, 4), (9, 9)
+    )
+    assert len(found) == 0
