@@ -1,0 +1,1 @@
+"""FiftyOne samples in, labels out: references, memory banks, segmentation, evaluation."""

@@ -1,0 +1,102 @@
+"""What a view and its fields must be before anything is read from them or written to them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.media as fom
+from fiftyone.core.patches import EvaluationPatchesView, PatchesView
+
+from ..errors import DatasetError
+
+
+def dataset_of(samples: Any) -> Any:
+    """The dataset that a collection of samples belongs to: itself, or a view's."""
+    if isinstance(samples, fo.Dataset):
+        return samples
+    return fo.load_dataset(samples.dataset_name)
+
+
+def require_images(samples: Any) -> None:
+    """Make sure that a collection holds image samples, at least one.
+
+    Raises:
+        DatasetError: it is empty, or holds patches, groups, videos or other media.
+    """
+    name = dataset_of(samples).name
+    if isinstance(samples, (PatchesView, EvaluationPatchesView)):
+        raise DatasetError(
+            f"This is a patches view of {name!r}; use the view of whole images that it came from."
+        )
+    if samples.media_type == fom.GROUP:
+        raise DatasetError(
+            f"{name!r} is a grouped dataset; choose the slices to work on first, "
+            "with select_group_slices()."
+        )
+    if len(samples) == 0:
+        raise DatasetError(f"The view of {name!r} holds no sample; widen it or add samples.")
+    if samples.media_type != fom.IMAGE:
+        raise DatasetError(
+            f"{name!r} holds {samples.media_type} samples; only images can be used. "
+            "Turn a video into images with to_frames(sample_frames=True)."
+        )
+
+
+def require_detections(samples: Any, field: str) -> None:
+    """Make sure that a field of a collection holds ``fo.Detections``.
+
+    Raises:
+        DatasetError: there is no such field, or it is of another type; names those that are.
+    """
+    schema = samples.get_field_schema(embedded_doc_type=fo.Detections)
+    if field in schema:
+        return
+    found = samples.get_field(field)
+    name = dataset_of(samples).name
+    offers = f"its fields of Detections are {listed(schema)}" if schema else "it has none"
+    problem = "has no field" if found is None else "has no Detections in its field"
+    raise DatasetError(f"{name!r} {problem} {field!r}; {offers}.")
+
+
+def require_classes(samples: Any, field: str, classes: Iterable[str] | None) -> list[str]:
+    """The classes asked for, all of a field's if None, in the order given or else sorted.
+
+    Raises:
+        DatasetError: a class has no label in the field, or there is no label at all.
+    """
+    name = dataset_of(samples).name
+    present = sorted(samples.distinct(f"{field}.detections.label"))
+    if not present:
+        raise DatasetError(f"The field {field!r} of {name!r} holds no label.")
+    if classes is None:
+        return present
+    wanted = [classes] if isinstance(classes, str) else list(classes)
+    unknown = [label for label in wanted if label not in present]
+    if unknown:
+        raise DatasetError(
+            f"The field {field!r} of {name!r} has no label of class "
+            f"{listed(unknown)}; its classes are {listed(present)}."
+        )
+    return wanted
+
+
+def require_name(name: str, what: str) -> None:
+    """Make sure that a name can be part of a FiftyOne run key.
+
+    Raises:
+        DatasetError: it cannot; says which names can.
+    """
+    if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+        raise DatasetError(
+            f"{name!r} cannot be the name of a {what}; use letters, digits and underscores, "
+            "beginning with a letter."
+        )
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    """Names in quotes with commas, cut short after ``most``."""
+    names = list(names)
+    text = ", ".join(repr(name) for name in names[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"

@@ -1,0 +1,154 @@
+"""Labels of a view as COCO annotations and results, exact to the pixel."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from ..errors import DatasetError
+from .labels import full_mask, image_size, pixel_box
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class CocoTables:
+    """A view's ground truth and predictions in COCO's form.
+
+    Attributes:
+        ground_truth: an annotation file's content; image ids count from 1 in the view's order.
+        boxes: a results file's content with ``bbox``.
+        masks: a results file's content with ``segmentation`` (RLE); empty without masks.
+        pixel_tight: whether every mask's size is that of its box in pixels, as FiftyOne's own
+            evaluation of masks needs it.
+    """
+
+    ground_truth: dict[str, Any]
+    boxes: list[dict[str, Any]] = field(default_factory=list)
+    masks: list[dict[str, Any]] = field(default_factory=list)
+    pixel_tight: bool = True
+
+
+def export_coco(
+    samples: Any,
+    label_field: str,
+    gt_field: str,
+    classes: Iterable[str],
+    masks: bool = True,
+    progress: bool | Callable[[Any], None] | None = None,
+) -> CocoTables:
+    """Read both fields of every sample.
+
+    Areas are the masks' pixel counts where there are masks, else the boxes' areas; ``iscrowd``
+    is the ground truth's attribute of that name. Boxes come back as the pixels they were made
+    from, without the noise of relative coordinates.
+
+    Args:
+        samples: a dataset or view of images.
+        label_field: predictions, ``Detections`` with ``confidence``.
+        gt_field: ground truth, ``Detections``.
+        classes: labels of other classes are left out.
+        masks: whether masks are wanted; if so every label must have one.
+        progress: FiftyOne's ``progress``.
+
+    Raises:
+        DatasetError: a label has no usable box, mask or confidence; names it.
+        ImageError: an image's size cannot be read.
+    """
+    categories = {label: index for index, label in enumerate(classes, start=1)}
+    tables = CocoTables(
+        {
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": index, "name": label} for label, index in categories.items()],
+        }
+    )
+    view = samples.select_fields([label_field, gt_field])
+    for image_id, sample in enumerate(view.iter_samples(progress=progress), start=1):
+        size = image_size(sample.filepath)
+        tables.ground_truth["images"].append(
+            {"id": image_id, "height": size[0], "width": size[1], "file_name": sample.filepath}
+        )
+        for name, add in ((gt_field, _add_truth), (label_field, _add_result)):
+            for detection in _detections(sample[name], categories):
+                try:
+                    item = _Item(image_id, categories[detection.label], detection, size, masks)
+                    add(tables, item)
+                except DatasetError as error:
+                    raise DatasetError(
+                        f"The label {detection.id} in {name!r} of {sample.filepath} cannot be "
+                        f"evaluated: {error}"
+                    ) from error
+    return tables
+
+
+class _Item:
+    """One label with its place in the tables, and its geometry in pixels."""
+
+    def __init__(
+        self,
+        image_id: int,
+        category_id: int,
+        detection: fo.Detection,
+        size: tuple[int, int],
+        masks: bool,
+    ) -> None:
+        x1, y1, x2, y2 = pixel_box(detection, size)
+        self.detection = detection
+        self.place = {"image_id": image_id, "category_id": category_id}
+        self.bbox = [x1, y1, _difference(x2, x1), _difference(y2, y1)]
+        self.area = self.bbox[2] * self.bbox[3]
+        self.rle: dict[str, Any] | None = None
+        self.pixel_tight = True
+        if masks or detection.has_mask:
+            mask = full_mask(detection, size)
+            self.area = float(mask.sum())
+            if masks:
+                self.rle = mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
+                self.pixel_tight = _is_whole(self.bbox) and (
+                    detection.get_mask().shape[:2] == (round(self.bbox[3]), round(self.bbox[2]))
+                )
+
+
+def _add_truth(tables: CocoTables, item: _Item) -> None:
+    annotations = tables.ground_truth["annotations"]
+    annotation = {
+        # pycocotools takes id 0 for "no match".
+        "id": len(annotations) + 1,
+        **item.place,
+        "bbox": item.bbox,
+        "area": item.area,
+        "iscrowd": int(bool(item.detection.get_attribute_value("iscrowd", False))),
+    }
+    if item.rle is not None:
+        annotation["segmentation"] = item.rle
+    annotations.append(annotation)
+    tables.pixel_tight &= item.pixel_tight
+
+
+def _add_result(tables: CocoTables, item: _Item) -> None:
+    score = item.detection.confidence
+    if score is None:
+        raise DatasetError("It has no confidence, so it cannot be ranked.")
+    tables.boxes.append({**item.place, "bbox": item.bbox, "score": score})
+    if item.rle is not None:
+        tables.masks.append({**item.place, "segmentation": item.rle, "score": score})
+    tables.pixel_tight &= item.pixel_tight
+
+
+def _detections(labels: fo.Detections | None, categories: dict[str, int]) -> list[fo.Detection]:
+    found = labels.detections if labels is not None else []
+    return [detection for detection in found if detection.label in categories]
+
+
+def _difference(end: float, start: float) -> float:
+    return round(end - start, 9)
+
+
+def _is_whole(box: list[float]) -> bool:
+    return all(value == round(value) for value in box)

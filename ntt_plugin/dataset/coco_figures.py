@@ -1,0 +1,137 @@
+"""The figures of pycocotools, exactly as pycocotools computes them."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from pycocotools.coco import COCO
+from pycocotools.cocoeval import COCOeval
+
+FIGURES = (
+    "AP",
+    "AP50",
+    "AP75",
+    "AP_small",
+    "AP_medium",
+    "AP_large",
+    "AR_1",
+    "AR_10",
+    "AR_100",
+    "AR_small",
+    "AR_medium",
+    "AR_large",
+)
+"""The twelve figures in pycocotools' order."""
+
+
+@dataclass(frozen=True)
+class CocoFigures:
+    """What pycocotools says of one evaluation; -1 where a figure is not defined.
+
+    Attributes:
+        classes: names of all classes, in order.
+        bbox: the twelve figures of boxes, by the names in ``FIGURES``.
+        bbox_ap: AP of boxes by class, in the order of ``classes``.
+        segm: the twelve figures of masks; None if only boxes were evaluated.
+        segm_ap: AP of masks by class; None likewise.
+    """
+
+    classes: list[str]
+    bbox: dict[str, float]
+    bbox_ap: list[float]
+    segm: dict[str, float] | None = None
+    segm_ap: list[float] | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """The figures as plain values that MongoDB and JSON take."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CocoFigures:
+        """The figures from what ``to_dict`` gave, also as MongoDB gives it back."""
+        segm, segm_ap = values["segm"], values["segm_ap"]
+        return cls(
+            classes=list(values["classes"]),
+            bbox=dict(values["bbox"]),
+            bbox_ap=list(values["bbox_ap"]),
+            segm=None if segm is None else dict(segm),
+            segm_ap=None if segm_ap is None else list(segm_ap),
+        )
+
+
+def evaluate_coco(
+    ground_truth: dict[str, Any],
+    results: Sequence[dict[str, Any]],
+    kind: str,
+    tick: Callable[[], None] | None = None,
+) -> tuple[dict[str, float], list[float]]:
+    """Run pycocotools over a COCO annotation dict and a COCO results list.
+
+    Args:
+        ground_truth: ``images``, ``categories`` (ids from 1) and ``annotations``.
+        results: detections with ``bbox`` or, for ``segm``, ``segmentation`` alone: pycocotools
+            takes a result's size class from its box when there is one.
+        kind: ``bbox`` or ``segm``.
+        tick: called ``steps(ground_truth)`` times on the way, for a progress bar.
+
+    Returns:
+        The twelve figures by name, and AP by category in order of category id.
+    """
+    screen = sys.stdout
+    # pycocotools prints on its way; what tick() draws must still reach the screen.
+    with contextlib.redirect_stdout(io.StringIO()):
+        truth = COCO()
+        truth.dataset = ground_truth
+        truth.createIndex()
+        found = truth.loadRes(list(results)) if results else _no_results(ground_truth)
+        evaluation = _TickingEval(truth, found, kind, lambda: _on(screen, tick))
+        evaluation.evaluate()
+        evaluation.accumulate()
+        evaluation.summarize()
+    figures = dict(zip(FIGURES, (float(value) for value in evaluation.stats), strict=True))
+    # Threshold x recall x category x area (all) x most detections (100).
+    precision = evaluation.eval["precision"][:, :, :, 0, -1]
+    return figures, [_mean(precision[:, :, k]) for k in range(precision.shape[2])]
+
+
+def steps(ground_truth: dict[str, Any]) -> int:
+    """How often ``evaluate_coco`` ticks."""
+    return len(ground_truth["images"]) * len(ground_truth["categories"])
+
+
+class _TickingEval(COCOeval):  # type: ignore[misc]
+    """pycocotools' evaluation, which tells when an image has been matched for a category."""
+
+    def __init__(self, truth: COCO, found: COCO, kind: str, tick: Callable[[], None]) -> None:
+        super().__init__(truth, found, kind)
+        self._tick = tick
+
+    def computeIoU(self, imgId: int, catId: int) -> Any:
+        """Overlaps of one image and category: nearly all of the time goes here."""
+        self._tick()
+        return super().computeIoU(imgId, catId)
+
+
+def _on(screen: Any, tick: Callable[[], None] | None) -> None:
+    if tick is not None:
+        with contextlib.redirect_stdout(screen):
+            tick()
+
+
+def _no_results(ground_truth: dict[str, Any]) -> COCO:
+    # loadRes() looks at the first result, so an empty list needs an index of its own.
+    found = COCO()
+    found.dataset = {**ground_truth, "annotations": []}
+    found.createIndex()
+    return found
+
+
+def _mean(precision: np.ndarray[Any, Any]) -> float:
+    defined = precision[precision > -1]
+    return float(defined.mean()) if defined.size else -1.0

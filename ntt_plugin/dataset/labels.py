@@ -1,0 +1,179 @@
+"""Between the engine's instances and FiftyOne's detections, exact to the pixel both ways."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from PIL import Image
+
+from ..engine.images import read_image
+from ..engine.instances import Instances
+from ..engine.references import Box, Provenance
+from ..errors import DatasetError
+
+Array = np.ndarray[Any, Any]
+
+# Relative boxes carry float noise of about 1e-13 pixels; whole and fractional pixels come back
+# exactly when rounded here.
+_DECIMALS = 9
+
+
+def to_detections(
+    instances: Instances,
+    bank: str,
+    run: str,
+    sources: Mapping[str, Provenance] | None = None,
+) -> fo.Detections:
+    """Instances as ``fo.Detections``, every one of them, with unrounded scores.
+
+    Args:
+        instances: what was found in the image.
+        bank: name of the memory bank, kept with each label.
+        run: id of the run, kept with the ``Detections``.
+        sources: provenance of the bank's references by id; a label's ``reference`` and
+            ``reference_sample`` are the ids of the label and sample most like it. A reference
+            of unknown provenance is named by its own id.
+    """
+    detections = []
+    for index, label in enumerate(instances.labels):
+        reference = instances.references[index]
+        source = (sources or {}).get(reference, Provenance())
+        detections.append(
+            fo.Detection(
+                label=label,
+                bounding_box=relative_box(instances.boxes[index], instances.image_size),
+                mask=np.ascontiguousarray(instances.masks[index], dtype=bool),
+                confidence=float(instances.scores[index]),
+                margin=float(instances.margins[index]),
+                proposal_iou=float(instances.proposal_ious[index]),
+                reference=source.label or reference,
+                reference_sample=source.sample,
+                bank=bank,
+            )
+        )
+    return fo.Detections(detections=detections, run=run)
+
+
+def to_instances(detections: fo.Detections, image_size: tuple[int, int]) -> Instances:
+    """Detections that ``to_detections`` made, as instances again.
+
+    Args:
+        detections: labels with masks, ``margin`` and ``proposal_iou``.
+        image_size: (H, W) of the image.
+
+    Raises:
+        DatasetError: a label has no usable box or mask.
+    """
+    labels = detections.detections
+    masks = [full_mask(label, image_size) for label in labels]
+    boxes = [_tight_box(mask) for mask in masks]
+    return Instances(
+        masks=[mask[y1:y2, x1:x2] for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True)],
+        boxes=np.array(boxes, dtype=np.int64).reshape(-1, 4),
+        scores=np.array([label.confidence for label in labels], dtype=np.float32),
+        labels=[label.label for label in labels],
+        margins=np.array([label["margin"] for label in labels], dtype=np.float32),
+        proposal_ious=np.array([label["proposal_iou"] for label in labels], dtype=np.float32),
+        references=[label["reference"] for label in labels],
+        image_size=image_size,
+    )
+
+
+def relative_box(box: Array | Box, image_size: tuple[int, int]) -> list[float]:
+    """A pixel box x1 y1 x2 y2 (x2, y2 exclusive) as FiftyOne's x y w h in [0, 1]."""
+    height, width = image_size
+    x1, y1, x2, y2 = (float(edge) for edge in box)
+    return [x1 / width, y1 / height, (x2 - x1) / width, (y2 - y1) / height]
+
+
+def pixel_box(detection: fo.Detection, image_size: tuple[int, int]) -> Box:
+    """A label's box in pixels, x1 y1 x2 y2, free of the noise of relative coordinates.
+
+    Raises:
+        DatasetError: the box is missing or not made of four finite numbers.
+    """
+    height, width = image_size
+    box = detection.bounding_box
+    if not box or len(box) != 4 or not all(math.isfinite(value) for value in box):
+        raise DatasetError(f"Its box {box} is not made of four finite numbers.")
+    x, w = round(box[0] * width, _DECIMALS), round(box[2] * width, _DECIMALS)
+    y, h = round(box[1] * height, _DECIMALS), round(box[3] * height, _DECIMALS)
+    return x, y, round(x + w, _DECIMALS), round(y + h, _DECIMALS)
+
+
+def full_mask(detection: fo.Detection, image_size: tuple[int, int]) -> Array:
+    """A label's mask at the image's size, bool (H, W), from ``mask`` or ``mask_path``.
+
+    The mask is pasted at the rounded corner of its box. One of another size than the box (by
+    more than the pixel that rounding explains) is stretched to it, as the App shows it.
+
+    Raises:
+        DatasetError: box or mask is missing or unusable, or nothing of it is in the image.
+    """
+    height, width = image_size
+    x1, y1, x2, y2 = pixel_box(detection, image_size)
+    mask = _stored_mask(detection)
+    left, top = round(x1), round(y1)
+    box_size = max(1, round(y2 - y1)), max(1, round(x2 - x1))
+    if max(abs(mask.shape[0] - box_size[0]), abs(mask.shape[1] - box_size[1])) > 1:
+        mask = _stretch(mask, box_size)
+
+    cut_top, cut_left = max(0, -top), max(0, -left)
+    inside = mask[cut_top : max(0, height - top), cut_left : max(0, width - left)]
+    if not inside.any():
+        reason = "Its mask lies outside the image." if mask.any() else "Its mask is empty."
+        raise DatasetError(reason)
+    full = np.zeros((height, width), dtype=bool)
+    top, left = top + cut_top, left + cut_left
+    full[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    return full
+
+
+def image_size(filepath: str) -> tuple[int, int]:
+    """(H, W) of an image file as it is shown, from its header alone.
+
+    Raises:
+        ImageError: the file is missing or no image.
+    """
+    try:
+        with Image.open(filepath) as image:
+            width, height = image.size
+            turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
+    except Exception:
+        # Reading it whole gives the engine's own error, or the size after all.
+        width, height = read_image(Path(filepath)).size
+        turned = False
+    return (width, height) if turned else (height, width)
+
+
+def _stored_mask(detection: fo.Detection) -> Array:
+    try:
+        mask = detection.get_mask()
+    except Exception as error:
+        raise DatasetError(f"Its mask {detection.mask_path} cannot be read ({error}).") from error
+    if mask is None:
+        raise DatasetError("It has no mask.")
+    mask = np.asarray(mask)
+    if mask.ndim == 3:
+        mask = mask[..., 0]
+    if mask.ndim != 2 or mask.size == 0:
+        raise DatasetError(f"Its mask has the shape {mask.shape}; it must be (height, width).")
+    return mask != 0
+
+
+def _stretch(mask: Array, size: tuple[int, int]) -> Array:
+    rows, columns = (
+        ((np.arange(new) + 0.5) * old / new).astype(int)
+        for new, old in zip(size, mask.shape, strict=True)
+    )
+    return mask[np.ix_(rows, columns)]
+
+
+def _tight_box(mask: Array) -> tuple[int, int, int, int]:
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -1,0 +1,227 @@
+"""Choosing k references a class by lot, and tagging them."""
+
+from __future__ import annotations
+
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from fiftyone import ViewField as F
+
+from ..errors import DatasetError, ImageError
+from .checks import dataset_of, listed, require_classes, require_detections, require_images
+from .few_shot import sample_few_shot
+from .labels import image_size
+
+_NO_MASK = "no mask"
+_CROWD = "marked as a crowd"
+_UNREADABLE = "image cannot be read"
+
+
+@dataclass(frozen=True)
+class ReferenceSample:
+    """What ``sample_references`` chose.
+
+    Attributes:
+        tag: the label tag that marks the chosen labels.
+        label_ids: ids of the chosen labels, class by class.
+        counts: number chosen by class, also of classes with none.
+        short: classes with fewer than wanted, and how many they have.
+        passed_over: number of labels that could not serve, by reason.
+    """
+
+    tag: str
+    label_ids: tuple[str, ...]
+    counts: dict[str, int]
+    short: dict[str, int]
+    passed_over: dict[str, int]
+
+    def __str__(self) -> str:
+        """The counts in words, for logs and forms."""
+        lines = [f"{len(self.label_ids)} references of {len(self.counts)} classes: {self.tag!r}"]
+        lines += [f"{name!r} has only {self.counts[name]}" for name in self.short]
+        lines += [f"{count} labels passed over: {why}" for why, count in self.passed_over.items()]
+        return "; ".join(lines)
+
+
+@dataclass(frozen=True)
+class _Candidate:
+    id: str
+    label: str
+    sample: str
+    filepath: str
+    box: tuple[float, ...]
+    crowd: bool
+
+
+def sample_references(
+    samples: Any,
+    label_field: str,
+    shots: int = 10,
+    classes: Iterable[str] | None = None,
+    seed: int = 51,
+    tag: str = "reference",
+    *,
+    protocol: str = "spread",
+) -> ReferenceSample:
+    """Choose references of each class by lot and mark them with a label tag.
+
+    The same seed chooses the same labels whatever the database's order and ids: candidates are
+    drawn in order of file path and box, each class with a generator of its own. **The tag is
+    taken from all other labels of the field in these samples**, so a second call replaces the
+    first one's choice; labels outside the given view keep theirs.
+
+    Args:
+        samples: a dataset or view of images.
+        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``.
+        shots: references wanted per class.
+        classes: the classes to sample; all that the field holds if None.
+        seed: seed of the choice.
+        tag: the label tag that marks what was chosen.
+        protocol: ``spread`` takes one label an image as long as there are images, then more
+            from the same; ``paper`` follows the published protocol (recipe section 7) over the
+            labels in the view's order: objects of 32 pixels and more that lie 10 pixels inside,
+            one an image. The published references themselves come from COCO's annotation file
+            in its own order: ``few_shot.sample_few_shot``.
+
+    Raises:
+        DatasetError: the field is of another type, a class is unknown, an argument is not
+            allowed, or no label can serve.
+    """
+    if shots < 1:
+        raise DatasetError(f"shots is {shots}; it must be 1 or more.")
+    if protocol not in _PROTOCOLS:
+        raise DatasetError(f"There is no protocol {protocol!r}; there is {listed(_PROTOCOLS)}.")
+    if not tag:
+        raise DatasetError("The tag is empty; give a word to mark the references with.")
+    require_images(samples)
+    require_detections(samples, label_field)
+    wanted = require_classes(samples, label_field, classes)
+
+    passed_over: Counter[str] = Counter()
+    candidates = _candidates(samples, label_field, set(wanted), passed_over)
+    chosen = _PROTOCOLS[protocol](candidates, wanted, shots, seed, passed_over)
+    if not any(chosen.values()):
+        reasons = ", ".join(f"{count} {why}" for why, count in (+passed_over).items())
+        raise DatasetError(
+            f"No label in the field {label_field!r} of {dataset_of(samples).name!r} can be a "
+            f"reference ({reasons or 'none is large enough and inside its image'})."
+        )
+
+    label_ids = tuple(label_id for label in wanted for label_id in chosen.get(label, []))
+    samples.untag_labels(tag, label_fields=label_field)
+    samples.select_labels(ids=list(label_ids), fields=label_field).tag_labels(
+        tag, label_fields=label_field
+    )
+    counts = {label: len(chosen.get(label, [])) for label in wanted}
+    short = {label: count for label, count in counts.items() if count < shots}
+    return ReferenceSample(tag, label_ids, counts, short, dict(+passed_over))
+
+
+def _candidates(
+    samples: Any, field: str, wanted: set[str], passed_over: Counter[str]
+) -> list[_Candidate]:
+    """Labels of the wanted classes that have a mask, in the view's order."""
+    root = f"{field}.detections"
+    # Only whether there is a mask is asked for: the masks themselves may be gigabytes.
+    has_mask = F(root).map((F("mask") != None) | (F("mask_path") != None))  # noqa: E711
+    columns = samples.values(
+        [
+            "id",
+            "filepath",
+            f"{root}.id",
+            f"{root}.label",
+            f"{root}.bounding_box",
+            has_mask,
+            F(root).map(F("iscrowd")),
+        ]
+    )
+    candidates = []
+    for sample, filepath, *lists in zip(*columns, strict=True):
+        for label_id, label, box, masked, crowd in zip(*(v or [] for v in lists), strict=True):
+            if label not in wanted:
+                continue
+            if not masked:
+                passed_over[_NO_MASK] += 1
+                continue
+            candidate = _Candidate(label_id, label, sample, filepath, tuple(box or ()), bool(crowd))
+            candidates.append(candidate)
+    return candidates
+
+
+def _spread(
+    candidates: list[_Candidate],
+    wanted: list[str],
+    shots: int,
+    seed: int,
+    passed_over: Counter[str],
+) -> dict[str, list[str]]:
+    pools: dict[str, list[_Candidate]] = defaultdict(list)
+    for candidate in sorted(candidates, key=lambda c: (c.filepath, c.box, c.id)):
+        if candidate.crowd:
+            passed_over[_CROWD] += 1
+        else:
+            pools[candidate.label].append(candidate)
+    chosen = {}
+    for label in wanted:
+        pool = pools[label]
+        # Seeded with the class's name too: the other classes asked for do not matter.
+        random.Random(f"{seed}/{label}").shuffle(pool)
+        used: set[str] = set()
+        first: list[_Candidate] = []
+        more: list[_Candidate] = []
+        for candidate in pool:
+            (more if candidate.sample in used else first).append(candidate)
+            used.add(candidate.sample)
+        chosen[label] = [candidate.id for candidate in (first + more)[:shots]]
+    return chosen
+
+
+def _paper(
+    candidates: list[_Candidate],
+    wanted: list[str],
+    shots: int,
+    seed: int,
+    passed_over: Counter[str],
+) -> dict[str, list[str]]:
+    images: dict[str, dict[str, Any]] = {}
+    annotations = []
+    for index, candidate in enumerate(candidates):
+        if candidate.sample not in images:
+            try:
+                height, width = image_size(candidate.filepath)
+            except ImageError:
+                height, width = 0, 0
+            images[candidate.sample] = {"id": candidate.sample, "width": width, "height": height}
+        image = images[candidate.sample]
+        passed_over[_CROWD] += candidate.crowd
+        passed_over[_UNREADABLE] += image["width"] == 0
+        annotations.append(
+            {
+                "id": index,
+                "image_id": candidate.sample,
+                "category_id": candidate.label,
+                "bbox": _pixels(candidate.box, image["width"], image["height"]),
+                "iscrowd": candidate.crowd,
+            }
+        )
+    coco = {"images": list(images.values()), "annotations": annotations}
+    chosen: dict[str, list[str]] = {label: [] for label in wanted}
+    for reference in sample_few_shot(coco, shots, seed):
+        candidate = candidates[reference["annotation_id"]]
+        chosen[candidate.label].append(candidate.id)
+    return chosen
+
+
+def _pixels(box: tuple[float, ...], width: int, height: int) -> list[float]:
+    if len(box) != 4:
+        return [0.0, 0.0, 0.0, 0.0]
+    x, y, w, h = box
+    # Free of float noise, which would decide at the protocol's limits of 32 and 10 pixels.
+    return [round(v, 9) for v in (x * width, y * height, w * width, h * height)]
+
+
+_Protocol = Callable[[list[_Candidate], list[str], int, int, "Counter[str]"], dict[str, list[str]]]
+_PROTOCOLS: dict[str, _Protocol] = {"spread": _spread, "paper": _paper}

@@ -1,0 +1,90 @@
+"""Segmenters kept in memory between calls, so that networks are loaded once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import replace
+from pathlib import Path
+from threading import Lock
+from typing import Protocol
+
+import fiftyone as fo
+import torch
+from torch import Tensor
+
+from ..engine.config import Recipe, resolve_device
+from ..engine.images import ImageLike
+from ..engine.memory import Fingerprint
+from ..engine.proposals import Proposals
+from ..engine.references import Reference
+from ..engine.segmenter import Segmenter
+
+# Two pairs of full-size networks are 4 GB in float32.
+_MOST_KEPT = 2
+
+_kept: OrderedDict[tuple[Recipe, str], SegmenterLike] = OrderedDict()
+_lock = Lock()
+
+
+class SegmenterLike(Protocol):
+    """What the dataset floor needs of an engine ``Segmenter``."""
+
+    @property
+    def recipe(self) -> Recipe:
+        """The constants it runs with."""
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """Its encoder's fingerprint."""
+
+    def reference_feature(self, reference: Reference) -> Tensor:
+        """The feature of one reference, float (C,)."""
+
+    def propose(self, image: ImageLike) -> Proposals:
+        """The proposals of one image."""
+
+
+def get_segmenter(
+    recipe: Recipe,
+    device: str | torch.device | None = None,
+    batch_size: int | None = None,
+) -> SegmenterLike:
+    """The segmenter of a recipe on a device, from memory if it was used lately.
+
+    Args:
+        recipe: the recipe to run.
+        device: where to run; the best there is if None.
+        batch_size: points decoded at once, in place of the recipe's ``point_batch``.
+
+    Raises:
+        CheckpointError: a network cannot be loaded.
+        RecipeError: the device is not there, or the batch size is not allowed.
+    """
+    if batch_size is not None:
+        recipe = replace(recipe, point_batch=batch_size)
+    resolved = resolve_device(device)
+    key = (recipe, str(resolved))
+    with _lock:
+        if key not in _kept:
+            while len(_kept) >= _MOST_KEPT:
+                _kept.popitem(last=False)
+            # FiftyOne's model zoo may hold Meta's files already.
+            zoo = Path(fo.config.model_zoo_dir)
+            _kept[key] = Segmenter.from_preset(recipe, device=resolved, zoo_dirs=[zoo])
+        _kept.move_to_end(key)
+        return _kept[key]
+
+
+def forget_segmenters() -> None:
+    """Let go of every segmenter that is kept, and of the memory its networks hold."""
+    with _lock:
+        _kept.clear()
+
+
+def as_recipe(preset: str | Recipe) -> Recipe:
+    """A preset's recipe, or the recipe itself.
+
+    Raises:
+        RecipeError: there is no preset of that name.
+    """
+    return preset if isinstance(preset, Recipe) else Recipe.from_preset(preset)

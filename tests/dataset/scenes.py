@@ -1,0 +1,86 @@
+"""Images of coloured blocks whose instances are known, and an engine that finds them by colour."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import fiftyone as fo
+import numpy as np
+import torch
+from PIL import Image
+
+from ntt_plugin.engine.config import Recipe
+from ntt_plugin.engine.images import read_image
+from ntt_plugin.engine.memory import Fingerprint
+from ntt_plugin.engine.proposals import Proposals
+from ntt_plugin.errors import ReferenceRefusedError
+
+SIZE = (64, 96)
+COLOURS = {"red": (250, 0, 0), "green": (0, 250, 0), "blue": (0, 0, 250)}
+
+
+def blocks(index: int) -> dict[str, tuple[int, int, int, int]]:
+    """Where image ``index`` has its blocks: class -> x1 y1 x2 y2."""
+    names = list(COLOURS)
+    found = {}
+    for place in range(3):
+        x1, y1 = 3 + 31 * place + index % 3, 4 + 5 * index % 23
+        found[names[(place + index) % 3]] = (x1, y1, x1 + 20 + index % 5, y1 + 25 + place)
+    return found
+
+
+def draw(index: int) -> np.ndarray:
+    pixels = np.zeros((*SIZE, 3), dtype=np.uint8)
+    for label, (x1, y1, x2, y2) in blocks(index).items():
+        pixels[y1:y2, x1:x2] = COLOURS[label]
+    return pixels
+
+
+def make_dataset(name: str, folder: Path, count: int) -> fo.Dataset:
+    samples = []
+    for index in range(count):
+        path = folder / f"{index:03}.png"
+        Image.fromarray(draw(index)).save(path)
+        detections = []
+        for label, (x1, y1, x2, y2) in blocks(index).items():
+            mask = np.zeros(SIZE, dtype=bool)
+            mask[y1:y2, x1:x2] = True
+            detections.append(fo.Detection.from_mask(mask, label=label))
+        sample = fo.Sample(filepath=str(path))
+        sample["ground_truth"] = fo.Detections(detections=detections)
+        samples.append(sample)
+    dataset = fo.Dataset(name)
+    dataset.add_samples(samples, progress=False)
+    return dataset
+
+
+class ColourSegmenter:
+    """Has the engine's ``Segmenter`` interface: a block is a proposal, its colour the feature."""
+
+    def __init__(self, digest: str = "colours", **overrides):
+        self.recipe = replace(Recipe(), name="tiny", **overrides)
+        self.fingerprint = Fingerprint("colours", digest, size=96, channels=3)
+        self.proposed: list[str] = []
+
+    def reference_feature(self, reference):
+        image = np.asarray(read_image(reference.image), dtype=np.float32)
+        if reference.mask.sum() < 4:
+            raise ReferenceRefusedError("Its mask is too small.")
+        return torch.from_numpy(image[reference.mask].mean(axis=0))
+
+    def propose(self, image):
+        self.proposed.append(str(image))
+        pixels = np.asarray(read_image(image), dtype=np.float32)
+        size = pixels.shape[:2]
+        side = max(size)
+        square = np.zeros((side, side, 3), dtype=np.float32)
+        rows = np.arange(side) * size[0] // side
+        columns = np.arange(side) * size[1] // side
+        square = torch.from_numpy(pixels[rows][:, columns]).permute(2, 0, 1) / 255
+        logits = torch.stack(
+            [channel * 2 - 1 for channel in square if channel.any()] or [-square[0]]
+        )
+        return Proposals.from_logits(
+            logits, torch.linspace(0.9, 0.8, len(logits)), square, size, self.fingerprint
+        )

@@ -1,0 +1,152 @@
+from __future__ import annotations
+
+import random
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from PIL import Image
+
+from ntt_plugin.dataset.labels import (
+    full_mask,
+    image_size,
+    pixel_box,
+    relative_box,
+    to_detections,
+    to_instances,
+)
+from ntt_plugin.engine.instances import Instances
+from ntt_plugin.engine.references import Provenance
+from ntt_plugin.errors import DatasetError, ImageError
+
+
+def random_instances(rng, image_size, count):
+    height, width = image_size
+    boxes, masks = [], []
+    for _ in range(count):
+        x1, x2 = sorted(rng.choice(width + 1, 2, replace=False))
+        y1, y2 = sorted(rng.choice(height + 1, 2, replace=False))
+        mask = rng.random((y2 - y1, x2 - x1)) < 0.5
+        mask[0, 0] = mask[-1, -1] = mask[0, -1] = mask[-1, 0] = True
+        boxes.append((x1, y1, x2, y2))
+        masks.append(mask)
+    return Instances(
+        masks=masks,
+        boxes=np.array(boxes, dtype=np.int64).reshape(-1, 4),
+        scores=rng.random(count).astype(np.float32),
+        labels=[f"class {index}" for index in range(count)],
+        margins=rng.random(count).astype(np.float32),
+        proposal_ious=rng.random(count).astype(np.float32),
+        references=[f"reference {index}" for index in range(count)],
+        image_size=image_size,
+    )
+
+
+@pytest.mark.parametrize("size", [(1, 1 + 1), (37, 53), (427, 640), (999, 1001), (3001, 61)])
+def test_instances_survive_the_way_through_detections(size):
+    instances = random_instances(np.random.default_rng(1), size, 40)
+
+    back = to_instances(to_detections(instances, "bank", "run"), size)
+
+    assert np.array_equal(back.boxes, instances.boxes)
+    assert all(map(np.array_equal, back.masks, instances.masks))
+    assert np.array_equal(back.scores, instances.scores)
+    assert np.array_equal(back.margins, instances.margins)
+    assert np.array_equal(back.proposal_ious, instances.proposal_ious)
+    assert (back.labels, back.references) == (instances.labels, instances.references)
+
+
+def test_no_instance_is_empty_detections():
+    assert to_detections(Instances.empty((4, 5)), "bank", "run").detections == []
+
+
+def test_a_label_names_the_label_and_sample_most_like_it():
+    instances = random_instances(np.random.default_rng(2), (20, 20), 2)
+    sources = {"reference 0": Provenance(sample="s", label="l")}
+
+    first, second = to_detections(instances, "bank", "run", sources).detections
+
+    assert (first.reference, first.reference_sample) == ("l", "s")
+    assert (second.reference, second.reference_sample) == ("reference 1", None)
+
+
+def test_pixel_boxes_come_back_as_they_went_in():
+    rng = random.Random(3)
+    for _ in range(2000):
+        size = rng.randrange(1, 5000), rng.randrange(1, 5000)
+        x1, y1 = round(rng.uniform(0, size[1]), 2), round(rng.uniform(0, size[0]), 2)
+        w, h = round(rng.uniform(0, size[1]), 2), round(rng.uniform(0, size[0]), 2)
+        relative = [x1 / size[1], y1 / size[0], w / size[1], h / size[0]]
+        expected = (x1, y1, round(x1 + w, 2), round(y1 + h, 2))
+        assert pixel_box(fo.Detection(bounding_box=relative), size) == expected
+
+
+def test_a_mask_is_pasted_at_the_rounded_corner_of_its_box():
+    mask = np.array([[True, False], [True, True]])
+    box = relative_box((2.6, 3.4, 4.6, 5.4), (10, 20))
+
+    full = full_mask(fo.Detection(bounding_box=box, mask=mask), (10, 20))
+
+    assert np.array_equal(np.argwhere(full), [[3, 3], [4, 3], [4, 4]])
+
+
+def test_a_mask_file_reads_as_the_mask_does(tmp_path):
+    mask = np.random.default_rng(4).random((7, 9)) < 0.5
+    Image.fromarray(mask.astype(np.uint8) * 255).save(tmp_path / "mask.png")
+    box = relative_box((5, 6, 14, 13), (30, 40))
+
+    from_file = fo.Detection(bounding_box=box, mask_path=str(tmp_path / "mask.png"))
+    inline = fo.Detection(bounding_box=box, mask=mask)
+
+    assert np.array_equal(full_mask(from_file, (30, 40)), full_mask(inline, (30, 40)))
+
+
+def test_a_mask_of_another_size_is_stretched_to_its_box():
+    mask = np.array([[True, False], [False, False]])
+    box = relative_box((10, 20, 30, 60), (100, 100))
+
+    full = full_mask(fo.Detection(bounding_box=box, mask=mask), (100, 100))
+
+    expected = np.zeros((100, 100), dtype=bool)
+    expected[20:40, 10:20] = True
+    assert np.array_equal(full, expected)
+
+
+def test_what_reaches_over_the_border_is_cut_off():
+    box = relative_box((-2, 8, 2, 12), (10, 10))
+    full = full_mask(fo.Detection(bounding_box=box, mask=np.ones((4, 4), bool)), (10, 10))
+    assert np.array_equal(np.argwhere(full), [[8, 0], [8, 1], [9, 0], [9, 1]])
+
+
+@pytest.mark.parametrize(
+    ("detection", "said"),
+    [
+        (fo.Detection(bounding_box=[0, 0, 1, 1]), "no mask"),
+        (fo.Detection(mask=np.ones((2, 2), bool)), "four finite numbers"),
+        (
+            fo.Detection(bounding_box=[0, float("nan"), 1, 1], mask=np.ones((2, 2), bool)),
+            "four finite numbers",
+        ),
+        (
+            fo.Detection(bounding_box=[2.0, 0, 0.2, 0.2], mask=np.ones((2, 2), bool)),
+            "outside the image",
+        ),
+        (fo.Detection(bounding_box=[0, 0, 0.2, 0.2], mask=np.zeros((2, 2), bool)), "empty"),
+        (fo.Detection(bounding_box=[0, 0, 1, 1], mask_path="/nowhere/m.png"), "cannot be read"),
+    ],
+)
+def test_an_unusable_label_says_what_is_wrong(detection, said):
+    with pytest.raises(DatasetError, match=said):
+        full_mask(detection, (10, 10))
+
+
+def test_the_size_of_a_turned_photograph_is_the_upright_one(tmp_path):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(tmp_path / "turned.jpg", exif=exif)
+    assert image_size(str(tmp_path / "turned.jpg")) == (40, 30)
+
+
+def test_the_size_of_a_missing_image_is_our_error(tmp_path):
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        image_size(str(tmp_path / "gone.png"))

@@ -1,0 +1,68 @@
+from __future__ import annotations
+
+import ast
+import inspect
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ntt_plugin as ntt
+
+SOURCE = Path(ntt.__file__).read_text()
+
+
+@pytest.mark.parametrize("name", ntt.__all__)
+def test_every_public_name_is_there(name):
+    assert getattr(ntt, name).__name__ == name
+
+
+def test_the_names_typed_for_editors_are_the_public_names():
+    block = next(node for node in ast.parse(SOURCE).body if isinstance(node, ast.If))
+    typed = {alias.asname or alias.name for node in block.body for alias in node.names}
+    assert typed == set(ntt.__all__)
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no attribute 'nope'"):
+        _ = ntt.nope
+
+
+def test_importing_the_package_imports_nothing_heavy():
+    code = (
+        "import sys, ntt_plugin; "
+        "assert not {'torch', 'fiftyone', 'transformers', 'numpy'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(ntt.__file__).parents[1])
+
+
+@pytest.mark.parametrize(
+    ("name", "fixed"),
+    [
+        (
+            "sample_references",
+            "samples, label_field, shots=10, classes=None, seed=51, tag='reference'",
+        ),
+        (
+            "build_memory_bank",
+            "samples, label_field, name, tag=None, classes=None, preset='paper', device=None, "
+            "progress=None",
+        ),
+        (
+            "segment",
+            "samples, bank, label_field='ntt', device=None, batch_size=None, overwrite=False, "
+            "progress=None",
+        ),
+        ("evaluate", "samples, label_field, gt_field, eval_key, masks=True"),
+    ],
+)
+def test_the_signatures_are_those_that_were_agreed(name, fixed):
+    """What is there beyond them is keyword-only."""
+    signature = inspect.signature(getattr(ntt, name))
+    written = [
+        parameter.name + ("" if parameter.default is parameter.empty else f"={parameter.default!r}")
+        for parameter in signature.parameters.values()
+        if parameter.kind is not parameter.KEYWORD_ONLY
+    ]
+    assert ", ".join(written) == fixed
