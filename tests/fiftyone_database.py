@@ -12,8 +12,19 @@ if "fiftyone" in sys.modules:
     raise RuntimeError("fiftyone was imported before its test database was set up")
 
 _FOLDER = tempfile.mkdtemp(prefix="ntt_tests_")
-# Registered before FiftyOne registers its own, so it runs after mongod has been stopped.
-atexit.register(shutil.rmtree, _FOLDER, ignore_errors=True)
+
+
+def _clean_up() -> None:
+    database = sys.modules.get("fiftyone.core.odm.database")
+    service = getattr(database, "_db_service", None)
+    if service is not None:
+        # FiftyOne stops mongod only after this process is gone, too late to remove its folder.
+        service.stop()
+    shutil.rmtree(_FOLDER, ignore_errors=True)
+
+
+# Registered before FiftyOne registers its own, so it runs after them.
+atexit.register(_clean_up)
 
 os.environ.pop("FIFTYONE_DATABASE_URI", None)
 os.environ.update(
