@@ -87,7 +87,8 @@ def similarities(features: Tensor, bank: MemoryBank, negative_sigma: float) -> T
     for column, label in enumerate(bank.classes):
         negatives = bank.negatives(label)
         if len(negatives):
-            against = (features @ F.normalize(negatives, dim=1).T).amax(dim=1).clamp(min=0)
+            against = (features @ F.normalize(negatives, dim=1).T).amax(dim=1)
+            # The similarity is at least 0, so that this floors the negatives' at 0 as well.
             excess = (against - similarity[:, column]).clamp(min=0)
             similarity[:, column] *= torch.exp(-excess / negative_sigma)
     return similarity

@@ -114,6 +114,13 @@ def test_candidates_are_capped_by_predicted_iou_before_scores_count():
     assert np.allclose(found.scores, [1 / 1.25**0.5])
 
 
+def test_proposals_of_similarity_zero_use_up_the_cap():
+    squares = [(0, 0, 8), (20, 0, 8), (40, 0, 8)]
+    recipe = Recipe(max_instances=1, candidate_factor=2)
+    found = match(proposals_of(squares, [-axis(0), -axis(0), axis(0)]), bank_of(axis(0)), recipe)
+    assert len(found) == 0
+
+
 def test_a_covered_mask_loses_by_the_square_root_of_what_is_left():
     # 10 x 10 on the corner of a better 20 x 20, a quarter of it inside.
     proposals = proposals_of([(0, 0, 20), (15, 15, 10)], [axis(0), axis(0)], size=(64, 64))
@@ -126,6 +133,15 @@ def test_a_nested_mask_of_equal_feature_falls_to_zero_and_comes_last():
     found = match(proposals, bank_of(axis(0)), RECIPE)
     assert np.isfinite(found.scores).all()
     assert np.allclose(found.scores, [1, 1, 0], atol=1e-3)
+
+
+def test_a_cosine_rounded_above_one_gives_a_score_of_zero_and_no_nan():
+    # Rounding gives unit vectors products a little above 1.
+    feature = axis(0) * 1.0001
+    proposals = proposals_of([(0, 0, 30), (5, 5, 10)], [feature, feature])
+    proposals.features[:] = feature
+    scores = match(proposals, bank_of(axis(0)), RECIPE).scores
+    assert np.allclose(scores, [1.0001, 0])
 
 
 def test_masks_of_other_labels_do_not_cover():
