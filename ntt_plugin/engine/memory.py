@@ -342,8 +342,7 @@ class MemoryBank:
                 f"Features of shape {tuple(features.shape)} do not fit the bank: "
                 f"the encoder {self.fingerprint.name} gives (n, {channels})."
             )
-        # Cloned: a row must not keep alive, nor change with, the tensor that it came from.
-        rows = rows.detach().to("cpu", torch.float32).clone()
+        rows = rows.detach().to("cpu", torch.float32)
         if not torch.isfinite(rows).all():
             raise BankError("A feature holds a value that is not finite; leave its reference out.")
         if provenances is None:
@@ -352,6 +351,7 @@ class MemoryBank:
             provenances = [provenances]
         if len(provenances) != len(rows):
             raise BankError(f"{len(rows)} features came with {len(provenances)} provenances.")
+        # Cloned: a row must not keep alive, nor change with, the tensor that it came from.
         return [
             StoredReference(new_reference_id(), provenance, row.clone())
             for provenance, row in zip(provenances, rows, strict=True)

@@ -109,6 +109,14 @@ def test_a_small_network_and_a_large_image():
         assert np.array_equal(whole(mask, (700, 300))[decided], (full > 0)[decided])
 
 
+def test_a_logit_of_zero_is_outside_at_full_size_too():
+    logits = torch.full((1, 64, 64), -1.0)
+    logits[0, 10:20, 10:20] = 1.0
+    logits[0, 15, 15] = 0.0
+    (mask,) = upsample_masks(logits, mask_boxes(logits > 0), (64, 64))
+    assert mask.area == 99
+
+
 def test_a_mask_that_averages_away_is_none():
     logits = torch.full((1, 64, 64), -10.0)
     logits[0, 30, 30] = 1.0

@@ -38,7 +38,7 @@ def test_an_empty_mask_is_refused():
         # 30 x 20 about (45, 50): a square of 36.
         ((30, 40, 60, 60), (27, 32, 63, 68)),
         # Truncated to 30 40 60 60 first.
-        ((30.9, 40.9, 60.9, 60.9), (27, 32, 63, 68)),
+        ((30, 40, 60.9, 60.9), (27, 32, 63, 68)),
         # Clamped at the top left: not square any more.
         ((0, 0, 20, 10), (0, 0, 22, 17)),
         # Clamped at the bottom right of 100 x 80.
