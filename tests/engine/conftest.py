@@ -27,9 +27,9 @@ def sam2_parts() -> dict[str, Any]:
         hidden_size=8,
         embed_dim_per_stage=[8, 16, 32, 64],
         num_attention_heads_per_stage=[1, 1, 2, 2],
-        blocks_per_stage=[1, 1, 1, 1],
+        blocks_per_stage=[1, 1, 2, 1],
         window_size_per_stage=[4, 4, 4, 4],
-        global_attention_blocks=[2],
+        global_attention_blocks=[3],
         image_size=[64, 64],
     )
     return {

@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from PIL import Image
+
+from ntt_plugin.demo.__main__ import run
+from ntt_plugin.demo.dataset import make_dataset
+from ntt_plugin.demo.sheet import Row, Shape, draw_sheet
+from ntt_plugin.errors import DatasetError
+
+
+@pytest.fixture
+def name() -> str:
+    return "ntt-demo-test"
+
+
+@pytest.fixture(autouse=True)
+def removed_afterwards(name: str) -> Iterator[None]:
+    yield
+    if fo.dataset_exists(name):
+        fo.delete_dataset(name)
+
+
+def test_the_demo_runs_and_writes_its_report(tmp_path: Path, name: str) -> None:
+    run(
+        argparse.Namespace(
+            folder=tmp_path / "demo", name=name, images=3, shots=2, seed=51, device="cpu"
+        )
+    )
+    report = json.loads((tmp_path / "demo" / "report.json").read_text())
+    assert {"segm_ap", "bbox_ap", "images", "seconds_segment"} <= set(report)
+    assert report["images"] == 3
+    dataset = fo.load_dataset(name)
+    assert dataset.persistent
+    assert dataset.list_evaluations() == ["ntt_eval"]
+    assert dataset.count("ntt.detections") > 0
+    with Image.open(tmp_path / "demo" / "contact_sheet.png") as sheet:
+        assert sheet.width > 900
+
+
+def test_a_second_demo_replaces_the_first(tmp_path: Path, name: str) -> None:
+    make_dataset(tmp_path, pool=1, targets=1, name=name)
+    dataset = make_dataset(tmp_path, pool=1, targets=2, name=name)
+    assert len(dataset) == 3
+
+
+def test_a_dataset_that_is_not_the_demos_is_left_alone(tmp_path: Path, name: str) -> None:
+    fo.Dataset(name).add_sample(fo.Sample(filepath="/mine.png"))
+    with pytest.raises(DatasetError, match="did not make it"):
+        make_dataset(tmp_path, name=name)
+    assert len(fo.load_dataset(name)) == 1
+
+
+def test_the_sheet_draws_each_class_in_its_own_colour() -> None:
+    image = np.full((64, 64, 3), 120, np.uint8)
+    left, right = np.zeros((2, 64, 64), bool)
+    left[10:50, 5:25] = True
+    right[10:50, 40:60] = True
+    thumb = Image.fromarray(image)
+    row = Row(
+        {"cat": [thumb], "dog": [thumb]}, image, [Shape("cat", left)], [Shape("dog", right, 0.9)]
+    )
+    sheet = np.array(draw_sheet([row], ["cat", "dog"], ["a", "b", "c"]))
+    cell, gap, top = 320, 12, 40
+    truth = sheet[top : top + cell, cell + 2 * gap : 2 * cell + 2 * gap]
+    found = sheet[top : top + cell, 2 * cell + 3 * gap : 3 * cell + 3 * gap]
+    cat, dog = truth[60, 60].astype(int), found[60, 260].astype(int)
+    grey = truth[60, 200].astype(int)
+    assert abs(cat - grey).max() > 40
+    assert abs(dog - grey).max() > 40
+    assert abs(cat - dog).max() > 40
+    assert np.array_equal(truth[60, 200], found[60, 40])

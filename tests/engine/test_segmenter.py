@@ -1,0 +1,176 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ntt_plugin.engine import Instances, Provenance, Recipe, Reference, Segmenter, match
+from ntt_plugin.errors import BankError, RecipeError, ReferenceRefusedError
+
+
+@pytest.fixture
+def segmenter(sam2_folder: Path, dinov2_folder: Path) -> Segmenter:
+    recipe = Recipe(
+        name="small",
+        segmenter=str(sam2_folder),
+        encoder=str(dinov2_folder),
+        encoder_size=42,
+        grid=4,
+        iou_threshold=0.0,
+    )
+    return Segmenter.from_preset(recipe, device="cpu")
+
+
+def picture(seed: int, height: int = 50, width: int = 80) -> np.ndarray:
+    return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
+
+
+def square(top: int, left: int, side: int, height: int = 50, width: int = 80) -> np.ndarray:
+    mask = np.zeros((height, width), bool)
+    mask[top : top + side, left : left + side] = True
+    return mask
+
+
+def test_segmenting_is_proposing_and_matching(segmenter: Segmenter) -> None:
+    bank = segmenter.build_bank([Reference(picture(0), square(5, 5, 30), "cat")])
+    joined = segmenter.segment(picture(1), bank)
+    halves = match(segmenter.propose(picture(1)), bank, segmenter.recipe)
+    assert len(joined) == len(halves)
+    assert np.array_equal(joined.scores, halves.scores)
+    assert joined.image_size == (50, 80)
+
+
+def test_the_input_is_resized_by_pil_and_the_encoders_from_that(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recipe, sections 3.1 and 3.2: the encoder sees the segmenter's resized input."""
+    seen = {}
+    encode, propose = segmenter._encoder.encode, segmenter._proposer.propose
+
+    def keep_encode(images: torch.Tensor) -> torch.Tensor:
+        seen["encoder"] = images
+        return encode(images)
+
+    def keep_propose(image: torch.Tensor, *arguments: float) -> tuple[torch.Tensor, torch.Tensor]:
+        seen["segmenter"] = image
+        return propose(image, *arguments)
+
+    monkeypatch.setattr(segmenter._encoder, "encode", keep_encode)
+    monkeypatch.setattr(segmenter._proposer, "propose", keep_propose)
+    segmenter.propose(picture(2))
+    resized = Image.fromarray(picture(2)).resize((64, 64), Image.Resampling.BICUBIC)
+    expected = torch.from_numpy(np.array(resized)).permute(2, 0, 1).float() / 255
+    torch.testing.assert_close(seen["segmenter"], expected)
+    small = torch.nn.functional.interpolate(
+        expected[None], (42, 42), mode="bicubic", align_corners=False, antialias=False
+    )
+    torch.testing.assert_close(seen["encoder"], small)
+
+
+def test_classes_may_have_different_numbers_of_references(segmenter: Segmenter) -> None:
+    references = [Reference(picture(i), square(5, 5 + i, 30), "cat") for i in range(3)]
+    references.append(Reference(picture(9), square(0, 0, 40), "dog"))
+    bank = segmenter.build_bank(references, progress=False)
+    assert [bank.shots(label) for label in bank.classes] == [3, 1]
+    assert bank.fingerprint == segmenter.fingerprint
+
+
+def test_a_reference_without_a_feature_is_named_and_left_out(segmenter: Segmenter) -> None:
+    empty = Reference(
+        picture(0), np.zeros((50, 80), bool), "cat", provenance=Provenance(sample="s1", label="l1")
+    )
+    bank = segmenter.build_bank([Reference(picture(0), square(5, 5, 30), "cat"), empty])
+    assert bank.shots("cat") == 1
+    (refused,) = bank.refused
+    assert refused.provenance.label == "l1"
+    assert "empty" in refused.reason
+
+
+def test_a_class_left_without_references_is_an_error_that_names_it(segmenter: Segmenter) -> None:
+    references = [
+        Reference(picture(0), square(5, 5, 30), "cat"),
+        Reference(picture(0), np.zeros((50, 80), bool), "dog"),
+    ]
+    with pytest.raises(ReferenceRefusedError, match=r"'dog'.*mask is empty"):
+        segmenter.build_bank(references)
+
+
+def test_no_references_are_an_error(segmenter: Segmenter) -> None:
+    with pytest.raises(BankError, match="no references"):
+        segmenter.build_bank([])
+
+
+def test_a_bank_of_another_encoder_is_refused_with_both_names(
+    segmenter: Segmenter, sam2_folder: Path, tmp_path: Path
+) -> None:
+    from transformers import Dinov2Config, Dinov2Model
+
+    torch.manual_seed(7)
+    config = Dinov2Config(
+        hidden_size=64, num_hidden_layers=1, num_attention_heads=1, image_size=42, patch_size=14
+    )
+    Dinov2Model(config).save_pretrained(tmp_path / "other_encoder")
+    other = Segmenter.from_preset(
+        Recipe(
+            segmenter=str(sam2_folder), encoder=str(tmp_path / "other_encoder"), encoder_size=42
+        ),
+        device="cpu",
+    )
+    bank = other.build_bank([Reference(picture(0), square(5, 5, 30), "cat")])
+    with pytest.raises(BankError) as caught:
+        segmenter.segment(picture(1), bank)
+    assert "other_encoder" in str(caught.value)
+    assert segmenter.fingerprint.name in str(caught.value)
+
+
+def test_an_image_without_proposals_has_no_instances(
+    sam2_folder: Path, dinov2_folder: Path
+) -> None:
+    recipe = Recipe(
+        segmenter=str(sam2_folder), encoder=str(dinov2_folder), encoder_size=42, iou_threshold=1.0
+    )
+    segmenter = Segmenter.from_preset(recipe, device="cpu")
+    bank = segmenter.build_bank([Reference(picture(0), square(5, 5, 30), "cat")])
+    found = segmenter.segment(picture(1), bank)
+    assert isinstance(found, Instances)
+    assert len(found) == 0
+
+
+def test_masks_from_boxes_have_the_images_size(segmenter: Segmenter) -> None:
+    masks = segmenter.masks_from_boxes(picture(0), [[2, 3, 40, 30], [10, 10, 70, 45]])
+    assert [mask.shape for mask in masks] == [(50, 80), (50, 80)]
+    assert all(mask.dtype == bool for mask in masks)
+
+
+def test_boxes_are_scaled_to_the_segmenters_input(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = {}
+    decode = segmenter._proposer.masks_from_boxes
+
+    def keep(
+        image: torch.Tensor, boxes: torch.Tensor, batch: int
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        seen["boxes"] = boxes
+        return decode(image, boxes, batch)
+
+    monkeypatch.setattr(segmenter._proposer, "masks_from_boxes", keep)
+    segmenter.masks_from_boxes(picture(0), [[0, 0, 40, 25]])
+    torch.testing.assert_close(seen["boxes"], torch.tensor([[0.0, 0.0, 32.0, 32.0]]))
+
+
+def test_no_boxes_give_no_masks(segmenter: Segmenter) -> None:
+    assert segmenter.masks_from_boxes(picture(0), []) == []
+
+
+def test_overrides_change_a_named_preset() -> None:
+    segmenter = Segmenter.from_preset("tiny", device="cpu", grid=3, max_instances=2)
+    assert (segmenter.recipe.grid, segmenter.recipe.max_instances) == (3, 2)
+
+
+def test_an_unknown_preset_is_refused() -> None:
+    with pytest.raises(RecipeError, match="huge"):
+        Segmenter.from_preset("huge", device="cpu")
