@@ -18,7 +18,7 @@ demo: venv-run ## the whole way on generated scenes: references, memory bank, se
 app: venv-run ## the demo dataset in the FiftyOne App
 	$(VENV_PYTHON) -m ntt_plugin.demo.app $(ARGS)
 
-test: venv-tests ## all tests; PYTEST_ARGS="--golden FOLDER" adds the comparison with golden data
+test: venv-tests ## all tests; PYTEST_ARGS="--golden=FOLDER" adds the comparison with golden data
 	HF_HUB_OFFLINE=1 $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
 
 lint: venv-tests ## ruff and mypy, changing nothing

@@ -196,5 +196,14 @@ PRESETS: dict[str, Recipe] = {
         encoder="facebook/dinov2-base",
         grid=16,
     ),
-    "tiny": Recipe(name="tiny", segmenter="tiny", encoder="tiny", encoder_size=224, grid=16),
+    # Small networks know objects at one scale: a wide crop shows a reference as large as the
+    # objects in the images.
+    "tiny": Recipe(
+        name="tiny",
+        segmenter="tiny",
+        encoder="tiny",
+        encoder_size=224,
+        context_ratio=2.0,
+        grid=16,
+    ),
 }

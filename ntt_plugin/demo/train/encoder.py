@@ -8,9 +8,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Dinov2Model
 
-from ...engine.config import IMAGE_MEAN, IMAGE_STD
+from ...engine.config import IMAGE_MEAN, IMAGE_STD, Recipe
 from ...engine.references import crop_box, crop_reference
 from ..classes import BASE_CLASSES, COLOURS, PATTERNS, SHAPES
+from .encoder_start import see_like_a_convolution
 from .loop import image_batch
 from .networks import encoder_config, start_afresh
 
@@ -23,8 +24,10 @@ _CLASS_ATTRIBUTES = torch.tensor(
 )
 _BACKGROUND = len(BASE_CLASSES)
 _SHARPNESS = 14.0
-_CROPS_A_BATCH = 4
-_CONTEXT_RATIO = 0.2
+_CROPS_A_BATCH = 2
+# Most patches show background, which is soon told from objects.
+_BACKDROP_EMPHASIS = 0.2
+_CONTEXT_RATIO = Recipe.from_preset("tiny").context_ratio
 
 
 class EncoderTask(nn.Module):
@@ -46,10 +49,7 @@ class EncoderTask(nn.Module):
         self.side = config.image_size
         self.grid = config.image_size // config.patch_size
         width = config.hidden_size
-        with torch.no_grad():
-            self.network.embeddings.position_embeddings[0, 1:] = _wave_positions(self.grid, width)
-            projection = self.network.embeddings.patch_embeddings.projection
-            projection.weight.copy_(_cosine_filters(config.patch_size, width))
+        see_like_a_convolution(self.network)
         self.dense = nn.ModuleList(nn.Linear(width, len(values) + 1) for values in _ATTRIBUTES)
         self.parts = nn.ParameterList(
             nn.Parameter(torch.randn(len(values), width)) for values in _ATTRIBUTES
@@ -104,7 +104,9 @@ class EncoderTask(nn.Module):
             objects = label != _BACKGROUND
             value[objects] = _CLASS_ATTRIBUTES[label[objects], index]
             target = share.T @ functional.one_hot(value, values + 1).float()
-            loss = loss + functional.cross_entropy(head(token), target)
+            each = functional.cross_entropy(head(token), target, reduction="none")
+            emphasis = _BACKDROP_EMPHASIS + 1 - target[:, -1]
+            loss = loss + (each * emphasis).sum() / emphasis.sum()
         return loss
 
     def _views(
@@ -150,35 +152,3 @@ class EncoderTask(nn.Module):
         alike = _CLASS_ATTRIBUTES[guess[known]] == _CLASS_ATTRIBUTES[truth[known]]
         attributes = (alike.sum(0) / len(guess)).tolist()
         self._hits.append([float(right[whole].mean()), float(right[~whole].mean()), *attributes])
-
-
-def _cosine_filters(patch: int, width: int) -> Tensor:
-    """Patch filters (width, 3, patch, patch) that see brightness and colour contrasts.
-
-    The lowest waves of a two-dimensional cosine transform, of brightness and of two colour
-    contrasts: what random filters would have to find first.
-    """
-    places = (torch.arange(patch) + 0.5) * torch.pi / patch
-    waves = torch.stack([(places * rate).cos() for rate in range(patch)])
-    waves = functional.normalize(waves, dim=1)
-    contrasts = functional.normalize(torch.tensor([[1.0, 1, 1], [1, -1, 0], [1, 1, -2]]), dim=1)
-    order = sorted(
-        ((u, v, c) for u in range(patch) for v in range(patch) for c in range(3)),
-        key=lambda key: (key[0] ** 2 + key[1] ** 2) * (1 if key[2] == 0 else 2.5),
-    )
-    filters = [
-        (1 + u + v) / 8 * contrasts[c][:, None, None] * (waves[u][:, None] * waves[v])
-        for u, v, c in order[:width]
-    ]
-    return torch.stack(filters)
-
-
-def _wave_positions(grid: int, width: int) -> Tensor:
-    """Sines and cosines of rows and columns, (g*g, width): places that a fresh network can tell."""
-    quarter = width // 4
-    rates = 1 / 100 ** (torch.arange(quarter) / quarter)
-    steps = torch.arange(grid).float()[:, None] * rates
-    line = torch.cat([steps.sin(), steps.cos()], dim=1)
-    rows = line[:, None].expand(grid, grid, -1)
-    columns = line[None].expand(grid, grid, -1)
-    return 0.3 * torch.cat([rows, columns], dim=2).reshape(grid * grid, width)

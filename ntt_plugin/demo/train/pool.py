@@ -9,10 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..classes import BASE_CLASSES
-from ..scenes import SCENE_SIZE, make_scene
-
-# The first word of every training scene's seed; scenes for scoring start with another.
-TRAIN_STREAM = 1
+from ..scenes import SCENE_SIZE
+from ..streams import training_scene
 
 
 class ScenePool:
@@ -60,7 +58,7 @@ def _render(folder: Path, count: int, marker: Path) -> None:
     number = {entry: index for index, entry in enumerate(BASE_CLASSES)}
     classes = []
     for index in range(count):
-        scene = make_scene((TRAIN_STREAM, index), BASE_CLASSES)
+        scene = training_scene(index)
         images[index], owners[index] = scene.image, scene.owners
         classes.append([number[entry] for entry in scene.classes])
         if index % 500 == 499:

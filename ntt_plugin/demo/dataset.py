@@ -1,0 +1,72 @@
+"""The demo's dataset: generated scenes of novel classes in a FiftyOne database."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import fiftyone as fo
+from PIL import Image
+
+from ..errors import DatasetError
+from .scenes import Scene
+from .streams import reference_scene, scoring_scene
+
+DATASET_NAME = "ntt-demo"
+POOL_TAG = "pool"
+TARGET_TAG = "target"
+GROUND_TRUTH = "ground_truth"
+_MADE_BY = "ntt_plugin.demo"
+
+
+def make_dataset(
+    folder: Path, pool: int = 40, targets: int = 60, name: str = DATASET_NAME
+) -> fo.Dataset:
+    """Render the scenes to a folder and put them into a persistent dataset.
+
+    Samples tagged ``pool`` are there to take references from, samples tagged ``target`` to be
+    segmented; all show novel classes only, with exact masks in ``ground_truth``.
+
+    Args:
+        folder: where the images go.
+        pool: number of scenes to take references from.
+        targets: number of scenes to segment.
+        name: the dataset's name; a demo dataset of that name is made anew.
+
+    Raises:
+        DatasetError: a dataset of that name exists and the demo did not make it.
+    """
+    if fo.dataset_exists(name):
+        if fo.load_dataset(name).info.get("made_by") != _MADE_BY:
+            raise DatasetError(
+                f"A dataset {name!r} is there already, and this demo did not make it; rename "
+                "it, or give the demo another name with --name."
+            )
+        fo.delete_dataset(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    samples = [
+        _sample(scene(index), folder / f"{tag}-{index:03d}.png", tag)
+        for tag, scene, count in _parts(pool, targets)
+        for index in range(count)
+    ]
+    dataset = fo.Dataset(name, persistent=True)
+    dataset.info = {"made_by": _MADE_BY}
+    dataset.add_samples(samples, progress=False)
+    return dataset
+
+
+def _parts(pool: int, targets: int) -> list[tuple[str, Callable[[int], Scene], int]]:
+    return [(POOL_TAG, reference_scene, pool), (TARGET_TAG, scoring_scene, targets)]
+
+
+def _sample(scene: Scene, path: Path, tag: str) -> fo.Sample:
+    Image.fromarray(scene.image).save(path)
+    labels = [
+        fo.Detection.from_mask(scene.mask(index), label=entry.name)
+        for index, entry in enumerate(scene.classes)
+    ]
+    height, width = scene.owners.shape
+    sample = fo.Sample(filepath=str(path.resolve()), tags=[tag])
+    sample.metadata = fo.ImageMetadata(width=width, height=height, num_channels=3)
+    sample[GROUND_TRUTH] = fo.Detections(detections=labels)
+    return sample
