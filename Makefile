@@ -3,6 +3,7 @@
 
 VENV_PYTHON := .venv/bin/python
 ARGS ?=
+TESTS ?= tests
 PYTEST_ARGS ?=
 export PYTHON
 
@@ -19,7 +20,7 @@ app: venv-run ## the demo dataset in the FiftyOne App
 	$(VENV_PYTHON) -m ntt_plugin.demo.app $(ARGS)
 
 test: venv-tests ## all tests; PYTEST_ARGS="--golden=FOLDER" adds the comparison with golden data
-	HF_HUB_OFFLINE=1 $(VENV_PYTHON) -m pytest $(PYTEST_ARGS)
+	HF_HUB_OFFLINE=1 $(VENV_PYTHON) -m pytest $(TESTS) $(PYTEST_ARGS)
 
 lint: venv-tests ## ruff and mypy, changing nothing
 	$(VENV_PYTHON) -m ruff check .
