@@ -163,7 +163,8 @@ def _stored_mask(detection: fo.Detection) -> Array:
         mask = mask[..., 0]
     if mask.ndim != 2 or mask.size == 0:
         raise DatasetError(f"Its mask has the shape {mask.shape}; it must be (height, width).")
-    return mask != 0
+    filled: Array = mask != 0
+    return filled
 
 
 def _stretch(mask: Array, size: tuple[int, int]) -> Array:

@@ -27,6 +27,7 @@ _FIELD = "ntt"
 _EVALUATION = "ntt_eval"
 _SHEET_ROWS = 6
 _SHOWN_FROM = 0.6
+_SHEET_CONTEXT = 0.3
 
 
 def main() -> None:
@@ -71,25 +72,26 @@ def run(options: argparse.Namespace) -> None:
     print("5/5  Scoring against the exact masks", flush=True)
     evaluate(targets, _FIELD, GROUND_TRUTH, eval_key=_EVALUATION)
     figures = coco_figures(dataset, _EVALUATION)
+    bbox, segm, segm_by_class = figures.bbox, figures.segm or {}, figures.segm_ap or []
 
     options.folder.mkdir(parents=True, exist_ok=True)
     sheet = options.folder / "contact_sheet.png"
     _sheet(dataset, targets, bank, options.shots).save(sheet)
     summary = {
-        "segm_ap": figures.segm["AP"],
-        "segm_ap50": figures.segm["AP50"],
-        "bbox_ap": figures.bbox["AP"],
+        "segm_ap": segm["AP"],
+        "segm_ap50": segm["AP50"],
+        "bbox_ap": bbox["AP"],
         "images": len(targets),
         "shots": options.shots,
         "seconds_segment": round(seconds, 3),
-        "segm_ap_by_class": dict(zip(figures.classes, figures.segm_ap, strict=True)),
+        "segm_ap_by_class": dict(zip(figures.classes, segm_by_class, strict=True)),
     }
     (options.folder / "report.json").write_text(json.dumps(summary, indent=2) + "\n")
 
     print()
     print(f"{'class':28s}{'mask AP':>9s}{'box AP':>9s}")
-    for name, segm, bbox in zip(figures.classes, figures.segm_ap, figures.bbox_ap, strict=True):
-        print(f"{name:28s}{segm:9.3f}{bbox:9.3f}")
+    for name, mask_ap, box_ap in zip(figures.classes, segm_by_class, figures.bbox_ap, strict=True):
+        print(f"{name:28s}{mask_ap:9.3f}{box_ap:9.3f}")
     print(f"{'all classes':28s}{figures.segm['AP']:9.3f}{figures.bbox['AP']:9.3f}")
     print(f"{'all classes, IoU 0.5':28s}{figures.segm['AP50']:9.3f}{figures.bbox['AP50']:9.3f}")
     print()
@@ -128,12 +130,10 @@ def _reference_crops(dataset: fo.Dataset, bank: MemoryBank, label: str) -> list[
     for reference in bank.references(label):
         with Image.open(dataset[reference.provenance.sample].filepath) as opened:
             picture = opened.convert("RGB")
-        edges = crop_box(
-            reference.provenance.box,
-            (picture.height, picture.width),
-            bank.fingerprint.context_ratio,
-        )
-        crops.append(picture.crop(edges))
+        whole = (0.0, 0.0, float(picture.width), float(picture.height))
+        box = reference.provenance.box or whole
+        # The crop in the picture is tighter than the encoder's: it is there to be looked at.
+        crops.append(picture.crop(crop_box(box, (picture.height, picture.width), _SHEET_CONTEXT)))
     return crops
 
 

@@ -13,7 +13,10 @@ class PromptDecoder:
     """Runs SAM 2's mask decoder for the prompts of one image, a batch of prompts at a time."""
 
     def __init__(self, model: Sam2Model) -> None:
-        """Wrap a network that is on its device and in its dtype already."""
+        """Wrap a network that is on its device already.
+
+        Its mask decoder may be in half precision; its prompt encoder must be in float32.
+        """
         self._model = model
         self._positions = model.get_image_wide_positional_embeddings()
 
@@ -59,7 +62,7 @@ class PromptDecoder:
         embedding = features[-1]
         logits, ious, _, _ = self._model.mask_decoder(
             image_embeddings=embedding,
-            image_positional_embeddings=self._positions,
+            image_positional_embeddings=self._positions.to(embedding.dtype),
             sparse_prompt_embeddings=sparse.to(embedding.dtype),
             dense_prompt_embeddings=dense.to(embedding.dtype),
             multimask_output=multimask,

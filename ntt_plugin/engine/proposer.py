@@ -27,7 +27,10 @@ class MaskProposer:
             device: where it runs.
             dtype: what it computes in; logits and IoUs come out as float32 all the same.
         """
-        self._model = model.to(device=device, dtype=dtype).eval()
+        self._model = model.to(device=device).eval()
+        # Prompts stay in float32: rounded to bfloat16, a point would move by pixels.
+        self._model.vision_encoder.to(dtype)
+        self._model.mask_decoder.to(dtype)
         self._device = device
         self._dtype = dtype
         self._decoder = PromptDecoder(self._model)

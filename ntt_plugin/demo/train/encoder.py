@@ -92,7 +92,8 @@ class EncoderTask(nn.Module):
 
     def _proxies(self) -> Tensor:
         parts = [functional.normalize(part, dim=1) for part in self.parts]
-        whole = sum(part[_CLASS_ATTRIBUTES[:, index]] for index, part in enumerate(parts))
+        chosen = [part[_CLASS_ATTRIBUTES[:, index]] for index, part in enumerate(parts)]
+        whole = torch.stack(chosen).sum(0)
         return functional.normalize(torch.cat([whole, self.backdrop]), dim=1)
 
     def _dense_loss(self, token: Tensor, weight: Tensor, label: Tensor) -> Tensor:
