@@ -92,8 +92,8 @@ def run(options: argparse.Namespace) -> None:
     print(f"{'class':28s}{'mask AP':>9s}{'box AP':>9s}")
     for name, mask_ap, box_ap in zip(figures.classes, segm_by_class, figures.bbox_ap, strict=True):
         print(f"{name:28s}{mask_ap:9.3f}{box_ap:9.3f}")
-    print(f"{'all classes':28s}{figures.segm['AP']:9.3f}{figures.bbox['AP']:9.3f}")
-    print(f"{'all classes, IoU 0.5':28s}{figures.segm['AP50']:9.3f}{figures.bbox['AP50']:9.3f}")
+    print(f"{'all classes':28s}{segm['AP']:9.3f}{bbox['AP']:9.3f}")
+    print(f"{'all classes, IoU 0.5':28s}{segm['AP50']:9.3f}{bbox['AP50']:9.3f}")
     print()
     print(f"No class was ever seen in training. Look at {sheet}, or run: make app")
 
