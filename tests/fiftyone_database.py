@@ -1,12 +1,21 @@
-"""Importing this gives FiftyOne a throw-away database; it must come before fiftyone itself."""
+"""Importing this gives FiftyOne a throw-away database; it must come before fiftyone itself.
+
+A database folder of one's own is not enough: FiftyOne attaches to any database of its kind that runs
+on the machine, whatever its folder, and so the tests would work in that of an App left open. Only a
+server named by its address is the tests' alone.
+"""
 
 from __future__ import annotations
 
 import atexit
+import importlib.util
 import os
 import shutil
+import socket
+import subprocess
 import sys
 import tempfile
+from pathlib import Path
 
 if "fiftyone" in sys.modules:
     raise RuntimeError("fiftyone was imported before its test database was set up")
@@ -14,22 +23,41 @@ if "fiftyone" in sys.modules:
 _FOLDER = tempfile.mkdtemp(prefix="ntt_tests_")
 
 
+def _start_mongod() -> subprocess.Popen[bytes] | None:
+    """Start the mongod that FiftyOne would start, on a free port; None where it has none."""
+    package = importlib.util.find_spec("fiftyone")
+    if package is None or package.origin is None:
+        return None
+    mongod = Path(package.origin).parent / "db" / "bin" / "mongod"
+    if not mongod.is_file():
+        return None
+    data = os.path.join(_FOLDER, "database")
+    os.makedirs(data)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = str(free.getsockname()[1])
+    os.environ["FIFTYONE_DATABASE_URI"] = f"mongodb://127.0.0.1:{port}"
+    log = os.path.join(_FOLDER, "mongod.log")
+    where = ["--dbpath", data, "--logpath", log, "--bind_ip", "127.0.0.1", "--port", port]
+    return subprocess.Popen([mongod, *where, "--nounixsocket"], stdout=subprocess.DEVNULL)
+
+
 def _clean_up() -> None:
-    database = sys.modules.get("fiftyone.core.odm.database")
-    service = getattr(database, "_db_service", None)
-    if service is not None:
-        # FiftyOne stops mongod only after this process is gone, too late to remove its folder.
-        service.stop()
+    if _mongod is not None:
+        _mongod.terminate()
+        _mongod.wait()
+    elif "pymongo" in sys.modules and os.environ.get("FIFTYONE_DATABASE_URI"):
+        with sys.modules["pymongo"].MongoClient(os.environ["FIFTYONE_DATABASE_URI"]) as client:
+            client.drop_database(os.environ["FIFTYONE_DATABASE_NAME"])
     shutil.rmtree(_FOLDER, ignore_errors=True)
 
 
+_mongod = _start_mongod()
 # Registered before FiftyOne registers its own, so it runs after them.
 atexit.register(_clean_up)
 
-os.environ.pop("FIFTYONE_DATABASE_URI", None)
 os.environ.update(
-    FIFTYONE_DATABASE_DIR=os.path.join(_FOLDER, "database"),
-    FIFTYONE_DATABASE_NAME="ntt_tests",
+    FIFTYONE_DATABASE_NAME=f"ntt_tests_{os.getpid()}",
     FIFTYONE_DATASET_ZOO_DIR=os.path.join(_FOLDER, "dataset_zoo"),
     FIFTYONE_MODEL_ZOO_DIR=os.path.join(_FOLDER, "model_zoo"),
     FIFTYONE_DATABASE_VALIDATION="false",

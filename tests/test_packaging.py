@@ -109,8 +109,6 @@ fop.ensure_plugin_compatibility("@ntt/no-time-to-train", error_level=0)
         code,
         tmp_path,
         FIFTYONE_PLUGINS_DIR=str(tmp_path / "plugins"),
-        FIFTYONE_DATABASE_DIR=str(tmp_path / "db"),
-        FIFTYONE_DO_NOT_TRACK="true",
     )
     assert out.splitlines()[-1] == "[] True"
 

@@ -25,7 +25,7 @@ from .sheet import Row, Shape, draw_sheet
 _BANK = "demo_bank"
 _FIELD = "ntt"
 _EVALUATION = "ntt_eval"
-_SHEET_ROWS = 6
+_SHEET_ROWS = 4
 _SHOWN_FROM = 0.6
 _SHEET_CONTEXT = 0.3
 

@@ -68,8 +68,8 @@ def draw_sheet(rows: Sequence[Row], classes: Sequence[str], titles: Sequence[str
         top = _HEADER + number * (_CELL + _GAP)
         cells = [
             _reference_cell(row.references, colours),
-            _image_cell(row.image, row.truth, colours),
-            _image_cell(row.image, row.predictions, colours),
+            _outlined_cell(row.image, row.truth, colours),
+            _filled_cell(row.image, row.predictions, colours),
         ]
         for column, cell in enumerate(cells):
             sheet.paste(cell, (_GAP + column * (_CELL + _GAP), top))
@@ -95,44 +95,58 @@ def _reference_cell(
     return cell
 
 
-def _image_cell(
+def _outlined_cell(
     image: np.ndarray, shapes: Sequence[Shape], colours: dict[str, tuple[int, int, int]]
 ) -> Image.Image:
-    grey = image.mean(axis=2, keepdims=True) * 0.5 + image * 0.25 + 50
-    canvas = Image.fromarray(grey.clip(0, 255).astype(np.uint8)).resize((_CELL, _CELL))
-    tags = []
+    """The image as it is, with each mask's rim in the class's colour on white."""
+    paint = np.array(Image.fromarray(image).resize((_CELL, _CELL)))
     for shape in shapes:
-        mask = Image.fromarray(shape.mask).resize((_CELL, _CELL), Image.Resampling.NEAREST)
-        area = np.asarray(mask)
-        paint = np.array(canvas)
+        area = _area(shape)
+        inner = _eroded(area, 1)
+        paint[area & ~_eroded(inner, 2)] = (255, 255, 255)
+        paint[area & ~inner] = colours[shape.label]
+    return _tagged(Image.fromarray(paint), shapes)
+
+
+def _filled_cell(
+    image: np.ndarray, shapes: Sequence[Shape], colours: dict[str, tuple[int, int, int]]
+) -> Image.Image:
+    """The image in pale grey, with each mask filled in the class's colour."""
+    grey = image.mean(axis=2, keepdims=True) * 0.5 + image * 0.25 + 50
+    pale = Image.fromarray(grey.clip(0, 255).astype(np.uint8))
+    paint = np.array(pale.resize((_CELL, _CELL)))
+    # The best last: where masks overlap, it is the one to see.
+    for shape in sorted(shapes, key=lambda shape: shape.score or 0):
+        area = _area(shape)
         paint[area] = 0.35 * paint[area] + 0.65 * np.array(colours[shape.label])
-        rim = area & ~_eroded(area)
-        paint[rim] = colours[shape.label]
-        canvas = Image.fromarray(paint)
-        rows, columns = np.nonzero(area)
+        paint[area & ~_eroded(area, 2)] = colours[shape.label]
+    return _tagged(Image.fromarray(paint), shapes)
+
+
+def _tagged(canvas: Image.Image, shapes: Sequence[Shape]) -> Image.Image:
+    pen, font = ImageDraw.Draw(canvas), ImageFont.load_default(11)
+    for shape in shapes:
+        rows, columns = np.nonzero(_area(shape))
+        if not len(rows):
+            continue
+        x, y = int(columns.mean()), int(rows.mean())
         words = shape.label if shape.score is None else f"{shape.label} {shape.score:.2f}"
-        tags.append((int(columns.mean()), int(rows.mean()), words))
-    pen = ImageDraw.Draw(canvas)
-    for x, y, words in tags:
-        box = pen.textbbox((x, y), words, ImageFont.load_default(11), anchor="mm")
-        shift = max(0, 2 - box[0]) - max(0, box[2] - _CELL + 2)
-        pen.text(
-            (x + shift, y),
-            words,
-            (255, 255, 255),
-            ImageFont.load_default(11),
-            anchor="mm",
-            stroke_width=2,
-            stroke_fill=(0, 0, 0),
-        )
+        box = pen.textbbox((x, y), words, font, anchor="mm")
+        x += int(max(0, 2 - box[0]) - max(0, box[2] - _CELL + 2))
+        pen.text((x, y), words, "white", font, "mm", stroke_width=2, stroke_fill="black")
     return canvas
 
 
-def _eroded(area: np.ndarray) -> np.ndarray:
-    padded = np.pad(area, 2)
+def _area(shape: Shape) -> np.ndarray:
+    return np.asarray(Image.fromarray(shape.mask).resize((_CELL, _CELL), Image.Resampling.NEAREST))
+
+
+def _eroded(area: np.ndarray, width: int) -> np.ndarray:
+    padded = np.pad(area, width)
     inner = area.copy()
-    for down, right in ((0, 2), (4, 2), (2, 0), (2, 4)):
-        inner &= padded[down : down + area.shape[0], right : right + area.shape[1]]
+    height, length = area.shape
+    for down, right in ((0, width), (2 * width, width), (width, 0), (width, 2 * width)):
+        inner &= padded[down : down + height, right : right + length]
     return inner
 
 

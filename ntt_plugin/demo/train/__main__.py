@@ -15,7 +15,7 @@ from .segmenter import SegmenterTask
 
 _PLANS = {
     "segmenter": Plan(steps=6_000, scenes=4, rate=6e-4),
-    "encoder": Plan(steps=5_000, scenes=8, rate=1e-3),
+    "encoder": Plan(steps=5_200, scenes=8, rate=1e-3),
 }
 
 
