@@ -1,8 +1,8 @@
 """Importing this gives FiftyOne a throw-away database; it must come before fiftyone itself.
 
-A database folder of one's own is not enough: FiftyOne attaches to any database of its kind that runs
-on the machine, whatever its folder, and so the tests would work in that of an App left open. Only a
-server named by its address is the tests' alone.
+A database folder of one's own is not enough: FiftyOne attaches to any database of its kind that
+runs on the machine, whatever its folder, and so the tests would work in that of an App left open.
+Only a server named by its address is the tests' alone.
 """
 
 from __future__ import annotations
