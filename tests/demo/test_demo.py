@@ -58,22 +58,25 @@ def test_a_dataset_that_is_not_the_demos_is_left_alone(tmp_path: Path, name: str
     assert len(fo.load_dataset(name)) == 1
 
 
-def test_the_sheet_draws_each_class_in_its_own_colour() -> None:
+def test_the_sheet_shows_the_image_as_it_is_and_each_class_in_its_own_colour() -> None:
     image = np.full((64, 64, 3), 120, np.uint8)
     left, right = np.zeros((2, 64, 64), bool)
     left[10:50, 5:25] = True
     right[10:50, 40:60] = True
     thumb = Image.fromarray(image)
     row = Row(
-        {"cat": [thumb], "dog": [thumb]}, image, [Shape("cat", left)], [Shape("dog", right, 0.9)]
+        {"cat": [thumb], "dog": [thumb]},
+        image,
+        [Shape("cat", left)],
+        [Shape("cat", left, 0.8), Shape("dog", right, 0.9)],
     )
-    sheet = np.array(draw_sheet([row], ["cat", "dog"], ["a", "b", "c"]))
+    sheet = np.array(draw_sheet([row], ["cat", "dog"], ["a", "b", "c"])).astype(int)
     cell, gap, top = 320, 12, 40
     truth = sheet[top : top + cell, cell + 2 * gap : 2 * cell + 2 * gap]
     found = sheet[top : top + cell, 2 * cell + 3 * gap : 3 * cell + 3 * gap]
-    cat, dog = truth[60, 60].astype(int), found[60, 260].astype(int)
-    grey = truth[60, 200].astype(int)
-    assert abs(cat - grey).max() > 40
-    assert abs(dog - grey).max() > 40
+    assert truth[60, 60].tolist() == truth[60, 260].tolist() == [120, 120, 120]
+    rim, cat, dog, ground = truth[100, 25], found[60, 60], found[60, 260], found[10, 160]
+    assert abs(cat - ground).max() > 40
+    assert abs(dog - ground).max() > 40
     assert abs(cat - dog).max() > 40
-    assert np.array_equal(truth[60, 200], found[60, 40])
+    assert abs(rim - 120).max() > 40
