@@ -67,7 +67,9 @@ def require_classes(samples: Any, field: str, classes: Iterable[str] | None) -> 
         DatasetError: a class has no label in the field, or there is no label at all.
     """
     name = dataset_of(samples).name
-    present = sorted(samples.distinct(f"{field}.detections.label"))
+    # A label without a name stands for no class.
+    names = samples.distinct(f"{field}.detections.label")
+    present = sorted(label for label in names if label.strip())
     if not present:
         raise DatasetError(f"The field {field!r} of {name!r} holds no label.")
     if classes is None:

@@ -10,7 +10,7 @@ import fiftyone as fo
 import numpy as np
 from pycocotools import mask as mask_utils
 
-from ..errors import DatasetError
+from ..errors import DatasetError, ImageError
 from .labels import full_mask, image_size, pixel_box
 
 Array = np.ndarray[Any, Any]
@@ -26,12 +26,14 @@ class CocoTables:
         masks: a results file's content with ``segmentation`` (RLE); empty without masks.
         pixel_tight: whether every mask's size is that of its box in pixels, as FiftyOne's own
             evaluation of masks needs it.
+        left_out: samples whose image cannot be read, by id, with the reason.
     """
 
     ground_truth: dict[str, Any]
     boxes: list[dict[str, Any]] = field(default_factory=list)
     masks: list[dict[str, Any]] = field(default_factory=list)
     pixel_tight: bool = True
+    left_out: dict[str, str] = field(default_factory=dict)
 
 
 def export_coco(
@@ -46,7 +48,8 @@ def export_coco(
 
     Areas are the masks' pixel counts where there are masks, else the boxes' areas; ``iscrowd``
     is the ground truth's attribute of that name. Boxes come back as the pixels they were made
-    from, without the noise of relative coordinates.
+    from, without the noise of relative coordinates. A sample whose image cannot be read has no
+    pixels to score in, and is left out.
 
     Args:
         samples: a dataset or view of images.
@@ -58,7 +61,6 @@ def export_coco(
 
     Raises:
         DatasetError: a label has no usable box, mask or confidence; names it.
-        ImageError: an image's size cannot be read.
     """
     categories = {label: index for index, label in enumerate(classes, start=1)}
     tables = CocoTables(
@@ -70,7 +72,11 @@ def export_coco(
     )
     view = samples.select_fields([label_field, gt_field])
     for image_id, sample in enumerate(view.iter_samples(progress=progress), start=1):
-        size = image_size(sample.filepath)
+        try:
+            size = image_size(sample.filepath)
+        except ImageError as error:
+            tables.left_out[sample.id] = str(error)
+            continue
         tables.ground_truth["images"].append(
             {"id": image_id, "height": size[0], "width": size[1], "file_name": sample.filepath}
         )

@@ -37,7 +37,8 @@ def evaluate(
 
     Where a ground truth box is not in whole pixels (COCO's own are not), FiftyOne cannot lay
     its mask over another: its marks and its own AP then come from boxes, which is logged.
-    pycocotools' figures are exact in either case.
+    pycocotools' figures are exact in either case. Samples whose image cannot be read are left out
+    of both, which is logged too.
 
     Args:
         samples: a dataset or view of images.
@@ -53,8 +54,8 @@ def evaluate(
         ``results.config.coco_figures`` holds pycocotools' figures as plain values.
 
     Raises:
-        DatasetError: a field is missing or of another type, a class is unknown, or a label
-            cannot be scored; names it.
+        DatasetError: a field is missing or of another type, a class is unknown, a label cannot be
+            scored, or no image can be read; names it.
     """
     require_name(eval_key, "evaluation")
     require_images(samples)
@@ -62,6 +63,7 @@ def evaluate(
         require_detections(samples, field)
     names = _classes(samples, (gt_field, label_field), classes)
     tables = export_coco(samples, label_field, gt_field, names, masks, progress)
+    samples = _without(samples, tables.left_out)
     figures = _figures(tables, names, masks, progress)
 
     if classes is not None:
@@ -126,6 +128,16 @@ def _classes(samples: Any, fields: tuple[str, str], classes: Iterable[str] | Non
             f"their classes are {listed(sorted(present))}."
         )
     return wanted
+
+
+def _without(samples: Any, left_out: dict[str, str]) -> Any:
+    if not left_out:
+        return samples
+    first = next(iter(left_out.values()))
+    if len(left_out) == len(samples):
+        raise DatasetError(f"None of the {len(left_out)} images can be read; the first: {first}")
+    logger.warning("%d samples are left out of the scores; the first: %s", len(left_out), first)
+    return samples.exclude(list(left_out))
 
 
 def _figures(tables: CocoTables, names: list[str], masks: bool, progress: Progress) -> CocoFigures:

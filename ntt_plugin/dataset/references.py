@@ -74,7 +74,10 @@ def read_references(
     dataset = dataset_of(chosen).name
     # Samples are fetched one at a time: a cursor held open between slow steps would expire.
     for sample_id in chosen.values("id"):
-        sample = chosen[sample_id]
+        try:
+            sample = chosen[sample_id]
+        except KeyError:
+            continue  # deleted, or its labels untagged, since the choice
         image: Image.Image | None = None
         problem = ""
         try:

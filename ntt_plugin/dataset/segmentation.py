@@ -244,7 +244,10 @@ def _resolve_bank(dataset: Any, bank: MemoryBank | str) -> tuple[str, MemoryBank
         return bank, load_memory_bank(dataset, bank), get_memory_bank_info(dataset, bank).recipe
     digest = bank_digest(bank)
     for name in list_memory_banks(dataset):
-        info = get_memory_bank_info(dataset, name)
+        try:
+            info = get_memory_bank_info(dataset, name)
+        except DatasetError:
+            continue  # another bank's damaged record is no concern of this one
         if info.digest == digest:
             return name, bank, info.recipe
     return f"unsaved_{digest}", bank, bank.preset

@@ -4,6 +4,7 @@ import contextlib
 import io
 import json
 import uuid
+from pathlib import Path
 
 import fiftyone as fo
 import numpy as np
@@ -248,6 +249,26 @@ def test_samples_not_segmented_yet_count_as_empty(make):
     dataset.clear_sample_field("found")
     evaluate(dataset, "found", "truth", "check")
     assert coco_figures(dataset, "check").segm["AR_100"] == 0
+
+
+def test_a_sample_whose_image_cannot_be_read_is_left_out(make, tmp_path, caplog):
+    scenes, dataset = make()
+    broken = dataset.skip(3).first()
+    Path(broken.filepath).write_bytes(b"no image")
+    evaluate(dataset, "found", "truth", "check")
+    ours = coco_figures(dataset, "check").segm
+    expected = by_hand(scenes[:3] + scenes[4:], tmp_path, "segm")
+    np.testing.assert_allclose(list(ours.values()), expected, rtol=0, atol=1e-9)
+    assert broken.filepath in caplog.text
+    assert dataset[broken.id]["check_tp"] is None
+
+
+def test_no_readable_image_at_all_is_an_error(make):
+    _, dataset = make(count=2)
+    for path in dataset.values("filepath"):
+        Path(path).unlink()
+    with pytest.raises(DatasetError, match="None of the 2 images can be read"):
+        evaluate(dataset, "found", "truth", "check")
 
 
 def test_a_label_that_cannot_be_scored_is_named(make):

@@ -80,6 +80,20 @@ def test_labels_of_an_unreadable_image_are_refused(dataset):
     assert all("000.png" in entry.reason for entry in refused)
 
 
+def test_a_sample_deleted_meanwhile_is_passed_over(dataset):
+    chosen = choose_references(dataset, "ground_truth")
+    dataset.delete_samples(dataset.values("id")[1:2])
+    assert len(list(read_references(chosen, "ground_truth", []))) == 15
+
+
+def test_a_label_without_a_name_stands_for_no_class(dataset):
+    sample = dataset.first()
+    sample.ground_truth.detections[0].label = " "
+    sample.save()
+    found, refused = read(dataset)
+    assert len(found) == 17 and not refused
+
+
 @pytest.mark.parametrize(
     ("choice", "said"),
     [

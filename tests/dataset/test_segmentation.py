@@ -94,6 +94,14 @@ def test_a_bank_object_is_known_by_the_name_it_was_saved_under(dataset, segmente
     assert segment(dataset, bank, segmenter=segmenter).bank == "blocks"
 
 
+def test_the_damaged_record_of_another_bank_does_not_matter(dataset, segmenter, bank):
+    info = dataset.get_run_info("ntt_bank_blocks")
+    info.config.recipe = {"no_such_field": 1}
+    dataset.update_run_config("ntt_bank_blocks", info.config)
+    bank.remove("red")
+    assert segment(dataset, bank, segmenter=segmenter).segmented == 6
+
+
 def test_an_unsaved_bank_can_be_used(dataset, segmenter, bank):
     bank.remove("red")
     report = segment(dataset, bank, segmenter=segmenter)
