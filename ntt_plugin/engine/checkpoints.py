@@ -34,7 +34,7 @@ from .weight_files import digest, read_folder, read_meta_file, require_finite
 BUNDLED = Path(__file__).parent.parent / "demo" / "networks"
 """The tiny networks that come with the package: `segmenter` and `encoder`, in the hub's format."""
 
-_HUB_ID = re.compile(r"[\w.-]+/[\w.-]+")
+_HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _META_SUFFIXES = {".pt", ".pth"}
 _FORMS = (
     "a hub id such as facebook/sam2-hiera-large or facebook/dinov2-large, 'tiny', a folder with"
@@ -138,7 +138,7 @@ def _locate(name: str | Path, role: str, zoo_dirs: Sequence[Path]) -> Path:
     is_weight_file = path.suffix in _META_SUFFIXES | {".safetensors", ".bin"}
     if isinstance(name, str) and _HUB_ID.fullmatch(text) and not is_weight_file:
         return find_cached(text) or find_in_zoo(text, zoo_dirs) or download(text)
-    if is_weight_file or len(path.parts) > 1:
+    if is_weight_file or "/" in text or path.is_absolute():
         raise CheckpointError(f"There is no file or folder {path}. A {role} is {_FORMS}.")
     raise CheckpointError(f"{text!r} is no {role}.{suggestion(text)} A {role} is {_FORMS}.")
 

@@ -24,12 +24,13 @@ def read_image(image: ImageLike) -> Image.Image:
         image: a path, a PIL image, or a uint8 array (H, W, 3) in RGB order or (H, W).
 
     Raises:
-        ImageError: the file is missing or damaged, or the array is of another form.
+        ImageError: the file is missing or damaged, also that of a PIL image which is read only
+            now, or the array is of another form.
     """
     if isinstance(image, (str, Path)):
         return _read_file(Path(image))
     if isinstance(image, Image.Image):
-        return _as_rgb(image)
+        return _read_picture(image)
     if not isinstance(image, np.ndarray):
         raise ImageError(
             f"An image must be a path, a PIL image or a numpy array, not {type(image).__name__}."
@@ -69,6 +70,16 @@ def _read_file(path: Path) -> Image.Image:
         raise ImageError(
             f"Cannot read the image {path} ({error}); open it in an image viewer, and replace "
             "or leave out the file if it is damaged."
+        ) from error
+
+
+def _read_picture(image: Image.Image) -> Image.Image:
+    try:
+        return _as_rgb(image)
+    except Exception as error:
+        # PIL reads a file's pixels when they are first asked for, which is here.
+        raise ImageError(
+            f"Cannot read the PIL image ({error}); replace or leave out its file if it is damaged."
         ) from error
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -290,13 +288,13 @@ class MemoryBank:
         path = Path(path)
         data = self.to_bytes()
         try:
-            handle, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            # Not a temporary file of Python's, which others could not read afterwards either.
+            unfinished = path.with_name(f".{path.name}.{new_reference_id()}")
             try:
-                with os.fdopen(handle, "wb") as file:
-                    file.write(data)
-                os.replace(unfinished, path)
+                unfinished.write_bytes(data)
+                unfinished.replace(path)
             except BaseException:
-                Path(unfinished).unlink(missing_ok=True)
+                unfinished.unlink(missing_ok=True)
                 raise
         except OSError as error:
             raise BankError(f"Cannot write the memory bank {path}: {error}.") from error

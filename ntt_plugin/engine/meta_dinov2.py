@@ -72,7 +72,7 @@ def infer_config(
         positions = state["embeddings.position_embeddings"].shape[1] - 1
         swiglu = layer + "mlp.weights_in.weight" in state
         wide = state[layer + ("mlp.weights_in.weight" if swiglu else "mlp.fc1.weight")].shape[0]
-    except (KeyError, ValueError) as error:
+    except (KeyError, ValueError, IndexError) as error:
         raise CheckpointError(
             f"{where} lacks weights of DINOv2 that tell its size ({error}): the file is incomplete,"
             " download it again."

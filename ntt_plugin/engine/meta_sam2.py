@@ -140,6 +140,10 @@ def from_meta(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     missing = [name for name in names if name not in renamed]
     if missing:
         raise CheckpointError(f"{where} lacks weights: {few(missing)}. Download it again.")
+    if len({renamed[name].shape for name in names}) > 1:
+        raise CheckpointError(
+            f"{where}: the point embeddings differ in shape, so it is no SAM 2. Download it again."
+        )
     renamed["prompt_encoder.point_embed.weight"] = torch.cat([renamed.pop(name) for name in names])
     return renamed
 

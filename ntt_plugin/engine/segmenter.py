@@ -94,10 +94,13 @@ class Segmenter:
             ImageError: the image cannot be read.
             ReferenceRefusedError: the reference yields no feature; says why.
         """
-        mask = np.asarray(reference.mask).astype(bool)
+        mask = reference.mask
+        if not isinstance(mask, np.ndarray) or mask.ndim != 2:
+            form = getattr(mask, "shape", type(mask).__name__)
+            raise ReferenceRefusedError(f"Its mask is {form}, not an array (height, width).")
         image, mask_crop = crop_reference(
             to_tensor(read_image(reference.image)),
-            torch.from_numpy(np.ascontiguousarray(mask)),
+            torch.from_numpy(np.ascontiguousarray(mask, dtype=bool)),
             reference.resolved_box(),
             self._encoder.size,
             self.recipe.context_ratio,

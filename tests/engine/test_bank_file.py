@@ -100,6 +100,13 @@ def test_saving_replaces_and_leaves_nothing_else(bank, tmp_path):
     assert MemoryBank.load(path).classes == bank.classes
 
 
+def test_others_may_read_the_file_as_any_other(bank, tmp_path):
+    (tmp_path / "plain").write_bytes(b"")
+    bank.save(tmp_path / "bank.safetensors")
+    modes = {path.stat().st_mode for path in tmp_path.iterdir()}
+    assert len(modes) == 1
+
+
 def test_saving_into_a_folder_that_is_not_there_is_refused(bank, tmp_path):
     with pytest.raises(BankError, match="Cannot write"):
         bank.save(tmp_path / "none" / "bank")

@@ -41,6 +41,8 @@ def configure(folder: Path, **values: Any) -> None:
     [
         ("nowhere/at/all.pt", "no file or folder"),
         ("missing.pth", "no file or folder"),
+        ("./missing", "no file or folder"),
+        ("../missing", "no file or folder"),
         ("sam3", "hub id such as"),
         ("", "hub id such as"),
     ],
@@ -144,6 +146,30 @@ def test_metas_files_in_each_others_place_are_refused(
         load_segmenter(dino)
     with pytest.raises(CheckpointError, match="is SAM 2, and a DINOv2 network is needed"):
         load_encoder(sam2)
+
+
+@pytest.mark.parametrize("damaged", ["pos_embed", "blocks.0.mlp.fc1.weight"])
+def test_a_dinov2_file_with_a_tensor_of_another_rank_is_refused(
+    damaged: str, tmp_path: Path
+) -> None:
+    state = {
+        "cls_token": torch.zeros(1, 1, 64),
+        "patch_embed.proj.weight": torch.zeros(64, 3, 14, 14),
+        "pos_embed": torch.zeros(1, 10, 64),
+        "blocks.0.mlp.fc1.weight": torch.zeros(256, 64),
+        damaged: torch.zeros(()),
+    }
+    with pytest.raises(CheckpointError, match="tell its size"):
+        load_encoder(save(state, tmp_path / "dinov2.pth"))
+
+
+def test_a_sam2_file_whose_point_embeddings_differ_is_refused(tmp_path: Path) -> None:
+    state = {
+        f"sam_prompt_encoder.point_embeddings.{i}.weight": torch.zeros(1, 3 + i) for i in range(4)
+    }
+    state["image_encoder.trunk.pos_embed"] = torch.zeros(1)
+    with pytest.raises(CheckpointError, match="point embeddings differ"):
+        load_segmenter(save(state, tmp_path / "sam.pt"))
 
 
 def test_a_sam1_file_is_named(tmp_path: Path) -> None:

@@ -52,6 +52,14 @@ def test_a_missing_file_is_named(tmp_path):
         read_image(tmp_path / "gone.png")
 
 
+def test_a_pil_image_whose_file_is_damaged_is_our_error(pixels, tmp_path):
+    whole, cut = tmp_path / "whole.png", tmp_path / "cut.png"
+    Image.fromarray(np.tile(pixels, (40, 40, 1))).save(whole)
+    cut.write_bytes(whole.read_bytes()[:200])
+    with Image.open(cut) as picture, pytest.raises(ImageError, match="PIL image"):
+        read_image(picture)
+
+
 def test_a_folder_is_refused(tmp_path):
     with pytest.raises(ImageError, match="Cannot read the image"):
         read_image(tmp_path)

@@ -89,6 +89,16 @@ def test_a_reference_without_a_feature_is_named_and_left_out(segmenter: Segmente
     assert "empty" in refused.reason
 
 
+@pytest.mark.parametrize("mask", [None, square(5, 5, 30)[0], square(5, 5, 30)[..., None]])
+def test_a_mask_of_another_form_is_refused_like_any_other(
+    segmenter: Segmenter, mask: np.ndarray
+) -> None:
+    good = Reference(picture(0), square(5, 5, 30), "cat")
+    bank = segmenter.build_bank([good, Reference(picture(0), mask, "cat")])
+    assert bank.shots("cat") == 1
+    assert "not an array (height, width)" in bank.refused[0].reason
+
+
 def test_a_class_left_without_references_is_an_error_that_names_it(segmenter: Segmenter) -> None:
     references = [
         Reference(picture(0), square(5, 5, 30), "cat"),
