@@ -32,7 +32,7 @@ format: venv-tests ## let ruff put the code in order
 	$(VENV_PYTHON) -m ruff check --fix .
 	$(VENV_PYTHON) -m ruff format .
 
-train-tiny: venv-run ## train the bundled networks anew (hours on a CPU, minutes on a GPU; goes on where it stopped)
+train-tiny: venv-run ## train the bundled networks anew (two hours on two CPU cores; goes on where it stopped)
 	$(VENV_PYTHON) -m ntt_plugin.demo.train $(ARGS)
 
 clean: ## remove what the targets made, but not .venv

@@ -44,11 +44,14 @@ def make_dataset(
             )
         fo.delete_dataset(name)
     folder.mkdir(parents=True, exist_ok=True)
-    samples = [
-        _sample(scene(index), folder / f"{tag}-{index:03d}.png", tag)
-        for tag, scene, count in _parts(pool, targets)
-        for index in range(count)
+    parts = [
+        (scene, index, tag) for tag, scene, count in _parts(pool, targets) for index in range(count)
     ]
+    with fo.ProgressBar(total=len(parts), iters_str="scenes") as bar:
+        samples = [
+            _sample(scene(index), folder / f"{tag}-{index:03d}.png", tag)
+            for scene, index, tag in bar(parts)
+        ]
     dataset = fo.Dataset(name, persistent=True)
     dataset.info = {"made_by": _MADE_BY}
     dataset.add_samples(samples, progress=False)

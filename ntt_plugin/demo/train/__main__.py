@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from ...engine.config import resolve_device
 from ..networks import FOLDER
 from .encoder import EncoderTask
 from .loop import Plan, train
@@ -29,6 +30,7 @@ def main() -> None:
     add("--work", type=Path, default=Path(".cache/tiny"), help="pool and checkpoints")
     add("--output", type=Path, default=FOLDER, help="where the networks go")
     add("--threads", type=int, help="CPU threads (default: all)")
+    add("--device", help="cpu, cuda or mps (default: the best there is)")
     options = parser.parse_args()
     if options.threads:
         torch.set_num_threads(options.threads)
@@ -39,8 +41,9 @@ def main() -> None:
             plan = Plan(options.steps, plan.scenes, plan.rate, plan.save_every)
         torch.manual_seed(0)
         task = SegmenterTask() if name == "segmenter" else EncoderTask()
-        train(task, task.loss, pool, plan, options.work / f"{name}.pt", task.report)
-        task.network.half().save_pretrained(options.output / name)
+        state = options.work / f"{name}.pt"
+        train(task, task.loss, pool, plan, state, task.report, resolve_device(options.device))
+        task.network.cpu().half().save_pretrained(options.output / name)
         print(f"wrote {options.output / name}")
 
 

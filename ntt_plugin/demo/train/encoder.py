@@ -8,7 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Dinov2Model
 
-from ...engine.config import IMAGE_MEAN, IMAGE_STD, Recipe
+from ...engine.config import Recipe
+from ...engine.images import normalise
 from ...engine.references import crop_box, crop_reference
 from ..classes import BASE_CLASSES, COLOURS, PATTERNS, SHAPES
 from .encoder_start import see_like_a_convolution
@@ -69,11 +70,10 @@ class EncoderTask(nn.Module):
     ) -> Tensor:
         """The loss of a batch of scenes, a scalar."""
         views, owners, classes = self._views(scenes, rng)
-        mean = torch.tensor(IMAGE_MEAN).view(3, 1, 1)
-        std = torch.tensor(IMAGE_STD).view(3, 1, 1)
-        tokens = self.network((views - mean) / std).last_hidden_state[:, 1:]
-        weights = self._weights(owners)  # (v, objects + background, patches)
-        labels = [torch.tensor([_BACKGROUND, *entry]) for entry in classes]
+        device = self.network.device
+        tokens = self.network(normalise(views.to(device))).last_hidden_state[:, 1:]
+        weights = [weight.to(device) for weight in self._weights(owners)]
+        labels = [torch.tensor([_BACKGROUND, *entry], device=device) for entry in classes]
         pooled, pooled_labels, pooled_views = [], [], []
         dense = tokens.new_zeros(())
         for view, (token, weight, label) in enumerate(zip(tokens, weights, labels, strict=True)):
@@ -85,7 +85,7 @@ class EncoderTask(nn.Module):
             pooled_views.append(torch.full((int(seen.sum()),), view))
         features, truth = torch.cat(pooled), torch.cat(pooled_labels)
         similarity = functional.normalize(features, dim=1) @ self._proxies().T
-        self._count(similarity, truth, torch.cat(pooled_views), len(scenes))
+        self._count(similarity.cpu(), truth.cpu(), torch.cat(pooled_views), len(scenes))
         margin = 0.1 * functional.one_hot(truth, similarity.shape[1])
         matching = functional.cross_entropy(_SHARPNESS * (similarity - margin), truth)
         return matching + dense / len(views)
@@ -103,7 +103,7 @@ class EncoderTask(nn.Module):
             values = len(_ATTRIBUTES[index])
             value = torch.full_like(label, values)
             objects = label != _BACKGROUND
-            value[objects] = _CLASS_ATTRIBUTES[label[objects], index]
+            value[objects] = _CLASS_ATTRIBUTES.to(label.device)[label[objects], index]
             target = share.T @ functional.one_hot(value, values + 1).float()
             each = functional.cross_entropy(head(token), target, reduction="none")
             emphasis = _BACKDROP_EMPHASIS + 1 - target[:, -1]

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from .pool import ScenePool
 
 Loss = Callable[[list[tuple[np.ndarray, np.ndarray, list[int]]], np.random.Generator], Tensor]
+_CPU = torch.device("cpu")
 _WARMUP_STEPS = 200
 _COOLDOWN_PART = 0.3
 
@@ -42,6 +43,7 @@ def train(
     plan: Plan,
     state_file: Path,
     report: Callable[[], str],
+    device: torch.device = _CPU,
 ) -> None:
     """Train a module to the plan's end, going on from its last checkpoint.
 
@@ -54,11 +56,13 @@ def train(
         plan: length and pace.
         state_file: the checkpoint, read with ``weights_only=True``.
         report: words on the progress since its last call, printed beside the loss.
+        device: where to train.
     """
+    module.to(device)
     optimiser = torch.optim.AdamW(module.parameters(), lr=plan.rate, weight_decay=0.02)
     first = 0
     if state_file.exists():
-        state = torch.load(state_file, weights_only=True)
+        state = torch.load(state_file, map_location=device, weights_only=True)
         module.load_state_dict(state["module"])
         optimiser.load_state_dict(state["optimiser"])
         first = int(state["step"])

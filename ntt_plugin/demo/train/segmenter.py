@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Sam2Model
 
-from ...engine.config import IMAGE_MEAN, IMAGE_STD
+from ...engine.images import normalise
 from ..scenes import SCENE_SIZE
 from .loop import image_batch
 from .networks import look_where_prompted, segmenter_config, start_afresh
@@ -51,21 +51,20 @@ class SegmenterTask(nn.Module):
         self, scenes: list[tuple[np.ndarray, np.ndarray, list[int]]], rng: np.random.Generator
     ) -> Tensor:
         """The loss of a batch of scenes, a scalar."""
-        images = image_batch([_jittered(image, rng) for image, _, _ in scenes])
+        device = self.network.device
+        images = image_batch([_jittered(image, rng) for image, _, _ in scenes]).to(device)
         features = self._features(images)
         if rng.uniform() < _BOX_STEP_PART:
             boxes, targets = _draw_boxes([owners for _, owners, _ in scenes], rng)
-            logits, ious = self._decode(features, input_boxes=boxes, multimask=False)
+            logits, ious = self._decode(features, input_boxes=boxes.to(device), multimask=False)
             on_object = torch.ones(ious.shape[:2], dtype=torch.bool)
         else:
             points, targets, on_object = _draw_points([owners for _, owners, _ in scenes], rng)
-            logits, ious = self._decode(features, input_points=points, multimask=True)
-        return self._score(logits, ious, targets, on_object)
+            logits, ious = self._decode(features, input_points=points.to(device), multimask=True)
+        return self._score(logits, ious, targets.to(device), on_object.to(device))
 
     def _features(self, images: Tensor) -> list[Tensor]:
-        mean = torch.tensor(IMAGE_MEAN).view(3, 1, 1)
-        std = torch.tensor(IMAGE_STD).view(3, 1, 1)
-        maps = self.network.get_image_features((images - mean) / std).fpn_hidden_states
+        maps = self.network.get_image_features(normalise(images)).fpn_hidden_states
         sizes = self.network.backbone_feature_sizes
         return [
             level.permute(1, 2, 0).reshape(len(images), -1, *size)
@@ -82,7 +81,7 @@ class SegmenterTask(nn.Module):
     ) -> tuple[Tensor, Tensor]:
         labels = None
         if input_points is not None:
-            labels = torch.ones(input_points.shape[:3], dtype=torch.int32)
+            labels = torch.ones_like(input_points[..., 0], dtype=torch.int32)
         sparse, dense = self.network.prompt_encoder(input_points, labels, input_boxes, None)
         positions = self.network.get_image_wide_positional_embeddings()
         logits, ious, _, _ = self.network.mask_decoder(
