@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import fiftyone as fo
@@ -13,7 +13,7 @@ import torch
 
 from ..engine.config import Recipe
 from ..engine.memory import MemoryBank, Refused
-from ..errors import BankError, DatasetError, RecipeError, ReferenceRefusedError
+from ..errors import BankError, DatasetError, ReferenceRefusedError
 from .checks import dataset_of, listed, require_name
 from .references import choose_references, read_references
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
@@ -26,14 +26,14 @@ Progress = bool | Callable[[Any], None] | None
 
 @dataclass(frozen=True)
 class BankInfo:
-    """What is known of a saved bank without loading its features.
+    """What a saved bank is made of.
 
     Attributes:
         name: its name in the dataset.
         shots: number of references by class.
-        recipe: the recipe it was built with.
+        recipe: the recipe it was built with, as the bank itself keeps it.
         encoder: the encoder's name.
-        digest: digest of its features; equal for banks that give equal results.
+        digest: digest of its features; equal for banks that give equal results by one recipe.
         created: when it was built, ISO 8601 in UTC.
         version: number of changes since.
         refused: number of references that were left out.
@@ -87,7 +87,7 @@ def build_memory_bank(
     _require_free(dataset, name, overwrite)
     chosen = choose_references(samples, label_field, tag, classes)
     segmenter = segmenter or get_segmenter(as_recipe(preset), device)
-    bank = MemoryBank(segmenter.fingerprint, preset=segmenter.recipe.name)
+    bank = MemoryBank(segmenter.fingerprint, segmenter.recipe)
     total = chosen.count(f"{label_field}.detections")
     with fo.ProgressBar(total=total, progress=progress, iters_str="references") as bar:
         for reference in bar(read_references(chosen, label_field, bank.refused)):
@@ -100,7 +100,7 @@ def build_memory_bank(
                 continue
             bank.add(reference.label, feature, reference.provenance)
     _require_each_class(bank)
-    save_memory_bank(dataset, name, bank, recipe=segmenter.recipe, overwrite=overwrite)
+    save_memory_bank(dataset, name, bank, overwrite=overwrite)
     return bank
 
 
@@ -109,16 +109,14 @@ def save_memory_bank(
     name: str,
     bank: MemoryBank,
     *,
-    recipe: Recipe | None = None,
     overwrite: bool = False,
 ) -> None:
-    """Save a bank with a dataset: one made elsewhere, or one that was changed.
+    """Save a bank, with its recipe, in a dataset: one made elsewhere, or one that was changed.
 
     Args:
         dataset: the dataset, or a view of it.
         name: the bank's name in the dataset.
         bank: the bank.
-        recipe: the recipe to use it with; that of its preset if None.
         overwrite: replace a bank of the same name.
 
     Raises:
@@ -126,16 +124,8 @@ def save_memory_bank(
     """
     dataset = dataset_of(dataset)
     _require_free(dataset, name, overwrite)
-    config = dataset.init_run(
-        recipe=asdict(recipe or as_recipe(bank.preset)),
-        encoder=bank.fingerprint.name,
-        digest=bank_digest(bank),
-        # Class names are values here, never keys, which MongoDB restricts.
-        classes=[[label, bank.shots(label)] for label in bank.classes],
-        created=bank.created,
-        version=bank.version,
-        refused=len(bank.refused),
-    )
+    # Nothing else is written beside the bank: a second copy could come to differ from it.
+    config = dataset.init_run(digest=bank_digest(bank))
     config.method = METHOD
     key = _PREFIX + name
     data = base64.b64encode(bank.to_bytes()).decode("ascii")
@@ -151,28 +141,33 @@ def list_memory_banks(dataset: Any) -> list[str]:
 
 
 def get_memory_bank_info(dataset: Any, name: str) -> BankInfo:
-    """What is known of a saved bank without loading its features.
+    """What a saved bank is made of.
 
     Raises:
-        DatasetError: the dataset has no such bank, or its record is damaged.
+        DatasetError: the dataset has no such bank; names those it has.
+        BankError: the bank is damaged.
     """
-    config = dataset_of(dataset).get_run_info(_key(dataset, name)).config
-    try:
-        return BankInfo(
-            name=name,
-            shots=dict(config.classes),
-            recipe=Recipe(**config.recipe),
-            encoder=config.encoder,
-            digest=config.digest,
-            created=config.created,
-            version=config.version,
-            refused=config.refused,
-        )
-    except (AttributeError, TypeError, ValueError, RecipeError) as error:
-        raise DatasetError(
-            f"The record of the memory bank {name!r} cannot be read ({error}); "
-            "delete the bank and build it again."
-        ) from error
+    bank = load_memory_bank(dataset, name)
+    return BankInfo(
+        name=name,
+        shots={label: bank.shots(label) for label in bank.classes},
+        recipe=bank.recipe,
+        encoder=bank.fingerprint.name,
+        digest=bank_digest(bank),
+        created=bank.created,
+        version=bank.version,
+        refused=len(bank.refused),
+    )
+
+
+def saved_name(dataset: Any, bank: MemoryBank) -> str | None:
+    """The name under which a bank with the same features is saved with a dataset, if any."""
+    digest = bank_digest(bank)
+    for name in list_memory_banks(dataset):
+        config = dataset_of(dataset).get_run_info(_PREFIX + name).config
+        if getattr(config, "digest", None) == digest:
+            return name
+    return None
 
 
 def load_memory_bank(dataset: Any, name: str) -> MemoryBank:

@@ -16,13 +16,7 @@ from ..engine.matching import match
 from ..engine.memory import MemoryBank
 from ..engine.references import Provenance
 from ..errors import DatasetError
-from .banks import (
-    Progress,
-    bank_digest,
-    get_memory_bank_info,
-    list_memory_banks,
-    load_memory_bank,
-)
+from .banks import Progress, bank_digest, load_memory_bank, saved_name
 from .checks import dataset_of, require_images
 from .label_field import check_field, prepare_field, run_id, save_report
 from .labels import to_detections
@@ -120,7 +114,12 @@ def segment(
         batch_size: points decoded at once; less needs less memory. The recipe's if None.
         overwrite: replace labels that an earlier segmentation wrote in these samples.
         progress: FiftyOne's: True, False, a callback, or None for the configured default.
-        preset: a preset's name or a recipe, in place of the one the bank was built with.
+        preset: a preset's name or a recipe, in place of the one the bank was built with, which
+            the bank keeps however it was changed, saved or loaded. That one names the networks
+            to load: hub ids, or paths. For a bank file from a stranger look at its ``recipe``
+            or give a preset: loading a network runs no code of its file, and an encoder that did
+            not make the bank is refused, but only after it was loaded, and no fingerprint is
+            kept of the segmenter.
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
 
     Returns:
@@ -160,10 +159,10 @@ def plan_segmentation(
     """Check everything, load the networks and make the field ready; arguments as ``segment``."""
     require_images(samples)
     dataset = dataset_of(samples)
-    name, bank, recipe = _resolve_bank(dataset, bank)
+    name, bank = _resolve_bank(dataset, bank)
     if not bank.classes:
         raise DatasetError(f"The memory bank {name!r} is empty; add references to it first.")
-    recipe = segmenter.recipe if segmenter else as_recipe(preset or recipe)
+    recipe = segmenter.recipe if segmenter else as_recipe(preset or bank.recipe)
     run = run_id(bank_digest(bank), recipe)
     # Before the networks are loaded, which can take minutes; cleared only after.
     check_field(samples, label_field, run, overwrite)
@@ -238,16 +237,7 @@ def _is_gone(view: Any, sample_id: str) -> bool:
     return False
 
 
-def _resolve_bank(dataset: Any, bank: MemoryBank | str) -> tuple[str, MemoryBank, str | Recipe]:
-    """Name, bank, and the preset or recipe it was built with."""
+def _resolve_bank(dataset: Any, bank: MemoryBank | str) -> tuple[str, MemoryBank]:
     if isinstance(bank, str):
-        return bank, load_memory_bank(dataset, bank), get_memory_bank_info(dataset, bank).recipe
-    digest = bank_digest(bank)
-    for name in list_memory_banks(dataset):
-        try:
-            info = get_memory_bank_info(dataset, name)
-        except DatasetError:
-            continue  # another bank's damaged record is no concern of this one
-        if info.digest == digest:
-            return name, bank, info.recipe
-    return f"unsaved_{digest}", bank, bank.preset
+        return bank, load_memory_bank(dataset, bank)
+    return saved_name(dataset, bank) or f"unsaved_{bank_digest(bank)}", bank

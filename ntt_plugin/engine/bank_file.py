@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import Any, NoReturn, TypeVar
 
 import safetensors.torch
 import torch
 from torch import Tensor
 
-from ..errors import BankError
+from ..errors import BankError, RecipeError
 from .bank_records import BankRecord, ClassMemory, Fingerprint, Refused, StoredReference
+from .config import Recipe
 from .references import Box, Provenance
 
 KEY = "ntt_memory_bank"
@@ -35,7 +36,7 @@ def pack(record: BankRecord) -> bytes:
     document = {
         "format_version": FORMAT_VERSION,
         "fingerprint": asdict(record.fingerprint),
-        "preset": record.preset,
+        "recipe": asdict(record.recipe),
         "created": record.created,
         "version": record.version,
         "classes": [
@@ -160,7 +161,7 @@ def _record(
         _refuse("its version is negative")
     return BankRecord(
         fingerprint=fingerprint,
-        preset=_text(document, "preset"),
+        recipe=_recipe(_field(document, "recipe", dict)),
         created=_text(document, "created"),
         version=version,
         classes=classes,
@@ -191,6 +192,22 @@ def _fingerprint(entry: dict[str, Any]) -> Fingerprint:
     if ratio < 0:
         _refuse("its encoder's context ratio is negative")
     return Fingerprint(_text(entry, "name"), _text(entry, "digest"), size, channels, ratio)
+
+
+def _recipe(entry: dict[str, Any]) -> Recipe:
+    known = {field.name for field in fields(Recipe)}
+    if unknown := sorted(set(entry) - known):
+        _refuse(
+            f"its recipe has the fields {unknown}, which this version does not know; a newer one "
+            "wrote it, so update this program to read it"
+        )
+    # None is filled in: it would be run with another value than it was made for.
+    if missing := sorted(known - set(entry)):
+        _refuse(f"its recipe lacks the fields {missing}")
+    try:
+        return Recipe(**entry)
+    except RecipeError as error:
+        _refuse(str(error).removesuffix("."))
 
 
 def _provenance(entry: dict[str, Any]) -> Provenance:

@@ -8,6 +8,7 @@ from datetime import datetime, timezone
 
 from torch import Tensor
 
+from .config import Recipe
 from .references import Provenance
 
 
@@ -81,7 +82,7 @@ class BankRecord:
     """All that a bank holds, and all that its file holds."""
 
     fingerprint: Fingerprint
-    preset: str
+    recipe: Recipe
     created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat())
     version: int = 0
     classes: dict[str, ClassMemory] = field(default_factory=dict)

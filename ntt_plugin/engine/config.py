@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
@@ -157,10 +156,7 @@ def _whole(low: int, high: int) -> Callable[[Any], bool]:
 
 def _real(low: float, high: float) -> Callable[[Any], bool]:
     return lambda value: (
-        isinstance(value, (int, float))
-        and not isinstance(value, bool)
-        and math.isfinite(value)
-        and low <= value <= high
+        isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
     )
 
 

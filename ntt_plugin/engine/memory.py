@@ -20,6 +20,7 @@ from .bank_records import (
     StoredReference,
     new_reference_id,
 )
+from .config import Recipe
 from .references import Provenance
 
 __all__ = ["Fingerprint", "MemoryBank", "ReferenceQuality", "Refused", "StoredReference"]
@@ -56,8 +57,19 @@ class MemoryBank:
         refused: references that yielded no feature, kept for reports.
     """
 
-    def __init__(self, fingerprint: Fingerprint, preset: str = "paper") -> None:
-        self._record = BankRecord(fingerprint, preset)
+    def __init__(self, fingerprint: Fingerprint, recipe: Recipe | str = "paper") -> None:
+        """An empty bank.
+
+        Args:
+            fingerprint: the encoder that makes its features.
+            recipe: what the bank is made with and is to be used with; or a preset's name.
+
+        Raises:
+            RecipeError: there is no preset of that name.
+        """
+        if isinstance(recipe, str):
+            recipe = Recipe.from_preset(recipe)
+        self._record = BankRecord(fingerprint, recipe)
         self._prototypes: Tensor | None = None
 
     def __len__(self) -> int:
@@ -76,9 +88,14 @@ class MemoryBank:
         return self._record.fingerprint
 
     @property
+    def recipe(self) -> Recipe:
+        """The recipe that the bank was made with; its file keeps all of it."""
+        return self._record.recipe
+
+    @property
     def preset(self) -> str:
-        """The preset that the bank was made with."""
-        return self._record.preset
+        """The recipe's name, which its other values need not be the preset's of."""
+        return self._record.recipe.name
 
     @property
     def created(self) -> str:
@@ -199,6 +216,8 @@ class MemoryBank:
     def merge(self, other: MemoryBank) -> None:
         """Take over what another bank holds; what is here already (by id) is left out.
 
+        The recipe stays this bank's own.
+
         Raises:
             BankError: another encoder made the other bank; names both.
         """
@@ -275,7 +294,7 @@ class MemoryBank:
             BankError: the bytes are damaged or are not a memory bank's.
         """
         record = bank_file.unpack(data)
-        bank = cls(record.fingerprint, record.preset)
+        bank = cls(record.fingerprint, record.recipe)
         bank._record = record
         return bank
 
@@ -302,6 +321,10 @@ class MemoryBank:
     @classmethod
     def load(cls, path: str | Path) -> MemoryBank:
         """Read a bank's file.
+
+        The recipe in it names networks, by hub ids or by paths. Reading the file opens none of
+        them; using the recipe does, with loaders that run no code of theirs, and an encoder of
+        another fingerprint is refused then. Look at ``recipe`` in a file from a stranger.
 
         Raises:
             BankError: the file is missing, damaged or not a memory bank's.

@@ -121,7 +121,7 @@ class Segmenter:
             ReferenceRefusedError: a class is left without any reference; names it and says why.
             BankError: there are no references at all.
         """
-        bank = MemoryBank(self.fingerprint, self.recipe.name)
+        bank = MemoryBank(self.fingerprint, self.recipe)
         asked: dict[str, str] = {}
         bar = tqdm(references, "Encoding references", delay=2, disable=not progress, leave=False)
         for reference in bar:

@@ -148,7 +148,7 @@ def test_a_class_left_without_references_is_an_error_that_names_it(dataset, segm
 
 
 def test_classes_with_odd_names_are_kept(dataset, bank):
-    odd = MemoryBank(bank.fingerprint, preset="tiny")
+    odd = MemoryBank(bank.fingerprint, "tiny")
     names = ["a.b", "$set", "größe", "名前", "x" * 500]
     for name in names:
         odd.add(name, torch.ones(3))

@@ -96,7 +96,7 @@ def test_a_bank_object_is_known_by_the_name_it_was_saved_under(dataset, segmente
 
 def test_the_damaged_record_of_another_bank_does_not_matter(dataset, segmenter, bank):
     info = dataset.get_run_info("ntt_bank_blocks")
-    info.config.recipe = {"no_such_field": 1}
+    del info.config.digest
     dataset.update_run_config("ntt_bank_blocks", info.config)
     bank.remove("red")
     assert segment(dataset, bank, segmenter=segmenter).segmented == 6
@@ -270,7 +270,7 @@ def test_a_refused_bank_clears_nothing(dataset, segmenter):
 
 
 def test_an_empty_bank_is_refused(dataset, segmenter):
-    empty = MemoryBank(segmenter.fingerprint, preset="tiny")
+    empty = MemoryBank(segmenter.fingerprint, "tiny")
     with pytest.raises(DatasetError, match="empty"):
         segment(dataset, empty, segmenter=segmenter)
 
@@ -291,6 +291,35 @@ def test_the_saved_recipe_is_used_unless_another_is_given(dataset, monkeypatch):
     assert asked[1][0].name == "fast"
 
 
+@pytest.mark.parametrize("way", ["by name", "changed", "through a file", "saved elsewhere"])
+def test_a_bank_is_run_with_its_own_recipe_wherever_it_went(dataset, monkeypatch, tmp_path, way):
+    from ntt_plugin.dataset import segmentation
+
+    built_with = scenes.ColourSegmenter(grid=5, nms_iou=0.9)
+    bank = banks.build_memory_bank(dataset, "ground_truth", "own", segmenter=built_with)
+    if way == "by name":
+        bank = "own"
+    if way == "changed":
+        bank.remove("red")
+    if way == "through a file":
+        bank.add_negatives("red", torch.ones(3))
+        bank.save(tmp_path / "bank.safetensors")
+        bank = MemoryBank.load(tmp_path / "bank.safetensors")
+    if way == "saved elsewhere":
+        bank.remove("red")
+        banks.save_memory_bank(dataset, "copy", bank)
+        bank = "copy"
+    asked = []
+
+    def loader(recipe, device, batch_size):
+        asked.append(recipe)
+        return built_with
+
+    monkeypatch.setattr(segmentation, "get_segmenter", loader)
+    segment(dataset.limit(1), bank)
+    assert asked == [built_with.recipe]
+
+
 def test_progress_reaches_every_sample(dataset, segmenter):
     seen = []
     segment(
@@ -303,7 +332,7 @@ def test_progress_reaches_every_sample(dataset, segmenter):
 
 
 def test_negatives_reach_the_scores(dataset, segmenter):
-    bank = MemoryBank(segmenter.fingerprint, preset="tiny")
+    bank = MemoryBank(segmenter.fingerprint, "tiny")
     bank.add("reddish", torch.tensor([250.0, 100.0, 0.0]))
     bank.add_negatives("reddish", torch.tensor([250.0, 0.0, 0.0]))
     segment(dataset, bank, segmenter=segmenter)

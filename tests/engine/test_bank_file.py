@@ -10,17 +10,19 @@ import pytest
 import safetensors.torch
 import torch
 
+from ntt_plugin.engine.config import Recipe
 from ntt_plugin.engine.memory import Fingerprint, MemoryBank, Refused
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError
 
 KEY = "ntt_memory_bank"
 ENCODER = Fingerprint("facebook/dinov2-large", "0123456789abcdef", 518, 4, 0.25)
+RECIPE = Recipe.from_preset("fast", grid=5, nms_iou=0.9, segmenter="/weights/größe.pt")
 
 
 @pytest.fixture(scope="module")
 def bank():
-    bank = MemoryBank(ENCODER, preset="fast")
+    bank = MemoryBank(ENCODER, RECIPE)
     origin = Provenance("harbour", "sample", "label", (1.5, 2.0, 3.0, 4.0))
     bank.add("boat", torch.tensor([[0.1, 2, 3, 4], [5, 6, 7, 8]]), [origin, Provenance()])
     bank.add('Vögel "quoted" 鳥', torch.arange(4.0))
@@ -52,7 +54,7 @@ def with_document(bank, change):
 
 def everything(bank):
     return {
-        "about": (bank.fingerprint, bank.preset, bank.created, bank.version, bank.refused),
+        "about": (bank.fingerprint, bank.recipe, bank.created, bank.version, bank.refused),
         "references": {
             label: [
                 (entry.id, entry.provenance, entry.feature.tolist())
@@ -74,6 +76,13 @@ def test_a_bank_comes_back_from_its_file_as_it_was(bank, tmp_path):
 def test_an_empty_bank_comes_back(tmp_path):
     loaded = MemoryBank.from_bytes(MemoryBank(ENCODER).to_bytes())
     assert (loaded.classes, loaded.fingerprint) == ([], ENCODER)
+
+
+def test_the_whole_recipe_comes_back_also_from_a_bank_that_was_changed(bank):
+    loaded = MemoryBank.from_bytes(bank.to_bytes())
+    loaded.add("boat", torch.ones(4))
+    again = MemoryBank.from_bytes(loaded.to_bytes())
+    assert (again.recipe, again.preset) == (RECIPE, "fast")
 
 
 def test_a_loaded_bank_can_be_changed(bank):
@@ -212,8 +221,23 @@ REFERENCE = (*FIRST, "references", 0)
         (("format_version",), True),
         (("version",), -1),
         (("version",), 1.5),
-        (("preset",), None),
-        (("preset",), ""),
+        (("recipe",), None),
+        (("recipe",), []),
+        (("recipe",), {}),
+        (("recipe", "name"), ""),
+        (("recipe", "name"), "lone \ud800 surrogate"),
+        (("recipe", "segmenter"), ["a"]),
+        (("recipe", "encoder"), None),
+        (("recipe", "encoder_size"), 10**400),
+        (("recipe", "precision"), "float64"),
+        (("recipe", "precision"), {}),
+        (("recipe", "grid"), 10**9),
+        (("recipe", "grid"), 5.0),
+        (("recipe", "grid"), True),
+        (("recipe", "nms_iou"), "0.9"),
+        (("recipe", "nms_iou"), float("nan")),
+        (("recipe", "merge_exponent"), 10**400),
+        (("recipe", "negative_sigma"), 0),
         (("created",), 5),
         (("fingerprint",), []),
         (("fingerprint", "name"), ""),
@@ -251,6 +275,18 @@ REFERENCE = (*FIRST, "references", 0)
 def test_a_wrong_value_in_the_document_is_refused(bank, path, value):
     with pytest.raises(BankError, match="not a sound memory bank"):
         MemoryBank.from_bytes(with_document(bank, lambda d: set_in(d, path, value)))
+
+
+def test_a_recipe_of_a_newer_version_is_refused_as_such(bank):
+    data = with_document(bank, lambda d: set_in(d, ("recipe", "temperature"), 0.1))
+    with pytest.raises(BankError, match=r"'temperature'.*newer"):
+        MemoryBank.from_bytes(data)
+
+
+@pytest.mark.parametrize("field", ["grid", "name", "nms_iou"])
+def test_what_a_recipe_lacks_is_not_filled_in(bank, field):
+    with pytest.raises(BankError, match=f"lacks the fields .*'{field}'"):
+        MemoryBank.from_bytes(with_document(bank, lambda d: d["recipe"].pop(field) and None))
 
 
 def test_a_document_unchanged_is_read(bank):

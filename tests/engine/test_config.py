@@ -72,6 +72,7 @@ def test_an_unknown_field_is_refused_with_those_there_are():
         ("max_instances", 0),
         ("candidate_factor", 0),
         ("merge_exponent", float("inf")),
+        ("merge_exponent", 10**400),
         ("negative_sigma", 0),
     ],
 )

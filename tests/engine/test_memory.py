@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 import torch
 
+from ntt_plugin.engine.config import PRESETS, Recipe
 from ntt_plugin.engine.memory import Fingerprint, MemoryBank, Refused
 from ntt_plugin.engine.references import Provenance
-from ntt_plugin.errors import BankError
+from ntt_plugin.errors import BankError, RecipeError
 
 ENCODER = Fingerprint("facebook/dinov2-large", "0123456789abcdef", 518, 4)
 OTHER = Fingerprint("facebook/dinov2-base", "fedcba9876543210", 518, 4)
@@ -168,6 +169,19 @@ def test_merging_brings_the_refused_along_once(bank):
     bank.merge(other)
     bank.merge(other)
     assert bank.refused == other.refused
+
+
+def test_merging_keeps_the_own_recipe(bank):
+    other = MemoryBank(ENCODER, Recipe(grid=5))
+    other.add("boat", torch.ones(4))
+    bank.merge(other)
+    assert bank.recipe == PRESETS["paper"]
+
+
+def test_a_presets_name_stands_for_its_recipe():
+    assert MemoryBank(ENCODER, "fast").recipe == PRESETS["fast"]
+    with pytest.raises(RecipeError, match="no preset 'slow'"):
+        MemoryBank(ENCODER, "slow")
 
 
 def test_merging_what_is_here_already_is_no_change(bank):

@@ -70,6 +70,11 @@ def test_the_input_is_resized_by_pil_and_the_encoders_from_that(
     torch.testing.assert_close(seen["encoder"], small)
 
 
+def test_a_bank_keeps_the_recipe_that_it_was_built_with(segmenter: Segmenter) -> None:
+    bank = segmenter.build_bank([Reference(picture(0), square(5, 5, 30), "cat")])
+    assert bank.recipe == segmenter.recipe
+
+
 def test_classes_may_have_different_numbers_of_references(segmenter: Segmenter) -> None:
     references = [Reference(picture(i), square(5, 5 + i, 30), "cat") for i in range(3)]
     references.append(Reference(picture(9), square(0, 0, 40), "dog"))
