@@ -13,7 +13,7 @@ from PIL import Image
 
 from ..engine.images import read_image
 from ..engine.instances import Instances
-from ..engine.references import Box, Provenance
+from ..engine.references import Box, Provenance, tight_box
 from ..errors import DatasetError
 
 Array = np.ndarray[Any, Any]
@@ -71,7 +71,7 @@ def to_instances(detections: fo.Detections, image_size: tuple[int, int]) -> Inst
     """
     labels = detections.detections
     masks = [full_mask(label, image_size) for label in labels]
-    boxes = [_tight_box(mask) for mask in masks]
+    boxes = [tuple(map(int, tight_box(mask))) for mask in masks]
     return Instances(
         masks=[mask[y1:y2, x1:x2] for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True)],
         boxes=np.array(boxes, dtype=np.int64).reshape(-1, 4),
@@ -173,8 +173,3 @@ def _stretch(mask: Array, size: tuple[int, int]) -> Array:
         for new, old in zip(size, mask.shape, strict=True)
     )
     return mask[np.ix_(rows, columns)]
-
-
-def _tight_box(mask: Array) -> tuple[int, int, int, int]:
-    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

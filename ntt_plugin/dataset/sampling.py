@@ -135,19 +135,24 @@ def _candidates(
             f"{root}.label",
             f"{root}.bounding_box",
             has_mask,
+            # The two places in which FiftyOne's ``get_attribute_value`` looks.
             F(root).map(F("iscrowd")),
+            F(root).map(F("attributes.iscrowd.value")),
         ]
     )
     candidates = []
     for sample, filepath, *lists in zip(*columns, strict=True):
-        for label_id, label, box, masked, crowd in zip(*(v or [] for v in lists), strict=True):
+        rows = zip(*(v or [] for v in lists), strict=True)
+        for label_id, label, box, masked, crowd, old_crowd in rows:
             if label not in wanted:
                 continue
             if not masked:
                 passed_over[_NO_MASK] += 1
                 continue
-            candidate = _Candidate(label_id, label, sample, filepath, tuple(box or ()), bool(crowd))
-            candidates.append(candidate)
+            crowd = bool(old_crowd if crowd is None else crowd)
+            candidates.append(
+                _Candidate(label_id, label, sample, filepath, tuple(box or ()), crowd)
+            )
     return candidates
 
 

@@ -109,6 +109,16 @@ def test_short_classes_and_labels_passed_over_are_reported(dataset):
     assert report.passed_over == {"no mask": 1, "marked as a crowd": 1}
 
 
+def test_a_crowd_is_known_by_an_attribute_of_the_older_form_too(dataset):
+    sample = dataset.first()
+    old, plain, _ = sample.ground_truth.detections
+    old.attributes["iscrowd"] = fo.NumericAttribute(value=1)
+    plain.attributes["iscrowd"] = fo.NumericAttribute(value=0)
+    sample.save()
+    report = sample_references(dataset, "ground_truth", shots=6)
+    assert (report.short, report.passed_over) == ({old.label: 5}, {"marked as a crowd": 1})
+
+
 def test_the_papers_protocol_runs_over_the_labels_in_the_views_order(dataset):
     """Blocks 20 wide are too small for it, so the images are told to be four times as large."""
     from PIL import Image
