@@ -113,8 +113,7 @@ def best_class(similarity: Array) -> tuple[Array, Array, Array]:
 
 
 def _check(proposals: Proposals, bank: MemoryBank) -> None:
-    if not bank.classes:
-        raise BankError("The memory bank holds no class; add references first.")
+    bank.require_classes()
     if proposals.fingerprint is not None:
         bank.require_encoder(proposals.fingerprint)
     channels = proposals.features.shape[1]

@@ -237,6 +237,15 @@ class MemoryBank:
         if added:
             self._changed()
 
+    def require_classes(self) -> None:
+        """Make sure that there is something to find.
+
+        Raises:
+            BankError: the bank is empty.
+        """
+        if not self._record.classes:
+            raise BankError("The memory bank holds no class; add references first.")
+
     def require_encoder(self, fingerprint: Fingerprint) -> None:
         """Make sure that features of another source can be compared with the bank's.
 

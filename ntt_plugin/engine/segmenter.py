@@ -169,6 +169,7 @@ class Segmenter:
             ImageError: the image cannot be read.
             BankError: the bank is empty or was made by another encoder.
         """
+        bank.require_classes()
         bank.require_encoder(self.fingerprint)
         return match(self.propose(image), bank, self.recipe)
 
@@ -186,11 +187,13 @@ class Segmenter:
             Masks of the image's size, bool (H, W); all false where nothing was found.
 
         Raises:
-            ImageError: the image cannot be read.
+            ImageError: the image cannot be read, or a box is not made of four finite numbers;
+                names the box.
         """
+        prompts = _box_prompts(boxes)
         pixels, (height, width) = self._input(image)
         scale = torch.tensor([1 / width, 1 / height] * 2) * self._proposer.size
-        prompts = torch.as_tensor(np.asarray(boxes, np.float32)).reshape(-1, 4) * scale
+        prompts = prompts * scale
         logits, _ = self._proposer.masks_from_boxes(pixels, prompts, self.recipe.point_batch)
         masks = [np.zeros((height, width), bool) for _ in range(len(logits))]
         filled = (logits > 0).flatten(1).any(dim=1).nonzero()[:, 0]
@@ -206,3 +209,19 @@ class Segmenter:
         picture = read_image(image)
         side = self._proposer.size
         return to_tensor(picture.resize((side, side))), (picture.height, picture.width)
+
+
+def _box_prompts(boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]) -> Tensor:
+    """Boxes of any such form as float32 (n, 4)."""
+    rows = []
+    for index, box in enumerate(boxes):
+        try:
+            row = torch.tensor([float(edge) for edge in box])
+        except (TypeError, ValueError, OverflowError):
+            row = torch.empty(0)
+        if len(row) != 4 or not torch.isfinite(row).all():
+            raise ImageError(
+                f"Box {index} is {box!r}; it must be four finite numbers x1 y1 x2 y2, in pixels."
+            )
+        rows.append(row)
+    return torch.stack(rows) if rows else torch.zeros(0, 4)

@@ -7,8 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ntt_plugin.engine import Instances, Provenance, Recipe, Reference, Segmenter, match
-from ntt_plugin.errors import BankError, RecipeError, ReferenceRefusedError
+from ntt_plugin.engine import Instances, MemoryBank, Provenance, Recipe, Reference, Segmenter, match
+from ntt_plugin.errors import BankError, ImageError, RecipeError, ReferenceRefusedError
 
 
 @pytest.fixture
@@ -175,6 +175,31 @@ def test_boxes_are_scaled_to_the_segmenters_input(
     monkeypatch.setattr(segmenter._proposer, "masks_from_boxes", keep)
     segmenter.masks_from_boxes(picture(0), [[0, 0, 40, 25]])
     torch.testing.assert_close(seen["boxes"], torch.tensor([[0.0, 0.0, 32.0, 32.0]]))
+
+
+@pytest.mark.parametrize(
+    "box",
+    [
+        [1, 2, 3],
+        [1, 2, 3, 4, 5],
+        [1, 2, 3, float("nan")],
+        [0, 0, float("inf"), 9],
+        [0, 0, 1e300, 10**400],
+        "abcd",
+        7,
+    ],
+)
+def test_a_box_that_is_none_is_named(segmenter: Segmenter, box: object) -> None:
+    with pytest.raises(ImageError, match=r"Box 1 is .*four finite numbers"):
+        segmenter.masks_from_boxes(picture(0), [[2, 3, 40, 30], box])
+
+
+def test_an_empty_bank_is_refused_before_the_networks_run(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(segmenter, "propose", None)
+    with pytest.raises(BankError, match="holds no class"):
+        segmenter.segment(picture(0), MemoryBank(segmenter.fingerprint))
 
 
 def test_no_boxes_give_no_masks(segmenter: Segmenter) -> None:
