@@ -128,6 +128,10 @@ def test_kept_indices_are_equal_and_in_order(case, close):
     close("4.2 indices after NMS", case.kept, case.arrays["nms_keep"], tolerance=0)
 
 
+def test_kept_indices_do_not_depend_on_the_number_of_instances(plain, close):
+    close("4.2 indices after NMS", plain.kept, plain.arrays["b_nms_keep"], tolerance=0)
+
+
 def test_redundancy(case, close):
     ours, order = case.redundancy(limit(case, "a"))
     assert case.labels[order].tolist() == case.arrays["merge_labels"].tolist()
