@@ -8,7 +8,7 @@ It opens the App in headless Chromium (Debian's ``chromium``, or any Chrome name
 ``--chromium``), sets the scene as a person would by clicking, and writes three pictures:
 
 - ``app_grid.png``: the target samples with the confident predictions;
-- ``app_sample.png``: one of them opened: the one that is ahead in right predictions less wrong ones;
+- ``app_sample.png``: one of them opened, the one most ahead in right predictions less wrong ones;
 - ``app_evaluation.png``: the evaluation's summary and its figures of each class.
 
 The dataset is only read.
