@@ -14,6 +14,7 @@ import random
 import sys
 import time
 from collections import defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import MemoryBank, Proposals, Reference, Segmenter, match
 
 RESULTS = Path(__file__).parent / "results" / "demo_ap.json"
+Naming = Callable[[list[str], random.Random], list[str]]
 CATEGORY = {entry.name: index + 1 for index, entry in enumerate(NOVEL_CLASSES)}
 
 
@@ -56,16 +58,15 @@ def main() -> None:
     features = reference_features(segmenter, options.references)
 
     table: dict[str, Any] = {}
-    for name, shots, shuffled in [
-        ("1 shot", 1, False),
-        ("3 shots", 3, False),
-        ("10 shots", 10, False),
-        ("3 shots, class names shuffled", 3, True),
+    for name, shots, naming in [
+        ("1 shot", 1, true_names),
+        ("3 shots", 3, true_names),
+        ("10 shots", 10, true_names),
+        ("3 shots, class names shuffled", 3, shuffled_names),
+        ("3 shots, every class name wrong", 3, wrong_names),
     ]:
         runs = [
-            score(
-                scenes, proposals, draw_bank(segmenter, features, shots, seed, shuffled), segmenter
-            )
+            score(scenes, proposals, draw_bank(segmenter, features, shots, seed, naming), segmenter)
             for seed in range(options.seeds)
         ]
         table[name] = summarise(runs)
@@ -104,21 +105,36 @@ def draw_bank(
     features: dict[str, list[torch.Tensor]],
     shots: int,
     seed: int,
-    shuffled: bool,
+    naming: Naming,
 ) -> MemoryBank:
-    """A bank of randomly drawn references; shuffled: every reference under a random name."""
+    """A bank of randomly drawn references under the names that ``naming`` gives them."""
     generator = random.Random(seed)
     drawn = [
         (name, feature) for name in CATEGORY for feature in generator.sample(features[name], shots)
     ]
-    if shuffled:
-        names = [name for name, _ in drawn]
-        generator.shuffle(names)
-        drawn = [(name, feature) for name, (_, feature) in zip(names, drawn, strict=True)]
-    bank = MemoryBank(segmenter.fingerprint, segmenter.recipe.name)
-    for name, feature in drawn:
+    names = naming([name for name, _ in drawn], generator)
+    bank = MemoryBank(segmenter.fingerprint, segmenter.recipe)
+    for name, (_, feature) in zip(names, drawn, strict=True):
         bank.add(name, feature)
     return bank
+
+
+def true_names(names: list[str], _: random.Random) -> list[str]:
+    """Every reference under its own name."""
+    return names
+
+
+def shuffled_names(names: list[str], generator: random.Random) -> list[str]:
+    """Names dealt out at random: by chance, one reference in 16 keeps its own."""
+    return generator.sample(names, len(names))
+
+
+def wrong_names(names: list[str], generator: random.Random) -> list[str]:
+    """Names dealt out at random until no reference has its own."""
+    while True:
+        dealt = shuffled_names(names, generator)
+        if all(name != own for name, own in zip(dealt, names, strict=True)):
+            return dealt
 
 
 def score(

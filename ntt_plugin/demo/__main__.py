@@ -19,14 +19,20 @@ from ..dataset.labels import full_mask
 from ..engine.memory import MemoryBank
 from ..engine.references import crop_box
 from ..errors import NttError
-from .dataset import DATASET_NAME, GROUND_TRUTH, POOL_TAG, TARGET_TAG, make_dataset
+from .dataset import (
+    DATASET_NAME,
+    FIELD,
+    GROUND_TRUTH,
+    POOL_TAG,
+    SHOWN_FROM,
+    TARGET_TAG,
+    make_dataset,
+)
 from .sheet import Row, Shape, draw_sheet
 
 _BANK = "demo_bank"
-_FIELD = "ntt"
 _EVALUATION = "ntt_eval"
 _SHEET_ROWS = 4
-_SHOWN_FROM = 0.6
 _SHEET_CONTEXT = 0.3
 
 
@@ -65,12 +71,12 @@ def run(options: argparse.Namespace) -> None:
 
     print(f"4/5  Segmenting {len(targets)} images", flush=True)
     started = time.perf_counter()
-    report = segment(targets, _BANK, label_field=_FIELD, device=options.device)
+    report = segment(targets, _BANK, label_field=FIELD, device=options.device)
     seconds = time.perf_counter() - started
     print("    ", report)
 
     print("5/5  Scoring against the exact masks", flush=True)
-    evaluate(targets, _FIELD, GROUND_TRUTH, eval_key=_EVALUATION)
+    evaluate(targets, FIELD, GROUND_TRUTH, eval_key=_EVALUATION)
     figures = coco_figures(dataset, _EVALUATION)
     bbox, segm, segm_by_class = figures.bbox, figures.segm or {}, figures.segm_ap or []
 
@@ -107,8 +113,8 @@ def _sheet(dataset: fo.Dataset, targets: Any, bank: MemoryBank, shots: int) -> I
         truth = [_shape(label, image) for label in sample[GROUND_TRUTH].detections]
         found = [
             _shape(label, image, label.confidence)
-            for label in sample[_FIELD].detections
-            if label.confidence >= _SHOWN_FROM
+            for label in sample[FIELD].detections
+            if label.confidence >= SHOWN_FROM
         ]
         shown = list(dict.fromkeys(shape.label for shape in truth))
         crops = {label: _reference_crops(dataset, bank, label) for label in shown}
@@ -116,7 +122,7 @@ def _sheet(dataset: fo.Dataset, targets: Any, bank: MemoryBank, shots: int) -> I
     titles = (
         f"{shots} references of each class",
         "ground truth",
-        f"prediction (confidence from {_SHOWN_FROM})",
+        f"prediction (confidence from {SHOWN_FROM})",
     )
     return draw_sheet(rows, bank.classes, titles)
 

@@ -6,8 +6,9 @@ import argparse
 import sys
 
 import fiftyone as fo
+from fiftyone import ViewField as F
 
-from .dataset import DATASET_NAME
+from .dataset import DATASET_NAME, FIELD, SHOWN_FROM, TARGET_TAG
 
 
 def main() -> None:
@@ -18,10 +19,27 @@ def main() -> None:
     options = parser.parse_args()
     if not fo.dataset_exists(options.name):
         sys.exit(f"There is no dataset {options.name!r} yet. Run `make demo` first.")
+    dataset = fo.load_dataset(options.name)
+    view = dataset.match_tags(TARGET_TAG)
+    if dataset.has_field(FIELD):
+        view = view.filter_labels(FIELD, F("confidence") >= SHOWN_FROM, only_matches=False)
+    print("Opening the App; this can take a minute.", flush=True)
     # For this machine only: the App's server hands out any file that it can read.
-    session = fo.launch_app(fo.load_dataset(options.name), port=options.port, address="127.0.0.1")
-    print(f"The App is at http://127.0.0.1:{options.port}. Press Ctrl+C to stop it.", flush=True)
-    session.wait(-1)
+    session = fo.launch_app(
+        view=view,
+        port=options.port,
+        address="127.0.0.1",
+        color_scheme=fo.ColorScheme(color_by="value"),
+    )
+    print(f"The App is at http://127.0.0.1:{options.port}. Press Ctrl+C to stop it.")
+    print(f"You see the segmented images, with predictions from a confidence of {SHOWN_FROM}:")
+    print("clear the view bar to see everything.", flush=True)
+    try:
+        session.wait(-1)
+    except KeyboardInterrupt:
+        print("Closing the App.")
+    finally:
+        fo.close_app()
 
 
 if __name__ == "__main__":

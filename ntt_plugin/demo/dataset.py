@@ -16,6 +16,10 @@ DATASET_NAME = "ntt-demo"
 POOL_TAG = "pool"
 TARGET_TAG = "target"
 GROUND_TRUTH = "ground_truth"
+FIELD = "ntt"
+SHOWN_FROM = 0.6
+"""Predictions are shown from this confidence; all of them are kept and scored."""
+
 _MADE_BY = "ntt_plugin.demo"
 
 
