@@ -151,7 +151,8 @@ def picture_evaluation(page: Page, dataset: fo.Dataset, folder: Path) -> None:
     with served(dataset=dataset, spaces=spaces) as url:
         page.goto(url)
         page.wait_for_function(_TILES_LOADED)
-        page.locator("[data-cy=action-toggle-sidebar]").first.click()
+        # In half the window its neighbours lie over it: no pointer could reach it.
+        page.locator("[data-cy=action-toggle-sidebar]").first.dispatch_event("click")
         page.locator(f"[data-cy=panel-tab-{_EVALUATION_PANEL.lower()}]").first.click()
         panels = page.locator(f"[data-cy=panel-content-{_EVALUATION_PANEL}]")
         for panel in (panels.nth(0), panels.nth(1)):
