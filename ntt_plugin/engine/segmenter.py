@@ -106,8 +106,6 @@ class Segmenter:
             self.recipe.context_ratio,
         )
         weights = grid_weights(mask_crop, self._encoder.grid).to(self.device)
-        if not weights.any():
-            return pool_reference(torch.zeros(1, *weights.shape, device=self.device), weights)
         return pool_reference(self._encoder.encode(image[None])[0], weights).cpu()
 
     def build_bank(self, references: Iterable[Reference], progress: bool = True) -> MemoryBank:

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor
 from transformers import (
     Dinov2Model,
@@ -21,24 +21,7 @@ from transformers import (
 
 from ntt_plugin.engine.checkpoints import LoadedModel, load_encoder, load_segmenter
 from ntt_plugin.errors import CheckpointError
-
-
-def save(content: Any, path: Path) -> Path:
-    torch.save(content, path)
-    return path
-
-
-def rewrite(folder: Path, change: Any) -> None:
-    """Change the tensors of a folder's weight file in place."""
-    state = load_file(folder / "model.safetensors")
-    state = {name: tensor.clone() for name, tensor in state.items()}
-    change(state)
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def configure(folder: Path, **values: Any) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **values}))
+from tests.engine.weight_files import configure, rewrite, save
 
 
 def same_weights(loaded: LoadedModel, expected: torch.nn.Module) -> bool:

@@ -7,7 +7,6 @@ from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
 from torch import Tensor
 from transformers import (
     Sam2Model,
@@ -15,24 +14,7 @@ from transformers import (
 
 from ntt_plugin.engine.checkpoints import load_encoder, load_segmenter
 from ntt_plugin.errors import CheckpointError
-
-
-def save(content: Any, path: Path) -> Path:
-    torch.save(content, path)
-    return path
-
-
-def rewrite(folder: Path, change: Any) -> None:
-    """Change the tensors of a folder's weight file in place."""
-    state = load_file(folder / "model.safetensors")
-    state = {name: tensor.clone() for name, tensor in state.items()}
-    change(state)
-    save_file(state, folder / "model.safetensors", metadata={"format": "pt"})
-
-
-def configure(folder: Path, **values: Any) -> None:
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps({**config, **values}))
+from tests.engine.weight_files import configure, rewrite, save
 
 
 @pytest.mark.parametrize("load", [load_segmenter, load_encoder])
