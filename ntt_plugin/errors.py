@@ -15,6 +15,10 @@ class CheckpointError(NttError):
     """A network cannot be found, fetched, read or recognised."""
 
 
+class OutOfMemoryError(NttError):
+    """The device has not the memory for the work, however small the parts it is done in."""
+
+
 class ImageError(NttError):
     """An image cannot be read, or is not of a form that the engine takes."""
 

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import torch
 from torch import Tensor
 from transformers import Sam2Model
 
 
 class PromptDecoder:
-    """Runs SAM 2's mask decoder for the prompts of one image, a batch of prompts at a time."""
+    """Runs SAM 2's mask decoder for many prompts of one image at once."""
 
     def __init__(self, model: Sam2Model) -> None:
         """Wrap a network that is on its device already.
@@ -20,41 +18,33 @@ class PromptDecoder:
         self._model = model
         self._positions = model.get_image_wide_positional_embeddings()
 
-    def decode_points(
-        self, features: list[Tensor], points: Tensor, batch: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def decode_points(self, features: list[Tensor], points: Tensor) -> tuple[Tensor, Tensor]:
         """Three masks for each point, the single-mask output left out (recipe, section 3.4).
 
         Args:
             features: the image's feature maps, finest first, each (1, c, h, w).
             points: x y in pixels of the network's input, float (n, 2).
-            batch: points decoded at once.
 
-        Yields:
-            Mask logits (b, 3, m, m) and predicted IoUs (b, 3) of each batch of b points.
+        Returns:
+            Mask logits (n, 3, m, m) and predicted IoUs (n, 3).
         """
-        for chunk in torch.split(points, batch):
-            coordinates = chunk[None, :, None]
-            labels = torch.ones(coordinates.shape[:3], dtype=torch.int32, device=chunk.device)
-            prompts = self._model.prompt_encoder(coordinates, labels, None, None)
-            yield self._decode(features, *prompts, multimask=True)
+        coordinates = points[None, :, None]
+        labels = torch.ones(coordinates.shape[:3], dtype=torch.int32, device=points.device)
+        prompts = self._model.prompt_encoder(coordinates, labels, None, None)
+        return self._decode(features, *prompts, multimask=True)
 
-    def decode_boxes(
-        self, features: list[Tensor], boxes: Tensor, batch: int
-    ) -> Iterator[tuple[Tensor, Tensor]]:
+    def decode_boxes(self, features: list[Tensor], boxes: Tensor) -> tuple[Tensor, Tensor]:
         """One mask for each box, chosen as SAM 2 does for a prompt that is not ambiguous.
 
         Args:
             features: the image's feature maps, finest first, each (1, c, h, w).
             boxes: x1 y1 x2 y2 in pixels of the network's input, float (n, 4).
-            batch: boxes decoded at once.
 
-        Yields:
-            Mask logits (b, 1, m, m) and predicted IoUs (b, 1) of each batch of b boxes.
+        Returns:
+            Mask logits (n, 1, m, m) and predicted IoUs (n, 1).
         """
-        for chunk in torch.split(boxes, batch):
-            prompts = self._model.prompt_encoder(None, None, chunk[None], None)
-            yield self._decode(features, *prompts, multimask=False)
+        prompts = self._model.prompt_encoder(None, None, boxes[None], None)
+        return self._decode(features, *prompts, multimask=False)
 
     def _decode(
         self, features: list[Tensor], sparse: Tensor, dense: Tensor, *, multimask: bool

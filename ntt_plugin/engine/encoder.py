@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import RecipeError
 from .images import normalise
 from .memory import Fingerprint
+from .memory_limit import refused_memory
 
 
 class PatchEncoder:
@@ -64,8 +65,16 @@ class PatchEncoder:
 
         Returns:
             Float32 (n, channels, grid, grid) on the encoder's device.
+
+        Raises:
+            OutOfMemoryError: the device has not the memory for the network.
         """
-        pixels = normalise(images.to(self._device)).to(self._dtype)
-        tokens: Tensor = self._model(pixel_values=pixels).last_hidden_state
+        with refused_memory(
+            f"run the patch encoder on an image on the device {str(self._device)!r}",
+            "Close other programs that use it, choose a preset with a smaller encoder (fast),"
+            " or run on another device.",
+        ):
+            pixels = normalise(images.to(self._device)).to(self._dtype)
+            tokens: Tensor = self._model(pixel_values=pixels).last_hidden_state
         patches = tokens[:, self._tokens_before :].float()
         return patches.transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)

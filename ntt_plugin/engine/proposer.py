@@ -8,6 +8,7 @@ from transformers import Sam2Model
 
 from .decoder import PromptDecoder
 from .images import normalise
+from .memory_limit import PromptBatches, refused_memory
 
 
 class MaskProposer:
@@ -34,7 +35,12 @@ class MaskProposer:
         self._device = device
         self._dtype = dtype
         self._decoder = PromptDecoder(self._model)
+        self._batches = PromptBatches(device)
         self.size = int(model.config.prompt_encoder_config.image_size)
+
+    def batch_size(self, asked: int) -> int:
+        """Prompts decoded at once where ``asked`` are asked for: fewer once memory ran out."""
+        return self._batches.size(asked)
 
     @torch.inference_mode()
     def propose(
@@ -47,22 +53,29 @@ class MaskProposer:
         Args:
             image: float (3, size, size) in [0, 1].
             grid: points along each side.
-            point_batch: points decoded at once.
+            point_batch: points decoded at once; fewer where memory is not enough.
             iou_threshold: masks with a predicted IoU above it are kept.
 
         Returns:
             Mask logits, float32 (n, m, m), and predicted IoUs, float32 (n,); n may be 0.
+
+        Raises:
+            OutOfMemoryError: memory is not enough for the image or for a single point.
         """
         features = self.embed(image)
         points = grid_points(grid, self.size).to(self._device)
-        kept_logits, kept_ious = [], []
-        for logits, ious in self._decoder.decode_points(features, points, point_batch):
+
+        def best_masks(chunk: Tensor) -> tuple[Tensor, Tensor]:
+            logits, ious = self._decoder.decode_points(features, chunk)
             best_iou, best = ious.float().max(dim=1)
             chosen = logits[torch.arange(len(best), device=best.device), best]
             keep = best_iou > iou_threshold
-            kept_logits.append(chosen[keep].float())
-            kept_ious.append(best_iou[keep])
-        return torch.cat(kept_logits), torch.cat(kept_ious)
+            return chosen[keep].float(), best_iou[keep]
+
+        decoded = self._batches.run(best_masks, points, point_batch)
+        return torch.cat([logits for logits, _ in decoded]), torch.cat(
+            [ious for _, ious in decoded]
+        )
 
     @torch.inference_mode()
     def masks_from_boxes(
@@ -73,17 +86,23 @@ class MaskProposer:
         Args:
             image: float (3, size, size) in [0, 1].
             boxes: x1 y1 x2 y2 in pixels of ``image``, float (n, 4).
-            batch: boxes decoded at once.
+            batch: boxes decoded at once; fewer where memory is not enough.
 
         Returns:
             Mask logits, float32 (n, m, m), and predicted IoUs, float32 (n,).
+
+        Raises:
+            OutOfMemoryError: memory is not enough for the image or for a single box.
         """
         side = self.size // 4
         if len(boxes) == 0:
             empty = torch.zeros(0, device=self._device)
             return empty.view(0, 1, 1).expand(0, side, side), empty
         features = self.embed(image)
-        decoded = list(self._decoder.decode_boxes(features, boxes.float().to(self._device), batch))
+        prompts = boxes.float().to(self._device)
+        decoded = self._batches.run(
+            lambda chunk: self._decoder.decode_boxes(features, chunk), prompts, batch
+        )
         logits = torch.cat([chunk[:, 0] for chunk, _ in decoded])
         ious = torch.cat([chunk[:, 0] for _, chunk in decoded])
         return logits.float(), ious.float()
@@ -96,9 +115,17 @@ class MaskProposer:
 
         Args:
             image: float (3, size, size) in [0, 1].
+
+        Raises:
+            OutOfMemoryError: the device has not the memory for the network.
         """
-        pixels = normalise(image.to(self._device))[None].to(self._dtype)
-        maps = self._model.get_image_features(pixels).fpn_hidden_states
+        with refused_memory(
+            f"run the segmenter on an image on the device {str(self._device)!r}",
+            "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
+            " or run on another device.",
+        ):
+            pixels = normalise(image.to(self._device))[None].to(self._dtype)
+            maps = self._model.get_image_features(pixels).fpn_hidden_states
         return [
             level.permute(1, 2, 0).reshape(1, -1, *size)
             for level, size in zip(maps, self._model.backbone_feature_sizes, strict=True)

@@ -86,6 +86,11 @@ class Segmenter:
         """The encoder's fingerprint, which banks made here carry."""
         return self._encoder.fingerprint
 
+    @property
+    def point_batch(self) -> int:
+        """Prompts decoded at once: the recipe's, or fewer since memory ran out."""
+        return self._proposer.batch_size(self.recipe.point_batch)
+
     @torch.inference_mode()
     def reference_feature(self, reference: Reference) -> Tensor:
         """The instance feature of one reference, float32 (C,) on the CPU (recipe, section 1).
@@ -146,8 +151,12 @@ class Segmenter:
     def propose(self, image: ImageLike) -> Proposals:
         """Everything about an image that does not depend on a bank (recipe, section 3).
 
+        Where memory is not enough for a point batch it goes on with smaller ones; see
+        ``point_batch``.
+
         Raises:
             ImageError: the image cannot be read.
+            OutOfMemoryError: the device has not the memory for an image, or for one point.
         """
         pixels, image_size = self._input(image)
         size = (self._encoder.size, self._encoder.size)
@@ -166,6 +175,7 @@ class Segmenter:
         Raises:
             ImageError: the image cannot be read.
             BankError: the bank is empty or was made by another encoder.
+            OutOfMemoryError: the device has not the memory for an image, or for one point.
         """
         bank.require_classes()
         bank.require_encoder(self.fingerprint)
@@ -187,6 +197,7 @@ class Segmenter:
         Raises:
             ImageError: the image cannot be read, or a box is not made of four finite numbers;
                 names the box.
+            OutOfMemoryError: the device has not the memory for an image, or for one box.
         """
         prompts = _box_prompts(boxes)
         pixels, (height, width) = self._input(image)
