@@ -2,33 +2,50 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
 import torch
-from PIL import Image, ImageOps
+from PIL import Image
 from torch import Tensor
 
 from ..errors import ImageError
 from .config import IMAGE_MEAN, IMAGE_STD
+from .image_file import image_notes, load_pixels, open_image, orientation, shown_size
+
+__all__ = ["ImageLike", "image_notes", "normalise", "read_image", "shown_size", "to_tensor"]
 
 ImageLike: TypeAlias = Image.Image | np.ndarray[Any, Any] | str | Path
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the image upright; 1 means that it is."""
 
 
 def read_image(image: ImageLike) -> Image.Image:
     """An image as an RGB PIL image, upright as its EXIF orientation says.
 
+    Transparent parts are shown on white. 16 bits become 8 by their high byte, as viewers show
+    them; floats are 0 to 1 or 0 to 255. Of an animation the first frame is taken.
+
     Args:
         image: a path, a PIL image, or a uint8 array (H, W, 3) in RGB order or (H, W).
 
     Raises:
-        ImageError: the file is missing or damaged, also that of a PIL image which is read only
-            now, or the array is of another form.
+        ImageError: the file is missing, damaged or too large, also that of a PIL image which is
+            read only now, its values have no known scale, or the array is of another form.
     """
     if isinstance(image, (str, Path)):
-        return _read_file(Path(image))
+        with open_image(Path(image)) as opened:
+            return _as_rgb(opened, f"image {image}")
     if isinstance(image, Image.Image):
         return _read_picture(image)
     if not isinstance(image, np.ndarray):
@@ -57,25 +74,11 @@ def normalise(images: Tensor) -> Tensor:
     return (images - mean) / std
 
 
-def _read_file(path: Path) -> Image.Image:
-    try:
-        with warnings.catch_warnings(), Image.open(path) as opened:
-            # Large images are ordinary here; PIL still refuses true decompression bombs.
-            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            return _as_rgb(opened)
-    except FileNotFoundError as error:
-        raise ImageError(f"There is no image file {path}; check the path.") from error
-    except Exception as error:
-        # PIL's decoders raise many types (OSError, SyntaxError, struct.error, ...) on damage.
-        raise ImageError(
-            f"Cannot read the image {path} ({error}); open it in an image viewer, and replace "
-            "or leave out the file if it is damaged."
-        ) from error
-
-
 def _read_picture(image: Image.Image) -> Image.Image:
     try:
-        return _as_rgb(image)
+        return _as_rgb(image, "PIL image")
+    except ImageError:
+        raise
     except Exception as error:
         # PIL reads a file's pixels when they are first asked for, which is here.
         raise ImageError(
@@ -83,9 +86,50 @@ def _read_picture(image: Image.Image) -> Image.Image:
         ) from error
 
 
-def _as_rgb(image: Image.Image) -> Image.Image:
-    upright = ImageOps.exif_transpose(image)
-    if upright.mode.startswith("I;16"):
-        # PIL would clip 16 bits to 255, which leaves an almost white image.
-        return Image.fromarray((np.asarray(upright) >> 8).astype(np.uint8)).convert("RGB")
+def _as_rgb(image: Image.Image, name: str) -> Image.Image:
+    load_pixels(image)
+    upright = _upright(image)
+    if upright.mode == "F":
+        return _from_floats(upright, name)
+    if upright.mode.startswith("I"):
+        return _from_deep_grey(upright, name)
+    if upright.has_transparency_data:
+        return _on_white(upright)
     return upright.convert("RGB")
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    turn = _TURNS.get(orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
+def _from_deep_grey(image: Image.Image, name: str) -> Image.Image:
+    values = np.asarray(image)
+    if image.mode == "I" and not (values.min() >= 0 and values.max() <= 65535):
+        raise ImageError(
+            f"The {name} has 32-bit values from {values.min()} to {values.max()}, of which only "
+            "0 to 65535 are read; scale them and save it with 8 or 16 bits."
+        )
+    # PIL would clip 16 bits to 255, which leaves an almost white image.
+    return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
+
+
+def _from_floats(image: Image.Image, name: str) -> Image.Image:
+    values = np.asarray(image)
+    low, high = values.min(), values.max()
+    if not (low >= 0 and high <= 255):
+        raise ImageError(
+            f"The {name} has floating-point values from {low:g} to {high:g}, and only 0 to 1 or "
+            "0 to 255 are read; scale them and save it with 8 or 16 bits."
+        )
+    scale = 255 if high <= 1 else 1
+    return Image.fromarray((values * scale).round().astype(np.uint8)).convert("RGB")
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    # La is the one mode that PIL converts to LA only.
+    image = image.convert("LA") if image.mode == "La" else image
+    shown = Image.new("RGB", image.size, "white")
+    rgba = image.convert("RGBA")
+    shown.paste(rgba, mask=rgba)
+    return shown
