@@ -1,11 +1,9 @@
-"""Memory banks that live with a dataset, as FiftyOne custom runs, and building them from labels."""
+"""Memory banks that live with a dataset: building, saving, finding and describing them."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -13,40 +11,16 @@ import torch
 
 from ..engine.config import Recipe
 from ..engine.memory import MemoryBank, Refused
-from ..errors import BankError, DatasetError, ReferenceRefusedError
-from .checks import dataset_of, listed, require_name
+from ..errors import DatasetError, ReferenceRefusedError
+from . import bank_store
+from .bank_files import is_bank_file, read_bank_file
+from .bank_info import BankInfo, bank_digest
+from .checks import dataset_of, listed, quoted
 from .references import choose_references, read_references
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
-
-METHOD = "ntt_memory_bank"
-_PREFIX = "ntt_bank_"
+from .views import all_images
 
 Progress = bool | Callable[[Any], None] | None
-
-
-@dataclass(frozen=True)
-class BankInfo:
-    """What a saved bank is made of.
-
-    Attributes:
-        name: its name in the dataset.
-        shots: number of references by class.
-        recipe: the recipe it was built with, as the bank itself keeps it.
-        encoder: the encoder's name.
-        digest: digest of its features; equal for banks that give equal results by one recipe.
-        created: when it was built, ISO 8601 in UTC.
-        version: number of changes since.
-        refused: number of references that were left out.
-    """
-
-    name: str
-    shots: dict[str, int]
-    recipe: Recipe
-    encoder: str
-    digest: str
-    created: str
-    version: int
-    refused: int
 
 
 def build_memory_bank(
@@ -84,7 +58,7 @@ def build_memory_bank(
         ReferenceRefusedError: no reference of a class could be used; names class and reason.
     """
     dataset = dataset_of(samples)
-    _require_free(dataset, name, overwrite)
+    bank_store.require_free(dataset, name, overwrite)
     chosen = choose_references(samples, label_field, tag, classes)
     segmenter = segmenter or get_segmenter(as_recipe(preset), device)
     bank = MemoryBank(segmenter.fingerprint, segmenter.recipe)
@@ -117,57 +91,30 @@ def save_memory_bank(
         dataset: the dataset, or a view of it.
         name: the bank's name in the dataset.
         bank: the bank.
-        overwrite: replace a bank of the same name.
+        overwrite: replace a bank of the same name; it stays if the new one cannot be saved.
 
     Raises:
         DatasetError: the name is taken or unusable.
+        BankError: the database did not take the bank.
     """
     dataset = dataset_of(dataset)
-    _require_free(dataset, name, overwrite)
-    # Nothing else is written beside the bank: a second copy could come to differ from it.
-    config = dataset.init_run(digest=bank_digest(bank))
-    config.method = METHOD
-    key = _PREFIX + name
-    data = base64.b64encode(bank.to_bytes()).decode("ascii")
-    dataset.register_run(key, config, overwrite=overwrite)
-    results = dataset.init_run_results(key, bank=data)
-    dataset.save_run_results(key, results, overwrite=True, cache=False)
+    bank_store.require_free(dataset, name, overwrite)
+    bank_store.write(dataset, name, bank)
 
 
 def list_memory_banks(dataset: Any) -> list[str]:
     """Names of the banks saved with a dataset, sorted."""
-    keys = dataset_of(dataset).list_runs(method=METHOD)
-    return sorted(key.removeprefix(_PREFIX) for key in keys)
+    return bank_store.names(dataset_of(dataset))
 
 
 def get_memory_bank_info(dataset: Any, name: str) -> BankInfo:
-    """What a saved bank is made of.
+    """What a saved bank is made of. Reads no feature and loads no network.
 
     Raises:
         DatasetError: the dataset has no such bank; names those it has.
         BankError: the bank is damaged.
     """
-    bank = load_memory_bank(dataset, name)
-    return BankInfo(
-        name=name,
-        shots={label: bank.shots(label) for label in bank.classes},
-        recipe=bank.recipe,
-        encoder=bank.fingerprint.name,
-        digest=bank_digest(bank),
-        created=bank.created,
-        version=bank.version,
-        refused=len(bank.refused),
-    )
-
-
-def saved_name(dataset: Any, bank: MemoryBank) -> str | None:
-    """The name under which a bank with the same features is saved with a dataset, if any."""
-    digest = bank_digest(bank)
-    for name in list_memory_banks(dataset):
-        config = dataset_of(dataset).get_run_info(_PREFIX + name).config
-        if getattr(config, "digest", None) == digest:
-            return name
-    return None
+    return bank_store.read_info(bank_store.require_bank(dataset, name), name)
 
 
 def load_memory_bank(dataset: Any, name: str) -> MemoryBank:
@@ -177,20 +124,7 @@ def load_memory_bank(dataset: Any, name: str) -> MemoryBank:
         DatasetError: the dataset has no such bank; names those it has.
         BankError: the bank is damaged.
     """
-    dataset = dataset_of(dataset)
-    results = dataset.load_run_results(_key(dataset, name), cache=False, load_view=False)
-    if results is None:
-        raise BankError(
-            f"The memory bank {name!r} of {dataset.name!r} was not saved to its end; "
-            "delete it and build it again."
-        )
-    try:
-        return MemoryBank.from_bytes(base64.b64decode(results.bank, validate=True))
-    except (AttributeError, TypeError, ValueError) as error:
-        raise BankError(
-            f"The memory bank {name!r} of {dataset.name!r} is damaged ({error}); "
-            "delete it and build it again."
-        ) from error
+    return bank_store.read(bank_store.require_bank(dataset, name), name)
 
 
 def rename_memory_bank(dataset: Any, name: str, new_name: str) -> None:
@@ -199,9 +133,9 @@ def rename_memory_bank(dataset: Any, name: str, new_name: str) -> None:
     Raises:
         DatasetError: there is no such bank, or the new name is taken or unusable.
     """
-    key = _key(dataset, name)
-    _require_free(dataset_of(dataset), new_name, overwrite=False)
-    dataset_of(dataset).rename_run(key, _PREFIX + new_name)
+    dataset = bank_store.require_bank(dataset, name)
+    bank_store.require_free(dataset, new_name, overwrite=False)
+    bank_store.rename(dataset, name, new_name)
 
 
 def delete_memory_bank(dataset: Any, name: str) -> None:
@@ -210,37 +144,92 @@ def delete_memory_bank(dataset: Any, name: str) -> None:
     Raises:
         DatasetError: there is no such bank.
     """
-    dataset_of(dataset).delete_run(_key(dataset, name))
+    bank_store.delete(bank_store.require_bank(dataset, name), name)
 
 
-def bank_digest(bank: MemoryBank) -> str:
-    """Digest of a bank's classes, features and negatives, 16 hex digits."""
-    digest = hashlib.sha256(repr((bank.fingerprint.digest, bank.fingerprint.size)).encode())
-    for label in bank.classes:
-        for features in (bank.features(label), bank.negatives(label)):
-            digest.update(repr((label, tuple(features.shape))).encode())
-            digest.update(features.contiguous().numpy().tobytes())
-    return digest.hexdigest()[:16]
+def load_references_view(dataset: Any, name: str) -> Any:
+    """The samples that a saved bank's references came from, with these labels alone.
 
+    Args:
+        dataset: the dataset, or a view of it.
+        name: the bank's name in the dataset.
 
-def _key(dataset: Any, name: str) -> str:
-    names = list_memory_banks(dataset)
-    if name not in names:
+    Returns:
+        A view of whole samples; of a grouped dataset, of its images.
+
+    Raises:
+        DatasetError: there is no such bank, or none of its references is in this dataset.
+        BankError: the bank is damaged.
+    """
+    dataset = bank_store.require_bank(dataset, name)
+    bank = bank_store.read(dataset, name)
+    sources = [ref.provenance for label in bank.classes for ref in bank.references(label)]
+    samples = list({source.sample for source in sources if source.sample})
+    labels = list({source.label for source in sources if source.label})
+    view = all_images(dataset).select(samples).select_labels(ids=labels)
+    if not samples or not labels or len(view) == 0:
+        origins = sorted({source.dataset for source in sources if source.dataset})
         raise DatasetError(
-            f"{dataset_of(dataset).name!r} has no memory bank {name!r}; "
-            f"it has {listed(names) or 'none'}. One that another process has just built "
-            "appears after dataset.reload()."
+            f"None of the {len(sources)} references of the memory bank {name!r} is a label of "
+            f"{dataset.name!r}; they came from {listed(origins) or 'no dataset'}."
         )
-    return _PREFIX + name
+    return view
 
 
-def _require_free(dataset: Any, name: str, overwrite: bool) -> None:
-    require_name(name, "memory bank")
-    if not overwrite and name in list_memory_banks(dataset):
+def resolve_bank(
+    dataset: Any, bank: MemoryBank | str | Path, bank_dataset: Any = None
+) -> tuple[str, MemoryBank]:
+    """The bank that is meant, and what to call it.
+
+    Args:
+        dataset: the dataset that is worked on, or a view of it.
+        bank: a bank, the name of a saved one, or its file: a path, or a text that ends in
+            ``.safetensors``.
+        bank_dataset: the dataset, or the name of that, which keeps the bank of that name; the one
+            that is worked on if None.
+
+    Raises:
+        DatasetError: there is no such bank or dataset.
+        BankError: the bank or its file is damaged or missing.
+    """
+    by_file = is_bank_file(bank)
+    if bank_dataset is not None and (by_file or not isinstance(bank, str)):
         raise DatasetError(
-            f"{dataset.name!r} already has a memory bank {name!r}; choose another name, "
-            "delete it, or pass overwrite=True."
+            "bank_dataset tells which dataset keeps the bank of a name, but the bank was given "
+            f"{'as a file' if by_file else 'itself'}; leave bank_dataset out."
         )
+    if isinstance(bank, MemoryBank):
+        return saved_name(dataset, bank) or f"unsaved_{bank_digest(bank)}", bank
+    if by_file:
+        return Path(bank).stem, read_bank_file(bank)
+    if not isinstance(bank, str):
+        raise DatasetError(
+            f"A bank is a MemoryBank, the name of a saved one or a file, not a "
+            f"{type(bank).__name__}."
+        )
+    keeper = dataset if bank_dataset is None else _other_dataset(bank_dataset)
+    return bank, load_memory_bank(keeper, bank)
+
+
+def saved_name(dataset: Any, bank: MemoryBank) -> str | None:
+    """The name under which a bank with the same features is saved with a dataset, if any."""
+    digest = bank_digest(bank)
+    dataset = dataset_of(dataset)
+    for name in bank_store.names(dataset):
+        if bank_store.read_digest(dataset, name) == digest:
+            return name
+    return None
+
+
+def _other_dataset(dataset: Any) -> Any:
+    if not isinstance(dataset, str):
+        return dataset_of(dataset)
+    if not fo.dataset_exists(dataset):
+        raise DatasetError(
+            f"There is no dataset {quoted(dataset)} to take the memory bank from; there are "
+            f"{listed(fo.list_datasets()) or 'none'}."
+        )
+    return fo.load_dataset(dataset)
 
 
 def _require_each_class(bank: MemoryBank) -> None:

@@ -92,13 +92,20 @@ def require_name(name: str, what: str) -> None:
     """
     if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
         raise DatasetError(
-            f"{name!r} cannot be the name of a {what}; use letters, digits and underscores, "
+            f"{quoted(name)} cannot be the name of a {what}; use letters, digits and underscores, "
             "beginning with a letter."
         )
 
 
 def listed(names: Iterable[str], most: int = 10) -> str:
-    """Names in quotes with commas, cut short after ``most``."""
+    """Names in quotes with commas, cut short after ``most``; long names are cut short too."""
     names = list(names)
-    text = ", ".join(repr(name) for name in names[:most])
+    text = ", ".join(quoted(name) for name in names[:most])
     return text if len(names) <= most else f"{text} and {len(names) - most} more"
+
+
+def quoted(name: object, most: int = 60) -> str:
+    """A name in quotes, cut short after ``most`` characters; anything else as Python shows it."""
+    if not isinstance(name, str) or len(name) <= most:
+        return repr(name)[: 2 * most]
+    return f"{name[:most]!r}... ({len(name):,} characters)"

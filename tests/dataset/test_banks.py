@@ -3,6 +3,7 @@ from __future__ import annotations
 import base64
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -62,7 +63,16 @@ def test_info_tells_shots_and_recipe(dataset, bank, segmenter):
     info = banks.get_memory_bank_info(dataset, "blocks")
     assert info.shots == dict.fromkeys(scenes.COLOURS, 6)
     assert info.recipe == segmenter.recipe
-    assert (info.encoder, info.created, info.refused) == ("colours", bank.created, 0)
+    assert (info.created, info.refused, info.sources) == (bank.created, 0, (dataset.name,))
+    assert info.made_by.startswith("colours") and info.size == len(bank.to_bytes())
+
+
+def test_info_names_the_networks_that_using_the_bank_would_load(dataset, bank):
+    """Not the encoder that its maker says made it: a stranger's file may tell anything there."""
+    recipe = replace(bank.recipe, segmenter="stranger/sam", encoder="stranger/dino")
+    banks.save_memory_bank(dataset, "other", MemoryBank(bank.fingerprint, recipe))
+    info = banks.get_memory_bank_info(dataset, "other")
+    assert (info.segmenter, info.encoder) == ("stranger/sam", "stranger/dino")
 
 
 def test_rename_and_delete(dataset, bank):

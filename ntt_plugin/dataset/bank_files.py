@@ -1,0 +1,101 @@
+"""Memory banks as files: out of a dataset and into another, read without loading any network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from ..engine.memory import MemoryBank
+from ..errors import BankError, DatasetError
+from . import bank_store
+from .checks import quoted
+
+SUFFIX = ".safetensors"
+
+
+def export_memory_bank(
+    dataset: Any, name: str, path: str | Path, *, overwrite: bool = False
+) -> Path:
+    """Write a saved bank to a file, all of it or, if that fails, nothing.
+
+    Args:
+        dataset: the dataset, or a view of it.
+        name: the bank's name in the dataset.
+        path: the file, ending in ``.safetensors``; or a folder, for ``<name>.safetensors`` in it.
+        overwrite: replace a file that is there.
+
+    Returns:
+        The file.
+
+    Raises:
+        DatasetError: there is no such bank, or the path is taken or unusable.
+        BankError: the bank is damaged, or the file cannot be written.
+    """
+    dataset = bank_store.require_bank(dataset, name)
+    path = Path(path).expanduser()
+    if path.is_dir():
+        path = path / f"{name}{SUFFIX}"
+    if path.suffix != SUFFIX:
+        raise DatasetError(f"{path} is neither a folder nor a name that ends in {SUFFIX!r}.")
+    if not path.parent.is_dir():
+        raise DatasetError(f"There is no folder {path.parent} to write {path.name!r} to; make it.")
+    if path.is_dir() or (path.exists() and not overwrite):
+        raise DatasetError(
+            f"There is something at {path} already; choose another path"
+            f"{'' if path.is_dir() else ', or pass overwrite=True to replace the file'}."
+        )
+    bank_store.read(dataset, name).save(path)
+    return path
+
+
+def import_memory_bank(
+    dataset: Any, path: str | Path, name: str | None = None, *, overwrite: bool = False
+) -> MemoryBank:
+    """Save a bank's file in a dataset.
+
+    Nothing that the file names is opened or loaded. Its recipe names networks, which are loaded
+    when the bank is used: for a file from a stranger look at ``segmenter`` and ``encoder`` of
+    ``get_memory_bank_info`` first.
+
+    Args:
+        dataset: the dataset, or a view of it.
+        path: the file.
+        name: the bank's name in the dataset; the file's name without its ending if None.
+        overwrite: replace a bank of the same name; it stays if the new one cannot be saved.
+
+    Raises:
+        DatasetError: the name is taken or unusable.
+        BankError: the file is missing, damaged or not a memory bank's.
+    """
+    path = Path(path).expanduser()
+    if name is None:
+        name = path.stem
+        if not name.isidentifier() or name.startswith("_"):
+            raise DatasetError(
+                f"The file's name {quoted(path.name)} cannot be the name of a memory bank; give "
+                "one with name=: letters, digits and underscores, beginning with a letter."
+            )
+    dataset = bank_store.require_free(dataset, name, overwrite)
+    bank = read_bank_file(path)
+    bank_store.write(dataset, name, bank)
+    return bank
+
+
+def is_bank_file(bank: object) -> TypeGuard[str | Path]:
+    """Whether a bank is meant by its file: a path, or a text that ends in ``.safetensors``."""
+    return isinstance(bank, Path) or (isinstance(bank, str) and bank.endswith(SUFFIX))
+
+
+def read_bank_file(path: str | Path) -> MemoryBank:
+    """The bank in a file.
+
+    Raises:
+        BankError: the file is missing, no ordinary file, damaged or not a memory bank's.
+    """
+    path = Path(path).expanduser()
+    if path.is_dir():
+        raise BankError(f"{path} is a folder; name the memory bank's file in it.")
+    # A device or a pipe would be read without an end.
+    if path.exists() and not path.is_file():
+        raise BankError(f"{path} is no ordinary file, so it cannot be a memory bank's.")
+    return MemoryBank.load(path)

@@ -1,0 +1,176 @@
+"""Memory banks in a dataset, as FiftyOne custom runs; no moment of a crash loses one.
+
+A bank is written whole under a key of its own, and only then takes the key of its name. So what
+has the key of its name is whole, and while another is written the former one stays. A crash in
+between leaves the written one under its own key: it counts as the bank if the former one is gone
+already, and is cleared away with the next change if not.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from typing import Any
+
+from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
+from pymongo.errors import PyMongoError
+
+from ..engine.memory import MemoryBank
+from ..errors import BankError, DatasetError, RecipeError
+from .bank_info import BankInfo, bank_info, from_facts, to_facts
+from .checks import dataset_of, listed, quoted, require_name
+
+METHOD = "ntt_memory_bank"
+_PREFIX = "ntt_bank_"
+_UNFINISHED = "ntt_unfinished_bank_"
+
+# The facts lie in one MongoDB document of 16 MB at most. A bank with more keeps none, and is read
+# whole when they are asked for.
+_MOST_FACTS = 4_000_000
+
+
+def names(dataset: Any) -> list[str]:
+    """Names of the banks in a dataset, sorted."""
+    keys = dataset.list_runs(method=METHOD)
+    found = {key.removeprefix(_PREFIX) for key in keys if key.startswith(_PREFIX)}
+    for key in keys:
+        name = key.removeprefix(_UNFINISHED)
+        if name != key and name not in found and _is_whole(dataset, key):
+            found.add(name)
+    return sorted(found)
+
+
+def require_bank(dataset: Any, name: str) -> Any:
+    """The dataset of a collection of samples, which has a bank of that name.
+
+    Raises:
+        DatasetError: it has no such bank; names those it has.
+    """
+    dataset = dataset_of(dataset)
+    found = names(dataset)
+    if name not in found:
+        raise DatasetError(
+            f"{dataset.name!r} has no memory bank {quoted(name)}; it has "
+            f"{listed(found) or 'none'}. One that another process has just built appears after "
+            "dataset.reload()."
+        )
+    return dataset
+
+
+def require_free(dataset: Any, name: str, overwrite: bool) -> Any:
+    """The dataset of a collection of samples, in which a bank may be saved under a name.
+
+    Raises:
+        DatasetError: the name is unusable, or taken and ``overwrite`` is False.
+    """
+    dataset = dataset_of(dataset)
+    require_name(name, "memory bank")
+    if not overwrite and name in names(dataset):
+        raise DatasetError(
+            f"{dataset.name!r} already has a memory bank {name!r}; choose another name, delete "
+            "it, or pass overwrite=True."
+        )
+    return dataset
+
+
+def read(dataset: Any, name: str) -> MemoryBank:
+    """The bank of a name that ``names`` gave.
+
+    Raises:
+        BankError: the bank is damaged.
+    """
+    results = dataset.load_run_results(_key(dataset, name), cache=False, load_view=False)
+    if results is None:
+        raise BankError(
+            f"The memory bank {name!r} of {dataset.name!r} was not saved to its end; "
+            "delete it and build it again."
+        )
+    try:
+        return MemoryBank.from_bytes(base64.b64decode(results.bank, validate=True))
+    except (AttributeError, TypeError, ValueError) as error:
+        raise BankError(
+            f"The memory bank {name!r} of {dataset.name!r} is damaged ({error}); "
+            "delete it and build it again."
+        ) from error
+
+
+def read_info(dataset: Any, name: str) -> BankInfo:
+    """What the bank of a name is made of, from the facts beside it if they are there.
+
+    Raises:
+        BankError: the bank is damaged.
+    """
+    config = dataset.get_run_info(_key(dataset, name)).config
+    try:
+        return from_facts(name, config.facts)
+    except (AttributeError, KeyError, TypeError, ValueError, RecipeError):
+        bank = read(dataset, name)
+        return bank_info(name, bank, len(bank.to_bytes()))
+
+
+def read_digest(dataset: Any, name: str) -> str | None:
+    """The digest of the bank of a name; None if none was kept."""
+    return getattr(dataset.get_run_info(_key(dataset, name)).config, "digest", None)
+
+
+def write(dataset: Any, name: str, bank: MemoryBank) -> None:
+    """Save a bank under a name, in the place of one that has it.
+
+    Raises:
+        BankError: the database did not take it; the former one is as it was.
+    """
+    data = bank.to_bytes()
+    info = bank_info(name, bank, len(data))
+    facts = to_facts(info)
+    kept = {"facts": facts} if len(json.dumps(facts)) <= _MOST_FACTS else {}
+    config = dataset.init_run(digest=info.digest, **kept)
+    config.method = METHOD
+    unfinished = _UNFINISHED + name
+    try:
+        _settle(dataset, name)
+        dataset.register_run(unfinished, config)
+        results = dataset.init_run_results(unfinished, bank=base64.b64encode(data).decode("ascii"))
+        dataset.save_run_results(unfinished, results, cache=False)
+        if dataset.has_run(_PREFIX + name):
+            dataset.delete_run(_PREFIX + name)
+        dataset.rename_run(unfinished, _PREFIX + name)
+    except (PyMongoError, MongoEngineException) as error:
+        raise BankError(
+            f"The database did not take the memory bank {name!r} of {dataset.name!r} ({error}); "
+            "one that was saved under this name before is still there. See that the database "
+            "runs and has room, and save it again, or export it to a file."
+        ) from error
+
+
+def rename(dataset: Any, name: str, new_name: str) -> None:
+    """Give a bank another name, which no bank has."""
+    _settle(dataset, name)
+    _settle(dataset, new_name)
+    dataset.rename_run(_PREFIX + name, _PREFIX + new_name)
+
+
+def delete(dataset: Any, name: str) -> None:
+    """Delete a bank, and what a crash may have left of its name."""
+    for key in (_UNFINISHED + name, _PREFIX + name):
+        if dataset.has_run(key):
+            dataset.delete_run(key)
+
+
+def _settle(dataset: Any, name: str) -> None:
+    """Put a name in order after a crash: one whole bank under its key, and nothing beside it."""
+    unfinished = _UNFINISHED + name
+    if not dataset.has_run(unfinished):
+        return
+    if not dataset.has_run(_PREFIX + name) and _is_whole(dataset, unfinished):
+        dataset.rename_run(unfinished, _PREFIX + name)
+    else:
+        dataset.delete_run(unfinished)
+
+
+def _key(dataset: Any, name: str) -> str:
+    final = _PREFIX + name
+    return final if dataset.has_run(final) else _UNFINISHED + name
+
+
+def _is_whole(dataset: Any, key: str) -> bool:
+    return dataset.load_run_results(key, cache=False, load_view=False) is not None
