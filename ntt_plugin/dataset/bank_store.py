@@ -1,9 +1,10 @@
 """Memory banks in a dataset, as FiftyOne custom runs; no moment of a crash loses one.
 
-A bank is written whole under a key of its own, and only then takes the key of its name. So what
-has the key of its name is whole, and while another is written the former one stays. A crash in
-between leaves the written one under its own key: it counts as the bank if the former one is gone
-already, and is cleared away with the next change if not.
+A bank is written whole under a key of its own, and only then takes the key of its name; one that
+has that key is first moved aside, by its key alone, and deleted last: FiftyOne deletes in several
+steps. So what has the key of a name is whole. After a crash a whole bank may be left under the key
+of its own: it is the bank if none has the key of its name, else it is of no use. What was moved
+aside never is. The next change of that name tidies both up.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from .checks import dataset_of, listed, quoted, require_name
 METHOD = "ntt_memory_bank"
 _PREFIX = "ntt_bank_"
 _UNFINISHED = "ntt_unfinished_bank_"
+_DISCARDED = "ntt_discarded_bank_"
 
 # The facts lie in one MongoDB document of 16 MB at most. A bank with more keeps none, and is read
 # whole when they are asked for.
@@ -35,7 +37,7 @@ def names(dataset: Any) -> list[str]:
     found = {key.removeprefix(_PREFIX) for key in keys if key.startswith(_PREFIX)}
     for key in keys:
         name = key.removeprefix(_UNFINISHED)
-        if name != key and name not in found and _is_whole(dataset, key):
+        if name != key and name not in found and _results(dataset, key) is not None:
             found.add(name)
     return sorted(found)
 
@@ -79,7 +81,7 @@ def read(dataset: Any, name: str) -> MemoryBank:
     Raises:
         BankError: the bank is damaged.
     """
-    results = dataset.load_run_results(_key(dataset, name), cache=False, load_view=False)
+    results = _results(dataset, _key(dataset, name))
     if results is None:
         raise BankError(
             f"The memory bank {name!r} of {dataset.name!r} was not saved to its end; "
@@ -132,8 +134,9 @@ def write(dataset: Any, name: str, bank: MemoryBank) -> None:
         results = dataset.init_run_results(unfinished, bank=base64.b64encode(data).decode("ascii"))
         dataset.save_run_results(unfinished, results, cache=False)
         if dataset.has_run(_PREFIX + name):
-            dataset.delete_run(_PREFIX + name)
+            dataset.rename_run(_PREFIX + name, _DISCARDED + name)
         dataset.rename_run(unfinished, _PREFIX + name)
+        _settle(dataset, name)
     except (PyMongoError, MongoEngineException) as error:
         raise BankError(
             f"The database did not take the memory bank {name!r} of {dataset.name!r} ({error}); "
@@ -150,21 +153,24 @@ def rename(dataset: Any, name: str, new_name: str) -> None:
 
 
 def delete(dataset: Any, name: str) -> None:
-    """Delete a bank, and what a crash may have left of its name."""
-    for key in (_UNFINISHED + name, _PREFIX + name):
-        if dataset.has_run(key):
-            dataset.delete_run(key)
+    """Delete a bank."""
+    _settle(dataset, name)
+    dataset.rename_run(_PREFIX + name, _DISCARDED + name)
+    _settle(dataset, name)
 
 
 def _settle(dataset: Any, name: str) -> None:
-    """Put a name in order after a crash: one whole bank under its key, and nothing beside it."""
-    unfinished = _UNFINISHED + name
+    """Leave of a name what has its key, or else a whole bank under its own key; nothing beside."""
+    final, unfinished, discarded = _PREFIX + name, _UNFINISHED + name, _DISCARDED + name
+    if dataset.has_run(discarded):
+        dataset.delete_run(discarded)
     if not dataset.has_run(unfinished):
         return
-    if not dataset.has_run(_PREFIX + name) and _is_whole(dataset, unfinished):
-        dataset.rename_run(unfinished, _PREFIX + name)
+    if not dataset.has_run(final) and _results(dataset, unfinished) is not None:
+        dataset.rename_run(unfinished, final)
     else:
-        dataset.delete_run(unfinished)
+        dataset.rename_run(unfinished, discarded)
+        dataset.delete_run(discarded)
 
 
 def _key(dataset: Any, name: str) -> str:
@@ -172,5 +178,10 @@ def _key(dataset: Any, name: str) -> str:
     return final if dataset.has_run(final) else _UNFINISHED + name
 
 
-def _is_whole(dataset: Any, key: str) -> bool:
-    return dataset.load_run_results(key, cache=False, load_view=False) is not None
+def _results(dataset: Any, key: str) -> Any:
+    """A run's results; None if they were not written to their end, or are deleted in part."""
+    try:
+        return dataset.load_run_results(key, cache=False, load_view=False)
+    except AttributeError:
+        # What FiftyOne raises for results whose file in the database is gone.
+        return None
