@@ -6,10 +6,17 @@ keep it light, and import relatively.
 
 from __future__ import annotations
 
+from typing import Any
 
-def register(plugin: object) -> None:
-    """Register the plugin's operators and panels; there are none yet, the SDK is `ntt_plugin`.
+
+def register(plugin: Any) -> None:
+    """Register the plugin's operators.
 
     Args:
         plugin: FiftyOne's plugin context.
     """
+    # Here, not above: whoever imports this file for something else needs no FiftyOne.
+    from .ntt_plugin.app.operators import OPERATORS
+
+    for operator in OPERATORS:
+        plugin.register(operator)

@@ -1,0 +1,121 @@
+"""The choice of a memory bank in a form."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators.types as types
+
+from ..dataset.bank_files import is_bank_file, read_bank_file
+from ..dataset.bank_info import BankInfo, bank_info
+from ..dataset.banks import get_memory_bank_info, list_memory_banks
+from ..dataset.inventory import banks_of, datasets_with_banks
+from ..errors import DatasetError, NttError
+from . import fields
+
+_HOW_TO_GET_ONE = (
+    "Make one with the operator Build memory bank, or bring one with Import memory bank."
+)
+
+
+def bank_of_dataset(
+    ctx: Any, inputs: types.Object, label: str = "Memory bank", description: str = ""
+) -> str | None:
+    """The choice of one of the dataset's banks, as the field ``name``.
+
+    Returns:
+        The bank's name; None while none is chosen.
+
+    Raises:
+        DatasetError: the dataset has no bank; says how to get one.
+    """
+    names = list_memory_banks(ctx.dataset)
+    if not names:
+        raise DatasetError(f"{ctx.dataset.name!r} has no memory bank yet. {_HOW_TO_GET_ONE}")
+    words = {name: name for name in names}
+    return fields.choice(ctx, inputs, "name", words, label, description, default=names[0])
+
+
+def in_words(info: BankInfo) -> str:
+    """A bank in a sentence."""
+    shots = [f"{label} ({count})" for label, count in info.shots.items()]
+    return (
+        f"{info.name}: {sum(info.shots.values()):,} references of {len(info.shots):,} classes, "
+        f"{fields.listed_briefly(shots)}; made with the preset {info.recipe.name}."
+    )
+
+
+def any_bank(ctx: Any, inputs: types.Object) -> BankInfo | None:
+    """The choice of a bank of this dataset, of another one, or of a file.
+
+    Returns:
+        What the bank is made of; None while none is chosen.
+    """
+    here = ctx.dataset.name
+    homes = [name for name in datasets_with_banks() if name != here]
+    home = fields.value_of(ctx, "bank_dataset", here)
+    names = banks_of(home)
+    field = inputs.str("bank", required=True, label="Memory bank")
+    view = types.AutocompleteView(allow_user_input=True)
+    for name in names:
+        view.add_choice(name, label=name)
+    field.view = view
+    view.label = "Memory bank"
+    view.description = "A bank's name, or the path of a bank file (.safetensors)."
+    if homes:
+        fields.choice(
+            ctx,
+            inputs,
+            "bank_dataset",
+            {here: f"{here} (this dataset)"} | {name: name for name in homes},
+            "Bank's dataset",
+            "The dataset that keeps the bank.",
+            default=here,
+        )
+    if names:
+        field.default = names[0]
+    elif not fields.value_of(ctx, "bank"):
+        where = " Or choose another dataset that keeps banks." if homes else ""
+        fields.notice(
+            inputs,
+            "no_bank",
+            f"{home!r} has no memory bank yet. {_HOW_TO_GET_ONE}{where} Or give a file's path.",
+            types.Warning,
+        )
+    chosen = fields.value_of(ctx, "bank", names[0] if names else None)
+    return _read(field, home, chosen)
+
+
+def _read(field: types.Property, home: str, chosen: str | None) -> BankInfo | None:
+    if chosen is None:
+        return None
+    try:
+        if is_bank_file(chosen):
+            info = file_info(chosen)
+        else:
+            info = get_memory_bank_info(fo.load_dataset(home), chosen)
+    except NttError as error:
+        fields.mark(field, str(error))
+        return None
+    field.view.description = in_words(info)
+    return info
+
+
+def file_info(path: str | Path) -> BankInfo:
+    """What a bank's file holds; read again only when the file has changed.
+
+    Raises:
+        BankError: the file is missing, damaged or not a memory bank's.
+    """
+    file = Path(path).expanduser()
+    changed = file.stat().st_mtime_ns if file.is_file() else 0
+    return _file_info(file, changed)
+
+
+@lru_cache(maxsize=8)
+def _file_info(file: Path, changed: int) -> BankInfo:
+    bank = read_bank_file(file)
+    return bank_info(file.stem, bank, file.stat().st_size)

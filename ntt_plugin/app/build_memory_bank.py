@@ -1,0 +1,128 @@
+"""Operator: build a memory bank from labels with masks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators.types as types
+
+from . import fields
+from .operator import NttOperator
+from .outcome import Outcome
+from .progress import Report
+
+_SELDOM = ("device", "sample_tag")
+
+if TYPE_CHECKING:
+    from ..dataset.inventory import FieldCounts
+
+
+class BuildMemoryBank(NttOperator):
+    """Form of ``build_memory_bank``."""
+
+    uses = "build_memory_bank"
+    operator_name = "build_memory_bank"
+    title = "Build memory bank"
+    about = (
+        "Learn classes from labels with masks, without training: one feature for each reference. "
+        "Use it once a few references of each class are selected or tagged."
+    )
+    icon = "library_add"
+    risk = types.RiskLevel.MEDIUM
+    parameters = (
+        "label_field",
+        "name",
+        "tag",
+        "classes",
+        "preset",
+        "device",
+        "sample_tag",
+        "group_slices",
+        "overwrite",
+    )
+    submit = "Build"
+    doing = "Building the memory bank"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ..dataset.banks import list_memory_banks
+        from ..dataset.estimates import estimate_references
+        from ..dataset.networks import networks_of
+        from . import running, samples
+
+        images = samples.target(ctx, inputs, "Learn from", labels=True)
+        field, counts = samples.label_field(
+            ctx, inputs, images, "label_field", "Labels", "The field of the references.",
+            polylines=True,
+        )  # fmt: skip
+        if field is None:
+            return
+        if counts.labels and not counts.masks:
+            fields.mark(inputs.properties["label_field"], samples.no_masks(field))
+        name = fields.name_field(
+            ctx, inputs, "name", "Name", "What to call the bank.", "memory bank", default="bank"
+        )
+        tag = _label_tag(ctx, inputs, counts)
+        fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
+        recipe = running.preset(ctx, inputs, "The networks and constants to use.")
+        if fields.advanced(ctx, inputs, _SELDOM):
+            running.device(ctx, inputs)
+            fields.choice(
+                ctx,
+                inputs,
+                "sample_tag",
+                {name: f"{name} ({count:,})" for name, count in images.count_sample_tags().items()},
+                "Sample tag",
+                "Only labels of samples with this tag.",
+                required=False,
+            )
+        if recipe is None:
+            return
+        running.announce_networks(inputs, networks_of(recipe, encoder_only=False))
+        number = _references(ctx, counts, tag)
+        estimate = estimate_references(recipe, ctx.params.get("device"), number)
+        running.announce(
+            inputs, f"Will save the bank {name!r} with up to {number:,} references.", estimate
+        )
+        if name in list_memory_banks(ctx.dataset):
+            fields.overwrite(ctx, inputs, f"There is a memory bank {name!r} already.")
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Build and save the bank."""
+        from .. import build_memory_bank, load_references_view
+        from . import samples
+
+        arguments = self.arguments(ctx)
+        bank = build_memory_bank(samples.target_of(ctx), **arguments, progress=progress)
+        reasons = Counter(refused.reason for refused in bank.refused)
+        return Outcome(
+            f"The memory bank {arguments['name']!r} is ready: {len(bank):,} references of "
+            f"{len(bank.classes):,} classes.",
+            {label: f"{bank.shots(label)} references" for label in bank.classes},
+            [f"{count} labels: {reason}" for reason, count in reasons.items()],
+            view=load_references_view(ctx.dataset, arguments["name"]),
+            view_label="Show the references",
+        )
+
+
+def _label_tag(ctx: Any, inputs: types.Object, counts: FieldCounts) -> str | None:
+    words = {name: f"{name} ({count:,})" for name, count in counts.tags.items()}
+    if not words and fields.value_of(ctx, "tag") is None:
+        return None
+    return fields.choice(
+        ctx,
+        inputs,
+        "tag",
+        words,
+        "Label tag",
+        "Only labels with this tag; all labels if none is chosen.",
+        default="reference" if "reference" in words else None,
+        required=False,
+    )
+
+
+def _references(ctx: Any, counts: FieldCounts, tag: str | None) -> int:
+    wanted = fields.value_of(ctx, "classes", list(counts.classes))
+    number = sum(counts.classes.get(name, 0) for name in wanted)
+    return min(number, counts.tags.get(tag, 0)) if tag else number

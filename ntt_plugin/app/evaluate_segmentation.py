@@ -1,0 +1,100 @@
+"""Operator: score labels against ground truth."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from . import fields
+from .operator import NttOperator
+from .outcome import Outcome
+from .progress import Report
+
+_FIGURES = {"AP": "AP", "AP50": "AP at IoU 0.50", "AP75": "AP at IoU 0.75"}
+
+
+class EvaluateSegmentation(NttOperator):
+    """Form of ``evaluate``."""
+
+    uses = "evaluate"
+    operator_name = "evaluate_segmentation"
+    title = "Evaluate segmentation"
+    about = (
+        "Score labels against ground truth with COCO's average precision, by pycocotools and for "
+        "the Model Evaluation panel. Use it wherever part of the dataset has true masks."
+    )
+    icon = "query_stats"
+    risk = types.RiskLevel.MEDIUM
+    parameters = ("label_field", "gt_field", "eval_key", "masks", "classes", "group_slices")
+    submit = "Evaluate"
+    doing = "Evaluating"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from . import samples
+
+        images = samples.target(ctx, inputs, "Score")
+        field, predicted = samples.label_field(
+            ctx, inputs, images, "label_field", "Predictions", "The labels to score.", prefer="ntt"
+        )
+        if field is None:
+            return
+        truth, counts = samples.label_field(
+            ctx, inputs, images, "gt_field", "Ground truth", "The true labels.", leave_out=field
+        )
+        if truth is None:
+            return
+        key = fields.name_field(
+            ctx, inputs, "eval_key", "Evaluation's name", "Under which the App lists it.",
+            "evaluation", default=f"{field}_eval",
+        )  # fmt: skip
+        inputs.bool(
+            "masks",
+            default=True,
+            label="Score masks",
+            description="Beside boxes. Every label must have a mask then.",
+        )
+        bare = counts.labels - counts.masks + predicted.labels - predicted.masks
+        if ctx.params.get("masks", True) and bare:
+            fields.mark(
+                inputs.properties["masks"],
+                f"{bare:,} labels have no mask: switch this off to score boxes alone.",
+            )
+        if fields.advanced(ctx, inputs, ("classes",)):
+            fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
+        if key is None:
+            return
+        text = (
+            f"Will compare {predicted.labels:,} labels with {counts.labels:,} true ones in "
+            f"{len(images):,} images and mark each in {field!r} and {truth!r} under {key!r}."
+        )
+        if key in ctx.dataset.list_evaluations():
+            fields.notice(
+                inputs,
+                "will_do",
+                f"{text} The evaluation {key!r} that is there already is replaced.",
+                types.Warning,
+            )
+        else:
+            fields.notice(inputs, "will_do", text)
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Evaluate."""
+        from .. import coco_figures, evaluate
+        from . import samples
+
+        arguments = self.arguments(ctx)
+        evaluate(samples.target_of(ctx), **arguments, progress=progress)
+        figures = coco_figures(ctx.dataset, arguments["eval_key"])
+        facts = {
+            f"{words}, {kind}": f"{getattr(figures, kind)[name]:.3f}"
+            for kind in ("segm", "bbox")
+            if getattr(figures, kind) is not None
+            for name, words in _FIGURES.items()
+        }
+        return Outcome(
+            f"The evaluation {arguments['eval_key']!r} is in the Model Evaluation panel.",
+            facts,
+            changed=True,
+        )

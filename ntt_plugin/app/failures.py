@@ -1,0 +1,67 @@
+"""Errors as people see them: a sentence of ours alone, anything unexpected with its traceback."""
+
+from __future__ import annotations
+
+import traceback
+from collections.abc import Iterator
+from typing import Any
+
+import fiftyone.operators.types as types
+from fiftyone.operators.delegated import DelegatedOperationService
+from fiftyone.operators.executor import ExecutionResult
+
+from ..errors import NttError
+
+
+def explain_live(ctx: Any, title: str, error: Exception) -> Iterator[Any]:
+    """Show an error as a page of the App, and hand it on to a script that called the operator.
+
+    An exception out of a generator reaches the App as a broken connection without words, so the
+    App gets a page, and nothing is raised.
+
+    Args:
+        ctx: the operator's context.
+        title: the operator's label.
+        error: what was raised.
+
+    Yields:
+        FiftyOne's message to the App.
+
+    Raises:
+        Exception: ``error``, if no App listens.
+    """
+    if not _is_app(ctx):
+        raise error
+    outputs = types.Object()
+    if isinstance(error, NttError):
+        outputs.view("error", types.Error(label=f"{title}: not done", description=str(error)))
+    else:
+        outputs.view(
+            "error",
+            types.Error(
+                label=f"{title}: an unexpected error",
+                description=f"{type(error).__name__}: {error}",
+            ),
+        )
+        outputs.str("traceback", label="Traceback", view=types.CodeView(read_only=True))
+    trace = "".join(traceback.format_exception(error))
+    yield ctx.ops.show_output(
+        outputs=types.Property(outputs).to_json(), results={"traceback": trace}
+    )
+
+
+def explain_delegated(ctx: Any, error: NttError) -> None:
+    """Keep an error with the delegated operation as one sentence.
+
+    FiftyOne keeps the traceback of what an operator raises, through its own executor, for an
+    operation that is still running; one that has been set to failed keeps what it was given.
+    """
+    DelegatedOperationService().set_failed(
+        doc_id=ctx.request_params["run_doc"],
+        result=ExecutionResult(error=str(error), error_message=str(error)),
+    )
+
+
+def _is_app(ctx: Any) -> bool:
+    # The App names them in each request, FiftyOne's Python API does not know them.
+    return "selected_samples" in ctx.request_params

@@ -1,0 +1,47 @@
+"""Operator: show the references of a memory bank."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from .operator import NttOperator
+from .outcome import Outcome
+from .progress import Report
+
+
+class LoadReferencesView(NttOperator):
+    """Form of ``load_references_view``."""
+
+    uses = "load_references_view"
+    operator_name = "load_references_view"
+    title = "Load references view"
+    about = (
+        "Show the labels that a memory bank learned from, in their images. Use it to see why a "
+        "bank finds what it finds."
+    )
+    icon = "photo_library"
+    risk = types.RiskLevel.LOW
+    parameters = ("name",)
+    submit = "Show"
+    doing = "Looking up the references"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from . import banks
+
+        banks.bank_of_dataset(ctx, inputs)
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Look the references up."""
+        from .. import load_references_view
+
+        arguments = self.arguments(ctx)
+        view = load_references_view(ctx.dataset, **arguments)
+        return Outcome(
+            f"{len(view):,} images hold the references of {arguments['name']!r}.",
+            {"Images": len(view)},
+            view=view,
+            open_view=True,
+        )

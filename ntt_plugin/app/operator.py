@@ -1,0 +1,125 @@
+"""The operators' common half: run live or delegated, show progress, end and errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ..errors import NttError
+from .failures import explain_delegated, explain_live
+from .outcome import Outcome, output_page
+from .progress import Report, run_delegated, run_watched
+
+
+class NttOperator(foo.Operator):
+    """An operator over one function of the SDK, whose parameters it passes on by their names.
+
+    Attributes:
+        uses: the SDK function's name.
+        title: the operator's label.
+        about: what it does and when to use it.
+        icon: name of a Material icon.
+        risk: what it can do to the dataset.
+        parameters: names that the form and the function share.
+        submit: words on the button that runs it.
+        doing: what the progress bar says.
+    """
+
+    uses: ClassVar[str]
+    operator_name: ClassVar[str]
+    title: ClassVar[str]
+    about: ClassVar[str]
+    icon: ClassVar[str]
+    risk: ClassVar[types.RiskLevel]
+    parameters: ClassVar[tuple[str, ...]]
+    submit: ClassVar[str]
+    doing: ClassVar[str]
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """FiftyOne's description of the operator."""
+        return foo.OperatorConfig(
+            name=self.operator_name,
+            label=self.title,
+            description=self.about,
+            icon=self.icon,
+            dynamic=True,
+            execute_as_generator=True,
+            allow_delegated_execution=True,
+            resolve_execution_options_on_change=False,
+            risk_level=self.risk,
+        )
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """The form."""
+        inputs = types.Object()
+        if ctx.dataset is None:
+            problem(inputs, "no_dataset", "No dataset is open. Open one first.")
+        else:
+            try:
+                self.form(ctx, inputs)
+            except NttError as error:
+                problem(inputs, "cannot_run", str(error))
+        view = types.PromptView(label=self.title, submit_button_label=self.submit)
+        return types.Property(inputs, view=view)
+
+    def resolve_output(self, ctx: Any) -> types.Property:
+        """The page that a delegated run's result is shown as."""
+        return output_page(ctx.results or {})
+
+    def execute(self, ctx: Any) -> Iterator[Any] | dict[str, Any]:
+        """Run: delegated to its end, else as a generator of messages to the App."""
+        return self._delegated(ctx) if ctx.delegated else self._live(ctx)
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form.
+
+        Raises:
+            NttError: there is nothing that could be run; the form says so in its words.
+        """
+        raise NotImplementedError
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Call the SDK.
+
+        Raises:
+            NttError: as the SDK function.
+        """
+        raise NotImplementedError
+
+    def arguments(self, ctx: Any) -> dict[str, Any]:
+        """The form's values by the SDK's names; what was left empty takes the SDK's default."""
+        given = {name: ctx.params.get(name) for name in self.parameters}
+        return {name: value for name, value in given.items() if value not in (None, "", [])}
+
+    def _live(self, ctx: Any) -> Iterator[Any]:
+        try:
+            outcome = yield from run_watched(
+                ctx, self.doing, lambda progress: self.run(ctx, progress)
+            )
+        except Exception as error:
+            yield from explain_live(ctx, self.title, error)
+            return
+        if outcome.changed:
+            yield ctx.ops.reload_dataset()
+        if outcome.open_view:
+            yield ctx.ops.set_view(outcome.view)
+            yield ctx.ops.notify(outcome.message, variant="success")
+        else:
+            yield outcome.show(ctx)
+
+    def _delegated(self, ctx: Any) -> dict[str, Any]:
+        try:
+            outcome = run_delegated(ctx, self.doing, lambda progress: self.run(ctx, progress))
+        except NttError as error:
+            explain_delegated(ctx, error)
+            raise
+        return outcome.as_dict()
+
+
+def problem(inputs: types.Object, name: str, text: str) -> None:
+    """Put an error into a form that keeps it from being run."""
+    inputs.view(name, types.Error(label=text), invalid=True, error_message=text)

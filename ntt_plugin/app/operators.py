@@ -1,0 +1,30 @@
+"""All operators of the plugin, in the order in which they are used."""
+
+from __future__ import annotations
+
+from .build_memory_bank import BuildMemoryBank
+from .delete_memory_bank import DeleteMemoryBank
+from .evaluate_segmentation import EvaluateSegmentation
+from .export_memory_bank import ExportMemoryBank
+from .get_memory_bank_info import GetMemoryBankInfo
+from .import_memory_bank import ImportMemoryBank
+from .load_references_view import LoadReferencesView
+from .masks_from_boxes import MasksFromBoxes
+from .operator import NttOperator
+from .rename_memory_bank import RenameMemoryBank
+from .sample_references import SampleReferences
+from .segment_with_memory_bank import SegmentWithMemoryBank
+
+OPERATORS: tuple[type[NttOperator], ...] = (
+    SampleReferences,
+    MasksFromBoxes,
+    BuildMemoryBank,
+    SegmentWithMemoryBank,
+    EvaluateSegmentation,
+    LoadReferencesView,
+    GetMemoryBankInfo,
+    RenameMemoryBank,
+    DeleteMemoryBank,
+    ExportMemoryBank,
+    ImportMemoryBank,
+)

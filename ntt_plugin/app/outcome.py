@@ -1,0 +1,97 @@
+"""What a run tells when it is over: in the App as a page, from a delegated run as a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import fiftyone.operators.types as types
+from bson import json_util
+
+_MOST_PROBLEMS = 20
+_RESULT_VIEW = "ntt_view"
+
+
+@dataclass
+class Outcome:
+    """The end of a run.
+
+    Attributes:
+        message: what was done, one or two sentences.
+        facts: figures by name, in the order to show them.
+        problems: what was left out or failed, each with the reason.
+        view: samples that show the result, to be opened with a button.
+        view_label: the button's words.
+        open_view: show ``view`` at once, without a button.
+        changed: whether the dataset was changed, so that the App must look again.
+    """
+
+    message: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    problems: Sequence[str] = ()
+    view: Any = None
+    view_label: str = "Show the result"
+    open_view: bool = False
+    changed: bool = False
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as a delegated operation keeps them."""
+        found: dict[str, Any] = {"message": self.message}
+        found |= {name: _plain(value) for name, value in self.facts.items()}
+        if self.problems:
+            found["problems"] = list(self.problems)
+        return found
+
+    def show(self, ctx: Any) -> Any:
+        """The message to the App that opens the page."""
+        results = self.as_dict()
+        if self.view is not None and not self.open_view:
+            results[_RESULT_VIEW] = self.view_label
+        page = output_page(results, self.view)
+        return ctx.ops.show_output(outputs=page.to_json(), results=results)
+
+
+def output_page(results: Mapping[str, Any], view: Any = None) -> types.Property:
+    """The page for an outcome's plain values.
+
+    Args:
+        results: what ``Outcome.as_dict`` gave.
+        view: samples that a button opens; no button if None.
+    """
+    outputs = types.Object()
+    text = [str(results.get("message", ""))]
+    facts = {
+        name: value
+        for name, value in results.items()
+        if name not in ("message", "problems", _RESULT_VIEW)
+    }
+    if facts:
+        rows = "\n".join(f"| {name} | {_cell(value)} |" for name, value in facts.items())
+        text.append(f"| | |\n|---|---|\n{rows}")
+    problems = results.get("problems", [])
+    if problems:
+        lines = "\n".join(f"- {_cell(problem)}" for problem in problems[:_MOST_PROBLEMS])
+        text.append(f"**Left out or failed: {len(problems)}**\n\n{lines}")
+    if len(problems) > _MOST_PROBLEMS:
+        text.append(f"... and {len(problems) - _MOST_PROBLEMS} more.")
+    outputs.view("page", types.MarkdownView(label="\n\n".join(text)))
+    if view is not None and _RESULT_VIEW in results:
+        outputs.view(
+            "show",
+            types.Button(
+                label=results[_RESULT_VIEW],
+                operator="@voxel51/operators/set_view",
+                params={"view": json.loads(json_util.dumps(view.view()._serialize()))},
+            ),
+        )
+    return types.Property(outputs)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str)) else str(value)
+
+
+def _cell(value: Any) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

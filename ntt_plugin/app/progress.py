@@ -1,0 +1,127 @@
+"""An SDK function beside its progress bar: live in the App, or kept with a delegated run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Generator
+from contextvars import copy_context
+from typing import Any, TypeVar
+
+Report = Callable[[Any], None]
+"""FiftyOne's progress callback: takes the progress bar."""
+
+# How often the bar moves, and how long a closed tab may go unnoticed, seconds.
+_TICK = 0.5
+
+T = TypeVar("T")
+
+
+class RunStopped(Exception):
+    """The person who watched the run closed the App."""
+
+
+class _Watch:
+    """What a running function last told of itself; read by one thread, written by another."""
+
+    def __init__(self) -> None:
+        self._bar: Any = None
+        self._stop = threading.Event()
+        self._started = time.monotonic()
+
+    def report(self, bar: Any) -> None:
+        if self._stop.is_set():
+            raise RunStopped("The App was closed; a second run goes on where this one stopped.")
+        self._bar = bar
+
+    def stop(self) -> None:
+        self._stop.set()
+
+    def now(self, label: str) -> tuple[str, float | None]:
+        if self._bar is None:
+            return f"{label}: getting ready, {time.monotonic() - self._started:.0f} s", None
+        return describe(label, self._bar)
+
+
+def run_watched(ctx: Any, label: str, work: Callable[[Report], T]) -> Generator[Any, None, T]:
+    """Run a function in a thread of its own, yielding the moves of the App's progress bar.
+
+    When nobody listens any longer (``GeneratorExit``: the tab was closed), the function's next
+    report raises ``RunStopped`` in it, so that it ends as cleanly as it does on any error.
+
+    Args:
+        ctx: the operator's context.
+        label: what is going on, for the bar.
+        work: the function; it is given the callback to pass on as ``progress``.
+
+    Yields:
+        FiftyOne's messages to the App.
+
+    Returns:
+        What ``work`` returned (the value of ``yield from``).
+
+    Raises:
+        Exception: what ``work`` raised.
+    """
+    watch = _Watch()
+    outcome: dict[str, Any] = {}
+
+    def run() -> None:
+        try:
+            outcome["value"] = work(watch.report)
+        except BaseException as error:
+            outcome["error"] = error
+
+    # A daemon: a server that is told to end must not wait hours for a run that survives anyway.
+    thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True)
+    thread.start()
+    try:
+        while thread.is_alive():
+            text, share = watch.now(label)
+            yield ctx.ops.set_progress(label=text, progress=share)
+            thread.join(_TICK)
+    finally:
+        # Not joined: this may be the server's event loop, and an image may take a minute.
+        watch.stop()
+    if "error" in outcome:
+        raise outcome["error"]
+    value: T = outcome["value"]
+    return value
+
+
+def run_delegated(ctx: Any, label: str, work: Callable[[Report], T]) -> T:
+    """Run a function, keeping its progress with the delegated operation.
+
+    Args:
+        ctx: the operator's context.
+        label: what is going on.
+        work: the function; it is given the callback to pass on as ``progress``.
+    """
+    last = time.monotonic()
+    ctx.set_progress(progress=0.0, label=f"{label}: getting ready")
+
+    def report(bar: Any) -> None:
+        nonlocal last
+        if bar.complete or time.monotonic() - last >= _TICK:
+            last = time.monotonic()
+            text, share = describe(label, bar)
+            ctx.set_progress(progress=share, label=text)
+
+    return work(report)
+
+
+def describe(label: str, bar: Any) -> tuple[str, float | None]:
+    """A progress bar in words, and its share from 0 to 1; None where its end is unknown."""
+    if not bar.has_total or not bar.total:
+        return f"{label}: {bar.iteration} done", None
+    text = f"{label}: {bar.iteration} of {bar.total}"
+    remaining = bar.time_remaining
+    if remaining and not bar.complete and bar.iteration > 1:
+        text += f", {_clock(remaining)} left"
+    return text, min(1.0, bar.iteration / bar.total)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"

@@ -1,0 +1,52 @@
+"""Operator: give a memory bank another name."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from . import fields
+from .operator import NttOperator
+from .outcome import Outcome
+from .progress import Report
+
+
+class RenameMemoryBank(NttOperator):
+    """Form of ``rename_memory_bank``."""
+
+    uses = "rename_memory_bank"
+    operator_name = "rename_memory_bank"
+    title = "Rename memory bank"
+    about = "Give a memory bank another name. Labels that were made with it keep the old one."
+    icon = "drive_file_rename_outline"
+    risk = types.RiskLevel.MEDIUM
+    parameters = ("name", "new_name")
+    submit = "Rename"
+    doing = "Renaming"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ..dataset.banks import list_memory_banks
+        from . import banks
+
+        banks.bank_of_dataset(ctx, inputs)
+        new_name = fields.name_field(
+            ctx, inputs, "new_name", "New name", "Letters, digits and underscores.", "memory bank"
+        )
+        if new_name in list_memory_banks(ctx.dataset):
+            fields.mark(
+                inputs.properties["new_name"],
+                f"There is a memory bank {new_name!r} already; choose another name, or delete it "
+                "first.",
+            )
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Rename the bank."""
+        from .. import rename_memory_bank
+
+        arguments = self.arguments(ctx)
+        rename_memory_bank(ctx.dataset, **arguments)
+        return Outcome(
+            f"The memory bank {arguments['name']!r} is now called {arguments['new_name']!r}."
+        )

@@ -1,0 +1,101 @@
+"""Preset, device, networks and time: what a form says about the work itself."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ..dataset.estimates import Estimate
+from ..dataset.networks import Network, available_devices, networks_of
+from ..engine.config import PRESETS, Recipe
+from . import fields
+
+_WORDS = {
+    "paper": "the published recipe, to the letter",
+    "balanced": "newer segmenter, half precision on a GPU",
+    "fast": "smaller networks, a quarter of the points",
+    "tiny": "bundled networks for tests and the demo; rough on real photos",
+}
+
+
+def preset(
+    ctx: Any, inputs: types.Object, description: str, default: str | None = "paper"
+) -> Recipe | None:
+    """The choice of a preset, each with what it would download.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        description: what it is for.
+        default: the preset at first; None to leave it to the bank.
+
+    Returns:
+        The preset's recipe; None while none is chosen.
+    """
+    choices = {name: f"{name}: {_WORDS[name]}; {_downloads(PRESETS[name])}" for name in PRESETS}
+    chosen = fields.choice(
+        ctx, inputs, "preset", choices, "Preset", description, default, required=bool(default)
+    )
+    return PRESETS[chosen] if chosen else None
+
+
+def device(ctx: Any, inputs: types.Object) -> str | None:
+    """The choice of a device, the best one if none is chosen."""
+    found = available_devices()
+    return fields.choice(
+        ctx,
+        inputs,
+        "device",
+        {name: name for name in found},
+        "Device",
+        f"Where the networks run; {found[0]} if none is chosen.",
+        required=False,
+    )
+
+
+def batch_size(ctx: Any, inputs: types.Object) -> None:
+    """How many points are decoded at once."""
+    field = inputs.int(
+        "batch_size",
+        required=False,
+        label="Points at once",
+        description="Fewer need less memory; the results stay the same. Empty: the preset's.",
+    )
+    value = ctx.params.get("batch_size")
+    if value is not None and not (isinstance(value, int) and 1 <= value <= 65_536):
+        fields.mark(field, "Give a whole number from 1 to 65536, or leave it empty.")
+
+
+def mask_dir(ctx: Any, inputs: types.Object) -> None:
+    """Where to write masks as files."""
+    inputs.str(
+        "mask_dir",
+        required=False,
+        label="Folder for masks",
+        description="Masks become PNG files below it. Empty: they are kept in the database.",
+    )
+
+
+def announce_networks(inputs: types.Object, networks: list[Network]) -> None:
+    """Name the networks before they are loaded, and warn of a download."""
+    absent = [network for network in networks if not network.here]
+    text = "Networks: " + ", ".join(map(str, networks)) + "."
+    if absent:
+        fields.notice(inputs, "networks", text, types.Warning)
+    else:
+        fields.notice(inputs, "networks", text)
+
+
+def announce(inputs: types.Object, what: str, estimate: Estimate | None = None) -> None:
+    """Say what the run will write, and about how long it takes."""
+    time = f" Takes {estimate}." if estimate else ""
+    fields.notice(inputs, "will_do", f"{what}{time}")
+
+
+def _downloads(recipe: Recipe) -> str:
+    absent = [network for network in networks_of(recipe) if not network.here]
+    if not absent:
+        return "nothing to download"
+    total = sum(network.megabytes or 0 for network in absent)
+    return f"downloads {total:,} MB"

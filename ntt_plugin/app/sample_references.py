@@ -1,0 +1,113 @@
+"""Operator: choose references by lot."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+from fiftyone import ViewField as F
+
+from . import fields
+from .operator import NttOperator
+from .outcome import Outcome
+from .progress import Report
+
+_PROTOCOLS = {
+    "spread": "spread: from as many images as there are",
+    "paper": "paper: the published protocol, one an image, none small or at the edge",
+}
+
+
+class SampleReferences(NttOperator):
+    """Form of ``sample_references``."""
+
+    uses = "sample_references"
+    operator_name = "sample_references"
+    title = "Sample references"
+    about = (
+        "Choose a few labels of each class by lot and tag them as references. Use it when the "
+        "dataset has many masks already and you want a small, repeatable set to build a memory "
+        "bank from."
+    )
+    icon = "casino"
+    risk = types.RiskLevel.MEDIUM
+    parameters = ("label_field", "shots", "classes", "seed", "tag", "protocol", "group_slices")
+    submit = "Sample"
+    doing = "Sampling references"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from . import samples
+
+        images = samples.target(ctx, inputs, "Sample from")
+        field, counts = samples.label_field(
+            ctx, inputs, images, "label_field", "Labels", "The field to choose from.",
+            polylines=True,
+        )  # fmt: skip
+        if field is None:
+            return
+        if counts.labels and not counts.masks:
+            fields.mark(inputs.properties["label_field"], samples.no_masks(field))
+        shots = ctx.params.get("shots", 10)
+        inputs.int(
+            "shots",
+            default=10,
+            required=True,
+            min=1,
+            label="References a class",
+            description="1 to 10 are usual; more help little beyond 30.",
+        )
+        fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
+        tag = fields.value_of(ctx, "tag", "reference")
+        inputs.str(
+            "tag",
+            default="reference",
+            required=True,
+            label="Tag",
+            description="The label tag that will mark what was chosen.",
+        )
+        if fields.advanced(ctx, inputs, ("seed", "protocol")):
+            inputs.int("seed", default=51, label="Seed", description="Another draws others.")
+            fields.choice(
+                ctx, inputs, "protocol", _PROTOCOLS, "Protocol", "How they are drawn.", "spread"
+            )
+        _say(ctx, inputs, counts, tag, shots)
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Sample and tag."""
+        from .. import sample_references
+        from . import samples
+
+        arguments = self.arguments(ctx)
+        chosen = sample_references(samples.target_of(ctx), **arguments)
+        problems = [f"{label}: only {count} found" for label, count in chosen.short.items()]
+        problems += [
+            f"{count} labels passed over: {why}" for why, count in chosen.passed_over.items()
+        ]
+        field = arguments["label_field"]
+        return Outcome(
+            f"{len(chosen.label_ids)} references are tagged {chosen.tag!r}.",
+            {label: f"{count} references" for label, count in chosen.counts.items()},
+            problems,
+            view=samples.labels_view(ctx.dataset, field, F("tags").contains(chosen.tag)),
+            view_label="Show the references",
+            changed=True,
+        )
+
+
+def _say(ctx: Any, inputs: types.Object, counts: Any, tag: str, shots: Any) -> None:
+    wanted = fields.value_of(ctx, "classes", list(counts.classes))
+    short = [name for name in wanted if counts.classes.get(name, 0) < (shots or 1)]
+    text = f"Will tag up to {shots} labels of each of {len(wanted):,} classes with {tag!r}."
+    if short:
+        text += f" Fewer labels than that: {fields.listed_briefly(short)}."
+    tagged = counts.tags.get(tag, 0)
+    if tagged:
+        fields.notice(
+            inputs,
+            "will_do",
+            f"{text} The tag is taken from the {tagged:,} labels that have it now.",
+            types.Warning,
+        )
+    else:
+        fields.notice(inputs, "will_do", text)

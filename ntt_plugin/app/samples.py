@@ -1,0 +1,153 @@
+"""Which samples, which of their slices, which field of labels: the first part of most forms."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators.types as types
+
+from ..dataset.inventory import FieldCounts, count_labels, image_slices, label_fields
+from ..dataset.views import all_images, image_view
+from ..errors import DatasetError
+from . import fields
+
+
+def target(ctx: Any, inputs: types.Object, action: str, labels: bool = False) -> Any:
+    """The choice of samples, and with it the images to work on.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        action: a verb for what will be done to them.
+        labels: whether single selected labels can be the target.
+
+    Returns:
+        A view of images, flattened if the dataset is grouped.
+
+    Raises:
+        DatasetError: there is no image to work on; says what to do.
+    """
+    chosen = inputs.view_target(
+        ctx,
+        action_description=action,
+        allow_selected_samples=True,
+        allow_selected_labels=labels,
+        selected_samples_label="Selected samples",
+        current_view_label="Current view",
+        dataset_label="Whole dataset",
+    )
+    # What the form shows as chosen is what runs, also where nobody has touched it.
+    ctx.request_params.setdefault("view_target", chosen.default)
+    slices = image_slices(ctx.dataset)
+    if slices:
+        fields.several(
+            inputs,
+            "group_slices",
+            {name: name for name in slices},
+            "Group slices",
+            f"Slices to work on; if none is chosen, {ctx.group_slice or slices[0]}.",
+        )
+    return image_view(ctx.target_view(), fields.value_of(ctx, "group_slices"))
+
+
+def target_of(ctx: Any) -> Any:
+    """The samples that were chosen, as the SDK takes them."""
+    return ctx.target_view()
+
+
+def label_field(
+    ctx: Any,
+    inputs: types.Object,
+    samples: Any,
+    name: str,
+    label: str,
+    description: str,
+    polylines: bool = False,
+    prefer: str = "ground_truth",
+    leave_out: str | None = None,
+) -> tuple[str | None, FieldCounts]:
+    """The choice of a field of labels, with what it holds in the chosen samples.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        samples: the images to work on.
+        name: the form's field.
+        label: its label.
+        description: what it is for.
+        polylines: whether fields of polylines can be chosen.
+        prefer: the field chosen at first, if it is there.
+        leave_out: a field that makes no sense here.
+
+    Returns:
+        The field and its counts; None and no counts while there is none.
+
+    Raises:
+        DatasetError: the dataset has no such field; says what to do.
+    """
+    found = [field for field in label_fields(ctx.dataset, polylines) if field != leave_out]
+    if not found:
+        kinds = "Detections or Polylines" if polylines else "Detections"
+        other = f" beside {leave_out!r}" if leave_out else ""
+        raise DatasetError(
+            f"{ctx.dataset.name!r} has no field of {kinds}{other}. Add labels first: import "
+            "annotations, or draw them in the App."
+        )
+    chosen = fields.choice(
+        ctx,
+        inputs,
+        name,
+        {field: field for field in found},
+        label,
+        description,
+        default=prefer if prefer in found else found[0],
+    )
+    if chosen is None:
+        return None, FieldCounts({}, {}, 0, 0)
+    counts = counted(ctx, samples, chosen)
+    inputs.properties[name].view.description = f"{description} {said(counts)}"
+    if counts.labels == 0:
+        fields.mark(
+            inputs.properties[name],
+            f"{chosen!r} holds no label in these {len(samples):,} images; choose another field or "
+            "more images.",
+        )
+    return chosen, counts
+
+
+def said(counts: FieldCounts) -> str:
+    """Counts in a sentence."""
+    return (
+        f"It holds {counts.labels:,} labels of {len(counts.classes):,} classes here, "
+        f"{counts.masks:,} of them with a mask."
+    )
+
+
+def counted(ctx: Any, samples: Any, field: str) -> FieldCounts:
+    """What a field holds in some samples, counted once for as long as a form is open."""
+    if ctx.prompt_id is None:
+        return count_labels(samples, field)
+    stages = json.dumps(samples.view()._serialize(), default=str, sort_keys=True)
+    return _counted(ctx.prompt_id, str(ctx.dataset.name), stages, field)
+
+
+@lru_cache(maxsize=64)
+def _counted(prompt: str, dataset: str, stages: str, field: str) -> FieldCounts:
+    view = fo.DatasetView._build(fo.load_dataset(dataset), json.loads(stages))
+    return count_labels(view, field)
+
+
+def no_masks(field: str) -> str:
+    """What to do about a field whose labels have boxes only."""
+    return (
+        f"No label in {field!r} has a mask here. Fill masks into a new field first with the "
+        "operator Masks from boxes, or choose another field."
+    )
+
+
+def labels_view(dataset: Any, field: str, condition: Any) -> Any:
+    """The labels of a field that meet a condition, in samples of any slice."""
+    return all_images(dataset).filter_labels(field, condition)

@@ -1,0 +1,88 @@
+"""What a dataset has to offer to a form: fields, classes, tags, banks, counted, never loaded."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.media as fom
+from fiftyone.core.odm import get_db_conn
+
+from .banks import list_memory_banks
+from .checks import dataset_of
+
+_BANK_RUNS = "ntt_bank_"
+
+
+@dataclass(frozen=True)
+class FieldCounts:
+    """The labels of a field in some samples.
+
+    Attributes:
+        classes: number of labels by class, by name; labels without a name are not counted.
+        tags: number of labels by label tag.
+        labels: number of labels.
+        masks: number of labels that hold a mask.
+    """
+
+    classes: dict[str, int]
+    tags: dict[str, int]
+    labels: int
+    masks: int
+
+
+def label_fields(dataset: Any, polylines: bool = False) -> list[str]:
+    """Fields of ``Detections``, and of ``Polylines`` if wanted, in the dataset's order."""
+    dataset = dataset_of(dataset)
+    wanted = (fo.Detections, fo.Polylines) if polylines else (fo.Detections,)
+    # Of a grouped dataset the schema holds the fields of all slices.
+    return list(dataset.get_field_schema(embedded_doc_type=wanted))
+
+
+def count_labels(samples: Any, field: str) -> FieldCounts:
+    """Count a field's labels by class, by tag and by what they hold; one pass over the samples.
+
+    Args:
+        samples: a dataset or view, not grouped.
+        field: a field of ``Detections`` or ``Polylines``.
+    """
+    kind = samples.get_field(field).document_type
+    path = f"{field}.{kind._LABEL_LIST_FIELD}"
+    masks = ["mask", "mask_path"] if kind is fo.Detections else ["points"]
+    classes, tags, labels, *held = samples.aggregate(
+        [
+            fo.CountValues(f"{path}.label"),
+            fo.CountValues(f"{path}.tags"),
+            fo.Count(path),
+            *(fo.Count(f"{path}.{name}") for name in masks),
+        ]
+    )
+    named = {name: count for name, count in classes.items() if name and name.strip()}
+    return FieldCounts(dict(sorted(named.items())), dict(sorted(tags.items())), labels, sum(held))
+
+
+def image_slices(dataset: Any) -> list[str]:
+    """Slices of a grouped dataset that hold images, the active one first; none if not grouped."""
+    dataset = dataset_of(dataset)
+    if dataset.media_type != fom.GROUP:
+        return []
+    slices = [name for name, kind in dataset.group_media_types.items() if kind == fom.IMAGE]
+    return sorted(slices, key=lambda name: (name != dataset.group_slice, name))
+
+
+def datasets_with_banks() -> list[str]:
+    """Names of the datasets that keep memory banks, sorted; asks the database once."""
+    documents = get_db_conn().datasets.find({"runs": {"$ne": {}}}, {"name": 1, "runs": 1})
+    return sorted(
+        document["name"]
+        for document in documents
+        if any(key.startswith(_BANK_RUNS) for key in document.get("runs") or {})
+    )
+
+
+def banks_of(dataset_name: str) -> list[str]:
+    """Names of a dataset's banks; none if there is no such dataset."""
+    if not fo.dataset_exists(dataset_name):
+        return []
+    return list_memory_banks(fo.load_dataset(dataset_name))

@@ -1,0 +1,84 @@
+"""The networks a recipe needs: which are on this machine, and how much the others download."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import fiftyone as fo
+
+from ..engine.config import Recipe, resolve_device
+from ..engine.download import find_cached, find_in_zoo
+from ..errors import RecipeError
+
+# Sizes of the published weights in float32, as the hub serves them.
+_MEGABYTES = {
+    "facebook/sam2-hiera-tiny": 156,
+    "facebook/sam2-hiera-small": 184,
+    "facebook/sam2-hiera-base-plus": 323,
+    "facebook/sam2-hiera-large": 898,
+    "facebook/sam2.1-hiera-tiny": 156,
+    "facebook/sam2.1-hiera-small": 184,
+    "facebook/sam2.1-hiera-base-plus": 323,
+    "facebook/sam2.1-hiera-large": 898,
+    "facebook/dinov2-small": 88,
+    "facebook/dinov2-base": 346,
+    "facebook/dinov2-large": 1218,
+    "facebook/dinov2-giant": 4546,
+    "facebook/dinov2-with-registers-small": 88,
+    "facebook/dinov2-with-registers-base": 346,
+    "facebook/dinov2-with-registers-large": 1218,
+    "facebook/dinov2-with-registers-giant": 4546,
+}
+
+
+@dataclass(frozen=True)
+class Network:
+    """One of the networks that a recipe names.
+
+    Attributes:
+        name: hub id, path or ``tiny``.
+        here: whether it can be loaded without a download.
+        megabytes: what it downloads otherwise; None if that is not known.
+    """
+
+    name: str
+    here: bool
+    megabytes: int | None
+
+    def __str__(self) -> str:
+        """The name, and what getting it takes."""
+        if self.here:
+            return f"{self.name} (on this machine)"
+        size = f"{self.megabytes:,} MB" if self.megabytes else "size unknown"
+        return f"{self.name} (to be downloaded, {size})"
+
+
+def networks_of(recipe: Recipe, encoder_only: bool = False) -> list[Network]:
+    """The networks that a recipe loads; nothing is loaded or downloaded.
+
+    Args:
+        recipe: the recipe.
+        encoder_only: leave out the segmenter.
+    """
+    names = [recipe.encoder] if encoder_only else [recipe.segmenter, recipe.encoder]
+    return [Network(name, _is_here(name), _MEGABYTES.get(name)) for name in names]
+
+
+def available_devices() -> list[str]:
+    """The devices of this machine, the best first."""
+    found = []
+    for name in ("cuda", "mps", "cpu"):
+        try:
+            found.append(str(resolve_device(name)))
+        except RecipeError:
+            continue
+    return found
+
+
+def _is_here(name: str) -> bool:
+    if name == "tiny" or Path(name).expanduser().exists():
+        return True
+    if find_cached(name) is not None:
+        return True
+    return find_in_zoo(name, [Path(fo.config.model_zoo_dir)]) is not None
