@@ -1,9 +1,10 @@
-"""The field that a segmentation writes: whose it is, what it holds, what is left to do."""
+"""The field that a run writes: whose it is, what it holds, what is left to do."""
 
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import fiftyone as fo
@@ -12,17 +13,29 @@ from fiftyone import ViewField as F
 from ..engine.config import Recipe
 from ..errors import DatasetError
 from .checks import dataset_of, require_name
+from .views import all_images
 
-METHOD = "ntt_segmentation"
-_PREFIX = "ntt_segment_"
+# The mark lies in the field's own schema: it comes and goes with the field in one step, and a
+# clone or a renamed field has it too.
+_MARK = {"made_by": "ntt_plugin"}
+_CLEARED_AT_ONCE = 1000
 
-_LABEL_ATTRIBUTES = {
-    "margin": fo.FloatField,
-    "proposal_iou": fo.FloatField,
-    "reference": fo.StringField,
-    "reference_sample": fo.StringField,
-    "bank": fo.StringField,
-}
+
+@dataclass(frozen=True)
+class FieldState:
+    """What a field holds in some samples, seen from one run.
+
+    Attributes:
+        foreign: the field is there and no run made it.
+        to_do: ids of the samples without labels, in order.
+        done: ids of the samples that hold labels of the run, in order.
+        others: ids of the samples that hold labels of another run, or of a person, in order.
+    """
+
+    foreign: bool
+    to_do: list[str]
+    done: list[str]
+    others: list[str]
 
 
 def run_id(digest: str, recipe: Recipe) -> str:
@@ -32,98 +45,88 @@ def run_id(digest: str, recipe: Recipe) -> str:
     return hashlib.sha256(repr((digest, sorted(constants.items()))).encode()).hexdigest()[:16]
 
 
-def check_field(samples: Any, field: str, run: str, overwrite: bool) -> None:
+def segmentation_fields(dataset: Any) -> list[str]:
+    """The fields of a dataset that runs made, in its order."""
+    schema = dataset_of(dataset).get_field_schema()
+    return [name for name, field in schema.items() if _is_marked(field)]
+
+
+def field_state(samples: Any, field: str, run: str) -> FieldState:
+    """What a field holds in some samples, seen from one run; one pass over them.
+
+    Args:
+        samples: a dataset or view, not grouped.
+        field: the field's name; it need not be there.
+        run: the run's id.
+    """
+    found = dataset_of(samples).get_field(field)
+    if found is None or not _is_marked(found):
+        return FieldState(found is not None, samples.values("id"), [], [])
+    state = FieldState(False, [], [], [])
+    made_by = F(f"{field}.run"), F(field).exists()
+    for sample, run_of, filled in zip(*samples.values(["id", *made_by]), strict=True):
+        kind = state.to_do if not filled else state.done if run_of == run else state.others
+        kind.append(sample)
+    return state
+
+
+def require_writable(samples: Any, field: str, run: str, overwrite: bool) -> FieldState:
     """Make sure that a run may write a field of these samples; changes nothing.
+
+    Returns:
+        What the field holds in the samples.
 
     Raises:
         DatasetError: the name cannot be used, something else made the field, or it holds labels
             of another run and ``overwrite`` is False.
     """
-    dataset = dataset_of(samples)
     require_name(field, "label field")
-    if field not in dataset.get_field_schema():
-        return
-    if not _is_ours(dataset, field):
+    state = field_state(samples, field, run)
+    if state.foreign:
         raise DatasetError(
-            f"The field {field!r} of {dataset.name!r} was not made by a segmentation, so it is "
-            "not touched; choose another field name, or delete the field first."
+            f"The field {field!r} of {dataset_of(samples).name!r} was not made by a "
+            "segmentation, so it is not touched; choose another field name, or delete the field "
+            "first."
         )
-    if overwrite:
-        return
-    runs, filled = samples.values([F(f"{field}.run"), F(field).exists()])
-    others = sum(done and made_by != run for made_by, done in zip(runs, filled, strict=True))
-    if others:
+    if state.others and not overwrite:
+        count = sum(map(len, (state.to_do, state.done, state.others)))
         raise DatasetError(
-            f"{others} of {len(filled)} samples hold labels in {field!r} that another memory "
-            "bank, recipe or person made; choose another field, or pass overwrite=True to "
-            "replace them."
+            f"{len(state.others)} of {count} samples hold labels in {field!r} that another "
+            "memory bank, recipe or person made; choose another field, or pass overwrite=True "
+            "to replace them."
         )
+    return state
 
 
-def prepare_field(
-    samples: Any, field: str, run: str, record: dict[str, Any], overwrite: bool
-) -> list[str]:
-    """Make a checked field, or clear it to overwrite it, and tell which samples are to be done.
+def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
+    """Make a field of ``Detections`` with our mark, or what a killed run left undone of it.
 
     Args:
-        samples: the view to be segmented.
-        field: the field to write; ``check_field`` has passed it.
-        run: this run's id.
-        record: what to keep of the run with the dataset.
-        overwrite: clear what the field holds in these samples.
-
-    Returns:
-        Ids of the samples without labels, in the view's order.
+        dataset: the dataset.
+        field: the field; ``require_writable`` has passed it.
+        attributes: its labels' own attributes and their types.
 
     Raises:
         DatasetError: FiftyOne does not allow a field of that name.
     """
-    dataset = dataset_of(samples)
-    if field not in dataset.get_field_schema():
-        _declare(dataset, field)
-    elif overwrite:
-        samples.clear_sample_field(field)
-    _remember(dataset, field, run, record)
-    ids, filled = samples.values(["id", F(field).exists()])
-    return [sample for sample, done in zip(ids, filled, strict=True) if not done]
-
-
-def save_report(dataset: Any, field: str, report: dict[str, Any]) -> None:
-    """Keep the report of the field's last run with the dataset."""
-    key = _PREFIX + field
-    results = dataset.init_run_results(key, report=report)
-    dataset.save_run_results(key, results, overwrite=True, cache=False)
-
-
-def load_report(dataset: Any, field: str) -> dict[str, Any]:
-    """The report of the last run that wrote a field, as ``SegmentReport``'s fields.
-
-    Raises:
-        DatasetError: no segmentation wrote that field, or none came to its end.
-    """
-    dataset = dataset_of(dataset)
-    if _is_ours(dataset, field):
-        results = dataset.load_run_results(_PREFIX + field, cache=False, load_view=False)
-        if results is not None:
-            return dict(results.report)
-    raise DatasetError(f"{dataset.name!r} keeps no report of a segmentation into {field!r}.")
-
-
-def _is_ours(dataset: Any, field: str) -> bool:
-    return _PREFIX + field in dataset.list_runs(method=METHOD)
-
-
-def _remember(dataset: Any, field: str, run: str, record: dict[str, Any]) -> None:
-    config = dataset.init_run(label_field=field, run=run, **record)
-    config.method = METHOD
-    dataset.register_run(_PREFIX + field, config, overwrite=True)
-
-
-def _declare(dataset: Any, field: str) -> None:
     try:
-        dataset.add_sample_field(field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+        if dataset.get_field(field) is None:
+            dataset.add_sample_field(
+                field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, info=dict(_MARK)
+            )
+        dataset.add_sample_field(f"{field}.run", fo.StringField)
+        for name, kind in attributes.items():
+            dataset.add_sample_field(f"{field}.detections.{name}", kind)
     except ValueError as error:
         raise DatasetError(f"The field {field!r} cannot be made: {error}.") from error
-    dataset.add_sample_field(f"{field}.run", fo.StringField)
-    for name, kind in _LABEL_ATTRIBUTES.items():
-        dataset.add_sample_field(f"{field}.detections.{name}", kind)
+
+
+def clear(dataset: Any, field: str, sample_ids: Iterable[str]) -> None:
+    """Take away what a field holds in some samples; ids of samples that are gone do not matter."""
+    images, ids = all_images(dataset), list(sample_ids)
+    for start in range(0, len(ids), _CLEARED_AT_ONCE):
+        images.select(ids[start : start + _CLEARED_AT_ONCE]).clear_sample_field(field)
+
+
+def _is_marked(field: fo.Field) -> bool:
+    return (field.info or {}).get("made_by") == _MARK["made_by"]

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 import fiftyone as fo
 import numpy as np
-from PIL import Image
 
-from ..engine.images import read_image
+from ..engine.images import shown_size
 from ..engine.instances import Instances
 from ..engine.references import Box, Provenance, tight_box
 from ..errors import DatasetError
@@ -23,27 +22,53 @@ Array = np.ndarray[Any, Any]
 _DECIMALS = 9
 
 
-def to_detections(
+@dataclass(frozen=True)
+class Origin:
+    """What made labels, kept with each of them.
+
+    Attributes:
+        bank: the memory bank's name.
+        bank_version: its version, the number of changes since it was built.
+        preset: the recipe's preset.
+    """
+
+    bank: str
+    bank_version: int
+    preset: str
+
+
+LABEL_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
+    "margin": fo.FloatField,
+    "proposal_iou": fo.FloatField,
+    "reference": fo.StringField,
+    "reference_sample": fo.StringField,
+    "reference_dataset": fo.StringField,
+    "bank": fo.StringField,
+    "bank_version": fo.IntField,
+    "preset": fo.StringField,
+}
+"""The attributes that ``to_labels`` gives a label beyond FiftyOne's own."""
+
+
+def to_labels(
     instances: Instances,
-    bank: str,
-    run: str,
+    origin: Origin,
     sources: Mapping[str, Provenance] | None = None,
-) -> fo.Detections:
-    """Instances as ``fo.Detections``, every one of them, with unrounded scores.
+) -> list[fo.Detection]:
+    """Instances as ``fo.Detection``, every one of them, with unrounded scores.
 
     Args:
         instances: what was found in the image.
-        bank: name of the memory bank, kept with each label.
-        run: id of the run, kept with the ``Detections``.
-        sources: provenance of the bank's references by id; a label's ``reference`` and
-            ``reference_sample`` are the ids of the label and sample most like it. A reference
-            of unknown provenance is named by its own id.
+        origin: what found it.
+        sources: provenance of the bank's references by id; a label's ``reference``,
+            ``reference_sample`` and ``reference_dataset`` name the label most like it. A
+            reference of unknown provenance is named by its own id.
     """
-    detections = []
+    labels = []
     for index, label in enumerate(instances.labels):
         reference = instances.references[index]
         source = (sources or {}).get(reference, Provenance())
-        detections.append(
+        labels.append(
             fo.Detection(
                 label=label,
                 bounding_box=relative_box(instances.boxes[index], instances.image_size),
@@ -53,14 +78,17 @@ def to_detections(
                 proposal_iou=float(instances.proposal_ious[index]),
                 reference=source.label or reference,
                 reference_sample=source.sample,
-                bank=bank,
+                reference_dataset=source.dataset,
+                bank=origin.bank,
+                bank_version=origin.bank_version,
+                preset=origin.preset,
             )
         )
-    return fo.Detections(detections=detections, run=run)
+    return labels
 
 
 def to_instances(detections: fo.Detections, image_size: tuple[int, int]) -> Instances:
-    """Detections that ``to_detections`` made, as instances again.
+    """Labels that ``to_labels`` made, as instances again.
 
     Args:
         detections: labels with masks, ``margin`` and ``proposal_iou``.
@@ -140,15 +168,7 @@ def image_size(filepath: str) -> tuple[int, int]:
     Raises:
         ImageError: the file is missing or no image.
     """
-    try:
-        with Image.open(filepath) as image:
-            width, height = image.size
-            turned = image.getexif().get(0x0112) in (5, 6, 7, 8)
-    except Exception:
-        # Reading it whole gives the engine's own error, or the size after all.
-        width, height = read_image(Path(filepath)).size
-        turned = False
-    return (width, height) if turned else (height, width)
+    return shown_size(filepath)
 
 
 def _stored_mask(detection: fo.Detection) -> Array:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import Protocol
+from typing import Any, Protocol
 
 import fiftyone as fo
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -19,6 +21,8 @@ from ..engine.proposals import Proposals
 from ..engine.references import Reference
 from ..engine.segmenter import Segmenter
 
+Array = np.ndarray[Any, Any]
+
 # Two pairs of full-size networks are 4 GB in float32.
 _MOST_KEPT = 2
 
@@ -27,7 +31,13 @@ _lock = Lock()
 
 
 class SegmenterLike(Protocol):
-    """What the dataset floor needs of an engine ``Segmenter``."""
+    """What the dataset floor needs of an engine ``Segmenter``.
+
+    Attributes:
+        device: where the networks run.
+    """
+
+    device: torch.device
 
     @property
     def recipe(self) -> Recipe:
@@ -37,11 +47,20 @@ class SegmenterLike(Protocol):
     def fingerprint(self) -> Fingerprint:
         """Its encoder's fingerprint."""
 
+    @property
+    def point_batch(self) -> int:
+        """Prompts decoded at once: the recipe's, or fewer since memory ran out."""
+
     def reference_feature(self, reference: Reference) -> Tensor:
         """The feature of one reference, float (C,)."""
 
     def propose(self, image: ImageLike) -> Proposals:
         """The proposals of one image."""
+
+    def masks_from_boxes(
+        self, image: ImageLike, boxes: Array | Sequence[Sequence[float]]
+    ) -> list[Array]:
+        """A mask of the image's size, bool (H, W), for each pixel box x1 y1 x2 y2."""
 
 
 def get_segmenter(

@@ -61,7 +61,12 @@ class ColourSegmenter:
     def __init__(self, digest: str = "colours", **overrides):
         self.recipe = replace(Recipe(), name="tiny", **overrides)
         self.fingerprint = Fingerprint("colours", digest, size=96, channels=3)
-        self.proposed: list[str] = []
+        self.device = torch.device("cpu")
+        self.proposed = 0
+
+    @property
+    def point_batch(self):
+        return self.recipe.point_batch
 
     def reference_feature(self, reference):
         image = np.asarray(read_image(reference.image), dtype=np.float32)
@@ -70,7 +75,7 @@ class ColourSegmenter:
         return torch.from_numpy(image[reference.mask].mean(axis=0))
 
     def propose(self, image):
-        self.proposed.append(str(image))
+        self.proposed += 1
         pixels = np.asarray(read_image(image), dtype=np.float32)
         size = pixels.shape[:2]
         side = max(size)
@@ -84,3 +89,14 @@ class ColourSegmenter:
         return Proposals.from_logits(
             logits, torch.linspace(0.9, 0.8, len(logits)), square, size, self.fingerprint
         )
+
+    def masks_from_boxes(self, image, boxes):
+        """The pixels of a box that are not black."""
+        pixels = np.asarray(read_image(image)).any(axis=-1)
+        masks = []
+        for box in boxes:
+            x1, y1, x2, y2 = (max(0, round(float(edge))) for edge in box)
+            mask = np.zeros_like(pixels)
+            mask[y1:y2, x1:x2] = pixels[y1:y2, x1:x2]
+            masks.append(mask)
+        return masks

@@ -8,16 +8,19 @@ import pytest
 from PIL import Image
 
 from ntt_plugin.dataset.labels import (
+    Origin,
     full_mask,
     image_size,
     pixel_box,
     relative_box,
-    to_detections,
     to_instances,
+    to_labels,
 )
 from ntt_plugin.engine.instances import Instances
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import DatasetError, ImageError
+
+ORIGIN = Origin("bank", 3, "tiny")
 
 
 def random_instances(rng, image_size, count):
@@ -46,7 +49,7 @@ def random_instances(rng, image_size, count):
 def test_instances_survive_the_way_through_detections(size):
     instances = random_instances(np.random.default_rng(1), size, 40)
 
-    back = to_instances(to_detections(instances, "bank", "run"), size)
+    back = to_instances(fo.Detections(detections=to_labels(instances, ORIGIN)), size)
 
     assert np.array_equal(back.boxes, instances.boxes)
     assert all(map(np.array_equal, back.masks, instances.masks))
@@ -56,18 +59,23 @@ def test_instances_survive_the_way_through_detections(size):
     assert (back.labels, back.references) == (instances.labels, instances.references)
 
 
-def test_no_instance_is_empty_detections():
-    assert to_detections(Instances.empty((4, 5)), "bank", "run").detections == []
+def test_no_instance_is_no_label():
+    assert to_labels(Instances.empty((4, 5)), ORIGIN) == []
 
 
-def test_a_label_names_the_label_and_sample_most_like_it():
+def test_a_label_names_the_label_most_like_it():
     instances = random_instances(np.random.default_rng(2), (20, 20), 2)
-    sources = {"reference 0": Provenance(sample="s", label="l")}
+    sources = {"reference 0": Provenance(dataset="d", sample="s", label="l")}
 
-    first, second = to_detections(instances, "bank", "run", sources).detections
+    first, second = to_labels(instances, ORIGIN, sources)
 
-    assert (first.reference, first.reference_sample) == ("l", "s")
+    assert (first.reference, first.reference_sample, first.reference_dataset) == ("l", "s", "d")
     assert (second.reference, second.reference_sample) == ("reference 1", None)
+
+
+def test_a_label_names_what_made_it():
+    (label,) = to_labels(random_instances(np.random.default_rng(2), (20, 20), 1), ORIGIN)
+    assert (label.bank, label.bank_version, label.preset) == ("bank", 3, "tiny")
 
 
 def test_pixel_boxes_come_back_as_they_went_in():

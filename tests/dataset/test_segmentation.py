@@ -8,9 +8,9 @@ import pytest
 import torch
 
 from ntt_plugin.dataset import banks
-from ntt_plugin.dataset.label_field import load_report
 from ntt_plugin.dataset.labels import full_mask, pixel_box
-from ntt_plugin.dataset.segmentation import plan_segmentation, run_plan, segment
+from ntt_plugin.dataset.report import load_segment_report
+from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.engine.memory import MemoryBank
 from ntt_plugin.engine.segmenter import Segmenter
 from ntt_plugin.errors import BankError, DatasetError
@@ -22,12 +22,24 @@ def bank(dataset, segmenter):
     return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
 
 
+class Stopped(Exception):
+    pass
+
+
+def stop_after(count):
+    def callback(bar):
+        if bar.iteration == count:
+            raise Stopped
+
+    return callback
+
+
 def labels_of(dataset, field="ntt"):
     return {sample.id: sample[field] for sample in dataset}
 
 
 def test_the_stub_has_the_engines_interface():
-    for name in ("reference_feature", "propose"):
+    for name in ("reference_feature", "propose", "masks_from_boxes", "point_batch"):
         assert hasattr(Segmenter, name) and hasattr(scenes.ColourSegmenter, name)
 
 
@@ -77,7 +89,7 @@ def test_each_label_names_its_bank_and_the_reference_most_like_it(dataset, segme
 def test_attributes_are_declared_so_that_the_app_can_filter_by_them(dataset, segmenter):
     segment(dataset.limit(1), "blocks", segmenter=segmenter)
     schema = dataset.get_field_schema(flat=True)
-    for name in ("margin", "proposal_iou", "reference", "bank"):
+    for name in ("margin", "proposal_iou", "reference", "bank", "bank_version", "preset"):
         assert f"ntt.detections.{name}" in schema
 
 
@@ -110,27 +122,27 @@ def test_an_unsaved_bank_can_be_used(dataset, segmenter, bank):
 
 
 def test_a_second_call_goes_on_where_the_first_stopped(dataset, segmenter):
-    steps = run_plan(plan_segmentation(dataset, "blocks", segmenter=segmenter))
-    for _ in range(2):
-        next(steps)
-    steps.close()
+    with pytest.raises(Stopped):
+        segment(dataset, "blocks", segmenter=segmenter, progress=stop_after(2))
     done = {
         sample: labels.detections[0].id for sample, labels in labels_of(dataset.limit(2)).items()
     }
-    segmenter.proposed.clear()
+    segmenter.proposed = 0
 
     report = segment(dataset, "blocks", segmenter=segmenter)
 
-    assert (report.segmented, report.skipped, len(segmenter.proposed)) == (4, 2, 4)
+    assert (report.segmented, report.skipped, segmenter.proposed) == (4, 2, 4)
     for sample, label in done.items():
         assert labels_of(dataset)[sample].detections[0].id == label
 
 
-def test_an_interrupted_run_leaves_its_report(dataset, segmenter):
-    steps = run_plan(plan_segmentation(dataset, "blocks", segmenter=segmenter))
-    next(steps)
-    steps.close()
-    assert load_report(dataset, "ntt")["segmented"] == 1
+def test_an_exception_out_of_progress_stops_the_run_cleanly(dataset, segmenter):
+    with pytest.raises(Stopped):
+        segment(dataset, "blocks", segmenter=segmenter, progress=stop_after(2))
+    kept = load_segment_report(dataset, "ntt")
+    assert (kept.state, kept.segmented, kept.instances) == ("stopped", 2, 6)
+    assert kept.segmented_ids == dataset.limit(2).values("id")
+    assert dataset.exists("ntt").values("id") == kept.segmented_ids
 
 
 def test_a_new_view_continues_the_field(dataset, segmenter):
@@ -236,17 +248,20 @@ def test_a_sample_that_cannot_be_saved_loses_only_itself(dataset, segmenter, mon
 
 
 def test_samples_deleted_during_the_run_are_counted(dataset, segmenter):
-    plan = plan_segmentation(dataset, "blocks", segmenter=segmenter)
-    dataset.delete_samples(plan.sample_ids[3:5])
-    for _ in run_plan(plan):
-        pass
-    assert (plan.report.segmented, plan.report.deleted, plan.report.failed) == (4, 2, [])
+    ids = dataset.values("id")
+
+    def delete_two(bar):
+        if bar.iteration == 1:
+            dataset.delete_samples(ids[1:6:4])
+
+    report = segment(dataset, "blocks", segmenter=segmenter, progress=delete_two)
+    assert (report.segmented, report.deleted, report.failed) == (4, 2, [])
 
 
 def test_the_report_is_kept_with_the_dataset(dataset, segmenter):
     report = segment(dataset, "blocks", segmenter=segmenter)
-    kept = load_report(dataset, "ntt")
-    assert (kept["segmented"], kept["instances"]) == (report.segmented, report.instances)
+    assert report.state == "finished"
+    assert load_segment_report(dataset, "ntt") == report
 
 
 def test_a_filtered_view_keeps_what_it_hides(dataset, segmenter):

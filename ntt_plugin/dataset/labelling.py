@@ -1,0 +1,129 @@
+"""What every run that writes labels into a field does around the work itself."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+from PIL import Image
+
+from .banks import Progress
+from .checks import dataset_of
+from .label_field import clear, declare, require_writable, segmentation_fields
+from .mask_files import MaskFiles
+from .report import SegmentReport, to_dict
+from .run_lock import RunLock
+from .run_record import catch_up, keep_record, keep_results, read_results
+from .sample_run import Labelled, SampleRun, run_samples
+from .segmenters import SegmenterLike
+
+Work = Callable[[Any, Image.Image], Labelled]
+
+
+@dataclass(frozen=True)
+class Job:
+    """What is to be done to which samples.
+
+    Attributes:
+        samples: a dataset or view of images, not grouped.
+        run: the run's id: of equal ids, one goes on where the other stopped.
+        facts: what to keep of the run with the dataset.
+        attributes: the labels' own attributes and their types.
+        load: loads the networks, checks that they fit, and gives the work on one sample.
+        read: the fields that the work reads, beside the file's path.
+        report: names the field that is written; filled in.
+    """
+
+    samples: Any
+    run: str
+    facts: dict[str, Any]
+    attributes: Mapping[str, type[fo.Field]]
+    load: Callable[[], Work]
+    report: SegmentReport
+    read: Sequence[str] = ()
+
+
+def label_samples(
+    job: Job,
+    overwrite: bool = False,
+    mask_dir: str | Path | None = None,
+    progress: Progress = None,
+) -> SegmentReport:
+    """Do a job: nothing else may write its field meanwhile, and nothing is changed if it cannot.
+
+    Args:
+        job: what to do.
+        overwrite: take away first what runs wrote in these samples before.
+        mask_dir: a folder for the masks, in place of the database.
+        progress: FiftyOne's.
+
+    Raises:
+        DatasetError: the field or the folder cannot be written, another run is writing the
+            field, or the run was stopped by what concerns every sample.
+    """
+    dataset, report = dataset_of(job.samples), job.report
+    field = report.label_field
+    with RunLock(dataset, field) as lock:
+        catch_up(dataset, field)
+        _finish_clearing(dataset, field)
+        # Before the networks are loaded, which can take minutes; cleared only after.
+        state = require_writable(job.samples, field, job.run, overwrite)
+        masks = MaskFiles(dataset, field, mask_dir)
+        if mask_dir is not None:
+            masks.require_writable()
+        work = job.load()
+        declare(dataset, field, job.attributes)
+        keep_record(dataset, field, {"run": job.run, **job.facts})
+        to_do, filled = state.to_do, state.done + state.others
+        if overwrite and filled:
+            _clear(dataset, report, filled)
+            to_do = job.samples.values("id")
+        elif not overwrite:
+            report.skipped, report.skipped_ids = len(state.done), state.done
+        run = SampleRun(
+            dataset=dataset,
+            dataset_id=dataset._doc.id,
+            run=job.run,
+            label=work,
+            read=job.read,
+            masks=masks,
+            all_in_files=mask_dir is not None,
+            report=report,
+            lock=lock,
+        )
+        run_samples(run, to_do, progress)
+    return report
+
+
+def watching_memory(segmenter: SegmenterLike, work: Work) -> Work:
+    """Work that tells, of the sample where it happened, that the point batch was halved."""
+
+    def watched(sample: Any, image: Image.Image) -> Labelled:
+        before = segmenter.point_batch
+        labelled = work(sample, image)
+        if segmenter.point_batch >= before:
+            return labelled
+        note = f"memory ran out: the point batch was halved to {segmenter.point_batch}"
+        return Labelled(labelled.labels, [*labelled.notes, note])
+
+    return watched
+
+
+def _clear(dataset: Any, report: SegmentReport, sample_ids: list[str]) -> None:
+    """Take labels away so that a run killed meanwhile is known to have wanted it."""
+    field = report.label_field
+    keep_results(dataset, field, report=to_dict(report), clearing=sample_ids)
+    clear(dataset, field, sample_ids)
+    keep_results(dataset, field, report=to_dict(report))
+
+
+def _finish_clearing(dataset: Any, field: str) -> None:
+    if field not in segmentation_fields(dataset):
+        return
+    results = read_results(dataset, field) or {}
+    if results.get("clearing"):
+        clear(dataset, field, results["clearing"])
+        keep_results(dataset, field, report=results["report"])

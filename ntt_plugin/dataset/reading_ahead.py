@@ -1,0 +1,170 @@
+"""Samples and their images, read ahead by a few threads while others are worked on."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from PIL import Image
+
+from ..engine.images import image_notes, read_image, shown_size
+
+_THREADS = 4
+_AHEAD = 4
+# Decoded pixels waiting or worked on, bytes; an image larger than that waits until it is alone.
+_BUDGET = 256 * 2**20
+
+_MOST_FETCHED = 32
+# Samples are fetched in batches that last about this long, so that what is fetched is fresh.
+_FRESH_SECONDS = 2.0
+
+
+@dataclass
+class ReadSample:
+    """A sample with its image, or what went wrong.
+
+    Attributes:
+        sample_id: its id.
+        sample: the sample; None if it is not there any more, or cannot be loaded.
+        image: its image, RGB and upright; None if it was not read.
+        notes: what a person should know of how the image was read.
+        error: why sample or image could not be read; None if they were, or the sample is gone.
+    """
+
+    sample_id: str
+    sample: Any = None
+    image: Image.Image | None = None
+    notes: list[str] = field(default_factory=list)
+    error: Exception | None = None
+
+
+class ReadingAhead:
+    """Goes through samples in order; to be used in a ``with``, which ends its threads."""
+
+    def __init__(
+        self,
+        fetch: Callable[[Sequence[str]], Mapping[str, Any]],
+        sample_ids: Sequence[str],
+        budget: int = _BUDGET,
+    ) -> None:
+        """Say what is to be read; nothing is read yet.
+
+        Args:
+            fetch: gives the samples of some ids, by id, without those that are gone.
+            sample_ids: the samples, in order.
+            budget: bytes of decoded images at once, the one being worked on included.
+        """
+        self._fetch = fetch
+        self._ids = sample_ids
+        self._room = _Room(budget)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ntt images")
+
+    def __enter__(self) -> ReadingAhead:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the threads; images that are being decoded are given up."""
+        self._room.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def __iter__(self) -> Iterator[ReadSample]:
+        waiting: deque[Future[tuple[ReadSample, int]]] = deque()
+        for turn, read in enumerate(self._fetched()):
+            waiting.append(self._threads.submit(self._read, read, turn))
+            if len(waiting) > _AHEAD:
+                yield from self._next(waiting)
+        while waiting:
+            yield from self._next(waiting)
+
+    def _next(self, waiting: deque[Future[tuple[ReadSample, int]]]) -> Iterator[ReadSample]:
+        read, size = waiting.popleft().result()
+        yield read
+        read.image = None
+        self._room.leave(size)
+
+    def _fetched(self) -> Iterator[ReadSample]:
+        start, count = 0, 1
+        while start < len(self._ids):
+            asked = time.monotonic()
+            ids = self._ids[start : start + count]
+            yield from self._fetch_batch(ids)
+            start += count
+            took = time.monotonic() - asked
+            count = max(1, min(_MOST_FETCHED, 2 * count, int(count * _FRESH_SECONDS / took)))
+
+    def _fetch_batch(self, ids: Sequence[str]) -> list[ReadSample]:
+        try:
+            found = self._fetch(ids)
+        except ValueError:
+            if len(ids) == 1:
+                raise
+            # One document that FiftyOne cannot load must not take the others with it.
+            return [read for sample_id in ids for read in self._fetch_one(sample_id)]
+        return [ReadSample(sample_id, found.get(sample_id)) for sample_id in ids]
+
+    def _fetch_one(self, sample_id: str) -> list[ReadSample]:
+        try:
+            return self._fetch_batch([sample_id])
+        except ValueError as error:
+            return [ReadSample(sample_id, error=error)]
+
+    def _read(self, read: ReadSample, turn: int) -> tuple[ReadSample, int]:
+        size = 0
+        try:
+            if read.sample is not None:
+                height, width = shown_size(read.sample.filepath)
+                size = 3 * height * width
+        except Exception as error:
+            read.error = error
+        self._room.enter(turn, size)
+        if read.sample is not None and read.error is None:
+            try:
+                read.image = read_image(read.sample.filepath)
+                read.notes = image_notes(read.sample.filepath)
+            except Exception as error:
+                read.error = error
+        return read, size
+
+
+class _Room:
+    """Memory for decoded images, given out in turn: so the one waited for is never kept waiting."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._used = 0
+        self._turn = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def enter(self, turn: int, size: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._is_free(turn, size))
+            self._turn = turn + 1
+            self._used += size
+            self._changed.notify_all()
+            if self._closed:
+                raise RuntimeError("Reading ahead has ended.")
+
+    def leave(self, size: int) -> None:
+        with self._changed:
+            self._used -= size
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _is_free(self, turn: int, size: int) -> bool:
+        return turn == self._turn and (self._used == 0 or self._used + size <= self._budget)

@@ -1,0 +1,98 @@
+"""What is kept of a field's runs with the dataset, as a FiftyOne custom run; whole at any moment.
+
+The facts of a run (its bank, its recipe) are the custom run's config, its report is the custom
+run's results. FiftyOne saves results by deleting the former ones first: killed in between, both
+would be lost. Here the new ones are written beside the former and take their place in one step.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.core.odm as foo
+from bson import json_util
+from mongoengine.fields import GridFSProxy  # type: ignore[import-untyped]
+
+from ..errors import DatasetError
+from .checks import dataset_of
+
+METHOD = "ntt_segmentation"
+_PREFIX = "ntt_segment_"
+
+
+def keep_record(dataset: Any, field: str, facts: dict[str, Any]) -> None:
+    """Keep the facts of a field's run, in place of those of the run before."""
+    key = _PREFIX + field
+    config = dataset.init_run(label_field=field, **facts)
+    config.method = METHOD
+    if dataset.has_run(key):
+        dataset.update_run_config(key, config)
+    else:
+        dataset.register_run(key, config)
+
+
+def keep_results(dataset: Any, field: str, **results: Any) -> None:
+    """Keep the results of a field's run, in place of the former ones, in one step.
+
+    Args:
+        dataset: the dataset; ``keep_record`` was called for the field.
+        field: the field that the run writes.
+        **results: what JSON can hold.
+    """
+    key = _PREFIX + field
+    document = dataset._doc.runs[key]
+    former = document.results.grid_id
+    data = json_util.dumps(dataset.init_run_results(key, **results).serialize()).encode()
+    fresh = GridFSProxy(key="results", instance=document)
+    fresh.put(data, content_type="application/json")
+    document.results = fresh
+    document.save()
+    if former is not None:
+        fresh.fs.delete(former)
+
+
+def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
+    """The results kept of a field's last run, whichever process wrote them; None if there are none.
+
+    Raises:
+        DatasetError: they are damaged.
+    """
+    dataset = dataset_of(dataset)
+    # Asked of the database: this process may have loaded the dataset before that run.
+    kept = foo.RunDocument.objects(dataset_id=dataset._doc.id, key=_PREFIX + field)
+    document = kept.order_by("-id").first()
+    data = None if document is None or not document.results else document.results.read()
+    if data is None:
+        return None
+    try:
+        return dict(json_util.loads(data))
+    except (TypeError, ValueError) as error:
+        raise DatasetError(
+            f"The report kept of the run into {field!r} of {dataset.name!r} is damaged "
+            f"({error}); the labels are not. A new run replaces it."
+        ) from error
+
+
+def catch_up(dataset: Any, field: str) -> None:
+    """Reload a dataset that does not know what another process made of a field meanwhile.
+
+    Raises:
+        DatasetError: the dataset was deleted.
+    """
+    stored = foo.get_db_conn().datasets.find_one(
+        {"_id": dataset._doc.id}, {"sample_fields.name": 1, "runs": 1}
+    )
+    if stored is None:
+        raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
+    fields = {entry["name"] for entry in stored["sample_fields"]}
+    key = _PREFIX + field
+    # As the dataset's own document has it, not as a grouped dataset's active slice does.
+    known = {entry.name for entry in dataset._doc.sample_fields}
+    if (field in fields) != (field in known) or (key in stored["runs"]) != dataset.has_run(key):
+        dataset.reload()
+
+
+def is_stored(dataset_id: Any, field: str) -> bool:
+    """Whether the database has a dataset, by its id, and a field in it, at this moment."""
+    wanted = {"_id": dataset_id, "sample_fields.name": field}
+    return foo.get_db_conn().datasets.find_one(wanted, {"_id": 1}) is not None

@@ -1,0 +1,247 @@
+"""Any work over samples that writes labels: read ahead, sample by sample, and safe to kill.
+
+A sample is written by one update of its document, after the files of its masks. So it either
+has all its labels or none, and what has none is what a second call has to do.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+from PIL import Image
+from pymongo.errors import ConnectionFailure, DocumentTooLarge, OperationFailure
+
+from ..errors import DatasetError
+from .banks import Progress
+from .mask_files import MaskFiles, MaskFolderError, are_too_large
+from .reading_ahead import ReadingAhead, ReadSample
+from .report import SampleNote, SegmentReport, to_dict
+from .run_lock import RunLock
+from .run_record import is_stored, keep_results
+from .views import all_images
+
+KEEP_SECONDS = 20.0
+# A report that takes long to keep is kept less often: this share of the time at most.
+_KEEP_SHARE = 0.02
+
+_TOO_LARGE_CODES = (10334, 17419, 17420)
+_DISK_FULL_CODES = (14031,)
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """What the work on one sample gave.
+
+    Attributes:
+        labels: its labels, with masks.
+        notes: what a person should know of them, a sentence each.
+    """
+
+    labels: list[fo.Detection]
+    notes: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class SampleRun:
+    """A checked run, ready to go.
+
+    Attributes:
+        dataset: the dataset.
+        dataset_id: its id; a dataset that was deleted does not tell it any more.
+        run: the run's id, kept with each sample's labels.
+        label: the work: a sample and its image to labels. What it raises fails that sample only.
+        read: the fields that the work reads, beside the file's path.
+        masks: where files of masks go.
+        all_in_files: write every mask to a file, not only what is too large for the database.
+        report: grows as the run goes; names the field that is written.
+        lock: the field's lock, held.
+    """
+
+    dataset: Any
+    dataset_id: Any
+    run: str
+    label: Callable[[Any, Image.Image], Labelled]
+    read: Sequence[str]
+    masks: MaskFiles
+    all_in_files: bool
+    report: SegmentReport
+    lock: RunLock
+
+
+def run_samples(run: SampleRun, sample_ids: Sequence[str], progress: Progress) -> None:
+    """Go through samples and write their labels; ``run.report`` grows meanwhile.
+
+    An exception out of the progress callback stops the run: the report is kept as ``stopped``,
+    and nothing is half written.
+
+    Args:
+        run: the run.
+        sample_ids: the samples to do, in order.
+        progress: FiftyOne's.
+
+    Raises:
+        DatasetError: nothing more can be written: the database is gone, the dataset or field was
+            deleted, the disk is full, or another run took over. Says how far it came.
+    """
+    keeper = _ReportKeeper(run)
+    try:
+        keeper.keep()
+        with (
+            fo.ProgressBar(total=len(sample_ids), progress=progress) as bar,
+            ReadingAhead(_fetcher(run), sample_ids) as ahead,
+        ):
+            for read in ahead:
+                run.lock.require()
+                _do(run, read)
+                keeper.keep_if_due()
+                bar.update()
+        run.report.state = "finished"
+        keeper.keep()
+    except ConnectionFailure as error:
+        run.report.state = "stopped"
+        problem = f"The database of {run.report.label_field!r} does not answer ({error!s:.200})."
+        raise DatasetError(f"{problem} {_so_far(run, sample_ids)}") from error
+    except BaseException as error:
+        run.report.state = "stopped"
+        keeper.keep_if_possible()
+        if isinstance(error, DatasetError):
+            raise DatasetError(f"{error} {_so_far(run, sample_ids)}") from error
+        raise
+
+
+def _do(run: SampleRun, read: ReadSample) -> None:
+    report, sample_id = run.report, read.sample_id
+    filepath = ""
+    try:
+        if read.sample is None and read.error is None:
+            raise LookupError
+        if read.error is None or read.sample is not None:
+            filepath = read.sample.filepath
+        if read.error is not None:
+            raise read.error
+        if read.sample[report.label_field] is not None:
+            note = "it got labels from elsewhere meanwhile, which are left as they are"
+            report.notes.append(SampleNote(sample_id, filepath, note))
+            return
+        assert read.image is not None
+        labelled = run.label(read.sample, read.image)
+        notes = [*read.notes, *labelled.notes, *_save(run, read.sample, labelled.labels)]
+    except (ConnectionFailure, MaskFolderError):
+        raise
+    except Exception as error:
+        _fail(run, sample_id, filepath, error)
+        return
+    report.notes.extend(SampleNote(sample_id, filepath, note) for note in notes)
+    report.segmented += 1
+    report.instances += len(labelled.labels)
+    report.segmented_ids.append(sample_id)
+
+
+def _save(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> list[str]:
+    """Write a sample's labels; gives what is to be noted of it."""
+    notes = []
+    if run.all_in_files:
+        run.masks.store(sample.id, labels)
+    elif are_too_large([label.mask for label in labels]):
+        run.masks.store(sample.id, labels)
+        notes.append(_in_files(run))
+    try:
+        _write(run, sample, labels)
+    except (DocumentTooLarge, OperationFailure) as error:
+        if not _is_too_large(error) or all(label.mask is None for label in labels):
+            raise
+        run.masks.store(sample.id, labels)
+        notes.append(_in_files(run))
+        _write(run, sample, labels)
+    run.masks.drop_leftovers(sample.id, labels)
+    return notes
+
+
+def _write(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> None:
+    field = run.report.label_field
+    # In two steps, since FiftyOne compares what a field is set to with what it was, which encodes
+    # every mask twice more. A field that was deleted meanwhile must not come back.
+    sample.set_field(field, fo.Detections(run=run.run), create=False)
+    sample[field].detections = labels
+    try:
+        sample.save()
+    except ConnectionFailure:
+        # A database that is being restarted is waited for, once.
+        sample.save()
+
+
+def _fail(run: SampleRun, sample_id: str, filepath: str, error: Exception) -> None:
+    _require_target(run)
+    if isinstance(error, OperationFailure) and error.code in _DISK_FULL_CODES:
+        raise DatasetError("The disk of the database is full; free some space.") from error
+    if not len(all_images(run.dataset).select([sample_id])):
+        run.report.deleted += 1
+        run.masks.drop_leftovers(sample_id, [])
+        return
+    reason = str(error) or type(error).__name__
+    run.report.failed.append(SampleNote(sample_id, filepath, reason))
+
+
+def _require_target(run: SampleRun) -> None:
+    if not is_stored(run.dataset_id, run.report.label_field):
+        raise DatasetError(
+            f"The dataset or its field {run.report.label_field!r} was deleted during the run."
+        )
+
+
+def _fetcher(run: SampleRun) -> Callable[[Sequence[str]], Mapping[str, Any]]:
+    # Only what is read and written is fetched, and few samples at a time: a cursor held open
+    # between slow steps would expire, and a sample deleted meanwhile would go unnoticed.
+    view = all_images(run.dataset).select_fields([run.report.label_field, *run.read])
+
+    def fetch(sample_ids: Sequence[str]) -> Mapping[str, Any]:
+        return {sample.id: sample for sample in view.select(sample_ids)}
+
+    return fetch
+
+
+def _is_too_large(error: Exception) -> bool:
+    return isinstance(error, DocumentTooLarge) or getattr(error, "code", 0) in _TOO_LARGE_CODES
+
+
+def _in_files(run: SampleRun) -> str:
+    return f"its masks are too large for the database; they are files below {run.masks.root}"
+
+
+def _so_far(run: SampleRun, sample_ids: Sequence[str]) -> str:
+    return (
+        f"{run.report.segmented} of {len(sample_ids)} samples were labelled; nothing is half "
+        "written, and a second call goes on from there."
+    )
+
+
+class _ReportKeeper:
+    """Keeps a run's report with the dataset as it grows."""
+
+    def __init__(self, run: SampleRun) -> None:
+        self._run = run
+        self._began = time.monotonic()
+        self._due = 0.0
+
+    def keep(self) -> None:
+        run, started = self._run, time.monotonic()
+        run.report.seconds = started - self._began
+        _require_target(run)
+        keep_results(run.dataset, run.report.label_field, report=to_dict(run.report))
+        now = time.monotonic()
+        self._due = now + max(KEEP_SECONDS, (now - started) / _KEEP_SHARE)
+
+    def keep_if_due(self) -> None:
+        if time.monotonic() >= self._due:
+            self.keep()
+
+    def keep_if_possible(self) -> None:
+        try:
+            self.keep()
+        except Exception:
+            # What stopped the run, such as a deleted dataset, may stop this too.
+            pass
