@@ -32,7 +32,8 @@ class Recipe:
         precision: ``float32``, ``bfloat16`` or ``float16``, for the networks only.
         context_ratio: how much wider than its box a reference is cropped, 0 for not at all.
         grid: points along each side of the image.
-        point_batch: points decoded at once; changes memory and speed, not results.
+        point_batch: points decoded at once, at most: fewer where the device is better off with
+            fewer; changes memory and speed, not results.
         iou_threshold: proposals with a predicted IoU above it are kept.
         nms_iou: box IoU above which the proposal with the lower predicted IoU goes.
         max_instances: instances an image, at most.
@@ -51,7 +52,7 @@ class Recipe:
     precision: str = "float32"
     context_ratio: float = 0.2
     grid: int = 32
-    point_batch: int = 64
+    point_batch: int = 256
     iou_threshold: float = 0.4
     nms_iou: float = 0.5
     max_instances: int = 100

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -48,6 +49,41 @@ def refused_memory(work: str, remedy: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(f"There is not enough memory to {work}. {remedy}") from error
+
+
+@dataclass(frozen=True)
+class Portions:
+    """How many prompts a device does at once, by the memory that each takes.
+
+    Attributes:
+        attended: that go through the transformer together.
+        drawn: whose masks are drawn together.
+        waiting: whose masks may wait to be drawn; on a GPU, where asking which are worth it
+            means to stop and wait for the answer, it is asked as seldom as can be.
+    """
+
+    attended: int
+    drawn: int
+    waiting: int
+
+    @classmethod
+    def for_device(cls, device: torch.device, attending: int, drawing: int, state: int) -> Portions:
+        """What suits a device: small portions stay in a processor's caches, large ones fill a GPU.
+
+        Args:
+            device: where the work is done.
+            attending: bytes that a prompt takes in the transformer.
+            drawing: bytes that a prompt takes while its masks are drawn.
+            state: bytes that a prompt keeps in between.
+        """
+        if device.type != "cuda":
+            return cls(attended=16, drawn=1, waiting=16)
+        free, _ = torch.cuda.mem_get_info(device)
+        # A quarter each, and a quarter for the encoders and for other programs.
+        attended, drawn, waiting = (
+            max(1, free // 4 // each) for each in (attending, drawing, state)
+        )
+        return cls(min(attended, 256), min(drawn, 128), max(waiting, min(attended, 256)))
 
 
 class PromptBatches:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
+
 import torch
 from torch import Tensor
 from transformers import Sam2Model
 
-from .decoder import PromptDecoder
+from .decoder import Attended, DecoderImage, PromptDecoder
 from .images import normalise
-from .memory_limit import PromptBatches, refused_memory
+from .memory_limit import Portions, PromptBatches, refused_memory
 
 
 class MaskProposer:
@@ -30,17 +32,17 @@ class MaskProposer:
         """
         self._model = model.to(device=device).eval()
         # Prompts stay in float32: rounded to bfloat16, a point would move by pixels.
+        self._decoder = PromptDecoder(self._model, device, dtype)
         self._model.vision_encoder.to(dtype)
-        self._model.mask_decoder.to(dtype)
         self._device = device
         self._dtype = dtype
-        self._decoder = PromptDecoder(self._model)
         self._batches = PromptBatches(device)
+        self._portions = Portions.for_device(device, *self._decoder.memory())
         self.size = int(model.config.prompt_encoder_config.image_size)
 
     def batch_size(self, asked: int) -> int:
-        """Prompts decoded at once where ``asked`` are asked for: fewer once memory ran out."""
-        return self._batches.size(asked)
+        """Prompts decoded at once where ``asked`` are allowed: fewer once memory ran out."""
+        return self._batches.size(min(asked, self._portions.attended))
 
     @torch.inference_mode()
     def propose(
@@ -53,7 +55,7 @@ class MaskProposer:
         Args:
             image: float (3, size, size) in [0, 1].
             grid: points along each side.
-            point_batch: points decoded at once; fewer where memory is not enough.
+            point_batch: points decoded at once, at most.
             iou_threshold: masks with a predicted IoU above it are kept.
 
         Returns:
@@ -62,20 +64,21 @@ class MaskProposer:
         Raises:
             OutOfMemoryError: memory is not enough for the image or for a single point.
         """
-        features = self.embed(image)
+        shared = self._decoder.prepare(self.embed(image))
+
+        def decode(points: Tensor) -> tuple[Tensor, Tensor]:
+            attended = [
+                self._decoder.attend_points(shared, some)
+                for some in torch.split(points, self.batch_size(point_batch))
+            ]
+            ious = torch.cat([some.ious[:, 0] for some in attended])
+            kept = (ious > iou_threshold).nonzero()[:, 0]
+            return self._draw(shared, attended, kept)[:, 0].float(), ious[kept]
+
         points = grid_points(grid, self.size).to(self._device)
-
-        def best_masks(chunk: Tensor) -> tuple[Tensor, Tensor]:
-            logits, ious = self._decoder.decode_points(features, chunk)
-            best_iou, best = ious.float().max(dim=1)
-            chosen = logits[torch.arange(len(best), device=best.device), best]
-            keep = best_iou > iou_threshold
-            return chosen[keep].float(), best_iou[keep]
-
-        decoded = self._batches.run(best_masks, points, point_batch)
-        return torch.cat([logits for logits, _ in decoded]), torch.cat(
-            [ious for _, ious in decoded]
-        )
+        decoded = self._batches.run(decode, points, self._portions.waiting)
+        logits = torch.cat([logits for logits, _ in decoded])
+        return logits, torch.cat([ious for _, ious in decoded])
 
     @torch.inference_mode()
     def masks_from_boxes(
@@ -86,7 +89,7 @@ class MaskProposer:
         Args:
             image: float (3, size, size) in [0, 1].
             boxes: x1 y1 x2 y2 in pixels of ``image``, float (n, 4).
-            batch: boxes decoded at once; fewer where memory is not enough.
+            batch: boxes decoded at once, at most.
 
         Returns:
             Mask logits, float32 (n, m, m), and predicted IoUs, float32 (n,).
@@ -98,14 +101,17 @@ class MaskProposer:
         if len(boxes) == 0:
             empty = torch.zeros(0, device=self._device)
             return empty.view(0, 1, 1).expand(0, side, side), empty
-        features = self.embed(image)
+        shared = self._decoder.prepare(self.embed(image))
+
+        def decode(some: Tensor) -> tuple[Tensor, Tensor]:
+            attended = self._decoder.attend_boxes(shared, some)
+            every = torch.arange(len(some), device=self._device)
+            return self._decoder.choose(self._draw(shared, [attended], every), attended.ious)
+
         prompts = boxes.float().to(self._device)
-        decoded = self._batches.run(
-            lambda chunk: self._decoder.decode_boxes(features, chunk), prompts, batch
-        )
-        logits = torch.cat([chunk[:, 0] for chunk, _ in decoded])
-        ious = torch.cat([chunk[:, 0] for _, chunk in decoded])
-        return logits.float(), ious.float()
+        decoded = self._batches.run(decode, prompts, self.batch_size(batch))
+        logits = torch.cat([logits for logits, _ in decoded])
+        return logits.float(), torch.cat([ious for _, ious in decoded])
 
     @torch.inference_mode()
     def embed(self, image: Tensor) -> list[Tensor]:
@@ -130,6 +136,19 @@ class MaskProposer:
             level.permute(1, 2, 0).reshape(1, -1, *size)
             for level, size in zip(maps, self._model.backbone_feature_sizes, strict=True)
         ]
+
+    def _draw(self, shared: DecoderImage, attended: list[Attended], kept: Tensor) -> Tensor:
+        """Masks of the prompts that are kept, by their places among all: (n, k, m, m)."""
+        # To know how many of each batch are kept, the host waits for the device: once.
+        places = kept.tolist()
+        drawn = self._batches.size(self._portions.drawn)
+        logits, first, start = [], 0, 0
+        for some in attended:
+            last = bisect_left(places, start + len(some.ious))
+            for rows in torch.split(kept[first:last] - start, drawn):
+                logits.append(self._decoder.draw(shared, some, rows))
+            first, start = last, start + len(some.ious)
+        return torch.cat(logits)
 
 
 def grid_points(grid: int, size: int) -> Tensor:

@@ -88,7 +88,7 @@ class Segmenter:
 
     @property
     def point_batch(self) -> int:
-        """Prompts decoded at once: the recipe's, or fewer since memory ran out."""
+        """Prompts decoded at once: what suits the device, the recipe's at most."""
         return self._proposer.batch_size(self.recipe.point_batch)
 
     @torch.inference_mode()

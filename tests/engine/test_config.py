@@ -19,7 +19,7 @@ def test_the_default_recipe_holds_the_papers_constants():
         "precision": "float32",
         "context_ratio": 0.2,
         "grid": 32,
-        "point_batch": 64,
+        "point_batch": 256,
         "iou_threshold": 0.4,
         "nms_iou": 0.5,
         "max_instances": 100,

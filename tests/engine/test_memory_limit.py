@@ -115,8 +115,8 @@ def test_proposing_goes_on_with_fewer_points(
     segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = segmenter.propose(picture())
-    assert segmenter.point_batch == 64
-    starve(monkeypatch, segmenter._proposer._decoder, "decode_points", 5)
+    assert segmenter.point_batch == 16
+    starve(monkeypatch, segmenter._proposer._decoder, "attend_points", 5)
     found = segmenter.propose(picture())
     assert segmenter.point_batch == 4
     torch.testing.assert_close(found.logits, expected.logits, atol=1e-4, rtol=0)
@@ -127,7 +127,7 @@ def test_boxes_go_on_with_fewer_at_once(
 ) -> None:
     boxes = [[0, 0, 5 + i, 9 + i] for i in range(6)]
     expected = segmenter.masks_from_boxes(picture(), boxes)
-    starve(monkeypatch, segmenter._proposer._decoder, "decode_boxes", 2)
+    starve(monkeypatch, segmenter._proposer._decoder, "attend_boxes", 2)
     found = segmenter.masks_from_boxes(picture(), boxes)
     assert segmenter.point_batch == 1
     assert np.array_equal(found, expected)
