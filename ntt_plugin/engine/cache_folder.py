@@ -1,0 +1,48 @@
+"""Where kept proposals go by default, and how much room they may take."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+MAX_BYTES = 20 * 10**9
+PART_OF_DISK = 10
+
+
+def default_folder() -> Path:
+    """`proposals` in NTT_CACHE_DIR, or else in `ntt` below the platform's folder for caches."""
+    if chosen := os.environ.get("NTT_CACHE_DIR"):
+        return Path(chosen).expanduser().absolute() / "proposals"
+    return _platform_caches() / "ntt" / "proposals"
+
+
+def default_budget(folder: Path, held: int) -> int:
+    """20 GB, or a tenth of what the disk has for a cache, whichever is less.
+
+    As the disk fills up with other things, the budget shrinks.
+
+    Args:
+        folder: of the cache; need not be there yet.
+        held: bytes that the cache holds already, which count as free.
+
+    Raises:
+        OSError: the disk cannot be asked.
+    """
+    present = next(place for place in (folder, *folder.parents) if place.exists())
+    return min(MAX_BYTES, (shutil.disk_usage(present).free + held) // PART_OF_DISK)
+
+
+def _platform_caches() -> Path:
+    chosen = os.environ.get("XDG_CACHE_HOME", "")
+    # By its specification, a relative path there is to be ignored.
+    if os.path.isabs(chosen):
+        return Path(chosen)
+    try:
+        home = Path.home()
+    except RuntimeError:
+        # A container's user may have none.
+        return Path(tempfile.gettempdir())
+    return home / "Library" / "Caches" if sys.platform == "darwin" else home / ".cache"

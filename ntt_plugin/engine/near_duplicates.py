@@ -1,0 +1,63 @@
+"""Proposals that show almost the same pixels as a better one; without them records are smaller."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+Array = np.ndarray[Any, Any]
+
+_BITS_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
+
+
+def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9) -> Array:
+    """Of low-resolution masks that overlap strongly, keep the one with the highest predicted IoU.
+
+    Args:
+        masks: not empty, bool (n, m, m).
+        boxes: their x1 y1 x2 y2, inclusive pixel indices, (n, 4).
+        ious: predicted IoUs, float (n,); among equals the lower index stays.
+        threshold: a mask whose IoU with one that stays is at least this goes; above 0.
+
+    Returns:
+        Indices of those that stay, in the order in which they came, int64 (k,).
+    """
+    corners = boxes.cpu().numpy().astype(np.int64)
+    words = _pack(masks.flatten(1).cpu().numpy())
+    areas = _row_counts(words)
+    stays = np.ones(len(words), dtype=bool)
+    order = np.argsort(-ious.detach().cpu().numpy(), kind="stable")
+    for place, best in enumerate(order.tolist()):
+        if not stays[best]:
+            continue
+        rest = order[place + 1 :]
+        rest = rest[stays[rest]]
+        # Most pairs need no counting: their boxes or areas alone rule them out.
+        at_most = np.minimum(_shared(corners[rest], corners[best]), areas[rest]).clip(
+            max=areas[best]
+        )
+        rest = rest[at_most >= threshold * np.maximum(areas[rest], areas[best])]
+        shared = _row_counts(words[rest] & words[best])
+        stays[rest[shared >= threshold * (areas[rest] + areas[best] - shared)]] = False
+    return np.flatnonzero(stays)
+
+
+def _shared(boxes: Array, box: Array) -> Array:
+    """Pixels that boxes (n, 4) have in common with one box."""
+    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]) + 1
+    return np.asarray(sides.clip(min=0).prod(axis=1))
+
+
+def _pack(masks: Array) -> Array:
+    """Bool (n, k) as uint64 (n, ceil(k / 64))."""
+    padded = np.pad(masks, ((0, 0), (0, -masks.shape[1] % 64)))
+    return np.packbits(padded, axis=1).view(np.uint64)
+
+
+def _row_counts(words: Array) -> Array:
+    """Number of set bits in each row of uint64 (n, k), int64 (n,)."""
+    if hasattr(np, "bitwise_count"):
+        return np.asarray(np.bitwise_count(words).sum(axis=1, dtype=np.int64))
+    return np.asarray(_BITS_OF_BYTE[words.view(np.uint8)].sum(axis=1, dtype=np.int64))

@@ -1,0 +1,152 @@
+"""Proposals of one image as bytes, and back: all that matching needs, bit for bit.
+
+Masks are kept at the image's own size, because the bank has no part in them: reading one back
+is far cheaper than upsampling its logits anew, and takes less room than the logits do (256 KB).
+Features are kept as they are: float32 of unit length hardly compresses (13%).
+
+Layout, little-endian: a header; predicted IoUs; low-resolution boxes; features; for each mask
+its box, its area and its length in bytes; the masks. Integrity is the store's matter: here only
+the structure is checked, so that no bytes whatever can crash the reader.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, overload
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .full_masks import PackedMask
+from .mask_codec import Buffer, RecordError, decode_mask, encode_mask
+
+Array = np.ndarray[Any, Any]
+
+CODEC_VERSION = 1
+"""Part of every key: a record of another version is not found, rather than found and refused."""
+
+# Version, image height and width, proposals, channels.
+_HEADER = struct.Struct("<5I")
+_FLOAT = np.dtype("<f4")
+_MASK = np.dtype([("box", "<u4", (4,)), ("area", "<u8"), ("length", "<u4")])
+
+
+@dataclass(frozen=True, eq=False)
+class StoredProposals:
+    """What is kept of an image's proposals, on the CPU.
+
+    Attributes:
+        ious: predicted IoUs, float32 (n,).
+        boxes: x1 y1 x2 y2 of each low-resolution mask, inclusive pixel indices, float32 (n, 4).
+        features: unit-length features, float32 (n, C).
+        masks: n masks at the image's size, None where no pixel is left; those read from bytes
+            are decoded when they are asked for.
+        image_size: (H, W) of the image.
+    """
+
+    ious: Tensor
+    boxes: Tensor
+    features: Tensor
+    masks: Sequence[PackedMask | None]
+    image_size: tuple[int, int]
+
+
+def encode_proposals(stored: StoredProposals) -> bytes:
+    """The bytes of an image's proposals."""
+    masks = [None if mask is None else encode_mask(mask) for mask in stored.masks]
+    table = np.zeros(len(masks), dtype=_MASK)
+    for row, mask, data in zip(table, stored.masks, masks, strict=True):
+        if mask is not None and data is not None:
+            row["box"], row["area"], row["length"] = mask.box, mask.area, len(data)
+    count, channels = stored.features.shape
+    return b"".join(
+        [
+            _HEADER.pack(CODEC_VERSION, *stored.image_size, count, channels),
+            *(_floats(part) for part in (stored.ious, stored.boxes, stored.features)),
+            table.tobytes(),
+            *(data for data in masks if data is not None),
+        ]
+    )
+
+
+def decode_proposals(data: Buffer) -> StoredProposals:
+    """Proposals from their bytes.
+
+    Nothing is taken on trust: every size is checked before anything is read by it.
+
+    Raises:
+        RecordError: the bytes are not those of proposals; so may asking for a mask later.
+    """
+    if len(data) < _HEADER.size:
+        raise RecordError("it is too short")
+    version, height, width, count, channels = _HEADER.unpack_from(data)
+    if version != CODEC_VERSION:
+        raise RecordError(f"its version is {version}, not {CODEC_VERSION}")
+    numbers = count * (1 + 4 + channels)
+    masks_start = _HEADER.size + numbers * _FLOAT.itemsize + count * _MASK.itemsize
+    if len(data) < masks_start:
+        raise RecordError("it is cut short")
+    floats = np.frombuffer(data, _FLOAT, numbers, _HEADER.size)
+    ious, boxes, features = np.split(floats, [count, 5 * count])
+    table = np.frombuffer(data, _MASK, count, masks_start - count * _MASK.itemsize)
+    _check(table, (height, width), len(data) - masks_start)
+    return StoredProposals(
+        ious=_tensor(ious),
+        boxes=_tensor(boxes.reshape(count, 4)),
+        features=_tensor(features.reshape(count, channels)),
+        masks=_EncodedMasks(memoryview(data)[masks_start:], table),
+        image_size=(height, width),
+    )
+
+
+class _EncodedMasks(Sequence[PackedMask | None]):
+    """Masks that are decoded one by one: matching needs but those that survive NMS."""
+
+    def __init__(self, data: memoryview, table: Array) -> None:
+        self._data = data
+        self._boxes = table["box"].tolist()
+        self._areas = table["area"].tolist()
+        self._ends = table["length"].cumsum(dtype=np.int64).tolist()
+
+    def __len__(self) -> int:
+        return len(self._boxes)
+
+    @overload
+    def __getitem__(self, index: int) -> PackedMask | None: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[PackedMask | None]: ...
+    def __getitem__(self, index: int | slice) -> PackedMask | list[PackedMask | None] | None:
+        if isinstance(index, slice):
+            return [self[position] for position in range(*index.indices(len(self)))]
+        position = range(len(self))[index]
+        start = self._ends[position - 1] if position else 0
+        data = self._data[start : self._ends[position]]
+        x1, y1, x2, y2 = self._boxes[position]
+        return decode_mask(data, (x1, y1, x2, y2), self._areas[position]) if data else None
+
+
+def _check(table: Array, image_size: tuple[int, int], length: int) -> None:
+    """That boxes lie in their image, and that masks are as long together as what there is."""
+    box, area = table["box"].astype(np.int64), table["area"]
+    x1, y1, x2, y2 = box.T
+    sides = np.stack([x2 - x1, y2 - y1], axis=1)
+    inside = (sides > 0).all(axis=1) & (x2 <= image_size[1]) & (y2 <= image_size[0])
+    filled = (area > 0) & (area <= sides.clip(min=0).prod(axis=1).astype(np.uint64))
+    empty = (box == 0).all(axis=1) & (area == 0)
+    if not np.where(table["length"] > 0, inside & filled, empty).all():
+        raise RecordError("a mask does not lie in its image")
+    if int(table["length"].sum(dtype=np.uint64)) != length:
+        raise RecordError("its masks are longer or shorter than they should be")
+
+
+def _floats(tensor: Tensor) -> bytes:
+    array: Array = tensor.detach().cpu().to(torch.float32).contiguous().numpy()
+    return array.astype(_FLOAT, copy=False).tobytes()
+
+
+def _tensor(array: Array) -> Tensor:
+    # A copy in torch's own memory: matrix products may differ by how their operands are aligned.
+    return torch.tensor(array.astype(np.float32, copy=False))

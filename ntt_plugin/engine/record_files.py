@@ -1,0 +1,137 @@
+"""Files of a proposal store: written whole or not at all, and checked on reading."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+_MAGIC = b"NTTPROP1"
+_CHECKSUM_BYTES = 16
+HEADER_BYTES = len(_MAGIC) + _CHECKSUM_BYTES
+
+_KEY = re.compile(r"[0-9a-f]{64}")
+_SHELF = re.compile(r"[0-9a-f]{2}")
+_RECORD = re.compile(r"[0-9a-f]{64}\.proposals")
+_UNFINISHED = re.compile(r"[0-9a-f]{64}\.[0-9a-f]{32}\.tmp")
+
+
+@dataclass(frozen=True)
+class RecordFile:
+    """A file of a store.
+
+    Attributes:
+        path: where it is.
+        size: bytes.
+        used: when it was last read or written, nanoseconds since 1970.
+        finished: False for one that is being written, or whose writer was killed.
+    """
+
+    path: Path
+    size: int
+    used: int
+    finished: bool
+
+
+def record_path(folder: Path, key: str) -> Path:
+    """The file of a key: 64 hexadecimal digits.
+
+    Raises:
+        ValueError: the key is of another form.
+    """
+    if not _KEY.fullmatch(key):
+        raise ValueError(f"A key is 64 hexadecimal digits, not {key!r}.")
+    # 256 shelves: file systems slow down on folders of very many files.
+    return folder / key[:2] / f"{key}.proposals"
+
+
+def write_record(path: Path, key: str, payload: bytes) -> None:
+    """Put a record in place at once; a reader meets the old one, or the new one.
+
+    Raises:
+        OSError: it cannot be written; nothing is left of it.
+    """
+    temporary = path.with_name(f"{key}.{uuid.uuid4().hex}.tmp")
+    try:
+        file = temporary.open("xb")
+    except FileNotFoundError:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = temporary.open("xb")
+    try:
+        with file:
+            file.write(_MAGIC + _checksum(key, payload))
+            file.write(payload)
+        touch(temporary)
+        os.replace(temporary, path)
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
+
+
+def read_record(path: Path, key: str) -> memoryview | None:
+    """The payload of a record, or None if any byte of it is not what was written under this key.
+
+    Raises:
+        OSError: it cannot be read; FileNotFoundError if it is not there.
+    """
+    data = memoryview(path.read_bytes())
+    payload = data[HEADER_BYTES:]
+    return payload if data[:HEADER_BYTES] == _MAGIC + _checksum(key, payload) else None
+
+
+def touch(path: Path) -> None:
+    """Say that a record was used now."""
+    # The file system's own clock ticks too slowly to tell which of two records was used first.
+    now = time.time_ns()
+    os.utime(path, ns=(now, now))
+
+
+def list_records(folder: Path) -> Iterator[RecordFile]:
+    """All files that a store wrote in a folder; other files are passed over.
+
+    Raises:
+        OSError: the folder is there, but cannot be looked into.
+    """
+    for shelf in _entries(folder):
+        if not _SHELF.fullmatch(shelf.name):
+            continue
+        for entry in _entries(shelf):
+            finished = _RECORD.fullmatch(entry.name) is not None
+            if finished or _UNFINISHED.fullmatch(entry.name):
+                # Others remove files meanwhile.
+                with suppress(FileNotFoundError):
+                    found = entry.stat(follow_symlinks=False)
+                    yield RecordFile(Path(entry.path), found.st_size, found.st_mtime_ns, finished)
+
+
+def remove_record(path: Path) -> bool:
+    """Remove a file; False if another process did.
+
+    Raises:
+        OSError: it cannot be removed.
+    """
+    try:
+        path.unlink()
+    except FileNotFoundError:
+        return False
+    return True
+
+
+def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _checksum(key: str, payload: bytes | memoryview) -> bytes:
+    """Of a payload and its key, so that no record is taken for another's."""
+    return hashlib.blake2b(payload, digest_size=_CHECKSUM_BYTES, key=bytes.fromhex(key)).digest()

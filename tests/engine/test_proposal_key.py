@@ -1,0 +1,131 @@
+from __future__ import annotations
+
+import os
+from dataclasses import fields, replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from ntt_plugin.engine import Recipe, proposal_key
+from ntt_plugin.engine.proposal_key import image_digest, upstream_digest
+from ntt_plugin.errors import ImageError
+
+# Another value of each field that proposals depend on, and of each that they do not.
+BEFORE = {"encoder_size": 224, "grid": 16, "iou_threshold": 0.5}
+AFTER = {
+    "name": "mine",
+    "context_ratio": 0.5,
+    "point_batch": 7,
+    "nms_iou": 0.6,
+    "max_instances": 5,
+    "candidate_factor": 3,
+    "merge_exponent": 1.0,
+    "negative_sigma": 0.1,
+}
+NAMES = {"segmenter": "a/b", "encoder": "c/d", "precision": "bfloat16"}
+
+
+def upstream(recipe: Recipe | None = None, **other: object) -> str:
+    arguments = {
+        "recipe": recipe or Recipe(),
+        "segmenter_digest": "5" * 16,
+        "encoder_digest": "e" * 16,
+        "dtype": torch.float32,
+        **other,
+    }
+    return upstream_digest(**arguments)
+
+
+@pytest.mark.parametrize("field", BEFORE)
+def test_what_proposals_depend_on_changes_the_key(field: str) -> None:
+    assert upstream(replace(Recipe(), **{field: BEFORE[field]})) != upstream()
+
+
+@pytest.mark.parametrize("field", AFTER)
+def test_what_comes_after_proposals_leaves_the_key(field: str) -> None:
+    assert upstream(replace(Recipe(), **{field: AFTER[field]})) == upstream()
+
+
+@pytest.mark.parametrize("field", NAMES)
+def test_names_do_not_matter_where_digests_and_dtype_say_more(field: str) -> None:
+    assert upstream(replace(Recipe(), **{field: NAMES[field]})) == upstream()
+
+
+def test_every_field_of_a_recipe_counts_as_before_unless_said_otherwise() -> None:
+    assert {field.name for field in fields(Recipe)} - set(AFTER) - set(NAMES) >= set(BEFORE)
+    assert proposal_key.AFTER_PROPOSALS == set(AFTER)
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {"segmenter_digest": "6" * 16},
+        {"encoder_digest": "f" * 16},
+        {"segmenter_digest": "e" * 16, "encoder_digest": "5" * 16},
+        {"dtype": torch.float16},
+    ],
+)
+def test_other_weights_or_another_dtype_change_the_key(other: dict[str, object]) -> None:
+    assert upstream(**other) != upstream()
+
+
+@pytest.mark.parametrize("version", ["CODEC_VERSION", "PIPELINE_VERSION"])
+def test_another_version_of_ours_changes_the_key(
+    version: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = upstream()
+    monkeypatch.setattr(proposal_key, version, 99)
+
+    assert upstream() != before
+
+
+def test_a_key_is_64_hexadecimal_digits_and_follows_from_both_parts() -> None:
+    keys = {
+        proposal_key.proposal_key(image, run) for image in ("1", "2", "1 2") for run in ("1", "2")
+    }
+
+    assert len(keys) == 6
+    assert all(len(key) == 64 and int(key, 16) >= 0 for key in keys)
+
+
+def test_a_file_is_known_by_its_bytes_and_not_by_its_name(tmp_path: Path) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (20, 30, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "one.png")
+    (tmp_path / "two.png").write_bytes((tmp_path / "one.png").read_bytes())
+
+    assert image_digest(tmp_path / "one.png") == image_digest(str(tmp_path / "two.png"))
+
+
+def test_one_changed_byte_of_a_large_file_is_seen_though_its_times_are_not(tmp_path: Path) -> None:
+    path = tmp_path / "large.bmp"
+    data = bytearray(np.random.default_rng(0).bytes(3_000_000))
+    path.write_bytes(data)
+    os.utime(path, (1, 1))
+    before = image_digest(path)
+
+    data[2_999_999] ^= 1
+    path.write_bytes(data)
+    os.utime(path, (1, 1))
+
+    assert image_digest(path) != before
+
+
+def test_pixels_are_known_by_values_and_shape() -> None:
+    pixels = np.arange(24, dtype=np.uint8).reshape(2, 4, 3)
+    digests = {
+        image_digest(pixels),
+        image_digest(pixels.reshape(4, 2, 3)),
+        image_digest(pixels + 1),
+    }
+
+    assert len(digests) == 3
+    assert image_digest(Image.fromarray(pixels)) == image_digest(pixels)
+
+
+@pytest.mark.parametrize("name", ["missing.png", "nul\0.png", "."])
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
+    with pytest.raises(ImageError, match="Cannot read the image"):
+        image_digest(tmp_path / name)

@@ -1,0 +1,163 @@
+"""Disks that are full, folders that cannot be written to: a run goes on, and the counts tell."""
+
+from __future__ import annotations
+
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from ntt_plugin.engine import cache_folder, record_files
+from ntt_plugin.engine.cache_folder import MAX_BYTES, default_budget, default_folder
+from ntt_plugin.engine.proposal_store import ProposalStore, StoreError
+from tests.engine.store_children import key_of
+
+resource = pytest.importorskip("resource", reason="needs POSIX")
+
+A, B = key_of(0), key_of(1)
+NOBODY = 65534
+
+
+@pytest.fixture
+def read_only() -> Iterator[ProposalStore]:
+    """A store with one record, in a folder that this user may read and not write."""
+    place = Path(tempfile.mkdtemp())
+    ProposalStore(place / "store").put(A, b"one")
+    folders = [place, place / "store", place / "store" / A[:2]]
+    for folder in folders:
+        folder.chmod(0o555)
+    user = os.geteuid()
+    if user == 0:
+        # Nothing is forbidden to root.
+        os.seteuid(NOBODY)
+    yield ProposalStore(place / "store")
+    os.seteuid(user)
+    for folder in folders:
+        folder.chmod(0o755)
+    shutil.rmtree(place)
+
+
+def test_a_read_only_store_is_read(read_only: ProposalStore) -> None:
+    assert read_only.get(A) == b"one"
+    assert read_only.info().entries == 1
+
+
+def test_what_a_read_only_store_cannot_take_is_counted(read_only: ProposalStore) -> None:
+    assert not read_only.put(A, b"two")
+    assert not read_only.put(B, b"two")
+    assert read_only.counts.not_stored == 2
+    assert str(read_only.folder) in (read_only.counts.problem or "")
+    assert read_only.get(A) == b"one"
+
+
+def test_a_read_only_store_that_is_above_its_budget_is_left_as_it_is(
+    read_only: ProposalStore,
+) -> None:
+    small = ProposalStore(read_only.folder, max_bytes=1)
+
+    assert not small.put(B, b"")
+    assert read_only.get(A) == b"one"
+
+
+def test_clearing_a_read_only_store_says_what_to_do(read_only: ProposalStore) -> None:
+    with pytest.raises(StoreError, match="check that you may"):
+        read_only.clear()
+    assert read_only.get(A) == b"one"
+
+
+def test_a_disk_that_fills_up_while_writing_leaves_nothing(tmp_path: Path) -> None:
+    store = ProposalStore(tmp_path)
+    store.put(A, b"old")
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, limits[1]))
+    try:
+        stored = [store.put(key, bytes(200_000)) for key in (A, B)]
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+    assert stored == [False, False]
+    assert store.counts.not_stored == 2
+    assert os.strerror(errno.EFBIG) in (store.counts.problem or "")
+    assert store.get(A) == b"old"
+    assert [path.name for path in tmp_path.glob("*/*")] == [f"{A}.proposals"]
+
+
+def test_a_full_disk_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(source: Path, target: Path) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(record_files.os, "replace", full)
+    store = ProposalStore(tmp_path)
+
+    assert not store.put(A, b"one")
+    assert os.strerror(errno.ENOSPC) in (store.counts.problem or "")
+    assert list(tmp_path.glob("*/*")) == []
+
+
+def test_a_file_in_the_folders_place_stops_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
+        store = ProposalStore(folder)
+
+        assert store.get(A) is None
+        assert not store.put(A, b"one")
+        assert store.info().entries == 0
+        assert store.clear() == 0
+        assert (store.counts.misses, store.counts.damaged, store.counts.not_stored) == (1, 0, 1)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_in_a_records_place_is_a_miss(tmp_path: Path) -> None:
+    (tmp_path / A[:2] / f"{A}.proposals").mkdir(parents=True)
+    store = ProposalStore(tmp_path)
+
+    assert store.get(A) is None
+    assert not store.put(A, b"one")
+    assert (store.counts.damaged, store.counts.not_stored) == (1, 1)
+
+
+def test_the_default_folder_is_what_a_person_chose(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NTT_CACHE_DIR", "/somewhere")
+
+    assert default_folder() == Path("/somewhere/proposals")
+    assert ProposalStore().folder == Path("/somewhere/proposals")
+
+
+@pytest.mark.parametrize(
+    ("system", "caches", "expected"),
+    [
+        ("linux", "", "/home/me/.cache/ntt/proposals"),
+        ("linux", "/caches", "/caches/ntt/proposals"),
+        ("linux", "relative", "/home/me/.cache/ntt/proposals"),
+        ("darwin", "", "/home/me/Library/Caches/ntt/proposals"),
+    ],
+)
+def test_the_default_folder_is_where_the_platform_keeps_caches(
+    system: str, caches: str, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NTT_CACHE_DIR", raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", caches)
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setattr(cache_folder.sys, "platform", system)
+
+    assert default_folder() == Path(expected)
+
+
+@pytest.mark.parametrize(
+    ("free", "held", "expected"),
+    [(10**13, 0, MAX_BYTES), (10**9, 0, 10**8), (10**9, 10**9, 2 * 10**8), (0, 0, 0)],
+)
+def test_the_default_budget_is_a_tenth_of_what_there_is_for_it_and_20_gb_at_most(
+    tmp_path: Path, free: int, held: int, expected: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        cache_folder.shutil,
+        "disk_usage",
+        lambda path: shutil._ntuple_diskusage(2 * free, free, free),
+    )
+
+    assert default_budget(tmp_path / "not" / "there", held) == expected
