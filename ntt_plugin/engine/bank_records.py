@@ -11,6 +11,9 @@ from torch import Tensor
 from .config import Recipe
 from .references import Provenance
 
+LARGEST_VALUE = 1e9
+"""No encoder gives as much; far larger ones would turn means and cosines into infinities."""
+
 
 @dataclass(frozen=True)
 class Fingerprint:

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import BankError
 from . import bank_file
 from .bank_records import (
+    LARGEST_VALUE,
     BankRecord,
     ClassMemory,
     Fingerprint,
@@ -302,10 +303,7 @@ class MemoryBank:
         Raises:
             BankError: the bytes are damaged or are not a memory bank's.
         """
-        record = bank_file.unpack(data)
-        bank = cls(record.fingerprint, record.recipe)
-        bank._record = record
-        return bank
+        return cls._of(bank_file.unpack(data))
 
     def save(self, path: str | Path) -> None:
         """Write the bank's file, all of it or, if that fails, nothing.
@@ -324,8 +322,11 @@ class MemoryBank:
             except BaseException:
                 unfinished.unlink(missing_ok=True)
                 raise
-        except OSError as error:
-            raise BankError(f"Cannot write the memory bank {path}: {error}.") from error
+        except (OSError, ValueError) as error:
+            raise BankError(
+                f"Cannot write the memory bank {path} ({error}); give a file in a folder that you "
+                "may write to and that has room."
+            ) from error
 
     @classmethod
     def load(cls, path: str | Path) -> MemoryBank:
@@ -338,17 +339,13 @@ class MemoryBank:
         Raises:
             BankError: the file is missing, damaged or not a memory bank's.
         """
-        path = Path(path)
-        try:
-            if path.stat().st_size > bank_file.MAX_BYTES:
-                raise BankError(f"{path} is too large to be a memory bank.")
-            data = path.read_bytes()
-        except OSError as error:
-            raise BankError(f"Cannot read the memory bank {path}: {error}.") from error
-        try:
-            return cls.from_bytes(data)
-        except BankError as error:
-            raise BankError(f"{path}: {error}") from error
+        return cls._of(bank_file.read(Path(path)))
+
+    @classmethod
+    def _of(cls, record: BankRecord) -> MemoryBank:
+        bank = cls(record.fingerprint, record.recipe)
+        bank._record = record
+        return bank
 
     def _class(self, label: str) -> ClassMemory:
         if label not in self._record.classes:
@@ -373,8 +370,11 @@ class MemoryBank:
                 f"the encoder {self.fingerprint.name} gives (n, {channels})."
             )
         rows = rows.detach().to("cpu", torch.float32)
-        if not torch.isfinite(rows).all():
-            raise BankError("A feature holds a value that is not finite; leave its reference out.")
+        if not (rows.abs() <= LARGEST_VALUE).all():
+            raise BankError(
+                f"A feature holds a value that is not finite or beyond {LARGEST_VALUE:g}; leave "
+                "its reference out."
+            )
         if provenances is None:
             provenances = [Provenance()] * len(rows)
         elif isinstance(provenances, Provenance):

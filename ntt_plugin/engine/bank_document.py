@@ -1,0 +1,252 @@
+"""A memory bank's record as plain JSON values, and back, every value checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from typing import Any, NoReturn, TypeVar
+
+from torch import Tensor
+
+from ..errors import BankError, RecipeError
+from .bank_records import (
+    LARGEST_VALUE,
+    BankRecord,
+    ClassMemory,
+    Fingerprint,
+    Refused,
+    StoredReference,
+)
+from .config import Recipe
+from .references import Box, Provenance
+
+FORMAT_VERSION = 1
+MAX_SIDE = 65_536
+# Labels keep it as a whole number of the database's.
+MAX_VERSION = 2**31 - 1
+
+# What a stranger's file holds is quoted in errors, but not at any length.
+_QUOTED = 300
+
+_T = TypeVar("_T")
+
+
+def to_document(record: BankRecord) -> dict[str, Any]:
+    """All of a record but its features, as JSON values."""
+    return {
+        "format_version": FORMAT_VERSION,
+        "fingerprint": asdict(record.fingerprint),
+        "recipe": asdict(record.recipe),
+        "created": record.created,
+        "version": record.version,
+        "classes": [
+            {
+                "label": label,
+                "references": [_describe(stored) for stored in entry.references],
+                "negatives": [_describe(stored) for stored in entry.negatives],
+            }
+            for label, entry in record.classes.items()
+        ],
+        "refused": [
+            {
+                "label": refused.label,
+                "provenance": _origin(refused.provenance),
+                "reason": refused.reason,
+            }
+            for refused in record.refused
+        ],
+    }
+
+
+def fingerprint_of(document: dict[str, Any]) -> Fingerprint:
+    """The encoder that a document names, which says how wide its features are.
+
+    Raises:
+        BankError: the document is of another format, or its encoder is none.
+    """
+    version = field(document, "format_version", int)
+    if version != FORMAT_VERSION:
+        refuse(f"its format is {version}, and this program reads {FORMAT_VERSION}")
+    return _fingerprint(field(document, "fingerprint", dict))
+
+
+def counts_of(document: dict[str, Any]) -> tuple[int, int]:
+    """How many references and how many negatives a document lists.
+
+    Raises:
+        BankError: they are not lists of classes.
+    """
+    entries = [mapping(entry) for entry in field(document, "classes", list)]
+    references = sum(len(field(entry, "references", list)) for entry in entries)
+    return references, sum(len(field(entry, "negatives", list)) for entry in entries)
+
+
+def to_record(
+    document: dict[str, Any], fingerprint: Fingerprint, features: Tensor, negatives: Tensor
+) -> BankRecord:
+    """The record that a document and its features make.
+
+    Args:
+        document: what ``to_document`` gave, or what a stranger wrote.
+        fingerprint: what ``fingerprint_of`` gave for it.
+        features: of its references in order, as many as ``counts_of`` says, float32 (n, C).
+        negatives: of its negatives in order, as many as that says, float32 (m, C).
+
+    Raises:
+        BankError: a value is missing or not allowed.
+    """
+    for values in (features, negatives):
+        # Written so that a value that is no number is refused too.
+        if not (values.abs() <= LARGEST_VALUE).all():
+            refuse(f"it holds features that are not finite or beyond {LARGEST_VALUE:g}")
+    classes: dict[str, ClassMemory] = {}
+    ids: set[str] = set()
+    positive_rows, negative_rows = iter(features), iter(negatives)
+    for entry in field(document, "classes", list):
+        label = _text(mapping(entry), "label")
+        if label in classes:
+            refuse(f"the class {label!r} is there twice")
+        references = _stored(field(entry, "references", list), positive_rows, ids)
+        if not references:
+            refuse(f"the class {label!r} has no reference")
+        classes[label] = ClassMemory(
+            references, _stored(field(entry, "negatives", list), negative_rows, ids)
+        )
+    version = field(document, "version", int)
+    if not 0 <= version <= MAX_VERSION:
+        refuse("its version is not one")
+    return BankRecord(
+        fingerprint=fingerprint,
+        recipe=_recipe(field(document, "recipe", dict)),
+        created=_text(document, "created"),
+        version=version,
+        classes=classes,
+        refused=[_refused(mapping(entry)) for entry in field(document, "refused", list)],
+    )
+
+
+def _stored(entries: list[Any], rows: Iterator[Tensor], ids: set[str]) -> list[StoredReference]:
+    """Stored references for entries, with the next of ``rows`` as their features."""
+    stored = []
+    for entry in entries:
+        reference_id = _text(mapping(entry), "id")
+        if reference_id in ids:
+            refuse(f"the reference {reference_id!r} is there twice")
+        ids.add(reference_id)
+        provenance = _provenance(field(entry, "provenance", dict))
+        stored.append(StoredReference(reference_id, provenance, next(rows).clone()))
+    return stored
+
+
+def _fingerprint(entry: dict[str, Any]) -> Fingerprint:
+    size, channels = field(entry, "size", int), field(entry, "channels", int)
+    if not (1 <= size <= MAX_SIDE and 1 <= channels <= MAX_SIDE):
+        refuse(f"its encoder has an input of {size} pixels and {channels} channels")
+    ratio = _number(entry.get("context_ratio"))
+    if ratio < 0:
+        refuse("its encoder's context ratio is negative")
+    return Fingerprint(_text(entry, "name"), _text(entry, "digest"), size, channels, ratio)
+
+
+def _recipe(entry: dict[str, Any]) -> Recipe:
+    known = {field.name for field in fields(Recipe)}
+    if unknown := sorted(set(entry) - known):
+        refuse(
+            f"its recipe has the fields {unknown}, which this version does not know; a newer one "
+            "wrote it, so update this program to read it"
+        )
+    # None is filled in: it would be run with another value than it was made for.
+    if missing := sorted(known - set(entry)):
+        refuse(f"its recipe lacks the fields {missing}")
+    try:
+        return Recipe(**entry)
+    except RecipeError as error:
+        refuse(str(error).removesuffix("."))
+
+
+def _provenance(entry: dict[str, Any]) -> Provenance:
+    dataset, sample, label = (entry.get(key) for key in ("dataset", "sample", "label"))
+    if not all(text is None or isinstance(text, str) for text in (dataset, sample, label)):
+        refuse("a provenance is not made of texts")
+    return Provenance(dataset, sample, label, _box(entry.get("box")))
+
+
+def _box(value: Any) -> Box | None:
+    if value is None:
+        return None
+    if not isinstance(value, list) or len(value) != 4:
+        refuse("a box is not made of four numbers")
+    x1, y1, x2, y2 = map(_number, value)
+    return x1, y1, x2, y2
+
+
+def _refused(entry: dict[str, Any]) -> Refused:
+    provenance = _provenance(field(entry, "provenance", dict))
+    return Refused(_text(entry, "label"), provenance, _text(entry, "reason"))
+
+
+def _describe(stored: StoredReference) -> dict[str, Any]:
+    return {"id": stored.id, "provenance": _origin(stored.provenance)}
+
+
+def _origin(provenance: Provenance) -> dict[str, Any]:
+    # JSON knows nothing of numpy's numbers, which boxes are often made of.
+    box = None if provenance.box is None else [float(edge) for edge in provenance.box]
+    return {**asdict(provenance), "box": box}
+
+
+def mapping(value: Any) -> dict[str, Any]:
+    """A value that must be a mapping.
+
+    Raises:
+        BankError: it is none.
+    """
+    if not isinstance(value, dict):
+        refuse("a part of its header is no mapping")
+    return value
+
+
+def field(entry: dict[str, Any], key: str, kind: type[_T]) -> _T:
+    """A value of the kind that it must be.
+
+    Raises:
+        BankError: it is missing or of another kind.
+    """
+    value = entry.get(key)
+    # bool is a child of int, and true is no number.
+    if not isinstance(value, kind) or isinstance(value, bool):
+        refuse(f"`{key}` is missing or of the wrong kind")
+    return value
+
+
+def _text(entry: dict[str, Any], key: str) -> str:
+    text = field(entry, key, str)
+    if not text.strip():
+        refuse(f"`{key}` is empty")
+    return text
+
+
+def _number(value: Any) -> float:
+    if not isinstance(value, (int, float)) or isinstance(value, bool) or not math.isfinite(value):
+        refuse("something that should be a finite number is none")
+    return float(value)
+
+
+def refuse(reason: str) -> NoReturn:
+    """Say of a bank's bytes what is wrong with them.
+
+    Raises:
+        BankError: always.
+    """
+    raise unsound(reason)
+
+
+def unsound(reason: str) -> BankError:
+    """The error that says what is wrong with a bank's bytes."""
+    if len(reason) > _QUOTED:
+        reason = reason[:_QUOTED] + "..."
+    return BankError(
+        f"This is not a sound memory bank: {reason}. Export it again where it was made, or build "
+        "it again."
+    )

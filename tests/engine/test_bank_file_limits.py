@@ -1,0 +1,123 @@
+"""What a hostile or huge file of a memory bank may cost."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+import tracemalloc
+
+import pytest
+import safetensors.torch
+import torch
+
+from ntt_plugin.engine.memory import Fingerprint, MemoryBank
+from ntt_plugin.errors import BankError
+from tests.bad_input.bank_mutations import join, split, with_document
+
+
+@pytest.fixture
+def bank():
+    bank = MemoryBank(Fingerprint("facebook/dinov2-large", "0123456789abcdef", 518, 4))
+    bank.add("boat", torch.ones(3, 4))
+    return bank
+
+
+def test_a_file_too_large_for_a_bank_is_not_read(bank, tmp_path, monkeypatch):
+    bank.save(tmp_path / "bank")
+    monkeypatch.setattr("ntt_plugin.engine.bank_file.MAX_BYTES", 100)
+    with pytest.raises(BankError, match=r"bank: .*larger than 100 bytes"):
+        MemoryBank.load(tmp_path / "bank")
+
+
+def test_a_key_that_is_there_twice_is_refused(bank):
+    header, body = split(bank.to_bytes())
+    text = json.dumps(header)
+    twice = text[:-1] + ', "features": ' + json.dumps(header["features"]) + "}"
+    with pytest.raises(BankError, match="a key twice"):
+        MemoryBank.from_bytes(join(twice.encode(), body))
+
+
+def test_names_made_of_brackets_and_quotes_do_not_count_as_parts(bank, monkeypatch):
+    named = MemoryBank.from_bytes(bank.to_bytes())
+    for label in ("[" * 10_000, '"[{,' * 1000, '\\"[' * 1000, "\\" * 999):
+        named.add(label, torch.ones(4))
+    monkeypatch.setattr("ntt_plugin.engine.bank_file.MAX_PARTS", 200)
+    assert MemoryBank.from_bytes(named.to_bytes()).classes == named.classes
+
+
+def test_more_parts_than_a_bank_can_have_are_refused_and_never_written(bank, monkeypatch):
+    data = bank.to_bytes()
+    monkeypatch.setattr("ntt_plugin.engine.bank_file.MAX_PARTS", 20)
+    with pytest.raises(BankError, match="more than 20 parts"):
+        MemoryBank.from_bytes(data)
+    with pytest.raises(BankError, match="split it"):
+        bank.to_bytes()
+
+
+@pytest.mark.parametrize("limit", ["MAX_BYTES", "MAX_HEADER_BYTES"])
+def test_a_bank_too_large_to_be_read_again_is_not_written(bank, monkeypatch, limit):
+    monkeypatch.setattr(f"ntt_plugin.engine.bank_file.{limit}", 1000)
+    with pytest.raises(BankError, match="split it"):
+        bank.to_bytes()
+
+
+def test_of_a_file_that_is_no_bank_only_the_beginning_is_read(tmp_path):
+    path = tmp_path / "huge.safetensors"
+    with path.open("wb") as file:
+        file.write(struct.pack("<Q", 2) + b"{}")
+        file.truncate(900 * 1024**2)
+    tracemalloc.start()
+    with pytest.raises(BankError, match=r"huge\.safetensors"):
+        MemoryBank.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_a_bank_with_something_after_its_end_is_not_read_to_its_end(bank, tmp_path):
+    path = tmp_path / "long.safetensors"
+    bank.save(path)
+    with path.open("r+b") as file:
+        file.truncate(900 * 1024**2)
+    tracemalloc.start()
+    with pytest.raises(BankError, match="something follows"):
+        MemoryBank.load(path)
+    assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    tracemalloc.stop()
+
+
+def test_a_folder_is_no_bank(tmp_path):
+    with pytest.raises(BankError, match="is a folder; give the file"):
+        MemoryBank.load(tmp_path)
+
+
+def test_devices_and_pipes_are_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    for path in (tmp_path / "pipe", "/dev/zero"):
+        with pytest.raises(BankError, match="a pipe, a socket or a device"):
+            MemoryBank.load(path)
+
+
+def test_too_little_memory_is_our_error(bank, monkeypatch):
+    def exhausted(_):
+        raise MemoryError
+
+    monkeypatch.setattr(safetensors.torch, "load", exhausted)
+    with pytest.raises(BankError, match="not enough memory"):
+        MemoryBank.from_bytes(bank.to_bytes())
+
+
+def test_what_a_stranger_wrote_is_quoted_but_not_at_any_length(bank):
+    def change(document):
+        document["recipe"]["x" * 100_000] = 1
+
+    data = with_document(bank.to_bytes(), change)
+    with pytest.raises(BankError) as caught:
+        MemoryBank.from_bytes(data)
+    assert len(str(caught.value)) < 600
+
+
+def test_a_path_that_no_system_takes_is_our_error(bank):
+    for attempt in (bank.save, MemoryBank.load):
+        with pytest.raises(BankError):
+            attempt("a\0b")
