@@ -56,7 +56,6 @@ def main() -> None:
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    load = os.getloadavg()[0]
 
     names = [name for name in CANDIDATES if name != "lmdb" or importable("lmdb")]
     codec = measure_codec(options.scenes)
@@ -87,7 +86,6 @@ def main() -> None:
         "machine": {
             "processor": platform.processor() or platform.machine(),
             "cores": os.cpu_count(),
-            "load_of_others": round(load, 1),
             "python": platform.python_version(),
             "sqlite": sqlite3.sqlite_version,
         },
