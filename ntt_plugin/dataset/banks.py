@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import logging
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,16 @@ import torch
 
 from ..engine.config import Recipe
 from ..engine.memory import MemoryBank, Refused
-from ..errors import DatasetError, ReferenceRefusedError
+from ..errors import BankError, DatasetError, ReferenceRefusedError
 from . import bank_store
 from .bank_files import is_bank_file, read_bank_file
 from .bank_info import BankInfo, bank_digest
 from .checks import dataset_of, listed, quoted
-from .references import choose_references, read_references
+from .references import ReadReference, choose_references, read_references
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
 from .views import all_images
+
+logger = logging.getLogger(__name__)
 
 Progress = bool | Callable[[Any], None] | None
 
@@ -33,49 +36,70 @@ def build_memory_bank(
     device: str | torch.device | None = None,
     progress: Progress = None,
     *,
+    sample_tag: str | None = None,
+    group_slices: str | Iterable[str] | None = None,
     overwrite: bool = False,
     segmenter: SegmenterLike | None = None,
 ) -> MemoryBank:
     """Build a memory bank from labels with masks and save it with their dataset.
 
-    Labels that cannot serve (no mask, an image that cannot be read, a mask that vanishes on the
-    patch grid) are left out and listed with their reasons in the bank's ``refused``.
+    Labels that cannot serve (a box without a mask, an open polyline, an image that cannot be
+    read, a mask that vanishes on the patch grid, ...) are left out and listed with their reasons
+    in the bank's ``refused``.
 
     Args:
-        samples: a dataset or view of images.
-        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``.
+        samples: a dataset or view of images. Labels that a view leaves out are not learnt from,
+            so a view of selected samples or selected labels chooses references too.
+        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``, or of filled and
+            closed ``Polylines``.
         name: the bank's name in the dataset: letters, digits, underscores.
         tag: only labels with this label tag; all labels if None.
         classes: only these classes; all if None.
         preset: a preset's name, or a recipe.
         device: where to run; the best there is if None.
-        progress: FiftyOne's: True, False, a callback, or None for the configured default.
-        overwrite: replace a bank of the same name.
+        progress: FiftyOne's: True, False, a callback, or None for the configured default. What a
+            callback raises ends the building, and nothing is saved.
+        sample_tag: only labels of samples with this tag; of all samples if None.
+        group_slices: slices to take of a grouped dataset; its active one if None.
+        overwrite: replace a bank of the same name, which stays if this one cannot be built.
         segmenter: an engine ``Segmenter`` to use in place of ``preset`` and ``device``.
 
     Raises:
         DatasetError: the name is taken or unusable, or there is nothing to learn from.
         ReferenceRefusedError: no reference of a class could be used; names class and reason.
+        BankError: the database did not take the bank.
     """
-    dataset = dataset_of(samples)
-    bank_store.require_free(dataset, name, overwrite)
-    chosen = choose_references(samples, label_field, tag, classes)
+    dataset = bank_store.require_free(samples, name, overwrite)
+    chosen = choose_references(
+        samples, label_field, tag, classes, sample_tag=sample_tag, group_slices=group_slices
+    )
     segmenter = segmenter or get_segmenter(as_recipe(preset), device)
     bank = MemoryBank(segmenter.fingerprint, segmenter.recipe)
-    total = chosen.count(f"{label_field}.detections")
-    with fo.ProgressBar(total=total, progress=progress, iters_str="references") as bar:
-        for reference in bar(read_references(chosen, label_field, bank.refused)):
-            if reference is None:
-                continue
-            try:
-                feature = segmenter.reference_feature(reference)
-            except ReferenceRefusedError as error:
-                bank.refused.append(Refused(reference.label, reference.provenance, str(error)))
-                continue
-            bank.add(reference.label, feature, reference.provenance)
+    with fo.ProgressBar(total=chosen.count, progress=progress, iters_str="references") as bar:
+        for read in bar(read_references(chosen)):
+            _learn(bank, read, segmenter)
     _require_each_class(bank)
-    save_memory_bank(dataset, name, bank, overwrite=overwrite)
+    if bank.refused:
+        logger.warning("%s", describe_refused(bank.refused))
+    bank_store.write(dataset, name, bank)
     return bank
+
+
+def describe_refused(refused: Sequence[Refused], most: int = 10) -> str:
+    """References that were left out, for a person: class, reason, file, label and sample of each.
+
+    Args:
+        refused: a bank's ``refused``.
+        most: how many to describe.
+    """
+    lines = [f"{len(refused)} references are left out:"]
+    for entry in refused[:most]:
+        source = entry.provenance
+        ids = f"label {source.label}, sample {source.sample}"
+        lines.append(f"- {quoted(entry.label)}: {entry.reason} [{ids}]")
+    if len(refused) > most:
+        lines.append(f"- and {len(refused) - most} more")
+    return "\n".join(lines)
 
 
 def save_memory_bank(
@@ -204,7 +228,7 @@ def resolve_bank(
         return Path(bank).stem, read_bank_file(bank)
     if not isinstance(bank, str):
         raise DatasetError(
-            f"A bank is a MemoryBank, the name of a saved one or a file, not a "
+            "A bank is a MemoryBank, the name of a saved one or a file, not of the type "
             f"{type(bank).__name__}."
         )
     keeper = dataset if bank_dataset is None else _other_dataset(bank_dataset)
@@ -232,13 +256,25 @@ def _other_dataset(dataset: Any) -> Any:
     return fo.load_dataset(dataset)
 
 
+def _learn(bank: MemoryBank, read: ReadReference, segmenter: SegmenterLike) -> None:
+    """Add one reference to a bank, or note why not: one bad reference is no reason to stop."""
+    if read.reference is None:
+        bank.refused.append(read.refused(read.problem))
+        return
+    try:
+        feature = segmenter.reference_feature(read.reference)
+        bank.add(read.label, feature, read.reference.provenance)
+    except (ReferenceRefusedError, BankError) as error:
+        bank.refused.append(read.refused(str(error)))
+
+
 def _require_each_class(bank: MemoryBank) -> None:
     for refused in bank.refused:
         if refused.label not in bank.classes:
             count = sum(entry.label == refused.label for entry in bank.refused)
             raise ReferenceRefusedError(
-                f"None of the {count} references of class {refused.label!r} can be used; the "
-                f"first, label {refused.provenance.label}: {refused.reason} "
+                f"None of the {count} references of class {quoted(refused.label)} can be used; "
+                f"the first, label {refused.provenance.label}: {refused.reason} "
                 "Choose others, or leave the class out."
             )
     if not bank.classes:

@@ -50,36 +50,59 @@ def require_detections(samples: Any, field: str) -> None:
     Raises:
         DatasetError: there is no such field, or it is of another type; names those that are.
     """
-    schema = samples.get_field_schema(embedded_doc_type=fo.Detections)
-    if field in schema:
-        return
-    found = samples.get_field(field)
-    name = dataset_of(samples).name
-    offers = f"its fields of Detections are {listed(schema)}" if schema else "it has none"
-    problem = "has no field" if found is None else "has no Detections in its field"
-    raise DatasetError(f"{name!r} {problem} {field!r}; {offers}.")
+    require_labels(samples, field, (fo.Detections,))
 
 
-def require_classes(samples: Any, field: str, classes: Iterable[str] | None) -> list[str]:
-    """The classes asked for, all of a field's if None, in the order given or else sorted.
+def require_labels(
+    samples: Any, field: str, kinds: tuple[type[fo.Label], ...] = (fo.Detections, fo.Polylines)
+) -> str:
+    """Make sure that a field of a collection holds lists of labels of some kinds.
+
+    Returns:
+        The path of the labels: ``<field>.detections`` or ``<field>.polylines``.
 
     Raises:
-        DatasetError: a class has no label in the field, or there is no label at all.
+        DatasetError: there is no such field, or it is of another type; names those that are.
     """
+    schema = samples.get_field_schema(embedded_doc_type=kinds)
+    if field in schema:
+        return f"{field}.{schema[field].document_type._LABEL_LIST_FIELD}"
+    found = samples.get_field(field) if isinstance(field, str) and field else None
     name = dataset_of(samples).name
+    wanted = " or ".join(kind.__name__ for kind in kinds)
+    offers = f"its fields of {wanted} are {listed(schema)}" if schema else "it has none"
+    problem = "has no field" if found is None else f"has no {wanted} in its field"
+    raise DatasetError(f"{name!r} {problem} {quoted(field)}; {offers}.")
+
+
+def require_classes(samples: Any, paths: Iterable[str], classes: Iterable[str] | None) -> list[str]:
+    """The classes asked for, all that the labels have if None, in the order given or else sorted.
+
+    Args:
+        samples: a dataset or view, not grouped.
+        paths: paths of labels, as ``require_labels`` gives them.
+        classes: names of classes, or one name.
+
+    Raises:
+        DatasetError: no label is of a class, there is no label at all, or a class is no name.
+    """
+    paths = list(paths)
+    where = f"{listed(path.rpartition('.')[0] for path in paths)} of {dataset_of(samples).name!r}"
+    found = {label for path in paths for label in samples.distinct(f"{path}.label")}
     # A label without a name stands for no class.
-    names = samples.distinct(f"{field}.detections.label")
-    present = sorted(label for label in names if label.strip())
+    present = sorted(label for label in found if label.strip())
     if not present:
-        raise DatasetError(f"The field {field!r} of {name!r} holds no label.")
+        raise DatasetError(f"There is no label with a name in {where}.")
     if classes is None:
         return present
-    wanted = [classes] if isinstance(classes, str) else list(classes)
-    unknown = [label for label in wanted if label not in present]
+    wanted = list(dict.fromkeys([classes] if isinstance(classes, str) else classes))
+    if not wanted:
+        raise DatasetError(f"No class was chosen; the classes in {where} are {listed(present)}.")
+    unknown = [label for label in wanted if label not in found or not label.strip()]
     if unknown:
         raise DatasetError(
-            f"The field {field!r} of {name!r} has no label of class "
-            f"{listed(unknown)}; its classes are {listed(present)}."
+            f"There is no label of class {listed(unknown)} in {where}; "
+            f"its classes are {listed(present)}."
         )
     return wanted
 

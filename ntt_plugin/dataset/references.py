@@ -2,20 +2,67 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
+import numpy as np
 from fiftyone import ViewField as F
 from PIL import Image
 
 from ..engine.images import read_image
 from ..engine.memory import Refused
-from ..engine.references import Provenance, Reference
+from ..engine.references import Box, Provenance, Reference
 from ..errors import DatasetError, ImageError
-from .checks import dataset_of, listed, require_classes, require_detections, require_images
+from .checks import dataset_of, listed, quoted, require_classes, require_labels
 from .labels import full_mask, pixel_box
+from .look_alikes import look_alike_notes
+from .polylines import polyline_box, polyline_mask
+from .views import image_view
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class ChosenReferences:
+    """The labels to learn from.
+
+    Attributes:
+        view: whole images that hold these labels and nothing else.
+        path: where in a sample they are: ``<field>.detections`` or ``<field>.polylines``.
+        count: number of labels.
+    """
+
+    view: Any
+    path: str
+    count: int
+
+
+@dataclass(frozen=True)
+class ReadReference:
+    """One label as it was read.
+
+    Attributes:
+        label: its class.
+        provenance: where it came from.
+        filepath: its image.
+        reference: what the engine learns from, or None,
+        problem: and then why.
+    """
+
+    label: str
+    provenance: Provenance
+    filepath: str
+    reference: Reference | None
+    problem: str = ""
+
+    def refused(self, reason: str) -> Refused:
+        """The record of this label as one that was left out, with the file it is in."""
+        where = "" if self.filepath in reason else f" ({self.filepath})"
+        return Refused(self.label, self.provenance, f"{reason}{where}")
 
 
 def choose_references(
@@ -23,87 +70,114 @@ def choose_references(
     label_field: str,
     tag: str | None = None,
     classes: Iterable[str] | None = None,
-) -> Any:
-    """The labels to learn from, as a view that holds these and nothing else.
+    *,
+    sample_tag: str | None = None,
+    group_slices: str | Iterable[str] | None = None,
+) -> ChosenReferences:
+    """The labels to learn from. What the view leaves out, of samples or labels, is left out.
 
     Args:
-        samples: a dataset or view of images.
-        label_field: a field of ``Detections`` with masks.
+        samples: a dataset or view of images; of selected samples or labels too.
+        label_field: a field of ``Detections`` with masks, or of filled, closed ``Polylines``.
         tag: only labels with this label tag; all if None.
         classes: only labels of these classes; all if None.
+        sample_tag: only labels of samples with this tag; all if None.
+        group_slices: slices to take of a grouped dataset; its active one if None.
 
     Raises:
         DatasetError: the field is of another type, a class is unknown, or nothing is left.
     """
-    require_images(samples)
-    require_detections(samples, label_field)
-    wanted = require_classes(samples, label_field, classes)
+    samples = image_view(samples, group_slices)
+    path = require_labels(samples, label_field)
+    if sample_tag is not None:
+        samples = _with_tag(samples, sample_tag)
+    wanted = require_classes(samples, [path], classes)
+    for note in look_alike_notes(samples.distinct(f"{path}.label")):
+        logger.warning(note)
     chosen = samples.select_fields(label_field)
-    chosen = chosen.filter_labels(label_field, F("label").is_in(wanted))
+    # Literal: MongoDB would take a name that begins with a dollar for a field's.
+    chosen = chosen.filter_labels(
+        label_field, F("label").is_in([F.literal(label) for label in wanted])
+    )
     if tag is not None:
-        chosen = chosen.filter_labels(label_field, F("tags").contains(tag))
+        chosen = chosen.filter_labels(label_field, F("tags").contains([F.literal(tag)]))
         if len(chosen) == 0:
             raise DatasetError(
                 f"No label in the field {label_field!r} of {dataset_of(samples).name!r} has the "
-                f"tag {tag!r}; tag references in the App, or with sample_references()."
+                f"tag {quoted(tag)}; tag references in the App, or with sample_references()."
             )
     if classes is not None:
-        left = set(chosen.distinct(f"{label_field}.detections.label"))
+        left = set(chosen.distinct(f"{path}.label"))
         missing = [label for label in wanted if label not in left]
         if missing:
             raise DatasetError(
                 f"No label of class {listed(missing)} in the field {label_field!r} has the tag "
-                f"{tag!r}; tag references of it, or leave the class out."
+                f"{quoted(tag)}; tag references of it, or leave the class out."
             )
-    return chosen
+    return ChosenReferences(chosen, path, chosen.count(path))
 
 
-def read_references(
-    chosen: Any, label_field: str, refused: list[Refused]
-) -> Iterator[Reference | None]:
-    """Read chosen labels one by one; each image is read once, and forgotten after its labels.
-
-    Args:
-        chosen: what ``choose_references`` gave.
-        label_field: its field of labels.
-        refused: labels that cannot be read are added here, each with the reason.
-
-    Yields:
-        One reference for each label, None for one that was refused.
-    """
-    dataset = dataset_of(chosen).name
+def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
+    """Read chosen labels one by one; each image is read once, and forgotten after its labels."""
+    dataset = dataset_of(chosen.view).name
     # Samples are fetched one at a time: a cursor held open between slow steps would expire.
-    for sample_id in chosen.values("id"):
+    for sample_id in chosen.view.values("id"):
         try:
-            sample = chosen[sample_id]
+            sample = chosen.view[sample_id]
         except KeyError:
             continue  # deleted, or its labels untagged, since the choice
         image: Image.Image | None = None
-        problem = ""
+        unreadable = ""
         try:
             image = read_image(Path(sample.filepath))
         except ImageError as error:
-            problem = str(error)
-        for detection in sample[label_field].detections:
-            provenance = Provenance(dataset, sample_id, detection.id)
-            try:
-                if image is None:
-                    raise DatasetError(problem)
-                yield _reference(image, detection, provenance)
-            except DatasetError as error:
-                refused.append(Refused(detection.label, provenance, str(error)))
-                yield None
+            unreadable = str(error)
+        for label in sample.get_field(chosen.path):
+            source = Provenance(dataset, sample_id, label.id)
+            reference, problem = None, unreadable
+            if image is not None:
+                try:
+                    reference = _reference(image, label, source)
+                # A database holds what people put there, so reading it can fail in any way.
+                except Exception as error:
+                    problem = str(error) or type(error).__name__
+            yield ReadReference(label.label, source, sample.filepath, reference, problem)
 
 
-def _reference(image: Image.Image, detection: fo.Detection, provenance: Provenance) -> Reference:
-    if detection.get_attribute_value("iscrowd", False):
+def _with_tag(samples: Any, tag: str) -> Any:
+    tagged = samples.match_tags(tag)
+    if len(tagged) == 0:
+        raise DatasetError(
+            f"No sample of {dataset_of(samples).name!r} in this view has the tag {quoted(tag)}; "
+            f"its sample tags are {listed(samples.distinct('tags')) or 'none'}."
+        )
+    return tagged
+
+
+def _reference(
+    image: Image.Image, label: fo.Detection | fo.Polyline, provenance: Provenance
+) -> Reference:
+    if label.get_attribute_value("iscrowd", False):
         raise DatasetError("It is marked as a crowd (iscrowd), which is not one instance.")
-    size = (image.height, image.width)
-    box = pixel_box(detection, size)
+    box, mask = _geometry(label, (image.height, image.width))
     return Reference(
         image=image,
-        mask=full_mask(detection, size),
-        label=detection.label,
+        mask=mask,
+        label=label.label,
         box=box,
         provenance=Provenance(provenance.dataset, provenance.sample, provenance.label, box),
     )
+
+
+def _geometry(
+    label: fo.Detection | fo.Polyline, size: tuple[int, int]
+) -> tuple[Box, np.ndarray[Any, Any]]:
+    if isinstance(label, fo.Polyline):
+        mask = polyline_mask(label, size)
+        return polyline_box(label, size), mask
+    if not label.has_mask:
+        raise DatasetError(
+            "It is a box and has no mask; make masks of its field with masks_from_boxes(), and "
+            "learn from those."
+        )
+    return pixel_box(label, size), full_mask(label, size)

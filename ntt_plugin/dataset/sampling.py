@@ -98,7 +98,7 @@ def sample_references(
         raise DatasetError("The tag is empty; give a word to mark the references with.")
     require_images(samples)
     require_detections(samples, label_field)
-    wanted = require_classes(samples, label_field, classes)
+    wanted = require_classes(samples, [f"{label_field}.detections"], classes)
 
     passed_over: Counter[str] = Counter()
     candidates = _candidates(samples, label_field, set(wanted), passed_over)
