@@ -20,6 +20,9 @@ from .views import all_images
 _MARK = {"made_by": "ntt_plugin"}
 _CLEARED_AT_ONCE = 1000
 
+RunIds = str | Mapping[str, str]
+"""A run's id: one for all its samples, or by sample id where it depends on what each holds."""
+
 
 @dataclass(frozen=True)
 class FieldState:
@@ -45,13 +48,18 @@ def run_id(digest: str, recipe: Recipe) -> str:
     return hashlib.sha256(repr((digest, sorted(constants.items()))).encode()).hexdigest()[:16]
 
 
+def run_of(run: RunIds, sample_id: str) -> str:
+    """A run's id for one of its samples."""
+    return run if isinstance(run, str) else run[sample_id]
+
+
 def segmentation_fields(dataset: Any) -> list[str]:
     """The fields of a dataset that runs made, in its order."""
     schema = dataset_of(dataset).get_field_schema()
     return [name for name, field in schema.items() if _is_marked(field)]
 
 
-def field_state(samples: Any, field: str, run: str) -> FieldState:
+def field_state(samples: Any, field: str, run: RunIds) -> FieldState:
     """What a field holds in some samples, seen from one run; one pass over them.
 
     Args:
@@ -64,13 +72,17 @@ def field_state(samples: Any, field: str, run: str) -> FieldState:
         return FieldState(found is not None, samples.values("id"), [], [])
     state = FieldState(False, [], [], [])
     made_by = F(f"{field}.run"), F(field).exists()
-    for sample, run_of, filled in zip(*samples.values(["id", *made_by]), strict=True):
-        kind = state.to_do if not filled else state.done if run_of == run else state.others
-        kind.append(sample)
+    for sample, found_run, filled in zip(*samples.values(["id", *made_by]), strict=True):
+        if not filled:
+            state.to_do.append(sample)
+        elif found_run == run_of(run, sample):
+            state.done.append(sample)
+        else:
+            state.others.append(sample)
     return state
 
 
-def require_writable(samples: Any, field: str, run: str, overwrite: bool) -> FieldState:
+def require_writable(samples: Any, field: str, run: RunIds, overwrite: bool) -> FieldState:
     """Make sure that a run may write a field of these samples; changes nothing.
 
     Returns:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from .banks import Progress
 from .checks import dataset_of
-from .label_field import clear, declare, require_writable, segmentation_fields
+from .label_field import RunIds, clear, declare, require_writable, segmentation_fields
 from .mask_files import MaskFiles
 from .report import SegmentReport, to_dict
 from .run_lock import RunLock
@@ -38,7 +38,7 @@ class Job:
     """
 
     samples: Any
-    run: str
+    run: RunIds
     facts: dict[str, Any]
     attributes: Mapping[str, type[fo.Field]]
     load: Callable[[], Work]
@@ -76,7 +76,7 @@ def label_samples(
             masks.require_writable()
         work = job.load()
         declare(dataset, field, job.attributes)
-        keep_record(dataset, field, {"run": job.run, **job.facts})
+        keep_record(dataset, field, job.facts)
         to_do, filled = state.to_do, state.done + state.others
         if overwrite and filled:
             _clear(dataset, report, filled)

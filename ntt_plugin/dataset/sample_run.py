@@ -17,6 +17,7 @@ from pymongo.errors import ConnectionFailure, DocumentTooLarge, OperationFailure
 
 from ..errors import DatasetError
 from .banks import Progress
+from .label_field import RunIds, run_of
 from .mask_files import MaskFiles, MaskFolderError, are_too_large
 from .reading_ahead import ReadingAhead, ReadSample
 from .report import SampleNote, SegmentReport, to_dict
@@ -63,7 +64,7 @@ class SampleRun:
 
     dataset: Any
     dataset_id: Any
-    run: str
+    run: RunIds
     label: Callable[[Any, Image.Image], Labelled]
     read: Sequence[str]
     masks: MaskFiles
@@ -165,7 +166,7 @@ def _write(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> None:
     field = run.report.label_field
     # In two steps, since FiftyOne compares what a field is set to with what it was, which encodes
     # every mask twice more. A field that was deleted meanwhile must not come back.
-    sample.set_field(field, fo.Detections(run=run.run), create=False)
+    sample.set_field(field, fo.Detections(run=run_of(run.run, sample.id)), create=False)
     sample[field].detections = labels
     try:
         sample.save()

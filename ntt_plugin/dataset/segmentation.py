@@ -102,10 +102,12 @@ def segment(
         origin = Origin(name, bank.version, recipe.name)
         return watching_memory(loaded, _work(loaded, bank, origin))
 
+    run = run_id(digest, recipe)
     job = Job(
         samples=images,
-        run=run_id(digest, recipe),
+        run=run,
         facts={
+            "run": run,
             "bank": name,
             "bank_digest": digest,
             "bank_version": bank.version,
