@@ -2,8 +2,8 @@
 
 Each row is written as its difference (exclusive or) from the row above, which leaves little but
 zeros, and those go into deflate's run-length mode. Measured on masks of 384 x 512 to 3000 x 4000
-pixels: 8 to 50 times smaller than the bits, within 1.9 times the smallest form tried (run lengths,
-deflated), and written three and read up to four times as fast as that one.
+pixels: 8 to 54 times smaller than the bits. The smallest form tried (COCO's run lengths, deflated)
+is up to 2.3 times smaller still, but takes twice as long to write and four times to read at least.
 """
 
 from __future__ import annotations
