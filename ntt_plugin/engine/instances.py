@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +16,8 @@ class Instances:
     """Labelled masks of one image, the best score first.
 
     Attributes:
-        masks: one bool array (h, w) an instance, cropped to its box.
+        masks: one bool array (h, w) an instance, cropped to its box; it may be made anew each
+            time that it is asked for.
         boxes: tight boxes x1 y1 x2 y2 in pixels, x2 and y2 exclusive, int64 (n, 4).
         scores: float32 (n,) in [0, 1].
         labels: the class of each.
@@ -26,7 +28,7 @@ class Instances:
         image_size: (H, W).
     """
 
-    masks: list[Array]
+    masks: Sequence[Array]
     boxes: Array
     scores: Array
     labels: list[str]

@@ -14,6 +14,7 @@ from ..errors import BankError
 from .config import Recipe
 from .full_masks import MaskUpsampler, PackedMask
 from .instances import Instances
+from .mask_shelf import MaskShelf, UnpackedMasks
 from .memory import MemoryBank
 from .merging import redundancy
 from .nms import suppress
@@ -54,11 +55,9 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     index = np.array([found.proposal for found in best], dtype=np.int64)
     boxes = np.array([found.mask.box for found in best], dtype=np.int64).reshape(-1, 4)
     decayed = np.array([found.score for found in best], dtype=np.float32)
-    # Each packed mask goes as it is unpacked: at once they would take an eighth more.
-    masks = [best.pop().mask.unpack() for _ in range(len(best))]
     classes = bank.classes
     return Instances(
-        masks=masks[::-1],
+        masks=UnpackedMasks([found.mask for found in best]),
         boxes=boxes,
         scores=decayed,
         labels=[classes[label] for label in labels[index]],
@@ -152,14 +151,19 @@ def _merge(
     best: list[_Found] = []
     for label in np.unique(labels[order]):
         ranks = np.flatnonzero(labels[order] == label)
-        upsampled = [
-            upsampler.upsample(logits[index], boxes[index]) for index in order[ranks].tolist()
-        ]
-        ranks = ranks[[mask is not None for mask in upsampled]]
-        masks = [mask for mask in upsampled if mask is not None]
+        masks, filled = MaskShelf(), []
+        for index in order[ranks].tolist():
+            mask = upsampler.upsample(logits[index], boxes[index])
+            filled.append(mask is not None)
+            if mask is not None:
+                masks.append(mask)
+        ranks = ranks[filled]
         covered = redundancy(masks, features[order[ranks]])
         decayed = scores[order[ranks]] * (1 - covered.clip(max=1)) ** recipe.merge_exponent
-        best += map(_Found, decayed.tolist(), ranks.tolist(), order[ranks].tolist(), masks)
+        # Only of those that may be instances is the mask taken from the shelf.
+        for place in np.lexsort((ranks, -decayed))[: recipe.max_instances].tolist():
+            rank = int(ranks[place])
+            best.append(_Found(float(decayed[place]), rank, int(order[rank]), masks[place]))
         best.sort(key=lambda found: (-found.score, found.rank))
         del best[recipe.max_instances :]
     return best
