@@ -2,8 +2,8 @@
 
 Masks are kept at the image's own size, because the bank has no part in them: reading one back
 is far cheaper than upsampling its logits anew, and takes less room than the logits do (256 KB).
-Features are kept as they are: deflated byte by byte they take 15 to 24% less, but many times as long
-to read.
+Features are kept as they are: deflated byte by byte they take 15 to 24% less, but several times
+as long to read.
 
 Layout, little-endian: a header; predicted IoUs; low-resolution boxes; features; for each mask
 its box, its area and its length in bytes; the masks. Integrity is the store's matter: here only
