@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from transformers import Sam2Model
 
+from .compiling import Compiled
 from .two_way import Pixels, SharedLayers, TwoWayTransformer
 from .upscaling import SharedUpscaling, Upscaler
 
@@ -45,19 +46,30 @@ class Attended:
 class PromptDecoder:
     """SAM 2's mask decoder: the plain network's numbers (recipe, section 8) for less work."""
 
-    def __init__(self, model: Sam2Model, device: torch.device, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        model: Sam2Model,
+        device: torch.device,
+        dtype: torch.dtype,
+        *,
+        compile: bool = False,
+    ) -> None:
         """Fold a network that is in float32 still, and put its mask decoder on its device.
 
         Args:
             model: its prompt encoder stays as it is, in float32.
             device: where it runs.
             dtype: what it computes in.
+            compile: compile it at the first prompts.
         """
         decoder: Any = model.mask_decoder
         positions = model.get_image_wide_positional_embeddings()
         self._size = (int(positions.shape[-2]), int(positions.shape[-1]))
         self._transformer = TwoWayTransformer(decoder.transformer, positions[0].flatten(1), device)
         self._upscaler = Upscaler(decoder, self._transformer.form, device)
+        transform, upscale = self._transformer.run, self._upscaler.run
+        self._transform = Compiled(transform) if compile else transform
+        self._upscale = Compiled(upscale) if compile else upscale
         self._decoder = decoder.to(device=device, dtype=dtype)
         self._prompts: Any = model.prompt_encoder.to(device)
         self._count = int(decoder.num_mask_tokens)
@@ -126,9 +138,7 @@ class PromptDecoder:
         Returns:
             Mask logits (n, k, m, m).
         """
-        return self._upscaler.run(
-            image.upscaling, attended.pixels.select(rows), attended.hyper[rows]
-        )
+        return self._upscale(image.upscaling, attended.pixels.select(rows), attended.hyper[rows])
 
     def choose(self, logits: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
         """Of all masks of a prompt that is not ambiguous, the one that SAM 2 gives.
@@ -167,7 +177,7 @@ class PromptDecoder:
         output = torch.cat([token.weight for token in own])
         tokens = torch.cat([output.expand(len(sparse), -1, -1), sparse.to(output.dtype)], dim=1)
         wanted = torch.tensor([_IOU, *(_MASKS + mask for mask in masks)], device=tokens.device)
-        final, pixels = self._transformer.run(image.layers, tokens, wanted)
+        final, pixels = self._transform(image.layers, tokens, wanted)
         hyper = [
             decoder.output_hypernetworks_mlps[mask](final[:, 1 + place])
             for place, mask in enumerate(masks)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import RecipeError
+from .compiling import Compiled
 from .images import normalise
 from .memory import Fingerprint
 from .memory_limit import refused_memory
@@ -29,6 +30,8 @@ class PatchEncoder:
         fingerprint: Fingerprint,
         device: torch.device,
         dtype: torch.dtype = torch.float32,
+        *,
+        compile: bool = False,
     ) -> None:
         """Put a network on its device.
 
@@ -37,6 +40,7 @@ class PatchEncoder:
             fingerprint: its name, weights and input size.
             device: where it runs.
             dtype: what it computes in; features come out as float32 all the same.
+            compile: compile it at the first image.
 
         Raises:
             RecipeError: the input size is no multiple of the network's patch size.
@@ -55,6 +59,7 @@ class PatchEncoder:
         self._dtype = dtype
         self._tokens_before = 1 + getattr(config, "num_register_tokens", 0)
         self._model = model.to(device=device, dtype=dtype).eval()
+        self._run = Compiled(self._tokens) if compile else self._tokens
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
@@ -75,6 +80,10 @@ class PatchEncoder:
             " or run on another device.",
         ):
             pixels = normalise(images.to(self._device)).to(self._dtype)
-            tokens: Tensor = self._model(pixel_values=pixels).last_hidden_state
+            tokens = self._run(pixels)
         patches = tokens[:, self._tokens_before :].float()
         return patches.transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)
+
+    def _tokens(self, pixels: Tensor) -> Tensor:
+        tokens: Tensor = self._model(pixel_values=pixels).last_hidden_state
+        return tokens

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from transformers import Sam2Model
 
+from .compiling import Compiled
 from .decoder import Attended, DecoderImage, PromptDecoder
 from .images import normalise
 from .memory_limit import Portions, PromptBatches, refused_memory
@@ -21,7 +22,12 @@ class MaskProposer:
     """
 
     def __init__(
-        self, model: Sam2Model, device: torch.device, dtype: torch.dtype = torch.float32
+        self,
+        model: Sam2Model,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        *,
+        compile: bool = False,
     ) -> None:
         """Put a network on its device.
 
@@ -29,13 +35,15 @@ class MaskProposer:
             model: SAM 2.0 or 2.1, of any size.
             device: where it runs.
             dtype: what it computes in; logits and IoUs come out as float32 all the same.
+            compile: compile it at the first image.
         """
         self._model = model.to(device=device).eval()
         # Prompts stay in float32: rounded to bfloat16, a point would move by pixels.
-        self._decoder = PromptDecoder(self._model, device, dtype)
+        self._decoder = PromptDecoder(self._model, device, dtype, compile=compile)
         self._model.vision_encoder.to(dtype)
         self._device = device
         self._dtype = dtype
+        self._maps = Compiled(self._feature_maps) if compile else self._feature_maps
         self._batches = PromptBatches(device)
         self._portions = Portions.for_device(device, *self._decoder.memory())
         self.size = int(model.config.prompt_encoder_config.image_size)
@@ -131,11 +139,14 @@ class MaskProposer:
             " or run on another device.",
         ):
             pixels = normalise(image.to(self._device))[None].to(self._dtype)
-            maps = self._model.get_image_features(pixels).fpn_hidden_states
+            maps = self._maps(pixels)
         return [
             level.permute(1, 2, 0).reshape(1, -1, *size)
             for level, size in zip(maps, self._model.backbone_feature_sizes, strict=True)
         ]
+
+    def _feature_maps(self, pixels: Tensor) -> list[Tensor]:
+        return list(self._model.get_image_features(pixels).fpn_hidden_states)
 
     def _draw(self, shared: DecoderImage, attended: list[Attended], kept: Tensor) -> Tensor:
         """Masks of the prompts that are kept, by their places among all: (n, k, m, m)."""

@@ -49,6 +49,8 @@ class Segmenter:
         preset: str | Recipe = "paper",
         device: str | torch.device | None = None,
         zoo_dirs: Sequence[Path] = (),
+        *,
+        compile: bool = False,
         **overrides: Any,
     ) -> Segmenter:
         """Load a preset's networks.
@@ -57,6 +59,8 @@ class Segmenter:
             preset: a preset's name, or a recipe.
             device: ``cpu``, ``cuda``, ``cuda:1`` or ``mps``; the best there is if None.
             zoo_dirs: folders to look for Meta's files in before anything is downloaded.
+            compile: compile the networks at the first image, which takes minutes and is worth it
+                for thousands of images; where no compiler works, they run without.
             **overrides: fields of the recipe to change in a named preset.
 
         Raises:
@@ -77,8 +81,9 @@ class Segmenter:
             channels=int(config.hidden_size),
             context_ratio=recipe.context_ratio,
         )
-        encoder = PatchEncoder(loaded.model, fingerprint, place, dtype)
-        proposer = MaskProposer(load_segmenter(recipe.segmenter, zoo_dirs).model, place, dtype)
+        encoder = PatchEncoder(loaded.model, fingerprint, place, dtype, compile=compile)
+        network = load_segmenter(recipe.segmenter, zoo_dirs).model
+        proposer = MaskProposer(network, place, dtype, compile=compile)
         return cls(recipe, encoder, proposer, place)
 
     @property
@@ -217,7 +222,11 @@ class Segmenter:
         """The image as the segmenter sees it, (3, R, R) in [0, 1], and its own (H, W)."""
         picture = read_image(image)
         side = self._proposer.size
-        return to_tensor(picture.resize((side, side))), (picture.height, picture.width)
+        pixels = to_tensor(picture.resize((side, side)))
+        if self.device.type == "cuda":
+            # Pinned memory is copied while the GPU and this thread go on with other work.
+            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+        return pixels, (picture.height, picture.width)
 
 
 def _box_prompts(boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]) -> Tensor:
