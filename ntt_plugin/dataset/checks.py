@@ -6,8 +6,6 @@ from collections.abc import Iterable
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.media as fom
-from fiftyone.core.patches import EvaluationPatchesView, PatchesView
 
 from ..errors import DatasetError
 
@@ -17,31 +15,6 @@ def dataset_of(samples: Any) -> Any:
     if isinstance(samples, fo.Dataset):
         return samples
     return fo.load_dataset(samples.dataset_name)
-
-
-def require_images(samples: Any) -> None:
-    """Make sure that a collection holds image samples, at least one.
-
-    Raises:
-        DatasetError: it is empty, or holds patches, groups, videos or other media.
-    """
-    name = dataset_of(samples).name
-    if isinstance(samples, (PatchesView, EvaluationPatchesView)):
-        raise DatasetError(
-            f"This is a patches view of {name!r}; use the view of whole images that it came from."
-        )
-    if samples.media_type == fom.GROUP:
-        raise DatasetError(
-            f"{name!r} is a grouped dataset; choose the slices to work on first, "
-            "with select_group_slices()."
-        )
-    if len(samples) == 0:
-        raise DatasetError(f"The view of {name!r} holds no sample; widen it or add samples.")
-    if samples.media_type != fom.IMAGE:
-        raise DatasetError(
-            f"{name!r} holds {samples.media_type} samples; only images can be used. "
-            "Turn a video into images with to_frames(sample_frames=True)."
-        )
 
 
 def require_detections(samples: Any, field: str) -> None:

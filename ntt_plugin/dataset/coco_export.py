@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+import math
+from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -12,6 +13,7 @@ from pycocotools import mask as mask_utils
 
 from ..errors import DatasetError, ImageError
 from .labels import full_mask, image_size, pixel_box
+from .left_out import LeftOut, LeftOutLabel
 
 Array = np.ndarray[Any, Any]
 
@@ -26,14 +28,14 @@ class CocoTables:
         masks: a results file's content with ``segmentation`` (RLE); empty without masks.
         pixel_tight: whether every mask's size is that of its box in pixels, as FiftyOne's own
             evaluation of masks needs it.
-        left_out: samples whose image cannot be read, by id, with the reason.
+        left_out: labels that cannot be scored and samples whose image cannot be read.
     """
 
     ground_truth: dict[str, Any]
     boxes: list[dict[str, Any]] = field(default_factory=list)
     masks: list[dict[str, Any]] = field(default_factory=list)
     pixel_tight: bool = True
-    left_out: dict[str, str] = field(default_factory=dict)
+    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def export_coco(
@@ -49,18 +51,16 @@ def export_coco(
     Areas are the masks' pixel counts where there are masks, else the boxes' areas; ``iscrowd``
     is the ground truth's attribute of that name. Boxes come back as the pixels they were made
     from, without the noise of relative coordinates. A sample whose image cannot be read has no
-    pixels to score in, and is left out.
+    pixels to score in, and is left out; so is a label without a name, a usable box, a mask where
+    masks are wanted, or (a prediction) a confidence.
 
     Args:
         samples: a dataset or view of images.
         label_field: predictions, ``Detections`` with ``confidence``.
         gt_field: ground truth, ``Detections``.
-        classes: labels of other classes are left out.
-        masks: whether masks are wanted; if so every label must have one.
+        classes: labels of other classes are passed over.
+        masks: whether masks are wanted.
         progress: FiftyOne's ``progress``.
-
-    Raises:
-        DatasetError: a label has no usable box, mask or confidence; names it.
     """
     categories = {label: index for index, label in enumerate(classes, start=1)}
     tables = CocoTables(
@@ -75,7 +75,7 @@ def export_coco(
         try:
             size = image_size(sample.filepath)
         except ImageError as error:
-            tables.left_out[sample.id] = str(error)
+            tables.left_out.samples[sample.id] = str(error)
             continue
         tables.ground_truth["images"].append(
             {"id": image_id, "height": size[0], "width": size[1], "file_name": sample.filepath}
@@ -83,13 +83,11 @@ def export_coco(
         for name, add in ((gt_field, _add_truth), (label_field, _add_result)):
             for detection in _detections(sample[name], categories):
                 try:
-                    item = _Item(image_id, categories[detection.label], detection, size, masks)
-                    add(tables, item)
+                    add(tables, _Item(image_id, categories, detection, size, masks))
                 except DatasetError as error:
-                    raise DatasetError(
-                        f"The label {detection.id} in {name!r} of {sample.filepath} cannot be "
-                        f"evaluated: {error}"
-                    ) from error
+                    tables.left_out.labels.append(
+                        LeftOutLabel(name, detection.id, sample.id, sample.filepath, str(error))
+                    )
     return tables
 
 
@@ -99,14 +97,18 @@ class _Item:
     def __init__(
         self,
         image_id: int,
-        category_id: int,
+        categories: dict[str, int],
         detection: fo.Detection,
         size: tuple[int, int],
         masks: bool,
     ) -> None:
+        if not _is_named(detection):
+            raise DatasetError("It has no name.")
         x1, y1, x2, y2 = pixel_box(detection, size)
+        if x2 < x1 or y2 < y1:
+            raise DatasetError(f"Its box {detection.bounding_box} has a negative side.")
         self.detection = detection
-        self.place = {"image_id": image_id, "category_id": category_id}
+        self.place = {"image_id": image_id, "category_id": categories[detection.label]}
         self.bbox = [x1, y1, _difference(x2, x1), _difference(y2, y1)]
         self.area = self.bbox[2] * self.bbox[3]
         self.rle: dict[str, Any] | None = None
@@ -139,17 +141,25 @@ def _add_truth(tables: CocoTables, item: _Item) -> None:
 
 def _add_result(tables: CocoTables, item: _Item) -> None:
     score = item.detection.confidence
-    if score is None:
-        raise DatasetError("It has no confidence, so it cannot be ranked.")
+    if score is None or not math.isfinite(score):
+        raise DatasetError(f"Its confidence is {score}, so it cannot be ranked.")
     tables.boxes.append({**item.place, "bbox": item.bbox, "score": score})
     if item.rle is not None:
         tables.masks.append({**item.place, "segmentation": item.rle, "score": score})
     tables.pixel_tight &= item.pixel_tight
 
 
-def _detections(labels: fo.Detections | None, categories: dict[str, int]) -> list[fo.Detection]:
-    found = labels.detections if labels is not None else []
-    return [detection for detection in found if detection.label in categories]
+def _detections(
+    labels: fo.Detections | None, categories: Collection[str]
+) -> Iterator[fo.Detection]:
+    """Those of the categories, and those without a name."""
+    for detection in labels.detections if labels is not None else []:
+        if detection.label in categories or not _is_named(detection):
+            yield detection
+
+
+def _is_named(detection: fo.Detection) -> bool:
+    return bool(detection.label and detection.label.strip())
 
 
 def _difference(end: float, start: float) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -11,9 +12,11 @@ from fiftyone import ViewField as F
 
 from ..errors import DatasetError
 from .banks import Progress
-from .checks import dataset_of, listed, require_detections, require_images, require_name
+from .checks import dataset_of, listed, require_classes, require_detections, require_name
 from .coco_export import CocoTables, export_coco
 from .coco_figures import CocoFigures, evaluate_coco, steps
+from .left_out import LeftOut
+from .views import image_view
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +29,7 @@ def evaluate(
     masks: bool = True,
     *,
     classes: Iterable[str] | None = None,
+    group_slices: str | Iterable[str] | None = None,
     progress: Progress = None,
 ) -> Any:
     """Score a field of labels against ground truth, by FiftyOne and by pycocotools.
@@ -37,16 +41,20 @@ def evaluate(
 
     Where a ground truth box is not in whole pixels (COCO's own are not), FiftyOne cannot lay
     its mask over another: its marks and its own AP then come from boxes, which is logged.
-    pycocotools' figures are exact in either case. Samples whose image cannot be read are left out
-    of both, which is logged too.
+    pycocotools' figures are exact in either case.
+
+    A label that cannot be scored (no name, no usable box, no or an empty mask, no confidence) and
+    a sample whose image cannot be read are left out of both; they are logged, and kept with their
+    reasons in ``results.config.left_out``, which ``LeftOut.from_dict`` reads.
 
     Args:
         samples: a dataset or view of images.
         label_field: predictions, ``Detections`` with ``confidence``.
         gt_field: ground truth, ``Detections``; an attribute ``iscrowd`` is honoured.
         eval_key: the evaluation's name; one that exists is replaced.
-        masks: whether to score masks beside boxes. Every label must have one then.
+        masks: whether to score masks beside boxes.
         classes: score these classes only; all that either field holds if None.
+        group_slices: slices to take of a grouped dataset; its active one if None.
         progress: FiftyOne's: True, False, a callback, or None for the configured default.
 
     Returns:
@@ -54,21 +62,26 @@ def evaluate(
         ``results.config.coco_figures`` holds pycocotools' figures as plain values.
 
     Raises:
-        DatasetError: a field is missing or of another type, a class is unknown, a label cannot be
-            scored, or no image can be read; names it.
+        DatasetError: a field is missing or of another type, a class is unknown, or nothing of a
+            field can be scored: it has no confidences, no masks, or no image that can be read.
     """
     require_name(eval_key, "evaluation")
-    require_images(samples)
-    for field in (label_field, gt_field):
-        require_detections(samples, field)
-    names = _classes(samples, (gt_field, label_field), classes)
+    samples = image_view(samples, group_slices)
+    _require_fields(samples, label_field, gt_field, masks)
+    paths = [f"{field}.detections" for field in (gt_field, label_field)]
+    names = require_classes(samples, paths, classes)
     tables = export_coco(samples, label_field, gt_field, names, masks, progress)
-    samples = _without(samples, tables.left_out)
+    left_out = tables.left_out
+    _require_something(samples, tables, label_field, gt_field)
+    if left_out.labels or left_out.samples:
+        logger.warning("%s", left_out)
     figures = _figures(tables, names, masks, progress)
 
+    samples = _without(samples, left_out, [gt_field, label_field])
     if classes is not None:
+        wanted = F("label").is_in([F.literal(name) for name in names])
         for field in (label_field, gt_field):
-            samples = samples.filter_labels(field, F("label").is_in(names), only_matches=False)
+            samples = samples.filter_labels(field, wanted, only_matches=False)
     if masks and not tables.pixel_tight:
         logger.warning(
             "Labels in %s have boxes that do not fit their masks in whole pixels: FiftyOne marks "
@@ -89,6 +102,7 @@ def evaluate(
     except ValueError as error:
         raise DatasetError(f"FiftyOne cannot evaluate under {eval_key!r}: {error}") from error
     results.config.coco_figures = figures.to_dict()
+    results.config.left_out = left_out.to_dict()
     results.save_config()
     return results
 
@@ -114,30 +128,59 @@ def coco_figures(dataset: Any, eval_key: str) -> CocoFigures:
     return CocoFigures.from_dict(kept)
 
 
-def _classes(samples: Any, fields: tuple[str, str], classes: Iterable[str] | None) -> list[str]:
-    present = {name for field in fields for name in samples.distinct(f"{field}.detections.label")}
-    if classes is None:
-        if not present:
-            raise DatasetError(f"The fields {listed(fields)} hold no label to score.")
-        return sorted(present)
-    wanted = [classes] if isinstance(classes, str) else list(classes)
-    unknown = [name for name in wanted if name not in present]
-    if unknown:
+def _require_fields(samples: Any, label_field: str, gt_field: str, masks: bool) -> None:
+    """Both are Detections, and hold at all what scoring them needs."""
+    for field in (label_field, gt_field):
+        found = samples.get_field(field)
+        if getattr(found, "document_type", None) is fo.Polylines:
+            raise DatasetError(
+                f"The field {field!r} holds Polylines, which COCO's evaluation does not score; "
+                "make Detections with masks of them (Polyline.to_detection(frame_size=...))."
+            )
+        require_detections(samples, field)
+    for field in (gt_field, label_field):
+        root = f"{field}.detections"
+        if not samples.count(root):
+            continue
+        if masks and not any(samples.count(f"{root}.{name}") for name in ("mask", "mask_path")):
+            raise DatasetError(
+                f"No label in {field!r} has a mask. Score boxes alone with masks=False, or make "
+                "masks of the boxes with masks_from_boxes()."
+            )
+    root = f"{label_field}.detections"
+    if samples.count(root) and not samples.count(f"{root}.confidence"):
         raise DatasetError(
-            f"There is no label of class {listed(unknown)} in {listed(fields)}; "
-            f"their classes are {listed(sorted(present))}."
+            f"No label in {label_field!r} has a confidence, so they cannot be ranked: this looks "
+            "like ground truth. Give the field of predictions first and that of the truth second."
         )
-    return wanted
 
 
-def _without(samples: Any, left_out: dict[str, str]) -> Any:
-    if not left_out:
-        return samples
-    first = next(iter(left_out.values()))
-    if len(left_out) == len(samples):
-        raise DatasetError(f"None of the {len(left_out)} images can be read; the first: {first}")
-    logger.warning("%d samples are left out of the scores; the first: %s", len(left_out), first)
-    return samples.exclude(list(left_out))
+def _require_something(samples: Any, tables: CocoTables, label_field: str, gt_field: str) -> None:
+    """Something is left to score, of the samples and of each field that holds labels."""
+    left_out = tables.left_out
+    if left_out.samples and len(left_out.samples) == len(samples):
+        first = next(iter(left_out.samples.values()))
+        raise DatasetError(
+            f"None of the {len(left_out.samples)} images can be read; the first: {first}"
+        )
+    counts = Counter(entry.field for entry in left_out.labels)
+    scored = {gt_field: tables.ground_truth["annotations"], label_field: tables.boxes}
+    for field, count in counts.items():
+        if not scored[field]:
+            first_label = next(entry for entry in left_out.labels if entry.field == field)
+            raise DatasetError(
+                f"None of the {count} labels in {field!r} can be scored; the first, "
+                f"{first_label.label} of {first_label.filepath}: {first_label.reason}"
+            )
+
+
+def _without(samples: Any, left_out: LeftOut, fields: list[str]) -> Any:
+    if left_out.samples:
+        samples = samples.exclude(list(left_out.samples))
+    if left_out.labels:
+        ids = [entry.label for entry in left_out.labels]
+        samples = samples.exclude_labels(ids=ids, fields=fields, omit_empty=False)
+    return samples
 
 
 def _figures(tables: CocoTables, names: list[str], masks: bool, progress: Progress) -> CocoFigures:

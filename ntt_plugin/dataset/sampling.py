@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from fiftyone import ViewField as F
-
 from ..errors import DatasetError, ImageError
-from .checks import dataset_of, listed, require_classes, require_detections, require_images
+from .candidates import Candidate, find_candidates
+from .checks import dataset_of, listed, quoted, require_classes, require_labels
 from .few_shot import sample_few_shot
 from .labels import image_size
+from .look_alikes import look_alike_notes
+from .views import image_view
 
-_NO_MASK = "no mask"
+logger = logging.getLogger(__name__)
+
 _CROWD = "marked as a crowd"
 _UNREADABLE = "image cannot be read"
 
@@ -30,6 +33,7 @@ class ReferenceSample:
         counts: number chosen by class, also of classes with none.
         short: classes with fewer than wanted, and how many they have.
         passed_over: number of labels that could not serve, by reason.
+        notes: what a person should know: classes whose names look alike.
     """
 
     tag: str
@@ -37,23 +41,14 @@ class ReferenceSample:
     counts: dict[str, int]
     short: dict[str, int]
     passed_over: dict[str, int]
+    notes: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The counts in words, for logs and forms."""
         lines = [f"{len(self.label_ids)} references of {len(self.counts)} classes: {self.tag!r}"]
-        lines += [f"{name!r} has only {self.counts[name]}" for name in self.short]
+        lines += [f"{quoted(name)} has only {self.counts[name]}" for name in self.short]
         lines += [f"{count} labels passed over: {why}" for why, count in self.passed_over.items()]
-        return "; ".join(lines)
-
-
-@dataclass(frozen=True)
-class _Candidate:
-    id: str
-    label: str
-    sample: str
-    filepath: str
-    box: tuple[float, ...]
-    crowd: bool
+        return "; ".join([*lines, *self.notes])
 
 
 def sample_references(
@@ -65,6 +60,7 @@ def sample_references(
     tag: str = "reference",
     *,
     protocol: str = "spread",
+    group_slices: str | Iterable[str] | None = None,
 ) -> ReferenceSample:
     """Choose references of each class by lot and mark them with a label tag.
 
@@ -75,7 +71,8 @@ def sample_references(
 
     Args:
         samples: a dataset or view of images.
-        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``.
+        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``, or of filled and
+            closed ``Polylines``.
         shots: references wanted per class.
         classes: the classes to sample; all that the field holds if None.
         seed: seed of the choice.
@@ -85,23 +82,22 @@ def sample_references(
             labels in the view's order: objects of 32 pixels and more that lie 10 pixels inside,
             one an image. The published references themselves come from COCO's annotation file
             in its own order: ``few_shot.sample_few_shot``.
+        group_slices: slices to take of a grouped dataset; its active one if None.
 
     Raises:
         DatasetError: the field is of another type, a class is unknown, an argument is not
             allowed, or no label can serve.
     """
-    if shots < 1:
-        raise DatasetError(f"shots is {shots}; it must be 1 or more.")
-    if protocol not in _PROTOCOLS:
-        raise DatasetError(f"There is no protocol {protocol!r}; there is {listed(_PROTOCOLS)}.")
-    if not tag:
-        raise DatasetError("The tag is empty; give a word to mark the references with.")
-    require_images(samples)
-    require_detections(samples, label_field)
-    wanted = require_classes(samples, [f"{label_field}.detections"], classes)
+    _require_arguments(shots, seed, tag, protocol)
+    samples = image_view(samples, group_slices)
+    path = require_labels(samples, label_field)
+    wanted = require_classes(samples, [path], classes)
+    notes = tuple(look_alike_notes(samples.distinct(f"{path}.label")))
+    for note in notes:
+        logger.warning(note)
 
     passed_over: Counter[str] = Counter()
-    candidates = _candidates(samples, label_field, set(wanted), passed_over)
+    candidates = find_candidates(samples, path, set(wanted), passed_over)
     chosen = _PROTOCOLS[protocol](candidates, wanted, shots, seed, passed_over)
     if not any(chosen.values()):
         reasons = ", ".join(f"{count} {why}" for why, count in (+passed_over).items())
@@ -117,53 +113,37 @@ def sample_references(
     )
     counts = {label: len(chosen.get(label, [])) for label in wanted}
     short = {label: count for label, count in counts.items() if count < shots}
-    return ReferenceSample(tag, label_ids, counts, short, dict(+passed_over))
+    return ReferenceSample(tag, label_ids, counts, short, dict(+passed_over), notes)
 
 
-def _candidates(
-    samples: Any, field: str, wanted: set[str], passed_over: Counter[str]
-) -> list[_Candidate]:
-    """Labels of the wanted classes that have a mask, in the view's order."""
-    root = f"{field}.detections"
-    # Only whether there is a mask is asked for: the masks themselves may be gigabytes.
-    has_mask = F(root).map((F("mask") != None) | (F("mask_path") != None))  # noqa: E711
-    columns = samples.values(
-        [
-            "id",
-            "filepath",
-            f"{root}.id",
-            f"{root}.label",
-            f"{root}.bounding_box",
-            has_mask,
-            # The two places in which FiftyOne's ``get_attribute_value`` looks.
-            F(root).map(F("iscrowd")),
-            F(root).map(F("attributes.iscrowd.value")),
-        ]
-    )
-    candidates = []
-    for sample, filepath, *lists in zip(*columns, strict=True):
-        rows = zip(*(v or [] for v in lists), strict=True)
-        for label_id, label, box, masked, crowd, old_crowd in rows:
-            if label not in wanted:
-                continue
-            if not masked:
-                passed_over[_NO_MASK] += 1
-                continue
-            crowd = bool(old_crowd if crowd is None else crowd)
-            candidates.append(
-                _Candidate(label_id, label, sample, filepath, tuple(box or ()), crowd)
-            )
-    return candidates
+def _require_arguments(shots: Any, seed: Any, tag: Any, protocol: Any) -> None:
+    for name, number in (("shots", shots), ("seed", seed)):
+        if not isinstance(number, int) or isinstance(number, bool):
+            raise DatasetError(f"{name} is {number!r}; it must be a whole number.")
+    if shots < 1:
+        raise DatasetError(f"shots is {shots}; it must be 1 or more.")
+    if protocol not in _PROTOCOLS:
+        raise DatasetError(f"There is no protocol {protocol!r}; there is {listed(_PROTOCOLS)}.")
+    if not isinstance(tag, str) or not tag.strip():
+        raise DatasetError(
+            f"The tag is {tag!r}, which is empty or no text; give a word to mark the references "
+            "with."
+        )
+    if tag.startswith("$"):
+        raise DatasetError(
+            f"The tag is {quoted(tag)}; FiftyOne does not find tags again that begin with a dollar "
+            "sign, so choose another."
+        )
 
 
 def _spread(
-    candidates: list[_Candidate],
+    candidates: list[Candidate],
     wanted: list[str],
     shots: int,
     seed: int,
     passed_over: Counter[str],
 ) -> dict[str, list[str]]:
-    pools: dict[str, list[_Candidate]] = defaultdict(list)
+    pools: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in sorted(candidates, key=lambda c: (c.filepath, c.box, c.id)):
         if candidate.crowd:
             passed_over[_CROWD] += 1
@@ -175,8 +155,8 @@ def _spread(
         # Seeded with the class's name too: the other classes asked for do not matter.
         random.Random(f"{seed}/{label}").shuffle(pool)
         used: set[str] = set()
-        first: list[_Candidate] = []
-        more: list[_Candidate] = []
+        first: list[Candidate] = []
+        more: list[Candidate] = []
         for candidate in pool:
             (more if candidate.sample in used else first).append(candidate)
             used.add(candidate.sample)
@@ -185,7 +165,7 @@ def _spread(
 
 
 def _paper(
-    candidates: list[_Candidate],
+    candidates: list[Candidate],
     wanted: list[str],
     shots: int,
     seed: int,
@@ -228,5 +208,5 @@ def _pixels(box: tuple[float, ...], width: int, height: int) -> list[float]:
     return [round(v, 9) for v in (x * width, y * height, w * width, h * height)]
 
 
-_Protocol = Callable[[list[_Candidate], list[str], int, int, "Counter[str]"], dict[str, list[str]]]
+_Protocol = Callable[[list[Candidate], list[str], int, int, "Counter[str]"], dict[str, list[str]]]
 _PROTOCOLS: dict[str, _Protocol] = {"spread": _spread, "paper": _paper}

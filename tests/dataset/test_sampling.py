@@ -155,7 +155,15 @@ def test_the_papers_protocol_runs_over_the_labels_in_the_views_order(dataset):
         ({"shots": 0}, "shots is 0"),
         ({"classes": ["pink"]}, "'pink'"),
         ({"protocol": "dice"}, "'spread', 'paper'"),
-        ({"tag": ""}, "tag is empty"),
+        ({"tag": ""}, "which is empty or no text"),
+        ({"tag": "$tags"}, "begin with a dollar sign"),
+        ({"tag": None}, "which is empty or no text"),
+        ({"shots": 2.5}, "shots is 2.5; it must be a whole number"),
+        ({"shots": True}, "shots is True; it must be a whole number"),
+        ({"shots": "3"}, "shots is '3'; it must be a whole number"),
+        ({"seed": None}, "seed is None; it must be a whole number"),
+        ({"classes": []}, "No class was chosen"),
+        ({"group_slices": "left"}, "not grouped"),
         ({"protocol": "paper"}, "can be a reference"),
     ],
 )
@@ -164,3 +172,83 @@ def test_bad_arguments_are_named_and_nothing_is_tagged(dataset, arguments, said)
     with pytest.raises(DatasetError, match=said):
         sample_references(dataset, "ground_truth", **arguments)
     assert len(tagged(dataset)) == 3
+
+
+@pytest.fixture
+def drawn(dataset):
+    """The blocks as polylines too: of the first sample one is open, one a line, one empty."""
+    for index, sample in enumerate(dataset):
+        shapes = []
+        for label, (x1, y1, x2, y2) in scenes.blocks(index).items():
+            corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+            points = [[(x / scenes.SIZE[1], y / scenes.SIZE[0]) for x, y in corners]]
+            shapes.append(fo.Polyline(label=label, points=points, closed=True, filled=True))
+        if index == 0:
+            shapes[0].closed, shapes[1].filled, shapes[2].points = False, False, []
+        sample["drawn"] = fo.Polylines(polylines=shapes)
+        sample.save()
+    return dataset
+
+
+def test_polylines_are_sampled_and_what_is_no_area_is_passed_over(drawn):
+    report = sample_references(drawn, "drawn", shots=6)
+    assert report.counts == dict.fromkeys(scenes.COLOURS, 5)
+    assert report.passed_over == {"open, not filled or without corners": 3}
+    tags = drawn.filter_labels("drawn", fo.ViewField("tags").contains("reference"))
+    assert set(tags.values("drawn.polylines.id", unwind=True)) == set(report.label_ids)
+
+
+def test_polylines_are_drawn_by_lot_as_their_masks_would_be(drawn):
+    """The order of the lots follows path and box, which are the same for both."""
+    masks = sample_references(drawn.skip(1), "ground_truth", shots=2, seed=3)
+    lines = sample_references(drawn.skip(1), "drawn", shots=2, seed=3)
+    assert _places(drawn, "ground_truth.detections", masks) == _places(
+        drawn, "drawn.polylines", lines
+    )
+
+
+def _places(dataset, path, report):
+    """(sample, class) of each label that was chosen."""
+    return {
+        (sample.id, label.label)
+        for sample in dataset
+        for label in sample.get_field(path)
+        if label.id in report.label_ids
+    }
+
+
+def test_the_slices_of_a_grouped_dataset_are_sampled(dataset):
+    grouped = fo.Dataset(f"{dataset.name}_grouped")
+    try:
+        grouped.add_group_field("group", default="left")
+        copies = []
+        for index, sample in enumerate(dataset):
+            group = fo.Group().element(["left", "right"][index % 2])
+            labels = sample.ground_truth.copy()
+            copies.append(fo.Sample(filepath=sample.filepath, group=group, ground_truth=labels))
+        grouped.add_samples(copies, progress=False)
+        assert sample_references(grouped, "ground_truth").counts["red"] == 3
+        both = sample_references(grouped, "ground_truth", group_slices=["left", "right"])
+        assert both.counts["red"] == 6
+    finally:
+        grouped.delete()
+
+
+def test_classes_that_look_alike_are_told(dataset):
+    sample = dataset.first()
+    sample.ground_truth.detections[0].label = "Red"
+    sample.save()
+    report = sample_references(dataset, "ground_truth", shots=1)
+    assert set(report.counts) >= {"Red", "red"}
+    assert "'Red'" in str(report) and "look alike" in report.notes[0]
+
+
+@pytest.mark.parametrize("name", ["$set", "a.b", "x" * 10_000, "\u540d\u524d"])
+def test_a_class_of_any_name_is_sampled(dataset, name):
+    sample = dataset.first()
+    sample.ground_truth.detections[0].label = name
+    sample.save()
+    report = sample_references(dataset, "ground_truth", shots=1, classes=name)
+    assert report.counts == {name: 1}
+    assert report.label_ids == (sample.ground_truth.detections[0].id,)
+    assert len(str(sample_references(dataset, "ground_truth", shots=2, classes=name))) < 500

@@ -1,0 +1,100 @@
+"""Labels that could be references, found without reading a single mask."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from fiftyone import ViewField as F
+
+_NO_MASK = "no mask"
+_NO_AREA = "open, not filled or without corners"
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One label that could be a reference.
+
+    Attributes:
+        id: the label's id.
+        label: its class.
+        sample: its sample's id.
+        filepath: its sample's image.
+        box: x y w h relative to the image; empty if it has none.
+        crowd: whether it is marked as a crowd.
+    """
+
+    id: str
+    label: str
+    sample: str
+    filepath: str
+    box: tuple[float, ...]
+    crowd: bool
+
+
+def find_candidates(
+    samples: Any, path: str, wanted: set[str], passed_over: Counter[str]
+) -> list[Candidate]:
+    """Labels of some classes that have an area, in the view's order.
+
+    Args:
+        samples: a dataset or view of images.
+        path: where the labels are: ``<field>.detections`` or ``<field>.polylines``.
+        wanted: the classes.
+        passed_over: labels of these classes without an area are counted here, by reason.
+    """
+    polylines = path.endswith(".polylines")
+    areas = _polyline_areas if polylines else _detection_areas
+    columns = samples.values(
+        [
+            "id",
+            "filepath",
+            f"{path}.id",
+            f"{path}.label",
+            # The two places in which FiftyOne's ``get_attribute_value`` looks.
+            F(path).map(F("iscrowd")),
+            F(path).map(F("attributes.iscrowd.value")),
+        ]
+    )
+    candidates = []
+    for sample_areas, (sample, filepath, *lists) in zip(
+        areas(samples, path), zip(*columns, strict=True), strict=True
+    ):
+        rows = zip(*(values or [] for values in lists), sample_areas, strict=True)
+        for label_id, label, crowd, old_crowd, box in rows:
+            if label not in wanted:
+                continue
+            if box is None:
+                passed_over[_NO_AREA if polylines else _NO_MASK] += 1
+                continue
+            crowd = bool(old_crowd if crowd is None else crowd)
+            candidates.append(Candidate(label_id, label, sample, filepath, box, crowd))
+    return candidates
+
+
+def _detection_areas(samples: Any, path: str) -> Iterator[list[tuple[float, ...] | None]]:
+    """For each sample the box of each label; None for one without a mask."""
+    # Only whether there is a mask is asked for: the masks themselves may be gigabytes.
+    has_mask = F(path).map((F("mask") != None) | (F("mask_path") != None))  # noqa: E711
+    boxes, masked = samples.values([f"{path}.bounding_box", has_mask])
+    for sample_boxes, sample_masked in zip(boxes, masked, strict=True):
+        pairs = zip(sample_boxes or [], sample_masked or [], strict=True)
+        yield [tuple(box or ()) if has else None for box, has in pairs]
+
+
+def _polyline_areas(samples: Any, path: str) -> Iterator[list[tuple[float, ...] | None]]:
+    """For each sample the tight box of each label; None for one that is no area."""
+    columns = samples.values([f"{path}.{name}" for name in ("filled", "closed", "points")])
+    for lists in zip(*columns, strict=True):
+        rows = zip(*(values or [] for values in lists), strict=True)
+        yield [_tight(points) if filled and closed else None for filled, closed, points in rows]
+
+
+def _tight(points: Any) -> tuple[float, ...] | None:
+    corners = [corner for shape in points or [] if len(shape) >= 3 for corner in shape]
+    if not corners:
+        return None
+    xs, ys = zip(*corners, strict=True)
+    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
