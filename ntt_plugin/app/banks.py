@@ -74,6 +74,7 @@ def any_bank(ctx: Any, inputs: types.Object) -> BankInfo | None:
             "Bank's dataset",
             "The dataset that keeps the bank.",
             default=here,
+            required=False,
         )
     if names:
         field.default = names[0]
@@ -99,6 +100,9 @@ def _read(field: types.Property, home: str, chosen: str | None) -> BankInfo | No
             info = get_memory_bank_info(fo.load_dataset(home), chosen)
     except NttError as error:
         fields.mark(field, str(error))
+        return None
+    if not info.shots:
+        fields.mark(field, f"{chosen!r} is empty; choose another, or build it anew.")
         return None
     field.view.description = in_words(info)
     return info

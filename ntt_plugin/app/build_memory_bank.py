@@ -77,13 +77,15 @@ class BuildMemoryBank(NttOperator):
                 "Only labels of samples with this tag.",
                 required=False,
             )
-        if recipe is None:
+        if recipe is None or name is None:
             return
-        running.announce_networks(inputs, networks_of(recipe, encoder_only=False))
         number = _references(ctx, counts, tag)
         estimate = estimate_references(recipe, ctx.params.get("device"), number)
         running.announce(
-            inputs, f"Will save the bank {name!r} with up to {number:,} references.", estimate
+            inputs,
+            f"Will save the bank {name!r} with up to {number:,} references.",
+            networks_of(recipe),
+            estimate,
         )
         if name in list_memory_banks(ctx.dataset):
             fields.overwrite(ctx, inputs, f"There is a memory bank {name!r} already.")

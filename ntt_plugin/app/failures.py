@@ -34,20 +34,14 @@ def explain_live(ctx: Any, title: str, error: Exception) -> Iterator[Any]:
         raise error
     outputs = types.Object()
     if isinstance(error, NttError):
-        outputs.view("error", types.Error(label=f"{title}: not done", description=str(error)))
+        outputs.view("error", types.Error(label=f"{title}: not done. {error}"))
     else:
-        outputs.view(
-            "error",
-            types.Error(
-                label=f"{title}: an unexpected error",
-                description=f"{type(error).__name__}: {error}",
-            ),
-        )
-        outputs.str("traceback", label="Traceback", view=types.CodeView(read_only=True))
-    trace = "".join(traceback.format_exception(error))
-    yield ctx.ops.show_output(
-        outputs=types.Property(outputs).to_json(), results={"traceback": trace}
-    )
+        told = f"{title}: an unexpected error. {type(error).__name__}: {error}"
+        outputs.view("error", types.Error(label=told))
+        # Not a code view: its editor comes from the internet.
+        trace = "".join(traceback.format_exception(error))
+        outputs.view("traceback", types.MarkdownView(label=f"```\n{trace}\n```"))
+    yield ctx.ops.show_output(outputs=types.Property(outputs).to_json(), results={})
 
 
 def explain_delegated(ctx: Any, error: NttError) -> None:

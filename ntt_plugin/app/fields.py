@@ -96,13 +96,26 @@ def name_field(
     description: str,
     what: str,
     default: str | None = None,
+    required: bool = True,
 ) -> str | None:
     """A name that FiftyOne can keep; another is marked.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        name: the field.
+        label: its label.
+        description: what it is for.
+        what: what the name is of, for the message.
+        default: the name at first.
+        required: whether one must be given.
 
     Returns:
         The name; None while it is missing or cannot be one.
     """
-    field = inputs.str(name, required=True, default=default, label=label, description=description)
+    field = inputs.str(
+        name, required=required, default=default, label=label, description=description
+    )
     chosen = value_of(ctx, name, default)
     if chosen is None:
         return None

@@ -60,9 +60,10 @@ class ImportMemoryBank(NttOperator):
             "What to call it here.",
             "memory bank",
             default=stem if stem.isidentifier() else None,
+            required=not stem.isidentifier(),
         )
         fields.notice(inputs, "found", banks.in_words(info))
-        running.announce_networks(inputs, networks_of(info.recipe))
+        running.warn_of_downloads(inputs, networks_of(info.recipe))
         if name in list_memory_banks(ctx.dataset):
             fields.overwrite(ctx, inputs, f"There is a memory bank {name!r} already.")
 

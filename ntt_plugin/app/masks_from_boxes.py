@@ -75,12 +75,12 @@ class MasksFromBoxes(NttOperator):
             running.mask_dir(ctx, inputs)
         if recipe is None or new_field is None:
             return
-        running.announce_networks(inputs, networks_of(recipe)[:1])
         wanted = fields.value_of(ctx, "classes", list(counts.classes))
         boxes = sum(counts.classes.get(name, 0) for name in wanted)
         running.announce(
             inputs,
             f"Will write up to {boxes:,} masks into {new_field!r}; {field!r} stays as it is.",
+            networks_of(recipe),
             estimate_boxes(recipe, ctx.params.get("device"), len(images), boxes),
         )
         if ctx.dataset.has_field(new_field) and images.exists(new_field).limit(1):

@@ -76,9 +76,11 @@ def run_watched(ctx: Any, label: str, work: Callable[[Report], T]) -> Generator[
     thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True)
     thread.start()
     try:
-        while thread.is_alive():
+        while True:
             text, share = watch.now(label)
             yield ctx.ops.set_progress(label=text, progress=share)
+            if not thread.is_alive():
+                break
             thread.join(_TICK)
     finally:
         # Not joined: this may be the server's event loop, and an image may take a minute.

@@ -35,7 +35,7 @@ def preset(
     """
     choices = {name: f"{name}: {_WORDS[name]}; {_downloads(PRESETS[name])}" for name in PRESETS}
     chosen = fields.choice(
-        ctx, inputs, "preset", choices, "Preset", description, default, required=bool(default)
+        ctx, inputs, "preset", choices, "Preset", description, default, required=False
     )
     return PRESETS[chosen] if chosen else None
 
@@ -77,20 +77,19 @@ def mask_dir(ctx: Any, inputs: types.Object) -> None:
     )
 
 
-def announce_networks(inputs: types.Object, networks: list[Network]) -> None:
-    """Name the networks before they are loaded, and warn of a download."""
-    absent = [network for network in networks if not network.here]
-    text = "Networks: " + ", ".join(map(str, networks)) + "."
+def announce(inputs: types.Object, what: str, networks: list[Network], estimate: Estimate) -> None:
+    """Say what the run will write, how long it takes, and what it loads or downloads first."""
+    names = " and ".join(dict.fromkeys(network.name for network in networks))
+    warn_of_downloads(inputs, networks)
+    fields.notice(inputs, "will_do", f"{what} Runs {names}. Takes {estimate}.")
+
+
+def warn_of_downloads(inputs: types.Object, networks: list[Network]) -> None:
+    """Name the networks that are not on this machine, and how large they are."""
+    absent = [str(network) for network in networks if not network.here]
     if absent:
-        fields.notice(inputs, "networks", text, types.Warning)
-    else:
-        fields.notice(inputs, "networks", text)
-
-
-def announce(inputs: types.Object, what: str, estimate: Estimate | None = None) -> None:
-    """Say what the run will write, and about how long it takes."""
-    time = f" Takes {estimate}." if estimate else ""
-    fields.notice(inputs, "will_do", f"{what}{time}")
+        text = f"Not on this machine yet: {', '.join(absent)}."
+        fields.notice(inputs, "downloads", text, types.Warning)
 
 
 def _downloads(recipe: Recipe) -> str:

@@ -52,7 +52,6 @@ class SampleReferences(NttOperator):
         inputs.int(
             "shots",
             default=10,
-            required=True,
             min=1,
             label="References a class",
             description="1 to 10 are usual; more help little beyond 30.",
@@ -62,14 +61,20 @@ class SampleReferences(NttOperator):
         inputs.str(
             "tag",
             default="reference",
-            required=True,
             label="Tag",
             description="The label tag that will mark what was chosen.",
         )
         if fields.advanced(ctx, inputs, ("seed", "protocol")):
             inputs.int("seed", default=51, label="Seed", description="Another draws others.")
             fields.choice(
-                ctx, inputs, "protocol", _PROTOCOLS, "Protocol", "How they are drawn.", "spread"
+                ctx,
+                inputs,
+                "protocol",
+                _PROTOCOLS,
+                "Protocol",
+                "How they are drawn.",
+                "spread",
+                required=False,
             )
         _say(ctx, inputs, counts, tag, shots)
 

@@ -90,11 +90,15 @@ def label_field(
     """
     found = [field for field in label_fields(ctx.dataset, polylines) if field != leave_out]
     if not found:
+        if leave_out:
+            raise DatasetError(
+                f"There is nothing to compare {leave_out!r} with: {ctx.dataset.name!r} has no "
+                "other field of Detections. Segment it first, or import the other labels."
+            )
         kinds = "Detections or Polylines" if polylines else "Detections"
-        other = f" beside {leave_out!r}" if leave_out else ""
         raise DatasetError(
-            f"{ctx.dataset.name!r} has no field of {kinds}{other}. Add labels first: import "
-            "annotations, or draw them in the App."
+            f"{ctx.dataset.name!r} has no field of {kinds}. Add labels first: import annotations, "
+            "or draw them in the App."
         )
     chosen = fields.choice(
         ctx,

@@ -53,7 +53,7 @@ class SegmentWithMemoryBank(NttOperator):
         info = banks.any_bank(ctx, inputs)
         field = fields.name_field(
             ctx, inputs, "label_field", "Write to", "The field for the labels.", "label field",
-            default="ntt",
+            default="ntt", required=False,
         )  # fmt: skip
         recipe = info.recipe if info else None
         if fields.advanced(ctx, inputs, _SELDOM):
@@ -66,10 +66,14 @@ class SegmentWithMemoryBank(NttOperator):
             running.mask_dir(ctx, inputs)
         if info is None or recipe is None or field is None:
             return
-        running.announce_networks(inputs, networks_of(recipe))
         to_do = _field(ctx, inputs, images, field, info, recipe)
         estimate = estimate_segmentation(ctx.dataset, recipe, ctx.params.get("device"), to_do)
-        running.announce(inputs, f"Will write labels into {field!r} of {to_do:,} images.", estimate)
+        running.announce(
+            inputs,
+            f"Will write labels into {field!r} of {to_do:,} images.",
+            networks_of(recipe),
+            estimate,
+        )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Segment."""

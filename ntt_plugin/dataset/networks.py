@@ -50,18 +50,13 @@ class Network:
         """The name, and what getting it takes."""
         if self.here:
             return f"{self.name} (on this machine)"
-        size = f"{self.megabytes:,} MB" if self.megabytes else "size unknown"
-        return f"{self.name} (to be downloaded, {size})"
+        size = f"{self.megabytes:,} MB" if self.megabytes else "of unknown size"
+        return f"{self.name} (a download, {size})"
 
 
-def networks_of(recipe: Recipe, encoder_only: bool = False) -> list[Network]:
-    """The networks that a recipe loads; nothing is loaded or downloaded.
-
-    Args:
-        recipe: the recipe.
-        encoder_only: leave out the segmenter.
-    """
-    names = [recipe.encoder] if encoder_only else [recipe.segmenter, recipe.encoder]
+def networks_of(recipe: Recipe) -> list[Network]:
+    """The segmenter and the encoder that a recipe loads; nothing is loaded or downloaded."""
+    names = (recipe.segmenter, recipe.encoder)
     return [Network(name, _is_here(name), _MEGABYTES.get(name)) for name in names]
 
 

@@ -1,0 +1,255 @@
+"""What the forms offer, say, mark and warn of."""
+
+from __future__ import annotations
+
+import inspect
+
+import fiftyone as fo
+import pytest
+
+import ntt_plugin as ntt
+from ntt_plugin.app.operators import OPERATORS
+
+WITH_BANK = [
+    "load_references_view",
+    "get_memory_bank_info",
+    "rename_memory_bank",
+    "delete_memory_bank",
+    "export_memory_bank",
+]
+WITH_LABELS = [
+    "sample_references",
+    "build_memory_bank",
+    "masks_from_boxes",
+    "evaluate_segmentation",
+]
+BUILD = {"label_field": "ground_truth", "name": "second", "preset": "tiny"}
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: o.operator_name)
+def test_what_the_sdk_needs_the_form_requires_and_nothing_else(operator, plugin, dataset):
+    form = plugin.form(dataset, operator.operator_name, params={"advanced": True})
+    given = inspect.signature(getattr(ntt, operator.uses)).parameters
+    needed = {name for name in operator.parameters if given[name].default is inspect._empty}
+    required = {name for name, field in form.fields.items() if field.required}
+    assert required == needed
+
+
+@pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: o.operator_name)
+def test_no_dataset_is_said(operator, plugin):
+    form = plugin.form(None, operator.operator_name)
+    assert "Open one first" in form.text()
+    assert form.errors
+
+
+@pytest.mark.parametrize("operator", WITH_BANK)
+def test_without_a_bank_the_form_says_how_to_get_one(operator, plugin, bare):
+    form = plugin.form(bare, operator)
+    assert "Build memory bank" in form.text()
+    assert form.errors
+
+
+@pytest.mark.parametrize("operator", WITH_LABELS)
+def test_without_labels_the_form_says_what_to_do(operator, plugin, bare):
+    form = plugin.form(bare, operator)
+    assert "Add labels first" in form.text()
+    assert form.errors
+
+
+def test_an_empty_dataset_is_said(plugin):
+    dataset = fo.Dataset()
+    try:
+        assert "holds no sample" in plugin.form(dataset, "segment_with_memory_bank").text()
+    finally:
+        dataset.delete()
+
+
+def test_segment_without_a_bank_is_no_dead_end(plugin, bare, worked_on):
+    form = plugin.form(bare, "segment_with_memory_bank")
+    assert "Build memory bank" in form.said("no_bank")
+    assert worked_on.name in form.choices("bank_dataset")
+    form = plugin.form(
+        bare,
+        "segment_with_memory_bank",
+        params={"bank": "shapes", "bank_dataset": worked_on.name, "label_field": "ntt"},
+    )
+    assert form.errors == {}
+    assert f"{len(bare)} images" in form.said("will_do")
+
+
+def test_segment_takes_a_bank_from_a_file(plugin, bare, worked_on, tmp_path):
+    file = tmp_path / "a.safetensors"
+    ntt.load_memory_bank(worked_on, "shapes").save(file)
+    params = {"bank": str(file), "label_field": "ntt"}
+    assert plugin.form(bare, "segment_with_memory_bank", params=params).errors == {}
+
+
+def test_a_file_that_is_no_bank_is_marked_at_its_field(plugin, bare, tmp_path):
+    file = tmp_path / "a.safetensors"
+    file.write_bytes(b"no bank")
+    form = plugin.form(bare, "segment_with_memory_bank", params={"bank": str(file)})
+    assert list(form.errors) == ["bank"]
+    assert list(plugin.form(bare, "import_memory_bank", params={"path": str(file)}).errors) == [
+        "path"
+    ]
+
+
+def test_an_unknown_bank_is_marked_with_those_there_are(plugin, dataset):
+    form = plugin.form(dataset, "segment_with_memory_bank", params={"bank": "none"})
+    assert "'shapes'" in form.errors["bank"]
+
+
+def test_only_fields_of_detections_are_offered_to_be_scored(plugin, dataset):
+    dataset.add_sample_field("words", fo.StringField)
+    form = plugin.form(dataset, "evaluate_segmentation")
+    assert set(form.choices("label_field")) == {"ground_truth", "ntt", "boxes"}
+    assert form.default("label_field") == "ntt"
+    assert form.default("gt_field") == "ground_truth"
+    assert "ntt" not in form.choices("gt_field")
+
+
+def test_classes_come_with_counts(plugin, dataset):
+    counts = dataset.count_values("ground_truth.detections.label")
+    form = plugin.form(dataset, "build_memory_bank")
+    assert form.choices("classes") == {name: f"{name} ({n})" for name, n in sorted(counts.items())}
+
+
+def test_counts_are_those_of_the_chosen_samples(plugin, dataset):
+    one = dataset.limit(1)
+    form = plugin.form(dataset, "sample_references", view=one)
+    assert set(form.choices("classes")) == set(one.distinct("ground_truth.detections.label"))
+
+
+def test_selected_samples_are_the_target_at_first(plugin, dataset):
+    chosen = dataset.values("id")[:2]
+    form = plugin.form(
+        dataset, "segment_with_memory_bank", selected=chosen, params={"bank": "shapes"}
+    )
+    assert form.default("view_target") == "SELECTED_SAMPLES"
+    params = {"bank": "shapes", "label_field": "found"}
+    form = plugin.form(dataset, "segment_with_memory_bank", selected=chosen, params=params)
+    assert "2 images" in form.said("will_do")
+
+
+def test_selected_labels_alone_are_learned_from(plugin, dataset):
+    sample = dataset.first()
+    label = sample["ground_truth"].detections[0]
+    selected = [{"label_id": label.id, "sample_id": sample.id, "field": "ground_truth"}]
+    form = plugin.form(dataset, "build_memory_bank", selected_labels=selected, params=BUILD)
+    assert form.default("view_target") == "SELECTED_LABELS"
+    assert "up to 1 references" in form.said("will_do")
+
+
+def test_boxes_alone_are_sent_to_masks_from_boxes(plugin, dataset):
+    for operator in ("build_memory_bank", "sample_references"):
+        form = plugin.form(dataset, operator, params={"label_field": "boxes"})
+        assert "Masks from boxes" in form.errors["label_field"]
+
+
+def test_a_class_that_is_not_there_is_marked(plugin, dataset):
+    form = plugin.form(dataset, "build_memory_bank", params={**BUILD, "classes": ["unicorn"]})
+    assert "'unicorn'" in form.errors["classes"]
+
+
+@pytest.mark.parametrize(
+    ("operator", "params", "field"),
+    [
+        ("build_memory_bank", {**BUILD, "name": "a-b"}, "name"),
+        ("segment_with_memory_bank", {"bank": "shapes", "label_field": "1st"}, "label_field"),
+        ("rename_memory_bank", {"name": "shapes", "new_name": "a b"}, "new_name"),
+        ("rename_memory_bank", {"name": "shapes", "new_name": "shapes"}, "new_name"),
+        ("sample_references", {"label_field": "ground_truth", "shots": 0}, "shots"),
+        ("segment_with_memory_bank", {"bank": "shapes", "batch_size": 0}, "batch_size"),
+        ("export_memory_bank", {"name": "shapes", "path": "/nowhere/a.safetensors"}, "path"),
+        ("export_memory_bank", {"name": "shapes", "path": "bank.txt"}, "path"),
+        ("segment_with_memory_bank", {"bank": "shapes", "label_field": "boxes"}, "label_field"),
+    ],
+)
+def test_a_bad_value_is_marked_at_its_field(operator, params, field, plugin, dataset):
+    form = plugin.form(dataset, operator, params=params)
+    assert list(form.errors) == [field]
+    assert len(form.errors[field]) > 10
+
+
+@pytest.mark.parametrize(
+    ("operator", "params"),
+    [
+        ("build_memory_bank", {**BUILD, "name": "shapes"}),
+        ("segment_with_memory_bank", {"bank": "shapes", "label_field": "ntt", "preset": "fast"}),
+        (
+            "masks_from_boxes",
+            {"label_field": "boxes", "new_field": "ground_truth", "preset": "tiny"},
+        ),
+    ],
+)
+def test_what_would_be_replaced_must_be_ticked(operator, params, plugin, dataset):
+    form = plugin.form(dataset, operator, params=params)
+    assert form.warns()
+    assert list(form.errors) == ["overwrite"]
+    assert plugin.form(dataset, operator, params={**params, "overwrite": True}).errors == {}
+
+
+def test_a_run_that_was_interrupted_is_offered_to_go_on(plugin, dataset):
+    form = plugin.form(
+        dataset, "segment_with_memory_bank", params={"bank": "shapes", "label_field": "ntt"}
+    )
+    assert form.errors == {}
+    assert "2 of these 5 images are done" in form.said("goes_on")
+    assert "3 images" in form.said("will_do")
+
+
+def test_an_evaluation_of_that_name_is_warned_of(plugin, dataset):
+    ntt.evaluate(dataset.match_tags("target"), "ntt", "ground_truth", "score")
+    params = {"label_field": "ntt", "gt_field": "ground_truth", "eval_key": "score"}
+    assert plugin.form(dataset, "evaluate_segmentation", params=params).warns()
+    params["eval_key"] = "other"
+    assert not plugin.form(dataset, "evaluate_segmentation", params=params).warns()
+
+
+def test_a_tag_that_will_move_is_warned_of(plugin, dataset):
+    form = plugin.form(dataset, "sample_references", params={"label_field": "ground_truth"})
+    assert form.warns()
+    params = {"label_field": "ground_truth", "tag": "other"}
+    assert not plugin.form(dataset, "sample_references", params=params).warns()
+
+
+def test_downloads_are_named_with_their_size(plugin, dataset):
+    form = plugin.form(dataset, "build_memory_bank", params={**BUILD, "preset": "paper"})
+    assert "facebook/dinov2-large (a download, 1,218 MB)" in form.said("downloads")
+    assert "downloads" not in plugin.form(dataset, "build_memory_bank", params=BUILD).fields
+
+
+def test_the_time_of_a_first_run_is_a_guess_and_of_the_next_one_is_measured(plugin, dataset, bare):
+    params = {"bank": "shapes", "label_field": "other"}
+    form = plugin.form(dataset, "segment_with_memory_bank", params=params)
+    assert "as fast as the last run here" in form.said("will_do")
+    params |= {"bank_dataset": "app_tests"}
+    form = plugin.form(bare, "segment_with_memory_bank", params=params)
+    assert "a guess for" in form.said("will_do")
+
+
+def test_slices_are_asked_for_in_a_grouped_dataset_alone(plugin, dataset):
+    assert "group_slices" not in plugin.form(dataset, "build_memory_bank").fields
+    grouped = fo.Dataset()
+    grouped.add_group_field("group", default="left")
+    group = fo.Group()
+    path, labels = dataset.last().filepath, dataset.last()["ground_truth"]
+    grouped.add_samples(
+        [
+            fo.Sample(filepath=path, group=group.element("left"), ground_truth=labels.copy()),
+            fo.Sample(filepath=path, group=group.element("right")),
+        ]
+    )
+    try:
+        form = plugin.form(grouped, "build_memory_bank", params=BUILD)
+        assert set(form.choices("group_slices")) == {"left", "right"}
+        assert f"up to {len(labels.detections)} references" in form.said("will_do")
+    finally:
+        grouped.delete()
+
+
+def test_advanced_settings_are_folded(plugin, dataset):
+    form = plugin.form(dataset, "segment_with_memory_bank")
+    assert not {"device", "batch_size", "preset", "mask_dir"} & set(form.fields)
+    form = plugin.form(dataset, "segment_with_memory_bank", params={"advanced": True})
+    assert {"device", "batch_size", "preset", "mask_dir"} <= set(form.fields)

@@ -1,0 +1,125 @@
+"""Each operator through FiftyOne's executor: at once, and by a real worker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from fiftyone import ViewField as F
+
+import ntt_plugin as ntt
+from tests.app.driver import calls
+
+LABELS = "ground_truth.detections"
+
+
+def sampled(dataset, folder):
+    tagged = dataset.filter_labels("ground_truth", F("tags").contains("few"))
+    counts = tagged.count_values(f"{LABELS}.label")
+    assert set(counts) == set(dataset.distinct(f"{LABELS}.label"))
+    assert max(counts.values()) == 1
+
+
+def built(dataset, folder):
+    info = ntt.get_memory_bank_info(dataset, "second")
+    tagged = dataset.filter_labels("ground_truth", F("tags").contains("reference"))
+    assert info.shots == tagged.count_values(f"{LABELS}.label")
+    assert info.recipe.name == "tiny"
+
+
+def segmented(dataset, folder):
+    assert len(dataset.exists("found")) == len(dataset)
+    assert dataset.count("found.detections") > len(dataset)
+    assert dataset.distinct("found.detections.bank") == ["shapes"]
+
+
+def masked(dataset, folder):
+    assert dataset.count("masks.detections.mask") == dataset.count(LABELS)
+    assert dataset.count("boxes.detections.mask") == 0
+
+
+def evaluated(dataset, folder):
+    figures = ntt.coco_figures(dataset, "score")
+    assert figures.segm is not None
+    assert -1 <= figures.segm["AP"] <= 1
+
+
+def renamed(dataset, folder):
+    assert ntt.list_memory_banks(dataset) == ["forms"]
+
+
+def deleted(dataset, folder):
+    assert ntt.list_memory_banks(dataset) == []
+
+
+def exported(dataset, folder):
+    assert (folder / "out.safetensors").stat().st_size > 1000
+
+
+def imported(dataset, folder):
+    assert ntt.list_memory_banks(dataset) == ["shapes", "taken"]
+    names = [ntt.get_memory_bank_info(dataset, name).digest for name in ("shapes", "taken")]
+    assert names[0] == names[1]
+
+
+def unchanged(dataset, folder):
+    assert ntt.list_memory_banks(dataset) == ["shapes"]
+
+
+CASES = {
+    "sample_references": ({"label_field": "ground_truth", "shots": 1, "tag": "few"}, sampled),
+    "masks_from_boxes": (
+        {"label_field": "boxes", "new_field": "masks", "preset": "tiny"},
+        masked,
+    ),
+    "build_memory_bank": (
+        {"label_field": "ground_truth", "name": "second", "tag": "reference", "preset": "tiny"},
+        built,
+    ),
+    "segment_with_memory_bank": ({"bank": "shapes", "label_field": "found"}, segmented),
+    "evaluate_segmentation": (
+        {"label_field": "ntt", "gt_field": "ground_truth", "eval_key": "score"},
+        evaluated,
+    ),
+    "load_references_view": ({"name": "shapes"}, unchanged),
+    "get_memory_bank_info": ({"name": "shapes"}, unchanged),
+    "rename_memory_bank": ({"name": "shapes", "new_name": "forms"}, renamed),
+    "delete_memory_bank": ({"name": "shapes"}, deleted),
+    "export_memory_bank": ({"name": "shapes", "path": "FOLDER/out.safetensors"}, exported),
+    "import_memory_bank": ({"path": "FOLDER/in.safetensors", "name": "taken"}, imported),
+}
+
+
+def prepared(operator: str, dataset, folder: Path) -> dict:
+    params = dict(CASES[operator][0])
+    if "path" in params:
+        params["path"] = params["path"].replace("FOLDER", str(folder))
+    if operator == "import_memory_bank":
+        ntt.load_memory_bank(dataset, "shapes").save(params["path"])
+    return params
+
+
+def test_every_operator_has_its_case(operators):
+    assert sorted(CASES) == sorted(operator.operator_name for operator in operators)
+
+
+@pytest.mark.parametrize("operator", CASES)
+def test_immediate(operator, plugin, dataset, tmp_path):
+    messages = plugin.run(dataset, operator, prepared(operator, dataset, tmp_path))
+    dataset.reload()
+    CASES[operator][1](dataset, tmp_path)
+    assert calls(messages)[0] == "set_progress"
+    assert calls(messages)[-1] == (
+        "notify" if operator == "load_references_view" else "show_output"
+    )
+
+
+@pytest.mark.parametrize("operator", CASES)
+def test_delegated(operator, plugin, dataset, tmp_path, worker):
+    operation = plugin.queue(dataset, operator, prepared(operator, dataset, tmp_path))
+    done = worker(operation)
+    assert done.run_state == "completed", done.result.error
+    dataset.reload()
+    CASES[operator][1](dataset, tmp_path)
+    assert done.result.result["message"]
+    assert done.status.label
