@@ -1,0 +1,329 @@
+"""Runs killed with SIGKILL at random moments, each followed by a second call: what is lost?
+
+    python benchmarks/kill_runs.py
+
+A run segments 200 generated images with the tiny networks, in a process of its own. It is killed
+at a moment drawn evenly from a whole run's duration; then every sample must hold nothing, or all
+that an uninterrupted run gives it. A second call (without ``overwrite``) goes on, after which
+each sample must hold exactly that: classes, boxes, scores and masks. Every fifth run writes its
+masks to files, every fifth replaces the labels of another memory bank and is killed over it.
+
+Uses a MongoDB of its own, which it ends; writes ``benchmarks/results/kill_runs.json`` after each
+kill, and goes on from there if it is started again with the same settings.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import platform
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+RESULTS = ROOT / "benchmarks" / "results" / "kill_runs.json"
+DATASET = "ntt-kill-runs"
+FIELD = "ntt"
+BANKS = ("first_bank", "second_bank")
+WAYS = ("plain", "overwrite", "plain", "mask files", "plain")
+
+Labels = dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True)
+class Call:
+    """One call of ``segment``."""
+
+    bank: str
+    grid: int
+    mask_dir: str | None = None
+    overwrite: bool = False
+
+    def run(self) -> Any:
+        """Make the call, in this process."""
+        import fiftyone as fo
+
+        from ntt_plugin.dataset.segmentation import segment
+        from ntt_plugin.dataset.segmenters import get_segmenter
+        from ntt_plugin.demo.dataset import TARGET_TAG
+
+        segmenter = get_segmenter(recipe(self.grid), "cpu")
+        samples = fo.load_dataset(DATASET).match_tags(TARGET_TAG)
+        if "--child" in sys.argv:
+            # The parent sets the moment of the kill by this line.
+            print("ready", flush=True)
+        return segment(
+            samples,
+            self.bank,
+            FIELD,
+            overwrite=self.overwrite,
+            mask_dir=self.mask_dir,
+            segmenter=segmenter,
+            progress=False,
+        )
+
+
+def main() -> None:
+    """Kill runs and count what is lost, doubled or half written."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--kills", type=int, default=50, help="runs to kill (50)")
+    parser.add_argument("--images", type=int, default=200, help="images a run segments (200)")
+    parser.add_argument(
+        "--grid", type=int, default=6, help="points along each side: more, and a run lasts longer"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--child", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.child:
+        Call(**json.loads(options.child)).run()
+        print("done", flush=True)
+        return
+
+    import tests.fiftyone_database  # noqa: F401  (before fiftyone)
+
+    settings = {name: getattr(options, name) for name in ("kills", "images", "grid", "seed")}
+    kills = earlier_kills(options.output, settings)
+    with tempfile.TemporaryDirectory(prefix="ntt_kill_runs_") as folder:
+        prepare(Path(folder), options.images, options.grid)
+        whole, seconds = uninterrupted(options.grid)
+        print(f"A whole run takes {seconds:.1f} s.", flush=True)
+        for number in range(len(kills), options.kills):
+            chance = random.Random(f"{options.seed}/{number}")
+            kills.append(kill_once(number, chance, whole, seconds, options.grid, Path(folder)))
+            print(number + 1, kills[-1], flush=True)
+            write(options.output, settings, seconds, kills)
+
+
+def recipe(grid: int) -> Any:
+    """The tiny networks with another grid of points."""
+    from ntt_plugin.engine.config import Recipe
+
+    return Recipe.from_preset("tiny", grid=grid)
+
+
+def prepare(folder: Path, images: int, grid: int) -> None:
+    """Make the dataset and two banks of different references."""
+    from ntt_plugin.dataset.banks import build_memory_bank
+    from ntt_plugin.dataset.sampling import sample_references
+    from ntt_plugin.demo.dataset import GROUND_TRUTH, POOL_TAG, make_dataset
+
+    dataset = make_dataset(folder / "images", pool=40, targets=images, name=DATASET)
+    pool = dataset.match_tags(POOL_TAG)
+    for seed, bank in enumerate(BANKS):
+        sample_references(pool, GROUND_TRUTH, shots=2, seed=seed, tag=bank)
+        build_memory_bank(pool, GROUND_TRUTH, bank, tag=bank, preset=recipe(grid), device="cpu")
+
+
+def uninterrupted(grid: int) -> tuple[dict[str, Labels], float]:
+    """The labels of whole runs, by bank, and how long one lasts in a process of its own."""
+    whole, seconds = {}, []
+    for bank in BANKS:
+        forget_field()
+        child = start(Call(bank, grid))
+        began = time.monotonic()
+        if not wait_for(child, "done"):
+            raise SystemExit("The uninterrupted run failed.")
+        seconds.append(time.monotonic() - began)
+        child.wait()
+        whole[bank] = read_labels()
+    return whole, min(seconds)
+
+
+def kill_once(
+    number: int,
+    chance: random.Random,
+    whole: dict[str, Labels],
+    seconds: float,
+    grid: int,
+    folder: Path,
+) -> dict[str, Any]:
+    """Kill one run, look, call again, look again."""
+    way = WAYS[number % len(WAYS)]
+    bank = BANKS[chance.randrange(2)]
+    other = BANKS[1 - BANKS.index(bank)]
+    if way == "overwrite":
+        forget_field()
+        Call(other, grid).run()
+    else:
+        forget_field()
+    call = Call(
+        bank,
+        grid,
+        mask_dir=str(folder / f"masks_{number}") if way == "mask files" else None,
+        overwrite=way == "overwrite",
+    )
+    moment = chance.uniform(0, seconds)
+    child = start(call)
+    time.sleep(moment)
+    child.send_signal(signal.SIGKILL)
+    killed = not wait_for(child, "done") and child.wait() == -signal.SIGKILL
+
+    after_kill = read_labels()
+    untouched = way == "overwrite" and after_kill == whole[other]
+    half = sum(
+        labels not in (whole[bank][path], whole[other][path] if way == "overwrite" else None)
+        for path, labels in after_kill.items()
+        if labels
+    )
+    # Killed before it had taken anything away, an overwrite has not begun: it is called again.
+    report = Call(bank, grid, call.mask_dir, overwrite=untouched).run()
+    final = read_labels()
+    return {
+        "way": way,
+        "moment": round(moment, 2),
+        "killed": killed,
+        "done_when_killed": sum(bool(labels) for labels in after_kill.values()),
+        "not_begun": untouched,
+        "skipped_by_second_call": report.skipped,
+        **differences(final, whole[bank]),
+        "half_written": half + half_written(report.label_field),
+        "stray_mask_files": stray_files(folder / f"masks_{number}"),
+    }
+
+
+def start(call: Call) -> subprocess.Popen[str]:
+    """Start a call in a process of its own; gives it when the call itself begins."""
+    child = subprocess.Popen(
+        [sys.executable, __file__, "--child", json.dumps(call.__dict__)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    if wait_for(child, "ready"):
+        return child
+    raise SystemExit("A run ended before it began.")
+
+
+def wait_for(child: subprocess.Popen[str], word: str) -> bool:
+    """Whether a process says a word before its end."""
+    assert child.stdout is not None
+    return any(line.strip() == word for line in child.stdout)
+
+
+def forget_field() -> None:
+    """Bring the dataset back to where no run has been."""
+    import fiftyone as fo
+
+    dataset = fo.load_dataset(DATASET)
+    dataset.reload()
+    if dataset.has_field(FIELD):
+        dataset.delete_sample_field(FIELD)
+    for key in dataset.list_runs(method="ntt_segmentation"):
+        dataset.delete_run(key)
+
+
+def read_labels() -> Labels:
+    """Every sample's labels as digests of all that was computed, by its path; () for none."""
+    import fiftyone as fo
+
+    from ntt_plugin.demo.dataset import TARGET_TAG
+
+    dataset = fo.load_dataset(DATASET)
+    dataset.reload()
+    if not dataset.has_field(FIELD):
+        return dict.fromkeys(dataset.match_tags(TARGET_TAG).values("filepath"), ())
+    return {
+        sample.filepath: tuple(map(digest, sample[FIELD].detections if sample[FIELD] else ()))
+        for sample in dataset.match_tags(TARGET_TAG)
+    }
+
+
+def digest(label: Any) -> str:
+    """Digest of a label's class, box, scores and mask."""
+    made = (
+        label.label,
+        tuple(label.bounding_box),
+        label.confidence,
+        label.margin,
+        label.proposal_iou,
+        label.reference,
+        label.bank,
+    )
+    try:
+        mask = label.get_mask()
+    except Exception as error:
+        return f"no mask: {error}"
+    found = hashlib.sha256(repr((made, mask.shape)).encode())
+    found.update((mask != 0).tobytes())
+    return found.hexdigest()
+
+
+def differences(found: Labels, whole: Labels) -> dict[str, int]:
+    """Labels that are missing from a sample, and labels that it has too many."""
+    lost = doubled = 0
+    for path, expected in whole.items():
+        have, want = Counter(found.get(path, ())), Counter(expected)
+        lost += (want - have).total()
+        doubled += (have - want).total()
+    return {"lost": lost, "doubled": doubled}
+
+
+def half_written(field: str) -> int:
+    """Labels without a mask or an attribute, and samples whose run is not told."""
+    import fiftyone as fo
+
+    from ntt_plugin.demo.dataset import TARGET_TAG
+
+    count = 0
+    for sample in fo.load_dataset(DATASET).match_tags(TARGET_TAG):
+        labels = sample[field]
+        if labels is None or not labels.run:
+            count += 1
+            continue
+        for label in labels.detections:
+            fields = ("margin", "proposal_iou", "reference", "bank", "bank_version", "preset")
+            count += not label.has_mask or any(label[name] is None for name in fields)
+    return count
+
+
+def stray_files(folder: Path) -> int:
+    """Files below a folder of masks that no label names."""
+    import fiftyone as fo
+
+    named = set(fo.load_dataset(DATASET).distinct(f"{FIELD}.detections.mask_path"))
+    return sum(path.is_file() and str(path) not in named for path in folder.rglob("*"))
+
+
+def earlier_kills(output: Path, settings: dict[str, Any]) -> list[dict[str, Any]]:
+    """The kills that a run of this script with the same settings has counted so far."""
+    if not output.is_file():
+        return []
+    kept = json.loads(output.read_text())
+    same = kept["settings"] == settings and len(kept["kills"]) < settings["kills"]
+    return list(kept["kills"]) if same else []
+
+
+def write(
+    output: Path, settings: dict[str, Any], seconds: float, kills: list[dict[str, Any]]
+) -> None:
+    """Write what was counted so far."""
+    counts = ("lost", "doubled", "half_written", "stray_mask_files")
+    result = {
+        "settings": settings,
+        "seconds_of_a_whole_run": round(seconds, 1),
+        "runs_killed": sum(kill["killed"] for kill in kills),
+        "runs_that_ended_before_the_kill": sum(not kill["killed"] for kill in kills),
+        **{name: sum(kill[name] for kill in kills) for name in counts},
+        "ways": dict(Counter(kill["way"] for kill in kills)),
+        "machine": f"{platform.machine()}, Python {platform.python_version()}",
+        "kills": kills,
+    }
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
