@@ -195,7 +195,7 @@ def recall(scenes: list[Scene], proposals: list[Proposals], threshold: float) ->
     found, total = 0, 0
     for scene, entry in zip(scenes, proposals, strict=True):
         logits = torch.nn.functional.interpolate(
-            entry.logits[None].cpu(), scene.owners.shape, mode="bilinear", antialias=True
+            entry.masks.logits[None].cpu(), scene.owners.shape, mode="bilinear", antialias=True
         )
         masks = (logits[0] > 0).flatten(1).float()
         truth = np.stack([scene.mask(index) for index in range(len(scene.classes))])

@@ -35,10 +35,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from store_candidates import CANDIDATES
 
 from ntt_plugin.demo.streams import scoring_scene
-from ntt_plugin.engine import Segmenter
+from ntt_plugin.engine import Proposals, Segmenter
 from ntt_plugin.engine.full_masks import PackedMask, upsample_masks
 from ntt_plugin.engine.near_duplicates import distinct
-from ntt_plugin.engine.proposal_codec import StoredProposals, decode_proposals, encode_proposals
+from ntt_plugin.engine.proposal_codec import decode_proposals, encode_proposals
 
 RESULTS = Path(__file__).parent / "results" / "proposal_stores.json"
 # Children of a server that has imported everything start in milliseconds, and without threads.
@@ -102,22 +102,22 @@ def measure_codec(scenes: int) -> dict[str, dict[str, Any]]:
         image = scoring_scene(index).image
         propose, proposals = timed(lambda i=image: segmenter.propose(i), 1)
         p = proposals
-        upsample, masks_found = timed(lambda p=p: upsample_masks(p.logits, p.boxes, p.image_size))
-        drop, kept = timed(lambda p=p: distinct(p.masks, p.boxes, p.ious))
+        upsample, masks_found = timed(
+            lambda p=p: upsample_masks(p.masks.logits, p.boxes, p.image_size)
+        )
+        drop, kept = timed(lambda p=p: distinct(p.masks.logits > 0, p.boxes, p.ious))
         masks += masks_found
         rows.append(
             {
-                **measure_record(
-                    StoredProposals(p.ious, p.boxes, p.features, masks_found, p.image_size)
-                ),
-                "bytes_of_logits": p.logits.numel() * 4,
+                **measure_record(Proposals(p.ious, p.features, p.boxes, masks_found, p.image_size)),
+                "bytes_of_logits": p.masks.logits.numel() * 4,
                 "propose_ms": 1e3 * propose,
                 "upsample_all_ms": 1e3 * upsample,
                 "find_near_duplicates_ms": 1e3 * drop,
                 "share_left_without_near_duplicates": len(kept) / len(p),
             }
         )
-    many = StoredProposals(
+    many = Proposals(
         ious=torch.rand(400),
         boxes=torch.rand(400, 4),
         features=torch.nn.functional.normalize(torch.randn(400, 1024), dim=1),
@@ -131,7 +131,7 @@ def measure_codec(scenes: int) -> dict[str, dict[str, Any]]:
     }
 
 
-def measure_record(stored: StoredProposals) -> dict[str, float]:
+def measure_record(stored: Proposals) -> dict[str, float]:
     """Size of one record, and milliseconds to make it and to read it."""
     encode, data = timed(lambda: encode_proposals(stored))
     decode, read = timed(lambda: decode_proposals(data))

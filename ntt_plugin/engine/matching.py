@@ -7,12 +7,11 @@ from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import BankError
 from .config import Recipe
-from .full_masks import MaskUpsampler, PackedMask
+from .full_masks import PackedMask
 from .instances import Instances
 from .mask_shelf import MaskShelf, UnpackedMasks
 from .memory import MemoryBank
@@ -27,7 +26,8 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     """Label proposals by the bank's classes, and leave one of those that show the same thing.
 
     Recipe, section 4, with section 5 for classes that have negatives. Runs on the device of
-    the proposals' logits what is large, and on the CPU what is small.
+    the proposals' masks what is large, and on the CPU what is small. Proposals that were kept
+    and read back give the same, bit for bit.
 
     Args:
         proposals: of one image; none is an ordinary case.
@@ -50,7 +50,7 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     order = order[: recipe.candidate_factor * recipe.max_instances]
     order = order[scores[order] > 0]
 
-    features = proposals.features.detach().cpu().float()
+    features = _on_cpu(proposals.features)
     best = _merge(proposals, order, labels, scores, features.numpy(), recipe)
     index = np.array([found.proposal for found in best], dtype=np.int64)
     boxes = np.array([found.mask.box for found in best], dtype=np.int64).reshape(-1, 4)
@@ -81,15 +81,14 @@ def similarities(features: Tensor, bank: MemoryBank, negative_sigma: float) -> T
     Returns:
         Float32 (n, k) on the CPU, at least 0.
     """
-    features = features.detach().cpu().float()
-    similarity = (features @ bank.prototypes().T).clamp(min=0)
-    for column, label in enumerate(bank.classes):
-        negatives = bank.negatives(label)
-        if len(negatives):
-            against = (features @ F.normalize(negatives, dim=1).T).amax(dim=1)
-            # The similarity is at least 0, so that this floors the negatives' at 0 as well.
-            excess = (against - similarity[:, column]).clamp(min=0)
-            similarity[:, column] *= torch.exp(-excess / negative_sigma)
+    features = _on_cpu(features)
+    units = bank.unit_features
+    similarity = (features @ units.prototypes.T).clamp(min=0)
+    for column, negatives in units.negatives:
+        against = (features @ negatives.T).amax(dim=1)
+        # The similarity is at least 0, so that this floors the negatives' at 0 as well.
+        excess = (against - similarity[:, column]).clamp(min=0)
+        similarity[:, column] *= torch.exp(-excess / negative_sigma)
     return similarity
 
 
@@ -109,6 +108,11 @@ def best_class(similarity: Array) -> tuple[Array, Array, Array]:
     if similarity.shape[1] == 1:
         return labels, best, best.copy()
     return labels, best, best - np.partition(similarity, -2, axis=1)[:, -2]
+
+
+def _on_cpu(features: Tensor) -> Tensor:
+    # Of one layout, whoever made them: matrix products may differ by it in the last bit.
+    return features.detach().cpu().float().contiguous()
 
 
 def _check(proposals: Proposals, bank: MemoryBank) -> None:
@@ -146,14 +150,12 @@ def _merge(
     Label by label, and no more kept than can be instances in the end: full-size masks are
     what takes the memory.
     """
-    logits, boxes = proposals.logits, proposals.boxes.long().tolist()
-    upsampler = MaskUpsampler(logits.shape[-1], proposals.image_size, logits.device)
     best: list[_Found] = []
     for label in np.unique(labels[order]):
         ranks = np.flatnonzero(labels[order] == label)
         masks, filled = MaskShelf(), []
         for index in order[ranks].tolist():
-            mask = upsampler.upsample(logits[index], boxes[index])
+            mask = proposals.masks[index]
             filled.append(mask is not None)
             if mask is not None:
                 masks.append(mask)
@@ -171,10 +173,10 @@ def _merge(
 
 def _nearest(bank: MemoryBank, labels: Array, features: Tensor) -> list[str]:
     """Id of the most similar reference of its class, for each feature (n, C)."""
-    found = [""] * len(labels)
+    found, classes = [""] * len(labels), bank.classes
     for label in np.unique(labels):
         rows = np.flatnonzero(labels == label)
-        ids = bank.nearest_reference(bank.classes[label], features[torch.from_numpy(rows)])
+        ids = bank.nearest_reference(classes[label], features[torch.from_numpy(rows)])
         for row, reference_id in zip(rows, ids, strict=True):
             found[row] = reference_id
     return found

@@ -23,6 +23,7 @@ from .bank_records import (
 )
 from .config import Recipe
 from .references import Provenance
+from .unit_features import UnitFeatures
 
 __all__ = ["Fingerprint", "MemoryBank", "ReferenceQuality", "Refused", "StoredReference"]
 
@@ -71,7 +72,7 @@ class MemoryBank:
         if isinstance(recipe, str):
             recipe = Recipe.from_preset(recipe)
         self._record = BankRecord(fingerprint, recipe)
-        self._prototypes: Tensor | None = None
+        self._units: UnitFeatures | None = None
 
     def __len__(self) -> int:
         """Number of references, over all classes, without negatives."""
@@ -146,11 +147,14 @@ class MemoryBank:
 
         The plain mean of the class's instance features, then normalised (recipe, section 2).
         """
-        if self._prototypes is None:
-            means = [self.features(label).mean(dim=0) for label in self.classes]
-            stacked = torch.stack(means) if means else torch.zeros(0, self.fingerprint.channels)
-            self._prototypes = F.normalize(stacked, dim=1)
-        return self._prototypes.clone()
+        return self.unit_features.prototypes.clone()
+
+    @property
+    def unit_features(self) -> UnitFeatures:
+        """Prototypes, references and negatives as matching compares them; not to be changed."""
+        if self._units is None:
+            self._units = UnitFeatures(self._record.classes, self.fingerprint.channels)
+        return self._units
 
     def add(self, label: str, features: Tensor, provenances: Provenances = None) -> list[str]:
         """Add references to a class, which is made if it is new.
@@ -262,10 +266,8 @@ class MemoryBank:
 
     def nearest_reference(self, label: str, features: Tensor) -> list[str]:
         """Id of the class's most similar reference (by cosine) for each feature (n, C)."""
-        own = F.normalize(self.features(label), dim=1)
-        similarities = F.normalize(features.to(own), dim=1) @ own.T
-        ids = [entry.id for entry in self._class(label).references]
-        return [ids[index] for index in similarities.argmax(dim=1).tolist()]
+        self._class(label)
+        return self.unit_features.nearest_reference(label, features)
 
     def quality(self) -> list[ReferenceQuality]:
         """Leave-one-out similarity of every reference, class by class (recipe, section 2)."""
@@ -389,7 +391,7 @@ class MemoryBank:
 
     def _changed(self) -> None:
         self._record.version += 1
-        self._prototypes = None
+        self._units = None
 
 
 def _check_label(label: str) -> None:

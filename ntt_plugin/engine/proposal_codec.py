@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, overload
 
 import numpy as np
@@ -23,6 +22,8 @@ from torch import Tensor
 
 from .full_masks import PackedMask
 from .mask_codec import Buffer, RecordError, decode_mask, encode_mask
+from .memory import Fingerprint
+from .proposals import Proposals
 
 Array = np.ndarray[Any, Any]
 
@@ -35,48 +36,33 @@ _FLOAT = np.dtype("<f4")
 _MASK = np.dtype([("box", "<u4", (4,)), ("area", "<u8"), ("length", "<u4")])
 
 
-@dataclass(frozen=True, eq=False)
-class StoredProposals:
-    """What is kept of an image's proposals, on the CPU.
-
-    Attributes:
-        ious: predicted IoUs, float32 (n,).
-        boxes: x1 y1 x2 y2 of each low-resolution mask, inclusive pixel indices, float32 (n, 4).
-        features: unit-length features, float32 (n, C).
-        masks: n masks at the image's size, None where no pixel is left; those read from bytes
-            are decoded when they are asked for.
-        image_size: (H, W) of the image.
-    """
-
-    ious: Tensor
-    boxes: Tensor
-    features: Tensor
-    masks: Sequence[PackedMask | None]
-    image_size: tuple[int, int]
-
-
-def encode_proposals(stored: StoredProposals) -> bytes:
-    """The bytes of an image's proposals."""
-    masks = [None if mask is None else encode_mask(mask) for mask in stored.masks]
-    table = np.zeros(len(masks), dtype=_MASK)
-    for row, mask, data in zip(table, stored.masks, masks, strict=True):
-        if mask is not None and data is not None:
-            row["box"], row["area"], row["length"] = mask.box, mask.area, len(data)
-    count, channels = stored.features.shape
+def encode_proposals(proposals: Proposals) -> bytes:
+    """The bytes of an image's proposals; the fingerprint is not among them."""
+    table, masks = np.zeros(len(proposals), dtype=_MASK), []
+    for index, row in enumerate(table):
+        mask = proposals.masks[index]
+        if mask is not None:
+            masks.append(encode_mask(mask))
+            row["box"], row["area"], row["length"] = mask.box, mask.area, len(masks[-1])
+    count, channels = proposals.features.shape
     return b"".join(
         [
-            _HEADER.pack(CODEC_VERSION, *stored.image_size, count, channels),
-            *(_floats(part) for part in (stored.ious, stored.boxes, stored.features)),
+            _HEADER.pack(CODEC_VERSION, *proposals.image_size, count, channels),
+            *(_floats(part) for part in (proposals.ious, proposals.boxes, proposals.features)),
             table.tobytes(),
-            *(data for data in masks if data is not None),
+            *masks,
         ]
     )
 
 
-def decode_proposals(data: Buffer) -> StoredProposals:
-    """Proposals from their bytes.
+def decode_proposals(data: Buffer, fingerprint: Fingerprint | None = None) -> Proposals:
+    """Proposals from their bytes, on the CPU; masks are decoded when they are asked for.
 
     Nothing is taken on trust: every size is checked before anything is read by it.
+
+    Args:
+        data: what ``encode_proposals`` gave.
+        fingerprint: of the encoder that made the features, if it is known.
 
     Raises:
         RecordError: the bytes are not those of proposals; so may asking for a mask later.
@@ -94,12 +80,13 @@ def decode_proposals(data: Buffer) -> StoredProposals:
     ious, boxes, features = np.split(floats, [count, 5 * count])
     table = np.frombuffer(data, _MASK, count, masks_start - count * _MASK.itemsize)
     _check(table, (height, width), len(data) - masks_start)
-    return StoredProposals(
+    return Proposals(
         ious=_tensor(ious),
         boxes=_tensor(boxes.reshape(count, 4)),
         features=_tensor(features.reshape(count, channels)),
         masks=_EncodedMasks(memoryview(data)[masks_start:], table),
         image_size=(height, width),
+        fingerprint=fingerprint,
     )
 
 

@@ -3,12 +3,50 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from .full_masks import MaskUpsampler, PackedMask
 from .memory import Fingerprint
 from .pooling import pool_features
+
+
+class MaskSource(Protocol):
+    """Masks at an image's own size, each made or read when it is asked for."""
+
+    def __len__(self) -> int:
+        """Number of masks."""
+
+    def __getitem__(self, index: int, /) -> PackedMask | None:
+        """One of them; None where no pixel of the image is left."""
+
+
+class UpsampledMasks:
+    """Masks that are upsampled from logits (recipe, section 4.3).
+
+    Attributes:
+        logits: low-resolution mask logits, float (n, m, m); the mask is ``logits > 0``.
+    """
+
+    def __init__(self, logits: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> None:
+        """Upsample nothing yet.
+
+        Args:
+            logits: float (n, m, m).
+            boxes: x1 y1 x2 y2 of ``logits > 0``, inclusive pixel indices, (n, 4).
+            image_size: (H, W) of the image.
+        """
+        self.logits = logits
+        self._boxes: list[list[int]] = boxes.long().tolist()
+        self._upsampler = MaskUpsampler(logits.shape[-1], image_size, logits.device)
+
+    def __len__(self) -> int:
+        return len(self._boxes)
+
+    def __getitem__(self, index: int) -> PackedMask | None:
+        return self._upsampler.upsample(self.logits[index], self._boxes[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,28 +54,23 @@ class Proposals:
     """Class-agnostic masks of one image, with what matching needs of each.
 
     Attributes:
-        logits: low-resolution mask logits, float (n, m, m); the mask is ``logits > 0``.
         ious: predicted IoUs, float (n,).
         features: unit-length features, float (n, C).
         boxes: x1 y1 x2 y2 of each low-resolution mask, inclusive pixel indices, float (n, 4).
+        masks: n masks at the image's own size.
         image_size: (H, W) of the original image.
         fingerprint: the encoder that made the features; None if unknown.
     """
 
-    logits: Tensor
     ious: Tensor
     features: Tensor
     boxes: Tensor
+    masks: MaskSource
     image_size: tuple[int, int]
     fingerprint: Fingerprint | None = None
 
     def __len__(self) -> int:
         return len(self.ious)
-
-    @property
-    def masks(self) -> Tensor:
-        """Low-resolution masks, bool (n, m, m)."""
-        return self.logits > 0
 
     @classmethod
     def from_logits(
@@ -62,11 +95,12 @@ class Proposals:
         masks = logits > 0
         filled = masks.flatten(1).any(dim=1)
         logits, ious, masks = logits[filled], ious[filled], masks[filled]
+        boxes = mask_boxes(masks)
         return cls(
-            logits=logits,
             ious=ious,
             features=pool_features(features_map, masks),
-            boxes=mask_boxes(masks),
+            boxes=boxes,
+            masks=UpsampledMasks(logits, boxes, image_size),
             image_size=image_size,
             fingerprint=fingerprint,
         )

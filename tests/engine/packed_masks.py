@@ -6,7 +6,7 @@ import numpy as np
 import torch
 
 from ntt_plugin.engine.full_masks import PackedMask, pack_mask
-from ntt_plugin.engine.proposal_codec import StoredProposals
+from ntt_plugin.engine.proposals import Proposals
 
 
 def blob(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
@@ -20,14 +20,14 @@ def blob(rng: np.random.Generator, height: int, width: int) -> np.ndarray:
 
 def some_proposals(
     seed: int = 0, count: int = 6, channels: int = 5, image_size: tuple[int, int] = (90, 140)
-) -> StoredProposals:
+) -> Proposals:
     """Proposals of one image, the second without a pixel in it."""
     rng = np.random.default_rng(seed)
     masks: list[PackedMask | None] = [pack_mask(blob(rng, *image_size)) for _ in range(count)]
     if count > 1:
         masks[1] = None
     generator = torch.Generator().manual_seed(seed)
-    return StoredProposals(
+    return Proposals(
         ious=torch.rand(count, generator=generator),
         boxes=torch.randint(0, 256, (count, 4), generator=generator).float(),
         features=torch.nn.functional.normalize(
@@ -50,7 +50,7 @@ def same_mask(one: PackedMask | None, other: PackedMask | None) -> bool:
     )
 
 
-def same_proposals(one: StoredProposals, other: StoredProposals) -> bool:
+def same_proposals(one: Proposals, other: Proposals) -> bool:
     """Whether two images' proposals are equal in every bit."""
     return (
         one.image_size == other.image_size

@@ -11,7 +11,7 @@ from ntt_plugin.engine.config import Recipe
 from ntt_plugin.engine.instances import Instances
 from ntt_plugin.engine.matching import best_class, match, similarities
 from ntt_plugin.engine.memory import Fingerprint, MemoryBank
-from ntt_plugin.engine.proposals import Proposals, mask_boxes
+from ntt_plugin.engine.proposals import Proposals, UpsampledMasks, mask_boxes
 from ntt_plugin.errors import BankError
 
 CHANNELS = 8
@@ -39,7 +39,9 @@ def proposals_of(squares, features, ious=None, size=SIZE, encoder=ENCODER):
         logit[y : y + side, x : x + side] = 4.0
     ious = torch.linspace(0.95, 0.5, len(squares)) if ious is None else torch.tensor(ious)
     units = F.normalize(torch.stack(features), dim=1)
-    return Proposals(logits, ious, units, mask_boxes(logits > 0), size, encoder)
+    boxes = mask_boxes(logits > 0)
+    masks = UpsampledMasks(logits, boxes, size)
+    return Proposals(ious, units, boxes, masks, size, encoder)
 
 
 def test_an_instance_carries_label_score_margin_and_proposal_iou():

@@ -11,11 +11,10 @@ from ntt_plugin.engine import mask_codec, proposal_codec
 from ntt_plugin.engine.full_masks import upsample_masks
 from ntt_plugin.engine.proposal_codec import (
     RecordError,
-    StoredProposals,
     decode_proposals,
     encode_proposals,
 )
-from ntt_plugin.engine.proposals import mask_boxes
+from ntt_plugin.engine.proposals import Proposals, mask_boxes
 from tests.engine.packed_masks import same_mask, same_proposals, some_proposals
 
 
@@ -37,7 +36,7 @@ def test_upsampled_masks_come_back_bit_for_bit() -> None:
     )[:, 0]
     boxes = mask_boxes(logits > 0)
     masks = upsample_masks(logits, boxes, (300, 410))
-    stored = StoredProposals(torch.rand(12), boxes, torch.rand(12, 3), masks, (300, 410))
+    stored = Proposals(torch.rand(12), torch.rand(12, 3), boxes, masks, (300, 410))
 
     assert same_proposals(decode_proposals(encode_proposals(stored)), stored)
 

@@ -22,7 +22,7 @@ def test_empty_masks_are_dropped_with_all_that_is_theirs():
     found = Proposals.from_logits(logits, torch.tensor([0.1, 0.2, 0.3, 0.4]), features, (9, 9))
     assert len(found) == 2
     assert found.ious.tolist() == torch.tensor([0.1, 0.3]).tolist()
-    assert torch.equal(found.logits, logits[[0, 2]])
+    assert torch.equal(found.masks.logits, logits[[0, 2]])
     assert torch.allclose(found.features, pool_features(features, logits[[0, 2]] > 0))
     assert found.boxes.shape == (2, 4)
 
@@ -31,7 +31,7 @@ def test_a_logit_of_zero_is_outside():
     logits = torch.zeros(1, 4, 4)
     logits[0, 2, 1] = 0.5
     found = Proposals.from_logits(logits, torch.ones(1), torch.randn(8, 2, 2), (9, 9))
-    assert found.masks.sum() == 1 and found.boxes.tolist() == [[1, 2, 1, 2]]
+    assert (found.masks.logits > 0).sum() == 1 and found.boxes.tolist() == [[1, 2, 1, 2]]
 
 
 def test_no_proposal_is_an_ordinary_case():

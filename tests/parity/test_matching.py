@@ -8,7 +8,6 @@ import torch
 from pycocotools import mask as coco_mask
 
 from ntt_plugin.engine.config import Recipe
-from ntt_plugin.engine.full_masks import MaskUpsampler
 from ntt_plugin.engine.matching import best_class, match, similarities
 from ntt_plugin.engine.memory import Fingerprint, MemoryBank
 from ntt_plugin.engine.merging import redundancy
@@ -57,13 +56,11 @@ class Case:
     def redundancy(self, instances):
         order = self.kept[: 8 * instances]
         order = order[self.scores[order] > 0]
-        logits, boxes = self.proposals.logits, self.proposals.boxes.int().tolist()
-        upsampler = MaskUpsampler(logits.shape[-1], self.proposals.image_size, logits.device)
         found = np.zeros(len(order))
         for label in set(self.labels[order]):
             members = self.labels[order] == label
             one = order[members]
-            masks = [upsampler.upsample(logits[index], boxes[index]) for index in one]
+            masks = [self.proposals.masks[index] for index in one]
             found[members] = redundancy(masks, self.proposals.features.numpy()[one])
         return found, order
 
