@@ -1,0 +1,135 @@
+"""Memory banks that cannot be used with what they are asked for."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import struct
+
+import pytest
+import safetensors.torch
+import torch
+
+from ntt_plugin.dataset import bank_files, banks
+from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.engine.memory import MemoryBank
+from tests.bad_input.bank_mutations import join, nested, split
+from tests.bad_input.expectations import refused, row
+from tests.dataset import scenes
+
+
+@row("bank-of-another-encoder")
+def test_a_bank_of_another_encoder_is_refused_with_both_names(dataset):
+    other = scenes.ColourSegmenter(digest="other weights")
+    with refused("weights colours", "weights other weigh", "build it again"):
+        segment(dataset, "blocks", segmenter=other)
+    with refused("weights colours", "weights other weigh", "build it again"):
+        segment(dataset, "blocks", "before", overwrite=True, segmenter=other)
+    assert "ntt" not in dataset.get_field_schema()
+
+
+@row("empty-bank")
+def test_an_empty_bank_is_refused_before_the_field_is_made(dataset, segmenter):
+    banks.save_memory_bank(dataset, "nothing", MemoryBank(segmenter.fingerprint, "tiny"))
+    with refused("'nothing'", "empty", "add references"):
+        segment(dataset, "nothing", segmenter=segmenter)
+    assert "ntt" not in dataset.get_field_schema()
+
+
+@row("unknown-bank")
+def test_an_unknown_bank_is_refused_with_those_there_are(dataset, segmenter):
+    with refused("'block'", "'blocks'", dataset.name):
+        segment(dataset, "block", segmenter=segmenter)
+
+
+def bank_bytes(dataset):
+    return banks.load_memory_bank(dataset, "blocks").to_bytes()
+
+
+def foreign(_):
+    return safetensors.torch.save({"weight": torch.ones(3, 3)})
+
+
+def hostile(data):
+    header, tensors = split(data)
+    header["__metadata__"]["ntt_memory_bank"] = nested(50_000)
+    return join(header, tensors)
+
+
+def lying(data):
+    header, tensors = split(data)
+    header["features"]["shape"] = [2**40, 3]
+    return join(header, tensors)
+
+
+FILES = {
+    "corrupt-bank": lambda data: data[:-4] + b"\xff\xff\xff\x7f",
+    "truncated-bank": lambda data: data[: len(data) // 2],
+    "foreign-bank": foreign,
+    "hostile-bank": hostile,
+    "hostile-bank: lying": lying,
+    "hostile-bank: endless header": lambda data: struct.pack("<Q", 2**63) + data[8:],
+    "foreign-bank: text": lambda data: json.dumps({"classes": []}).encode(),
+    "corrupt-bank: empty": lambda data: b"",
+}
+
+
+@row("corrupt-bank")
+@row("truncated-bank")
+@row("foreign-bank")
+@row("hostile-bank")
+@pytest.mark.parametrize("kind", FILES)
+def test_a_bank_file_that_is_not_sound_is_refused_wherever_it_is_given(
+    dataset, segmenter, tmp_path, kind
+):
+    path = tmp_path / "stranger.safetensors"
+    path.write_bytes(FILES[kind](bank_bytes(dataset)))
+    remedy = "Export it again where it was made"
+    with refused(str(path), "not a sound memory bank", remedy):
+        bank_files.import_memory_bank(dataset, path)
+    with refused(str(path), "not a sound memory bank", remedy):
+        segment(dataset, path, segmenter=segmenter)
+    assert banks.list_memory_banks(dataset) == ["blocks"]
+    assert "ntt" not in dataset.get_field_schema()
+
+
+@row("corrupt-bank")
+def test_a_bank_that_is_damaged_in_the_database_is_named_and_can_be_deleted(dataset, segmenter):
+    banks.save_memory_bank(dataset, "hurt", banks.load_memory_bank(dataset, "blocks"))
+    results = dataset.init_run_results("ntt_bank_hurt", bank=base64.b64encode(b"x" * 99).decode())
+    dataset.save_run_results("ntt_bank_hurt", results, overwrite=True, cache=False)
+    with refused("not a sound memory bank", "build it again"):
+        segment(dataset, "hurt", segmenter=segmenter)
+    banks.delete_memory_bank(dataset, "hurt")
+    assert banks.list_memory_banks(dataset) == ["blocks"]
+
+
+@row("bank-file-missing")
+@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "device"])
+def test_what_is_no_bank_file_is_named(dataset, segmenter, tmp_path, kind):
+    path = tmp_path / "bank.safetensors"
+    if kind == "folder":
+        path.mkdir()
+    if kind == "pipe":
+        os.mkfifo(path)
+    if kind == "device":
+        path.symlink_to("/dev/zero")
+    with refused(str(path)):
+        bank_files.import_memory_bank(dataset, path)
+    with refused(str(path)):
+        segment(dataset, str(path), segmenter=segmenter)
+
+
+@row("hostile-bank")
+def test_a_bank_file_writes_nothing_outside_its_folder(dataset, segmenter, tmp_path):
+    bank = banks.load_memory_bank(dataset, "blocks")
+    bank.add("../../evil", torch.tensor([250.0, 0, 0]))
+    (tmp_path / "in").mkdir()
+    bank.save(tmp_path / "in" / "bank.safetensors")
+    before = {path for path in tmp_path.rglob("*")}
+    bank_files.import_memory_bank(dataset, tmp_path / "in" / "bank.safetensors", "taken_over")
+    written = bank_files.export_memory_bank(dataset, "taken_over", tmp_path / "in")
+    assert {path for path in tmp_path.rglob("*")} - before == {written}
+    assert written.parent == tmp_path / "in"
+    banks.delete_memory_bank(dataset, "taken_over")

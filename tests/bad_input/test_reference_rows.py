@@ -1,0 +1,170 @@
+"""Views, fields, classes and labels that cannot be learnt from."""
+
+from __future__ import annotations
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from fiftyone import ViewField as F
+
+from ntt_plugin.dataset import banks
+from ntt_plugin.dataset.boxes import masks_from_boxes
+from ntt_plugin.dataset.evaluation import evaluate
+from ntt_plugin.dataset.sampling import sample_references
+from ntt_plugin.dataset.segmentation import segment
+from tests.bad_input.expectations import refused, row
+
+
+def build(samples, segmenter, field="labels", **options):
+    return banks.build_memory_bank(samples, field, "new", segmenter=segmenter, **options)
+
+
+def copy_labels(dataset, change):
+    """The ground truth in a field ``labels``, each label changed; the first one's id."""
+    first = None
+    for sample in dataset:
+        copies = []
+        for label in sample.ground_truth.detections:
+            copies.append(fo.Detection(label=label.label, bounding_box=label.bounding_box))
+            copies[-1].mask = label.mask
+            change(sample, copies[-1])
+            first = first or copies[-1].id
+        sample["labels"] = fo.Detections(detections=copies)
+        sample.save()
+    return first
+
+
+@row("empty-view")
+@pytest.mark.parametrize("action", ["sample", "build", "segment", "boxes", "evaluate"])
+def test_an_empty_view_is_refused_by_every_step(dataset, segmenter, action):
+    view = dataset.match(F("filepath") == "none")
+    steps = {
+        "sample": lambda: sample_references(view, "ground_truth"),
+        "build": lambda: build(view, segmenter, "ground_truth"),
+        "segment": lambda: segment(view, "blocks", segmenter=segmenter),
+        "boxes": lambda: masks_from_boxes(view, "ground_truth", "new", segmenter=segmenter),
+        "evaluate": lambda: evaluate(view, "before", "ground_truth", "eval"),
+    }
+    with refused(dataset.name, "holds no sample", "widen it or add samples"):
+        steps[action]()
+
+
+@row("field-missing")
+@pytest.mark.parametrize("action", ["sample", "build", "boxes"])
+@pytest.mark.parametrize("field", ["absent", "filepath", "one_label"])
+def test_a_field_that_is_missing_or_of_another_type_is_refused_with_those_there_are(
+    dataset, segmenter, action, field
+):
+    dataset.add_sample_field(
+        "one_label", fo.EmbeddedDocumentField, embedded_doc_type=fo.Classification
+    )
+    steps = {
+        "sample": lambda: sample_references(dataset, field),
+        "build": lambda: build(dataset, segmenter, field),
+        "boxes": lambda: masks_from_boxes(dataset, field, "new", segmenter=segmenter),
+    }
+    with refused(dataset.name, repr(field), "'ground_truth'"):
+        steps[action]()
+
+
+@row("no-masks")
+def test_boxes_without_masks_are_refused_with_the_way_to_masks(dataset, segmenter):
+    copy_labels(dataset, lambda _, label: label.set_field("mask", None))
+    with refused("no mask", "masks_from_boxes"):
+        build(dataset, segmenter)
+
+
+@row("class-without-references")
+def test_a_class_left_without_references_is_named_with_the_reason(dataset, segmenter):
+    def empty_greens(_, label):
+        if label.label == "green":
+            label.mask = np.zeros_like(label.mask)
+
+    first = copy_labels(dataset, empty_greens)
+    assert first
+    with refused("'green'", "Its mask is empty", "leave the class out"):
+        build(dataset, segmenter)
+    assert banks.list_memory_banks(dataset) == ["blocks"]
+
+
+@row("unknown-class")
+@pytest.mark.parametrize("action", ["sample", "build"])
+def test_an_unknown_class_is_refused_with_those_there_are(dataset, segmenter, action):
+    steps = {
+        "sample": lambda: sample_references(dataset, "ground_truth", classes=["red", "cow"]),
+        "build": lambda: build(dataset, segmenter, "ground_truth", classes=["red", "cow"]),
+    }
+    with refused("'cow'", "'blue', 'green', 'red'"):
+        steps[action]()
+
+
+def nan_box(_, label):
+    label.bounding_box = [float("nan"), 0.1, 0.2, 0.2]
+
+
+def outside_box(_, label):
+    label.bounding_box = [1.5, 1.5, 0.2, 0.2]
+
+
+def vanishing(_, label):
+    label.mask = np.zeros_like(label.mask)
+    label.mask[0, 0] = True
+
+
+UNUSABLE = {
+    "vanishing-mask": (vanishing, "Its mask is too small"),
+    "box-outside": (outside_box, "outside the image"),
+    "nan-box": (nan_box, "four finite numbers"),
+}
+
+
+@row("vanishing-mask")
+@row("box-outside")
+@row("nan-box")
+@pytest.mark.parametrize("name", UNUSABLE)
+def test_a_label_that_cannot_serve_is_left_out_and_listed_and_the_others_are_learnt(
+    dataset, segmenter, name
+):
+    damage, reason = UNUSABLE[name]
+    seen = []
+
+    def change(sample, label):
+        if len(seen) < 1:
+            damage(sample, label)
+        seen.append((sample.id, sample.filepath))
+
+    first = copy_labels(dataset, change)
+    bank = build(dataset, segmenter)
+    (left_out,) = bank.refused
+    assert len(bank) == 17
+    assert (left_out.provenance.sample, left_out.provenance.label) == (seen[0][0], first)
+    assert reason in left_out.reason and seen[0][1] in left_out.reason
+
+
+@row("box-outside")
+@row("nan-box")
+@pytest.mark.parametrize("damage", [nan_box, outside_box])
+def test_a_box_that_is_none_gives_no_mask_and_a_note(dataset, segmenter, damage):
+    def change(sample, label):
+        if sample.id == dataset.first().id and label.label == "red":
+            damage(sample, label)
+
+    copy_labels(dataset, change)
+    report = masks_from_boxes(dataset, "labels", "filled", segmenter=segmenter)
+    (note,) = report.notes
+    assert note.sample == dataset.first().id and "class 'red'" in note.reason
+    assert (report.segmented, report.instances, report.failed) == (6, 17, [])
+
+
+@row("mask-of-another-size")
+def test_a_mask_of_another_size_than_its_box_is_stretched_to_it(dataset, segmenter):
+    def halve(_, label):
+        label.mask = np.ones((5, 7), bool)
+
+    copy_labels(dataset, halve)
+    bank = build(dataset, segmenter)
+    assert (len(bank), bank.refused) == (18, [])
+    for label in bank.classes:
+        assert np.allclose(
+            bank.features(label), banks.load_memory_bank(dataset, "blocks").features(label)
+        )
