@@ -101,7 +101,7 @@ class BuildMemoryBank(NttOperator):
         return Outcome(
             f"The memory bank {arguments['name']!r} is ready: {len(bank):,} references of "
             f"{len(bank.classes):,} classes.",
-            {label: f"{bank.shots(label)} references" for label in bank.classes},
+            {"Classes": ", ".join(f"{label} ({bank.shots(label)})" for label in bank.classes)},
             [f"{count} labels: {reason}" for reason, count in reasons.items()],
             view=load_references_view(ctx.dataset, arguments["name"]),
             view_label="Show the references",

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
+
+if TYPE_CHECKING:
+    from ..dataset.bank_info import BankInfo
 
 
 class GetMemoryBankInfo(NttOperator):
@@ -41,18 +44,15 @@ class GetMemoryBankInfo(NttOperator):
         info = get_memory_bank_info(ctx.dataset, **self.arguments(ctx))
         segmenter, encoder = networks_of(info.recipe)
         facts = {
-            "Made": info.created,
+            "Classes": ", ".join(_class(info, label) for label in info.shots),
+            "Made": f"{info.created[:19].replace('T', ' ')} UTC",
             "From": ", ".join(info.sources),
-            "Changed since": f"{info.version} times",
+            "Version": info.version,
             "Preset": info.recipe.name,
             "Segmenter": segmenter,
             "Encoder": encoder,
             "Left out": f"{info.refused} labels" if info.refused else "",
-            "Size": f"{info.size / 1e6:.1f} MB",
-        }
-        facts |= {
-            label: f"{shots} references" + _negatives(info.negatives.get(label, 0))
-            for label, shots in info.shots.items()
+            "Size": f"{info.size / 1000:,.0f} KB",
         }
         return Outcome(
             f"{info.name}: {sum(info.shots.values()):,} references of {len(info.shots):,} classes.",
@@ -61,5 +61,6 @@ class GetMemoryBankInfo(NttOperator):
         )
 
 
-def _negatives(count: int) -> str:
-    return f", {count} negatives" if count else ""
+def _class(info: BankInfo, label: str) -> str:
+    negatives = info.negatives.get(label, 0)
+    return f"{label} ({info.shots[label]}{f', {negatives} negatives' if negatives else ''})"

@@ -77,5 +77,5 @@ class ImportMemoryBank(NttOperator):
         return Outcome(
             f"The memory bank {name!r} is in this dataset: {len(bank):,} references of "
             f"{len(bank.classes):,} classes.",
-            {label: f"{bank.shots(label)} references" for label in bank.classes},
+            {"Classes": ", ".join(f"{label} ({bank.shots(label)})" for label in bank.classes)},
         )

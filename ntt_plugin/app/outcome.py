@@ -61,22 +61,23 @@ def output_page(results: Mapping[str, Any], view: Any = None) -> types.Property:
         view: samples that a button opens; no button if None.
     """
     outputs = types.Object()
-    text = [str(results.get("message", ""))]
+    problems = results.get("problems", [])
+    kind = types.Warning if problems else types.Success
+    outputs.view("message", kind(label=str(results.get("message", ""))))
     facts = {
         name: value
         for name, value in results.items()
         if name not in ("message", "problems", _RESULT_VIEW)
     }
     if facts:
-        rows = "\n".join(f"| {name} | {_cell(value)} |" for name, value in facts.items())
-        text.append(f"| | |\n|---|---|\n{rows}")
-    problems = results.get("problems", [])
+        lines = [f"- **{name}**: {value}" for name, value in facts.items()]
+        outputs.view("facts", types.MarkdownView(label="\n".join(lines)))
     if problems:
-        lines = "\n".join(f"- {_cell(problem)}" for problem in problems[:_MOST_PROBLEMS])
-        text.append(f"**Left out or failed: {len(problems)}**\n\n{lines}")
-    if len(problems) > _MOST_PROBLEMS:
-        text.append(f"... and {len(problems) - _MOST_PROBLEMS} more.")
-    outputs.view("page", types.MarkdownView(label="\n\n".join(text)))
+        lines = [f"Left out or to note: {len(problems):,}", ""]
+        lines += [f"- {_one_line(problem)}" for problem in problems[:_MOST_PROBLEMS]]
+        if len(problems) > _MOST_PROBLEMS:
+            lines.append(f"- and {len(problems) - _MOST_PROBLEMS:,} more")
+        outputs.view("problems", types.MarkdownView(label="\n".join(lines)))
     if view is not None and _RESULT_VIEW in results:
         outputs.view(
             "show",
@@ -93,5 +94,5 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str)) else str(value)
 
 
-def _cell(value: Any) -> str:
-    return str(value).replace("|", "\\|").replace("\n", " ")
+def _one_line(value: Any) -> str:
+    return " ".join(str(value).split())

@@ -92,7 +92,7 @@ class SampleReferences(NttOperator):
         field = arguments["label_field"]
         return Outcome(
             f"{len(chosen.label_ids)} references are tagged {chosen.tag!r}.",
-            {label: f"{count} references" for label, count in chosen.counts.items()},
+            {"Classes": ", ".join(f"{name} ({n})" for name, n in chosen.counts.items())},
             problems,
             view=samples.labels_view(ctx.dataset, field, F("tags").contains(chosen.tag)),
             view_label="Show the references",

@@ -132,9 +132,14 @@ def _field(
         )
         return total
     if state.done:
-        fields.notice(
-            inputs,
-            "goes_on",
-            f"{len(state.done):,} of these {total:,} images are done already and stay as they are.",
+        inputs.bool(
+            "overwrite",
+            default=False,
+            label="Start anew",
+            description=f"{len(state.done):,} of these {total:,} images are done already, and stay "
+            "as they are otherwise.",
+            view=types.CheckboxView(),
         )
+        if ctx.params.get("overwrite"):
+            return total
     return len(state.to_do)

@@ -194,7 +194,7 @@ def test_a_run_that_was_interrupted_is_offered_to_go_on(plugin, dataset):
         dataset, "segment_with_memory_bank", params={"bank": "shapes", "label_field": "ntt"}
     )
     assert form.errors == {}
-    assert "2 of these 5 images are done" in form.said("goes_on")
+    assert "2 of these 5 images are done" in form.fields["overwrite"].view.description
     assert "3 images" in form.said("will_do")
 
 
