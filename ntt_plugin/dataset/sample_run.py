@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import fiftyone as fo
@@ -93,7 +94,7 @@ def run_samples(run: SampleRun, sample_ids: Sequence[str], progress: Progress) -
         keeper.keep()
         with (
             fo.ProgressBar(total=len(sample_ids), progress=progress) as bar,
-            ReadingAhead(_fetcher(run), sample_ids) as ahead,
+            ReadingAhead(partial(_fetch, run), sample_ids) as ahead,
         ):
             for read in ahead:
                 run.lock.require()
@@ -157,22 +158,26 @@ def _save(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> list[str]:
             raise
         run.masks.store(sample.id, labels)
         notes.append(_in_files(run))
-        _write(run, sample, labels)
+        _write(run, _fetch_again(run, sample), labels)
     run.masks.drop_leftovers(sample.id, labels)
     return notes
 
 
 def _write(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> None:
+    try:
+        _write_once(run, sample, labels)
+    except ConnectionFailure:
+        # A database that is being restarted is waited for, once.
+        _write_once(run, _fetch_again(run, sample), labels)
+
+
+def _write_once(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> None:
     field = run.report.label_field
     # In two steps, since FiftyOne compares what a field is set to with what it was, which encodes
     # every mask twice more. A field that was deleted meanwhile must not come back.
     sample.set_field(field, fo.Detections(run=run_of(run.run, sample.id)), create=False)
     sample[field].detections = labels
-    try:
-        sample.save()
-    except ConnectionFailure:
-        # A database that is being restarted is waited for, once.
-        sample.save()
+    sample.save()
 
 
 def _fail(run: SampleRun, sample_id: str, filepath: str, error: Exception) -> None:
@@ -194,15 +199,16 @@ def _require_target(run: SampleRun) -> None:
         )
 
 
-def _fetcher(run: SampleRun) -> Callable[[Sequence[str]], Mapping[str, Any]]:
+def _fetch(run: SampleRun, sample_ids: Sequence[str]) -> Mapping[str, Any]:
     # Only what is read and written is fetched, and few samples at a time: a cursor held open
     # between slow steps would expire, and a sample deleted meanwhile would go unnoticed.
     view = all_images(run.dataset).select_fields([run.report.label_field, *run.read])
+    return {sample.id: sample for sample in view.select(sample_ids)}
 
-    def fetch(sample_ids: Sequence[str]) -> Mapping[str, Any]:
-        return {sample.id: sample for sample in view.select(sample_ids)}
 
-    return fetch
+def _fetch_again(run: SampleRun, sample: Any) -> Any:
+    """A sample whose save failed, fresh: FiftyOne does not save the same object again."""
+    return _fetch(run, [sample.id])[sample.id]
 
 
 def _is_too_large(error: Exception) -> bool:

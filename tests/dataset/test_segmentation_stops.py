@@ -1,0 +1,209 @@
+"""What ends a run for every sample, and what only one sample: said, counted, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import fiftyone as fo
+import pytest
+from PIL import Image
+from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect, DuplicateKeyError, OperationFailure
+
+from ntt_plugin.dataset import banks, run_lock, sample_run
+from ntt_plugin.dataset.report import load_segment_report
+from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.errors import DatasetError
+from tests.dataset import scenes
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture(autouse=True)
+def bank(dataset, segmenter):
+    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+
+
+def at(iteration, act):
+    """A progress callback that does something after so many samples."""
+    return lambda bar: act() if bar.iteration == iteration else None
+
+
+def test_a_dataset_deleted_during_the_run_ends_it_with_a_word(dataset, segmenter):
+    with pytest.raises(DatasetError, match=r"deleted during the run.*2 of 6 samples"):
+        segment(dataset, "blocks", segmenter=segmenter, progress=at(2, dataset.delete))
+    assert not list(run_lock._locks().find({"_id": {"$regex": "/ntt$"}}))
+
+
+def test_a_field_deleted_during_the_run_does_not_come_back(dataset, segmenter):
+    with pytest.raises(DatasetError, match="'ntt' was deleted during the run"):
+        segment(
+            dataset,
+            "blocks",
+            segmenter=segmenter,
+            progress=at(2, lambda: dataset.delete_sample_field("ntt")),
+        )
+    assert not dataset.has_field("ntt")
+
+
+def test_all_samples_deleted_during_the_run_are_counted(dataset, segmenter):
+    report = segment(dataset, "blocks", segmenter=segmenter, progress=at(2, dataset.clear))
+    assert (report.segmented, report.deleted) == (2, 4)
+
+
+def test_labels_that_somebody_made_meanwhile_are_left(tmp_path):
+    many = scenes.make_dataset(f"test_{uuid.uuid4().hex}", tmp_path, count=16)
+    last = many.last().id
+
+    def by_hand():
+        sample = many[last]
+        sample["ntt"] = fo.Detections(detections=[fo.Detection(label="by hand")])
+        sample.save()
+
+    bank = banks.build_memory_bank(many, "ground_truth", "b", segmenter=scenes.ColourSegmenter())
+    report = segment(many, bank, segmenter=SlowStart(by_hand))
+
+    assert report.segmented == 15 and "labels from elsewhere" in report.notes[0].reason
+    assert [d.label for d in many[last].ntt.detections] == ["by hand"]
+    many.delete()
+
+
+def test_a_database_that_comes_back_is_waited_for(dataset, segmenter, monkeypatch):
+    update, calls = Collection.update_one, []
+
+    def failing(collection, *args, **kwargs):
+        if collection.name.startswith("samples."):
+            calls.append(1)
+            if len(calls) == 3:
+                raise AutoReconnect("connection closed")
+        return update(collection, *args, **kwargs)
+
+    monkeypatch.setattr(Collection, "update_one", failing)
+    report = segment(dataset, "blocks", segmenter=segmenter)
+    assert (report.segmented, report.failed, len(calls)) == (6, [], 7)
+
+
+def test_the_full_disk_of_the_database_stops_the_run(dataset, segmenter, monkeypatch):
+    from fiftyone.core.sample import SampleView
+
+    def failing(sample):
+        raise OperationFailure("no space left", 14031)
+
+    monkeypatch.setattr(SampleView, "save", failing)
+    with pytest.raises(DatasetError, match=r"disk of the database is full.*0 of 6"):
+        segment(dataset, "blocks", segmenter=segmenter)
+
+
+def test_another_refusal_of_the_database_fails_that_sample_only(dataset, segmenter, monkeypatch):
+    from fiftyone.core.sample import SampleView
+
+    save, calls = SampleView.save, []
+
+    def failing(sample):
+        calls.append(1)
+        if len(calls) == 2:
+            raise DuplicateKeyError("odd", 11000)
+        return save(sample)
+
+    monkeypatch.setattr(SampleView, "save", failing)
+    report = segment(dataset, "blocks", segmenter=segmenter)
+    assert (report.segmented, [note.reason for note in report.failed]) == (5, ["odd"])
+
+
+def test_a_database_gone_during_the_run_ends_it_at_once(tmp_path):
+    """In a process with a database of its own, which is killed after two samples."""
+    code = """
+import tests.fiftyone_database as database, os, sys, pathlib
+os.environ["FIFTYONE_DATABASE_URI"] += "/?serverSelectionTimeoutMS=500"
+from tests.dataset import scenes
+from ntt_plugin.dataset import banks, run_lock
+from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.errors import DatasetError
+dataset = scenes.make_dataset("gone", pathlib.Path(sys.argv[1]), 40)
+segmenter = scenes.ColourSegmenter()
+banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+
+def kill(bar):
+    if bar.iteration == 2:
+        database._mongod.kill()
+        database._mongod.wait()
+
+try:
+    segment(dataset, "blocks", segmenter=segmenter, progress=kill)
+except DatasetError as error:
+    print(error, segmenter.proposed, run_lock._held_here, flush=True)
+os._exit(0)
+"""
+    began = time.monotonic()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    del environment["FIFTYONE_DATABASE_URI"]
+    ended = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path)],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+    )
+    said = ended.stdout.strip().splitlines()[-1]
+    assert "does not answer" in said and "2 of 40 samples were labelled" in said, ended.stderr
+    assert said.endswith("3 set()"), "it went on, or did not let go"
+    assert time.monotonic() - began < 120
+
+
+def test_a_growing_report_is_kept_while_the_run_goes(dataset, segmenter, monkeypatch):
+    monkeypatch.setattr(sample_run, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(sample_run, "_KEEP_SHARE", 1e9)
+    seen = []
+    segment(
+        dataset,
+        "blocks",
+        segmenter=segmenter,
+        progress=lambda bar: seen.append(load_segment_report(dataset, "ntt")),
+    )
+    assert [report.segmented for report in seen] == [1, 2, 3, 4, 5, 6]
+    assert {report.state for report in seen} == {"running"}
+
+
+def test_an_animated_image_is_noted(dataset, segmenter):
+    sample = dataset.first()
+    path = Path(sample.filepath).with_suffix(".gif")
+    frames = [Image.new("RGB", (96, 64), colour) for colour in ("red", "blue")]
+    frames[0].save(path, save_all=True, append_images=frames[1:])
+    sample.filepath = str(path)
+    sample.save()
+    report = segment(dataset, "blocks", segmenter=segmenter)
+    assert [(note.sample, note.filepath) for note in report.notes] == [(sample.id, str(path))]
+    assert "first frame" in report.notes[0].reason
+
+
+def test_a_halved_point_batch_is_noted_once(dataset):
+    report = segment(dataset, "blocks", segmenter=Halving())
+    assert [note.reason for note in report.notes] == [
+        "memory ran out: the point batch was halved to 32"
+    ]
+
+
+class Halving(scenes.ColourSegmenter):
+    """Runs out of memory at the second image."""
+
+    @property
+    def point_batch(self):
+        return 64 if self.proposed < 2 else 32
+
+
+class SlowStart(scenes.ColourSegmenter):
+    """Does something while it works on the first image; only a few more are fetched by then."""
+
+    def __init__(self, act):
+        super().__init__()
+        self.act = act
+
+    def propose(self, image):
+        if not self.proposed:
+            self.act()
+        return super().propose(image)
