@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntt_plugin.dataset import banks, mask_files
+from ntt_plugin.dataset import banks, mask_files, segmentation
 from ntt_plugin.dataset.mask_files import MaskFiles, MaskFolderError, are_too_large
 from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.dataset.segmentation import segment
@@ -100,19 +100,17 @@ def test_a_sample_too_large_for_the_database_goes_to_files_by_itself(
 ):
     """Also where the judgement was wrong, and MongoDB refuses the document."""
     victim = dataset.skip(2).first()
-    speckles = speckled(110, seed=2)
+    speckles = speckled(4, size=(600, 800))
     found = Instances(
         masks=speckles,
-        boxes=np.array([[0, 0, 1500, 1000]] * 110),
-        scores=np.full(110, 0.5, np.float32),
-        labels=["red"] * 110,
-        margins=np.zeros(110, np.float32),
-        proposal_ious=np.ones(110, np.float32),
-        references=["r"] * 110,
-        image_size=(1000, 1500),
+        boxes=np.array([[0, 0, 800, 600]] * 4),
+        scores=np.full(4, 0.5, np.float32),
+        labels=["red"] * 4,
+        margins=np.zeros(4, np.float32),
+        proposal_ious=np.ones(4, np.float32),
+        references=["r"] * 4,
+        image_size=(600, 800),
     )
-    from ntt_plugin.dataset import sample_run, segmentation
-
     calls = []
 
     def match(proposals, bank, recipe):
@@ -121,8 +119,12 @@ def test_a_sample_too_large_for_the_database_goes_to_files_by_itself(
 
     monkeypatch.setattr(segmentation, "match", match)
     monkeypatch.setattr(fo.config, "default_dataset_dir", str(tmp_path / "fiftyone"))
-    if not judged:
-        monkeypatch.setattr(sample_run, "are_too_large", lambda masks: False)
+    if judged:
+        monkeypatch.setattr(mask_files, "_MOST_INLINE", 100_000)
+    else:
+        # Another field takes almost all of the 16 MB.
+        victim["filler"] = "." * (16 * 2**20 - 60_000)
+        victim.save()
 
     report = segment(dataset, bank, segmenter=segmenter)
 
