@@ -72,7 +72,14 @@ class MaskProposer:
         Raises:
             OutOfMemoryError: memory is not enough for the image or for a single point.
         """
-        shared = self._decoder.prepare(self.embed(image))
+        return self.best_masks(self.embed(image), grid, point_batch, iou_threshold)
+
+    @torch.inference_mode()
+    def best_masks(
+        self, features: list[Tensor], grid: int, point_batch: int, iou_threshold: float
+    ) -> tuple[Tensor, Tensor]:
+        """As ``propose``, from the feature maps that ``embed`` gives."""
+        shared = self._decoder.prepare(features)
 
         def decode(points: Tensor) -> tuple[Tensor, Tensor]:
             attended = [
