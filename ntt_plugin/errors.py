@@ -33,3 +33,7 @@ class BankError(NttError):
 
 class DatasetError(NttError):
     """A dataset, view or field does not hold what an operation needs."""
+
+
+class StoreError(NttError):
+    """A folder of kept proposals cannot be looked into or emptied."""

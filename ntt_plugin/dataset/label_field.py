@@ -10,7 +10,7 @@ from typing import Any
 import fiftyone as fo
 from fiftyone import ViewField as F
 
-from ..engine.config import Recipe
+from ..engine.config import ADDED_LATER, Recipe
 from ..errors import DatasetError
 from .checks import dataset_of, require_name
 from .views import all_images
@@ -45,6 +45,10 @@ def run_id(digest: str, recipe: Recipe) -> str:
     """Id of what a bank and a recipe compute: equal ids, equal labels; 16 hex digits."""
     constants = asdict(recipe)
     del constants["point_batch"], constants["name"]
+    # Runs of versions without these fields keep their ids.
+    for name, value in ADDED_LATER.items():
+        if constants[name] == value:
+            del constants[name]
     return hashlib.sha256(repr((digest, sorted(constants.items()))).encode()).hexdigest()[:16]
 
 

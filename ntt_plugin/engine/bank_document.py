@@ -18,7 +18,7 @@ from .bank_records import (
     Refused,
     StoredReference,
 )
-from .config import Recipe
+from .config import ADDED_LATER, Recipe
 from .references import Box, Provenance
 
 FORMAT_VERSION = 1
@@ -156,11 +156,11 @@ def _recipe(entry: dict[str, Any]) -> Recipe:
             f"its recipe has the fields {unknown}, which this version does not know; a newer one "
             "wrote it, so update this program to read it"
         )
-    # None is filled in: it would be run with another value than it was made for.
-    if missing := sorted(known - set(entry)):
+    # None is filled in whose value it was not made for.
+    if missing := sorted(known - set(entry) - set(ADDED_LATER)):
         refuse(f"its recipe lacks the fields {missing}")
     try:
-        return Recipe(**entry)
+        return Recipe(**{**ADDED_LATER, **entry})
     except RecipeError as error:
         refuse(str(error).removesuffix("."))
 

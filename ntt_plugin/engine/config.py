@@ -20,6 +20,12 @@ PRECISIONS: dict[str, torch.dtype] = {
 }
 
 
+RESCORINGS = ("decay", "diffusion")
+
+ADDED_LATER: dict[str, Any] = {"duplicate_iou": None, "rescoring": "decay"}
+"""Fields that recipes once lacked, and the values that do what was done without them."""
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Every constant of the method; the defaults are the preset ``paper``.
@@ -35,10 +41,14 @@ class Recipe:
         point_batch: points decoded at once, at most: fewer where the device is better off with
             fewer; changes memory and speed, not results.
         iou_threshold: proposals with a predicted IoU above it are kept.
+        duplicate_iou: of proposals whose masks overlap with at least this IoU, the one with the
+            highest predicted IoU is kept; None to keep all.
         nms_iou: box IoU above which the proposal with the lower predicted IoU goes.
         max_instances: instances an image, at most.
         candidate_factor: candidates left after NMS, at most, in units of ``max_instances``.
-        merge_exponent: exponent of the soft merging decay; 0 turns it off.
+        rescoring: what takes down the score of a mask that better ones cover: ``decay`` (section
+            4.4) or ``diffusion`` (section 6).
+        merge_exponent: how strongly it does; 0 turns it off.
         negative_sigma: how slowly negatives take a score down.
 
     Raises:
@@ -54,9 +64,11 @@ class Recipe:
     grid: int = 32
     point_batch: int = 256
     iou_threshold: float = 0.4
+    duplicate_iou: float | None = None
     nms_iou: float = 0.5
     max_instances: int = 100
     candidate_factor: int = 8
+    rescoring: str = "decay"
     merge_exponent: float = 0.5
     negative_sigma: float = 0.8
 
@@ -65,6 +77,11 @@ class Recipe:
             value = getattr(self, field)
             if not holds(value):
                 raise RecipeError(f"Recipe.{field} is {value!r}; it must be {allowed}.")
+
+    @property
+    def networks(self) -> tuple[str, str, int, str]:
+        """What the networks depend on: recipes in which it is equal can share them."""
+        return self.segmenter, self.encoder, self.encoder_size, self.precision
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> Recipe:
@@ -175,9 +192,17 @@ _RULES: dict[str, _Rule] = {
     "grid": ("a whole number from 1 to 256", _whole(1, 256)),
     "point_batch": ("a whole number from 1 to 65536", _whole(1, 65536)),
     "iou_threshold": ("a number from 0 to 1", _real(0, 1)),
+    "duplicate_iou": (
+        "a number from 0.01 to 1, or None",
+        lambda value: value is None or _real(0.01, 1)(value),
+    ),
     "nms_iou": ("a number from 0 to 1", _real(0, 1)),
     "max_instances": ("a whole number from 1 to 10000", _whole(1, 10_000)),
     "candidate_factor": ("a whole number from 1 to 1000", _whole(1, 1000)),
+    "rescoring": (
+        "one of " + ", ".join(RESCORINGS),
+        lambda value: isinstance(value, str) and value in RESCORINGS,
+    ),
     "merge_exponent": ("a number from 0 to 10", _real(0, 10)),
     "negative_sigma": ("a number from 0.000001 to 1000000", _real(1e-6, 1e6)),
 }

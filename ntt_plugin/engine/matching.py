@@ -1,7 +1,8 @@
-"""Proposals and a memory bank become instances (recipe, sections 4 and 5)."""
+"""Proposals and a memory bank become instances (recipe, sections 4 to 6)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from ..errors import BankError
 from .config import Recipe
+from .diffusion import diffused_redundancy
 from .full_masks import PackedMask
 from .instances import Instances
 from .mask_shelf import MaskShelf, UnpackedMasks
@@ -21,11 +23,17 @@ from .proposals import Proposals
 
 Array = np.ndarray[Any, Any]
 
+_REDUNDANCIES: dict[str, Callable[[Sequence[PackedMask], Array], Array]] = {
+    "decay": redundancy,
+    "diffusion": lambda masks, _: diffused_redundancy(masks),
+}
+
 
 def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     """Label proposals by the bank's classes, and leave one of those that show the same thing.
 
-    Recipe, section 4, with section 5 for classes that have negatives. Runs on the device of
+    Recipe, section 4, with section 5 for classes that have negatives, and section 6 in place of
+    4.4 if the recipe says so. Runs on the device of
     the proposals' masks what is large, and on the CPU what is small. Proposals that were kept
     and read back give the same, bit for bit.
 
@@ -160,7 +168,7 @@ def _merge(
             if mask is not None:
                 masks.append(mask)
         ranks = ranks[filled]
-        covered = redundancy(masks, features[order[ranks]])
+        covered = _REDUNDANCIES[recipe.rescoring](masks, features[order[ranks]])
         decayed = scores[order[ranks]] * (1 - covered.clip(max=1)) ** recipe.merge_exponent
         # Only of those that may be instances is the mask taken from the shelf.
         for place in np.lexsort((ranks, -decayed))[: recipe.max_instances].tolist():

@@ -29,6 +29,7 @@ AFTER_PROPOSALS = frozenset(
         "nms_iou",
         "max_instances",
         "candidate_factor",
+        "rescoring",
         "merge_exponent",
         "negative_sigma",
     }

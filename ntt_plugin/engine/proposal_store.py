@@ -20,7 +20,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
 
-from ..errors import NttError
+from ..errors import StoreError
 from .cache_folder import default_budget, default_folder
 from .record_files import (
     HEADER_BYTES,
@@ -38,10 +38,6 @@ _ABANDONED_NS = 3600 * 10**9
 # between two looks at what other processes wrote.
 _CUT_TO = 0.9
 _LOOK_EVERY = 0.05
-
-
-class StoreError(NttError):
-    """A folder of kept proposals cannot be looked into or emptied."""
 
 
 @dataclass(frozen=True)

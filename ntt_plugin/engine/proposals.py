@@ -10,6 +10,7 @@ from torch import Tensor
 
 from .full_masks import MaskUpsampler, PackedMask
 from .memory import Fingerprint
+from .near_duplicates import distinct
 from .pooling import pool_features
 
 
@@ -80,6 +81,7 @@ class Proposals:
         features_map: Tensor,
         image_size: tuple[int, int],
         fingerprint: Fingerprint | None = None,
+        duplicate_iou: float | None = None,
     ) -> Proposals:
         """Pool a feature for each mask; empty masks have none and are dropped.
 
@@ -91,11 +93,15 @@ class Proposals:
             features_map: patch features of the image, float (C, g, g).
             image_size: (H, W) of the original image.
             fingerprint: the encoder that made ``features_map``.
+            duplicate_iou: as the recipe's.
         """
         masks = logits > 0
         filled = masks.flatten(1).any(dim=1)
         logits, ious, masks = logits[filled], ious[filled], masks[filled]
         boxes = mask_boxes(masks)
+        if duplicate_iou is not None:
+            kept = torch.from_numpy(distinct(masks, boxes, ious, duplicate_iou)).to(logits.device)
+            logits, ious, masks, boxes = logits[kept], ious[kept], masks[kept], boxes[kept]
         return cls(
             ious=ious,
             features=pool_features(features_map, masks),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from tqdm.auto import tqdm
 
-from ..errors import BankError, ImageError, ReferenceRefusedError
+from ..errors import BankError, ImageError, RecipeError, ReferenceRefusedError
 from .checkpoints import load_encoder, load_segmenter
 from .config import Recipe, resolve_device, resolve_dtype
 from .encoder import PatchEncoder
@@ -21,6 +22,7 @@ from .images import ImageLike, read_image, to_tensor
 from .instances import Instances
 from .matching import match
 from .memory import Fingerprint, MemoryBank, Refused
+from .proposal_key import upstream_digest
 from .proposals import Proposals, mask_boxes
 from .proposer import MaskProposer
 from .references import Reference, crop_reference, grid_weights, pool_reference
@@ -35,13 +37,27 @@ class Segmenter:
     """
 
     def __init__(
-        self, recipe: Recipe, encoder: PatchEncoder, proposer: MaskProposer, device: torch.device
+        self,
+        recipe: Recipe,
+        encoder: PatchEncoder,
+        proposer: MaskProposer,
+        device: torch.device,
+        segmenter_digest: str | None = None,
     ) -> None:
-        """Join networks that are on their device already; ``from_preset`` loads them."""
+        """Join networks that are on their device already; ``from_preset`` loads them.
+
+        Args:
+            recipe: the constants to run with.
+            encoder: the patch encoder.
+            proposer: the promptable segmenter.
+            device: where both are.
+            segmenter_digest: of the segmenter's weights, if it is known.
+        """
         self.recipe = recipe
         self.device = device
         self._encoder = encoder
         self._proposer = proposer
+        self._segmenter_digest = segmenter_digest
 
     @classmethod
     def from_preset(
@@ -82,14 +98,42 @@ class Segmenter:
             context_ratio=recipe.context_ratio,
         )
         encoder = PatchEncoder(loaded.model, fingerprint, place, dtype, compile=compile)
-        network = load_segmenter(recipe.segmenter, zoo_dirs).model
-        proposer = MaskProposer(network, place, dtype, compile=compile)
-        return cls(recipe, encoder, proposer, place)
+        network = load_segmenter(recipe.segmenter, zoo_dirs)
+        proposer = MaskProposer(network.model, place, dtype, compile=compile)
+        return cls(recipe, encoder, proposer, place, network.digest)
+
+    def with_recipe(self, recipe: Recipe) -> Segmenter:
+        """The same networks, not loaded again, with other constants.
+
+        Raises:
+            RecipeError: the recipe needs other networks.
+        """
+        if recipe.networks != self.recipe.networks:
+            raise RecipeError(
+                f"The recipe needs the networks {recipe.networks}, and these are "
+                f"{self.recipe.networks}; load them with Segmenter.from_preset."
+            )
+        return Segmenter(recipe, self._encoder, self._proposer, self.device, self._segmenter_digest)
 
     @property
     def fingerprint(self) -> Fingerprint:
         """The encoder's fingerprint, which banks made here carry."""
-        return self._encoder.fingerprint
+        return replace(self._encoder.fingerprint, context_ratio=self.recipe.context_ratio)
+
+    @property
+    def upstream(self) -> str | None:
+        """A digest of all that proposals depend on but the image, under which they can be kept.
+
+        None if the segmenter's weights are not known.
+        """
+        if self._segmenter_digest is None:
+            return None
+        return upstream_digest(
+            self.recipe,
+            self._segmenter_digest,
+            self.fingerprint.digest,
+            resolve_dtype(self.recipe.precision, self.device),
+        )
 
     @property
     def point_batch(self) -> int:
@@ -171,7 +215,12 @@ class Segmenter:
             pixels, recipe.grid, recipe.point_batch, recipe.iou_threshold
         )
         return Proposals.from_logits(
-            logits, ious, self._encoder.encode(small)[0], image_size, self.fingerprint
+            logits,
+            ious,
+            self._encoder.encode(small)[0],
+            image_size,
+            self.fingerprint,
+            recipe.duplicate_iou,
         )
 
     def segment(self, image: ImageLike, bank: MemoryBank) -> Instances:

@@ -290,6 +290,15 @@ def test_what_a_recipe_lacks_is_not_filled_in(bank, field):
         MemoryBank.from_bytes(with_document(bank, lambda d: d["recipe"].pop(field) and None))
 
 
+def test_a_file_from_before_a_field_of_the_recipe_existed_is_read(bank):
+    def as_it_was(document):
+        del document["recipe"]["rescoring"], document["recipe"]["duplicate_iou"]
+
+    recipe = MemoryBank.from_bytes(with_document(bank, as_it_was)).recipe
+    assert (recipe.rescoring, recipe.duplicate_iou) == ("decay", None)
+    assert recipe == bank.recipe
+
+
 def test_a_document_unchanged_is_read(bank):
     assert everything(MemoryBank.from_bytes(with_document(bank, lambda _: None)))
 

@@ -21,9 +21,11 @@ def test_the_default_recipe_holds_the_papers_constants():
         "grid": 32,
         "point_batch": 256,
         "iou_threshold": 0.4,
+        "duplicate_iou": None,
         "nms_iou": 0.5,
         "max_instances": 100,
         "candidate_factor": 8,
+        "rescoring": "decay",
         "merge_exponent": 0.5,
         "negative_sigma": 0.8,
     }
@@ -58,6 +60,9 @@ def test_an_unknown_field_is_refused_with_those_there_are():
         ("segmenter", "  "),
         ("encoder", None),
         ("encoder_size", 0),
+        ("duplicate_iou", 0),
+        ("duplicate_iou", "0.9"),
+        ("rescoring", "none"),
         ("encoder_size", 518.0),
         ("precision", "float64"),
         ("precision", ["float32"]),
@@ -132,3 +137,8 @@ def test_bfloat16_is_used_where_the_device_has_it(monkeypatch, precision, device
 def test_an_unknown_precision_is_refused():
     with pytest.raises(RecipeError, match=r"'half'.*float32, bfloat16, float16"):
         resolve_dtype("half", torch.device("cpu"))
+
+
+def test_what_was_added_later_is_off_in_every_preset():
+    for recipe in PRESETS.values():
+        assert {name: getattr(recipe, name) for name in config.ADDED_LATER} == config.ADDED_LATER

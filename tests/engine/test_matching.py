@@ -130,6 +130,21 @@ def test_a_covered_mask_loses_by_the_square_root_of_what_is_left():
     assert np.allclose(found.scores, [1, (1 - 0.25) ** 0.5], atol=1e-6)
 
 
+def test_diffusion_takes_the_place_of_the_decay():
+    # 10 x 10, a quarter of it on a better 20 x 20. By hand: pi is 0.7 * 0.25 plus 0.3 times the
+    # better one's, whose own is 0.
+    proposals = proposals_of([(0, 0, 20), (15, 15, 10)], [axis(0), axis(0)], size=(64, 64))
+    found = match(proposals, bank_of(axis(0)), Recipe(rescoring="diffusion"))
+    assert np.allclose(found.scores, [1, (1 - 0.175) ** 0.5], atol=1e-6)
+
+
+def test_without_an_exponent_no_rescoring_changes_a_score():
+    proposals = proposals_of([(0, 0, 30), (5, 5, 10)], [axis(0), axis(0)])
+    for rescoring in ("decay", "diffusion"):
+        recipe = Recipe(rescoring=rescoring, merge_exponent=0)
+        assert match(proposals, bank_of(axis(0)), recipe).scores.tolist() == [1, 1]
+
+
 def test_a_nested_mask_of_equal_feature_falls_to_zero_and_comes_last():
     proposals = proposals_of([(0, 0, 30), (5, 5, 10), (40, 40, 10)], [axis(0)] * 3)
     found = match(proposals, bank_of(axis(0)), RECIPE)

@@ -14,7 +14,7 @@ from ntt_plugin.engine.proposal_key import image_digest, upstream_digest
 from ntt_plugin.errors import ImageError
 
 # Another value of each field that proposals depend on, and of each that they do not.
-BEFORE = {"encoder_size": 224, "grid": 16, "iou_threshold": 0.5}
+BEFORE = {"encoder_size": 224, "grid": 16, "iou_threshold": 0.5, "duplicate_iou": 0.9}
 AFTER = {
     "name": "mine",
     "context_ratio": 0.5,
@@ -22,6 +22,7 @@ AFTER = {
     "nms_iou": 0.6,
     "max_instances": 5,
     "candidate_factor": 3,
+    "rescoring": "diffusion",
     "merge_exponent": 1.0,
     "negative_sigma": 0.1,
 }

@@ -13,7 +13,8 @@ import pytest
 
 from ntt_plugin.engine import cache_folder, record_files
 from ntt_plugin.engine.cache_folder import MAX_BYTES, default_budget, default_folder
-from ntt_plugin.engine.proposal_store import ProposalStore, StoreError
+from ntt_plugin.engine.proposal_store import ProposalStore
+from ntt_plugin.errors import StoreError
 from tests.engine.store_children import key_of
 
 resource = pytest.importorskip("resource", reason="needs POSIX")

@@ -46,3 +46,27 @@ def test_only_empty_masks_are_no_proposal():
         torch.full((3, 16, 16), -1.0), torch.ones(3), torch.randn(8, 4, 4), (9, 9)
     )
     assert len(found) == 0
+
+
+def test_near_duplicates_are_dropped_with_all_that_is_theirs():
+    logits = torch.full((3, 20, 20), -1.0)
+    logits[0, 2:12, 2:12] = logits[2, 2:12, 2:12] = logits[1, 14:18, 3:9] = 1
+    logits[2, 11, 11] = -1
+    ious, features = torch.tensor([0.6, 0.7, 0.8]), torch.randn(8, 4, 4)
+    found = Proposals.from_logits(logits, ious, features, (40, 40), duplicate_iou=0.9)
+    assert torch.equal(found.ious, ious[1:])
+    assert torch.equal(found.masks.logits, logits[1:])
+    assert torch.allclose(found.features, pool_features(features, logits[1:] > 0))
+    assert found.boxes.tolist() == [[3, 14, 8, 17], [2, 2, 11, 11]]
+    assert len(Proposals.from_logits(logits, ious, features, (40, 40))) == 3
+
+
+def test_masks_are_made_as_often_as_they_are_asked_for():
+    logits = torch.full((2, 8, 8), -1.0)
+    logits[0, 2:5, 1:7] = logits[1, 0, 0] = 1
+    masks = Proposals.from_logits(logits, torch.ones(2), torch.randn(8, 4, 4), (8, 8)).masks
+    for _ in range(2):
+        assert np.array_equal(masks[0].unpack(), np.ones((3, 6), bool))
+        assert masks[0].box == (1, 2, 7, 5)
+        assert masks[1].area == 1
+    assert len(masks) == 2

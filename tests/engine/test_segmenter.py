@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import Sam2Model
 
 from ntt_plugin.engine import Instances, MemoryBank, Provenance, Recipe, Reference, Segmenter, match
 from ntt_plugin.errors import BankError, ImageError, RecipeError, ReferenceRefusedError
@@ -214,3 +217,48 @@ def test_overrides_change_a_named_preset() -> None:
 def test_an_unknown_preset_is_refused() -> None:
     with pytest.raises(RecipeError, match="huge"):
         Segmenter.from_preset("huge", device="cpu")
+
+
+def test_other_constants_run_over_the_same_networks(segmenter: Segmenter) -> None:
+    recipe = replace(segmenter.recipe, iou_threshold=0.5, max_instances=3, context_ratio=1.0)
+    other = segmenter.with_recipe(recipe)
+    assert other._encoder is segmenter._encoder and other._proposer is segmenter._proposer
+    assert other.recipe == recipe and other.fingerprint.context_ratio == 1.0
+    assert segmenter.recipe.max_instances == 100 and segmenter.fingerprint.context_ratio == 0.2
+    assert (other.propose(picture(0)).ious > 0.5).all()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"segmenter": "a/b"}, {"encoder": "a/b"}, {"encoder_size": 56}, {"precision": "bfloat16"}],
+)
+def test_other_networks_are_not_taken_for_these(
+    segmenter: Segmenter, change: dict[str, object]
+) -> None:
+    with pytest.raises(RecipeError, match="needs the networks"):
+        segmenter.with_recipe(replace(segmenter.recipe, **change))
+
+
+def test_near_duplicates_are_dropped_if_the_recipe_says_so(segmenter: Segmenter) -> None:
+    every = segmenter.propose(picture(3))
+    fewer = segmenter.with_recipe(replace(segmenter.recipe, duplicate_iou=0.5)).propose(picture(3))
+    assert 0 < len(fewer) < len(every)
+
+
+def test_what_is_upstream_of_proposals_is_told_by_weights_and_recipe(
+    segmenter: Segmenter, sam2_model: Sam2Model, tmp_path: Path
+) -> None:
+    twin = Segmenter.from_preset(replace(segmenter.recipe, nms_iou=0.9), device="cpu")
+    assert segmenter.upstream == twin.upstream
+    assert segmenter.with_recipe(replace(segmenter.recipe, grid=3)).upstream != twin.upstream
+
+    changed = copy.deepcopy(sam2_model)
+    next(changed.mask_decoder.parameters()).data += 1
+    changed.save_pretrained(tmp_path / "changed")
+    recipe = replace(segmenter.recipe, segmenter=str(tmp_path / "changed"))
+    assert Segmenter.from_preset(recipe, device="cpu").upstream != twin.upstream
+
+
+def test_of_unknown_weights_nothing_upstream_is_told(segmenter: Segmenter) -> None:
+    unknown = Segmenter(segmenter.recipe, segmenter._encoder, segmenter._proposer, segmenter.device)
+    assert unknown.upstream is None
