@@ -73,12 +73,14 @@ def test_kept_proposals_match_as_fresh_ones_do_bit_for_bit(
     assert cache.save(IMAGE, fresh)
     kept = cache.load(IMAGE)
     assert kept is not None and len(kept) == len(fresh) and kept.fingerprint == ENCODER
-    for seed in range(3):
+    found = 0
+    for seed in range(4):
         recipe = Recipe(rescoring=rescoring, nms_iou=0.3 + 0.2 * seed)
         bank = random_bank(seed)
         expected = match(fresh, bank, recipe)
         assert_identical(match(kept, bank, recipe), expected)
-    assert len(expected) > 0 or count == 0
+        found += len(expected)
+    assert found > 0 or count == 0
 
 
 def test_proposals_of_networks_match_the_same_when_kept(store: ProposalStore) -> None:
