@@ -14,6 +14,7 @@ from typing import Any
 from PIL import Image
 
 from ..engine.images import image_notes, read_image, shown_size
+from ..engine.proposals import Proposals
 
 _THREADS = 4
 _AHEAD = 4
@@ -25,14 +26,28 @@ _MOST_FETCHED = 32
 _FRESH_SECONDS = 2.0
 
 
+@dataclass(frozen=True)
+class Recalled:
+    """What is known of an image's file before it is read.
+
+    Attributes:
+        digest: its content's ``image_digest``.
+        proposals: what is kept of it; None if nothing is.
+    """
+
+    digest: str
+    proposals: Proposals | None
+
+
 @dataclass
 class ReadSample:
-    """A sample with its image, or what went wrong.
+    """A sample with its image or what is kept of it, or what went wrong.
 
     Attributes:
         sample_id: its id.
         sample: the sample; None if it is not there any more, or cannot be loaded.
         image: its image, RGB and upright; None if it was not read.
+        recalled: what was recalled of its image, which is not read if that is enough.
         notes: what a person should know of how the image was read.
         error: why sample or image could not be read; None if they were, or the sample is gone.
     """
@@ -40,6 +55,7 @@ class ReadSample:
     sample_id: str
     sample: Any = None
     image: Image.Image | None = None
+    recalled: Recalled | None = None
     notes: list[str] = field(default_factory=list)
     error: Exception | None = None
 
@@ -52,6 +68,7 @@ class ReadingAhead:
         fetch: Callable[[Sequence[str]], Mapping[str, Any]],
         sample_ids: Sequence[str],
         budget: int = _BUDGET,
+        recall: Callable[[str], Recalled | None] | None = None,
     ) -> None:
         """Say what is to be read; nothing is read yet.
 
@@ -59,9 +76,11 @@ class ReadingAhead:
             fetch: gives the samples of some ids, by id, without those that are gone.
             sample_ids: the samples, in order.
             budget: bytes of decoded images at once, the one being worked on included.
+            recall: gives what is kept of an image's file, if anything is.
         """
         self._fetch = fetch
         self._ids = sample_ids
+        self._recall = recall
         self._room = _Room(budget)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ntt images")
 
@@ -100,7 +119,8 @@ class ReadingAhead:
             ids = self._ids[start : start + count]
             yield from self._fetch_batch(ids)
             start += count
-            took = time.monotonic() - asked
+            # A coarse clock may see no time pass.
+            took = max(time.monotonic() - asked, 1e-3)
             count = max(1, min(_MOST_FETCHED, 2 * count, int(count * _FRESH_SECONDS / took)))
 
     def _fetch_batch(self, ids: Sequence[str]) -> list[ReadSample]:
@@ -123,18 +143,27 @@ class ReadingAhead:
         size = 0
         try:
             if read.sample is not None:
-                height, width = shown_size(read.sample.filepath)
-                size = 3 * height * width
+                size = self._look(read, read.sample.filepath)
         except Exception as error:
             read.error = error
         self._room.enter(turn, size)
-        if read.sample is not None and read.error is None:
+        if size and read.error is None:
             try:
                 read.image = read_image(read.sample.filepath)
-                read.notes = image_notes(read.sample.filepath)
             except Exception as error:
                 read.error = error
         return read, size
+
+    def _look(self, read: ReadSample, filepath: str) -> int:
+        """Recall what is kept of an image; bytes that its pixels will take, 0 if none are needed."""
+        if self._recall is not None:
+            read.recalled = self._recall(filepath)
+        size = 0
+        if read.recalled is None or read.recalled.proposals is None:
+            height, width = shown_size(filepath)
+            size = 3 * height * width
+        read.notes = image_notes(filepath)
+        return size
 
 
 class _Room:
