@@ -17,32 +17,49 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .dataset.bank_files import export_memory_bank, import_memory_bank
+    from .dataset.bank_info import BankInfo
     from .dataset.banks import (
         build_memory_bank,
         delete_memory_bank,
+        describe_refused,
         get_memory_bank_info,
         list_memory_banks,
         load_memory_bank,
+        load_references_view,
         rename_memory_bank,
         save_memory_bank,
     )
+    from .dataset.boxes import masks_from_boxes
     from .dataset.evaluation import coco_figures, evaluate
-    from .dataset.sampling import sample_references
-    from .dataset.segmentation import SegmentReport, segment
+    from .dataset.left_out import LeftOut
+    from .dataset.report import SampleNote, SegmentReport, load_segment_report
+    from .dataset.sampling import ReferenceSample, sample_references
+    from .dataset.segmentation import segment
     from .errors import NttError
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BankInfo",
+    "LeftOut",
     "NttError",
+    "ReferenceSample",
+    "SampleNote",
     "SegmentReport",
     "build_memory_bank",
     "coco_figures",
     "delete_memory_bank",
+    "describe_refused",
     "evaluate",
+    "export_memory_bank",
     "get_memory_bank_info",
+    "import_memory_bank",
     "list_memory_banks",
     "load_memory_bank",
+    "load_references_view",
+    "load_segment_report",
+    "masks_from_boxes",
     "rename_memory_bank",
     "sample_references",
     "save_memory_bank",
@@ -50,15 +67,25 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BankInfo": "dataset.bank_info",
+    "LeftOut": "dataset.left_out",
     "NttError": "errors",
-    "SegmentReport": "dataset.segmentation",
+    "ReferenceSample": "dataset.sampling",
+    "SampleNote": "dataset.report",
+    "SegmentReport": "dataset.report",
     "build_memory_bank": "dataset.banks",
     "coco_figures": "dataset.evaluation",
     "delete_memory_bank": "dataset.banks",
+    "describe_refused": "dataset.banks",
     "evaluate": "dataset.evaluation",
+    "export_memory_bank": "dataset.bank_files",
     "get_memory_bank_info": "dataset.banks",
+    "import_memory_bank": "dataset.bank_files",
     "list_memory_banks": "dataset.banks",
     "load_memory_bank": "dataset.banks",
+    "load_references_view": "dataset.banks",
+    "load_segment_report": "dataset.report",
+    "masks_from_boxes": "dataset.boxes",
     "rename_memory_bank": "dataset.banks",
     "sample_references": "dataset.sampling",
     "save_memory_bank": "dataset.banks",

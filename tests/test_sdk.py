@@ -55,6 +55,20 @@ def test_importing_the_package_imports_nothing_heavy():
             "progress=None",
         ),
         ("evaluate", "samples, label_field, gt_field, eval_key, masks=True"),
+        (
+            "masks_from_boxes",
+            "samples, label_field, new_field, preset='paper', device=None, batch_size=None, "
+            "overwrite=False, progress=None",
+        ),
+        ("export_memory_bank", "dataset, name, path"),
+        ("import_memory_bank", "dataset, path, name=None"),
+        ("rename_memory_bank", "dataset, name, new_name"),
+        ("delete_memory_bank", "dataset, name"),
+        ("list_memory_banks", "dataset"),
+        ("load_memory_bank", "dataset, name"),
+        ("get_memory_bank_info", "dataset, name"),
+        ("load_references_view", "dataset, name"),
+        ("load_segment_report", "dataset, label_field"),
     ],
 )
 def test_the_signatures_are_those_that_were_agreed(name, fixed):
@@ -66,3 +80,23 @@ def test_the_signatures_are_those_that_were_agreed(name, fixed):
         if parameter.kind is not parameter.KEYWORD_ONLY
     ]
     assert ", ".join(written) == fixed
+
+
+@pytest.mark.parametrize(
+    ("name", "keywords"),
+    [
+        ("sample_references", {"protocol", "group_slices"}),
+        ("build_memory_bank", {"sample_tag", "group_slices", "overwrite", "segmenter"}),
+        (
+            "segment",
+            {"bank_dataset", "preset", "group_slices", "mask_dir", "segmenter"},
+        ),
+        ("masks_from_boxes", {"tag", "classes", "group_slices", "mask_dir", "segmenter"}),
+        ("evaluate", {"classes", "group_slices", "progress"}),
+        ("export_memory_bank", {"overwrite"}),
+        ("import_memory_bank", {"overwrite"}),
+    ],
+)
+def test_what_is_keyword_only_is_what_was_agreed(name, keywords):
+    parameters = inspect.signature(getattr(ntt, name)).parameters.values()
+    assert {p.name for p in parameters if p.kind is p.KEYWORD_ONLY} == keywords

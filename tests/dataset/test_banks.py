@@ -184,3 +184,78 @@ def test_progress_reaches_every_label(dataset, segmenter):
         progress=lambda bar: seen.append(bar.iteration),
     )
     assert seen[-1] == 18
+
+
+def test_what_was_refused_is_told_a_person_with_class_label_sample_and_file(dataset, segmenter):
+    sample = dataset.first()
+    bare = sample.ground_truth.detections[0]
+    bare.mask = None
+    sample.save()
+    bank = banks.build_memory_bank(dataset, "ground_truth", "part", segmenter=segmenter)
+    text = banks.describe_refused(bank.refused)
+    for told in (bare.label, bare.id, sample.id, sample.filepath, "masks_from_boxes"):
+        assert told in text
+    many = banks.describe_refused(bank.refused * 50, most=3)
+    assert "50 references" in many and "47 more" in many and many.count(bare.id) == 3
+
+
+def test_boxes_alone_are_refused_with_the_way_to_masks(dataset, segmenter):
+    for sample in dataset:
+        for detection in sample.ground_truth.detections:
+            detection.mask = None
+        sample.save()
+    with pytest.raises(ReferenceRefusedError, match="masks_from_boxes"):
+        banks.build_memory_bank(dataset, "ground_truth", "part", segmenter=segmenter)
+
+
+def test_a_feature_that_is_not_finite_is_refused_and_the_others_are_learnt(dataset, segmenter):
+    first = dataset.first().ground_truth.detections[0].id
+    feature = segmenter.reference_feature
+
+    def sometimes_nan(reference):
+        bad = reference.provenance.label == first
+        return torch.full((3,), float("nan")) if bad else feature(reference)
+
+    segmenter.reference_feature = sometimes_nan
+    bank = banks.build_memory_bank(dataset, "ground_truth", "part", segmenter=segmenter)
+    assert len(bank) == 17
+    assert [entry.provenance.label for entry in bank.refused] == [first]
+
+
+def test_a_callback_that_raises_ends_the_building_and_nothing_is_saved(dataset, bank, segmenter):
+    class Cancelled(Exception):
+        pass
+
+    def cancel(bar):
+        if bar.iteration > 3:
+            raise Cancelled
+
+    with pytest.raises(Cancelled):
+        banks.build_memory_bank(
+            dataset,
+            "ground_truth",
+            "blocks",
+            classes=["red"],
+            overwrite=True,
+            segmenter=segmenter,
+            progress=cancel,
+        )
+    assert banks.load_memory_bank(dataset, "blocks").to_bytes() == bank.to_bytes()
+
+
+def test_classes_that_look_alike_are_told_with_the_bank(dataset, segmenter, caplog):
+    sample = dataset.first()
+    sample.ground_truth.detections[0].label = "Red"
+    sample.save()
+    bank = banks.build_memory_bank(dataset, "ground_truth", "mine", segmenter=segmenter)
+    assert {"Red", "red"} < set(bank.classes)
+    (note,) = banks.get_memory_bank_info(dataset, "mine").notes
+    assert "'Red'" in note and note in caplog.text
+
+
+def test_a_bank_is_built_from_samples_with_a_tag(dataset, segmenter):
+    dataset.limit(2).tag_samples("good")
+    bank = banks.build_memory_bank(
+        dataset, "ground_truth", "mine", sample_tag="good", segmenter=segmenter
+    )
+    assert len(bank) == 6
