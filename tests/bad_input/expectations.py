@@ -32,8 +32,8 @@ def refused(*words: str) -> Iterator[None]:
     assert not missing, f"{missing} not in: {caught.value}"
 
 
-def everything_in(dataset: Any) -> dict[str, dict[str, Any]]:
-    """The labels of each sample and the bytes of each bank."""
+def everything_in(dataset: Any) -> dict[str, Any]:
+    """The fields, the labels of each sample, and the bytes of each bank."""
     labels = {}
     for sample in dataset:
         for field in ("ground_truth", "before"):
@@ -46,4 +46,4 @@ def everything_in(dataset: Any) -> dict[str, dict[str, Any]]:
     banks = {
         name: load_memory_bank(dataset, name).to_bytes() for name in list_memory_banks(dataset)
     }
-    return {"labels": labels, "banks": banks}
+    return {"fields": set(dataset.get_field_schema()), "labels": labels, "banks": banks}
