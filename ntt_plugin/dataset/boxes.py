@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -19,10 +19,11 @@ from ..engine.references import Box, tight_box
 from ..errors import DatasetError
 from .banks import Progress
 from .checks import dataset_of, listed, quoted, require_classes, require_labels
-from .labelling import Job, Work, label_samples, watching_memory
+from .labelling import Job, label_samples, watching_memory
 from .labels import pixel_box, relative_box
+from .reading_ahead import ReadSample
 from .report import SegmentReport
-from .sample_run import Labelled
+from .sample_run import Labelled, Work
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
 from .views import image_view
 
@@ -98,7 +99,7 @@ def masks_from_boxes(
     def load() -> Work:
         loaded = segmenter or get_segmenter(recipe, device, batch_size)
         report.device = str(loaded.device)
-        return watching_memory(loaded, _work(loaded, label_field, wanted))
+        return Work(watching_memory(loaded, _labeller(loaded, label_field, wanted)))
 
     job = Job(
         samples=images.select(list(wanted)),
@@ -140,10 +141,14 @@ def _run_id(field: str, labels: Sequence[str], recipe: Recipe) -> str:
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
 
 
-def _work(segmenter: SegmenterLike, field: str, wanted: dict[str, list[str]]) -> Work:
+def _labeller(
+    segmenter: SegmenterLike, field: str, wanted: dict[str, list[str]]
+) -> Callable[[ReadSample], Labelled]:
     preset = segmenter.recipe.name
 
-    def work(sample: Any, image: Image.Image) -> Labelled:
+    def label(read: ReadSample) -> Labelled:
+        sample, image = read.sample, read.image
+        assert image is not None
         asked = set(wanted[sample.id])
         usable, boxes, notes = [], [], []
         for source in sample[field].detections if sample[field] else []:
@@ -162,7 +167,7 @@ def _work(segmenter: SegmenterLike, field: str, wanted: dict[str, list[str]]) ->
                 labels.append(_label(source, *mask, (image.height, image.width), preset))
         return Labelled(labels, notes)
 
-    return work
+    return label
 
 
 def _prompt(source: fo.Detection, size: tuple[int, int]) -> Box:

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-from PIL import Image
 
 from .banks import Progress
 from .checks import dataset_of
 from .label_field import RunIds, clear, declare, require_writable, segmentation_fields
 from .mask_files import MaskFiles
+from .reading_ahead import ReadSample
 from .report import SegmentReport, to_dict
 from .run_lock import RunLock
 from .run_record import catch_up, keep_record, keep_results, read_results
-from .sample_run import Labelled, SampleRun, run_samples
+from .sample_run import Labelled, SampleRun, Work, run_samples
 from .segmenters import SegmenterLike
-
-Work = Callable[[Any, Image.Image], Labelled]
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def label_samples(
             dataset=dataset,
             dataset_id=dataset._doc.id,
             run=job.run,
-            label=work,
+            work=work,
             read=job.read,
             masks=masks,
             all_in_files=mask_dir is not None,
@@ -98,16 +96,18 @@ def label_samples(
     return report
 
 
-def watching_memory(segmenter: SegmenterLike, work: Work) -> Work:
+def watching_memory(
+    segmenter: SegmenterLike, label: Callable[[ReadSample], Labelled]
+) -> Callable[[ReadSample], Labelled]:
     """Work that tells, of the sample where it happened, that the point batch was halved."""
 
-    def watched(sample: Any, image: Image.Image) -> Labelled:
+    def watched(read: ReadSample) -> Labelled:
         before = segmenter.point_batch
-        labelled = work(sample, image)
+        labelled = label(read)
         if segmenter.point_batch >= before:
             return labelled
         note = f"memory ran out: the point batch was halved to {segmenter.point_batch}"
-        return Labelled(labelled.labels, [*labelled.notes, note])
+        return replace(labelled, notes=[*labelled.notes, note])
 
     return watched
 

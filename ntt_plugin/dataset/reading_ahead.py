@@ -155,7 +155,7 @@ class ReadingAhead:
         return read, size
 
     def _look(self, read: ReadSample, filepath: str) -> int:
-        """Recall what is kept of an image; bytes that its pixels will take, 0 if none are needed."""
+        """Recall what is kept of an image; bytes that its pixels take, 0 if none are needed."""
         if self._recall is not None:
             read.recalled = self._recall(filepath)
         size = 0

@@ -41,6 +41,7 @@ class SegmentReport:
         seconds: wall time so far.
         segmented: samples labelled now.
         instances: labels written to them.
+        from_cache: samples labelled from kept proposals, without a network.
         skipped: samples that an earlier call of the same run had labelled.
         deleted: samples that were deleted meanwhile.
         failed: samples that could not be done, each with the reason.
@@ -59,6 +60,7 @@ class SegmentReport:
     seconds: float = 0.0
     segmented: int = 0
     instances: int = 0
+    from_cache: int = 0
     skipped: int = 0
     deleted: int = 0
     failed: list[SampleNote] = field(default_factory=list)
@@ -74,6 +76,8 @@ class SegmentReport:
         ]
         if self.state != "finished":
             parts.append("still running, or killed" if self.state == "running" else self.state)
+        if self.from_cache:
+            parts.append(f"{self.from_cache} of them from kept proposals")
         if self.skipped:
             parts.append(f"{self.skipped} done before")
         if self.deleted:

@@ -13,14 +13,13 @@ from functools import partial
 from typing import Any
 
 import fiftyone as fo
-from PIL import Image
 from pymongo.errors import ConnectionFailure, DocumentTooLarge, OperationFailure
 
 from ..errors import DatasetError
 from .banks import Progress
 from .label_field import RunIds, run_of
 from .mask_files import MaskFiles, MaskFolderError, are_too_large
-from .reading_ahead import ReadingAhead, ReadSample
+from .reading_ahead import ReadingAhead, ReadSample, Recalled
 from .report import SampleNote, SegmentReport, to_dict
 from .run_lock import RunLock
 from .run_record import is_stored, keep_results
@@ -41,10 +40,27 @@ class Labelled:
     Attributes:
         labels: its labels, with masks.
         notes: what a person should know of them, a sentence each.
+        from_cache: whether they were made without a network, from kept proposals.
     """
 
     labels: list[fo.Detection]
     notes: Sequence[str] = ()
+    from_cache: bool = False
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done to each sample.
+
+    Attributes:
+        label: a sample and its image to labels. What it raises fails that sample only.
+        recall: gives what is kept of an image's file, in place of which the image is not read.
+        finish: ends the work; gives what a person should know of it, a sentence each.
+    """
+
+    label: Callable[[ReadSample], Labelled]
+    recall: Callable[[str], Recalled | None] | None = None
+    finish: Callable[[], Sequence[str]] = tuple
 
 
 @dataclass(frozen=True)
@@ -55,7 +71,7 @@ class SampleRun:
         dataset: the dataset.
         dataset_id: its id; a dataset that was deleted does not tell it any more.
         run: the run's id, kept with each sample's labels.
-        label: the work: a sample and its image to labels. What it raises fails that sample only.
+        work: what is done to each sample.
         read: the fields that the work reads, beside the file's path.
         masks: where files of masks go.
         all_in_files: write every mask to a file, not only what is too large for the database.
@@ -66,7 +82,7 @@ class SampleRun:
     dataset: Any
     dataset_id: Any
     run: RunIds
-    label: Callable[[Any, Image.Image], Labelled]
+    work: Work
     read: Sequence[str]
     masks: MaskFiles
     all_in_files: bool
@@ -92,15 +108,7 @@ def run_samples(run: SampleRun, sample_ids: Sequence[str], progress: Progress) -
     keeper = _ReportKeeper(run)
     try:
         keeper.keep()
-        with (
-            fo.ProgressBar(total=len(sample_ids), progress=progress) as bar,
-            ReadingAhead(partial(_fetch, run), sample_ids) as ahead,
-        ):
-            for read in ahead:
-                run.lock.require()
-                _do(run, read)
-                keeper.keep_if_due()
-                bar.update()
+        _do_all(run, sample_ids, progress, keeper)
         run.report.state = "finished"
         keeper.keep()
     except ConnectionFailure as error:
@@ -113,6 +121,24 @@ def run_samples(run: SampleRun, sample_ids: Sequence[str], progress: Progress) -
         if isinstance(error, DatasetError):
             raise DatasetError(f"{error} {_so_far(run, sample_ids)}") from error
         raise
+
+
+def _do_all(
+    run: SampleRun, sample_ids: Sequence[str], progress: Progress, keeper: _ReportKeeper
+) -> None:
+    try:
+        with (
+            fo.ProgressBar(total=len(sample_ids), progress=progress) as bar,
+            ReadingAhead(partial(_fetch, run), sample_ids, recall=run.work.recall) as ahead,
+        ):
+            for read in ahead:
+                run.lock.require()
+                _do(run, read)
+                keeper.keep_if_due()
+                bar.update()
+    finally:
+        notes = run.work.finish()
+        run.report.notes.extend(SampleNote("", "", note) for note in notes)
 
 
 def _do(run: SampleRun, read: ReadSample) -> None:
@@ -129,8 +155,7 @@ def _do(run: SampleRun, read: ReadSample) -> None:
             note = "it got labels from elsewhere meanwhile, which are left as they are"
             report.notes.append(SampleNote(sample_id, filepath, note))
             return
-        assert read.image is not None
-        labelled = run.label(read.sample, read.image)
+        labelled = run.work.label(read)
         notes = [*read.notes, *labelled.notes, *_save(run, read.sample, labelled.labels)]
     except (ConnectionFailure, MaskFolderError):
         raise
@@ -140,6 +165,7 @@ def _do(run: SampleRun, read: ReadSample) -> None:
     report.notes.extend(SampleNote(sample_id, filepath, note) for note in notes)
     report.segmented += 1
     report.instances += len(labelled.labels)
+    report.from_cache += labelled.from_cache
     report.segmented_ids.append(sample_id)
 
 

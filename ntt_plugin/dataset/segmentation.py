@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 
 from ..engine.config import Recipe
 from ..engine.matching import match
@@ -16,11 +15,13 @@ from ..engine.memory import MemoryBank
 from ..errors import DatasetError
 from .banks import Progress, bank_digest, resolve_bank
 from .checks import dataset_of
+from .kept_proposals import Cache, KeptProposals, store_of
 from .label_field import run_id
-from .labelling import Job, Work, label_samples, watching_memory
+from .labelling import Job, label_samples, watching_memory
 from .labels import LABEL_ATTRIBUTES, Origin, to_labels
+from .reading_ahead import ReadSample
 from .report import SegmentReport
-from .sample_run import Labelled
+from .sample_run import Labelled, Work
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
 from .views import image_view
 
@@ -39,6 +40,7 @@ def segment(
     group_slices: str | Iterable[str] | None = None,
     mask_dir: str | Path | None = None,
     segmenter: SegmenterLike | None = None,
+    cache: Cache = True,
 ) -> SegmentReport:
     """Find the bank's classes in each image and write them as ``fo.Detections``.
 
@@ -50,6 +52,10 @@ def segment(
 
     A run may be stopped or killed at any moment: a second call goes on where it stopped. One
     run at a time writes a field.
+
+    What does not depend on the bank is kept on disk. So a first run over images fills that
+    cache, and later ones with another bank, other classes, negatives or thresholds only match
+    and write, in milliseconds an image; the labels are the same. See ``get_proposals_info``.
 
     Args:
         samples: a dataset or view of images.
@@ -76,6 +82,8 @@ def segment(
             only those of a sample whose masks are too large for the database are files, below
             FiftyOne's default dataset folder.
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
+        cache: whether to read and keep proposals, or a store of one's own for them. One that
+            cannot be read or written stops no run; the report notes it.
 
     Returns:
         What was done, counted and named; samples that fail do not stop the run.
@@ -100,7 +108,9 @@ def segment(
         bank.require_encoder(loaded.fingerprint)
         report.device = str(loaded.device)
         origin = Origin(name, bank.version, recipe.name)
-        return watching_memory(loaded, _work(loaded, bank, origin))
+        kept = KeptProposals(loaded, store_of(cache))
+        label = _labeller(kept, recipe, bank, origin)
+        return Work(watching_memory(loaded, label), kept.recall, kept.finish)
 
     run = run_id(digest, recipe)
     job = Job(
@@ -120,15 +130,17 @@ def segment(
     return label_samples(job, overwrite, mask_dir, progress)
 
 
-def _work(segmenter: SegmenterLike, bank: MemoryBank, origin: Origin) -> Work:
+def _labeller(
+    kept: KeptProposals, recipe: Recipe, bank: MemoryBank, origin: Origin
+) -> Callable[[ReadSample], Labelled]:
     sources = {
         reference.id: reference.provenance
         for label in bank.classes
         for reference in bank.references(label)
     }
 
-    def work(sample: Any, image: Image.Image) -> Labelled:
-        instances = match(segmenter.propose(image), bank, segmenter.recipe)
-        return Labelled(to_labels(instances, origin, sources))
+    def label(read: ReadSample) -> Labelled:
+        instances = match(kept.propose(read), bank, recipe)
+        return Labelled(to_labels(instances, origin, sources), from_cache=read.image is None)
 
-    return work
+    return label

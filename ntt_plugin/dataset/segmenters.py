@@ -26,7 +26,8 @@ Array = np.ndarray[Any, Any]
 # Two pairs of full-size networks are 4 GB in float32.
 _MOST_KEPT = 2
 
-_kept: OrderedDict[tuple[Recipe, str], SegmenterLike] = OrderedDict()
+_Networks = tuple[str, str, int, str]
+_kept: OrderedDict[tuple[_Networks, str], Segmenter] = OrderedDict()
 _lock = Lock()
 
 
@@ -46,6 +47,10 @@ class SegmenterLike(Protocol):
     @property
     def fingerprint(self) -> Fingerprint:
         """Its encoder's fingerprint."""
+
+    @property
+    def upstream(self) -> str | None:
+        """A digest of all that its proposals depend on but the image; None if that is unknown."""
 
     @property
     def point_batch(self) -> int:
@@ -68,7 +73,7 @@ def get_segmenter(
     device: str | torch.device | None = None,
     batch_size: int | None = None,
 ) -> SegmenterLike:
-    """The segmenter of a recipe on a device, from memory if it was used lately.
+    """The segmenter of a recipe on a device; its networks from memory if they were used lately.
 
     Args:
         recipe: the recipe to run.
@@ -82,7 +87,7 @@ def get_segmenter(
     if batch_size is not None:
         recipe = replace(recipe, point_batch=batch_size)
     resolved = resolve_device(device)
-    key = (recipe, str(resolved))
+    key = (recipe.networks, str(resolved))
     with _lock:
         if key not in _kept:
             while len(_kept) >= _MOST_KEPT:
@@ -91,7 +96,7 @@ def get_segmenter(
             zoo = Path(fo.config.model_zoo_dir)
             _kept[key] = Segmenter.from_preset(recipe, device=resolved, zoo_dirs=[zoo])
         _kept.move_to_end(key)
-        return _kept[key]
+        return _kept[key].with_recipe(recipe)
 
 
 def forget_segmenters() -> None:

@@ -84,6 +84,9 @@ def image_digest(image: ImageLike) -> str:
         return _hash(f"pixels {picture.size}".encode(), picture.tobytes())
     digest = hashlib.blake2b(b"file", digest_size=_DIGEST_BYTES)
     try:
+        # Opening a pipe would wait for its writer.
+        if not Path(image).is_file():
+            raise FileNotFoundError("there is no such file")
         with Path(image).open("rb") as file:
             while chunk := file.read(_CHUNK):
                 digest.update(chunk)

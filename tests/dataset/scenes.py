@@ -56,7 +56,12 @@ def make_dataset(name: str, folder: Path, count: int) -> fo.Dataset:
 
 
 class ColourSegmenter:
-    """Has the engine's ``Segmenter`` interface: a block is a proposal, its colour the feature."""
+    """Has the engine's ``Segmenter`` interface: a block is a proposal, its colour the feature.
+
+    Its proposals are kept only if it is told what is upstream of them.
+    """
+
+    upstream = None
 
     def __init__(self, digest: str = "colours", **overrides):
         self.recipe = replace(Recipe(), name="tiny", **overrides)

@@ -1,0 +1,120 @@
+"""Proposals kept between runs: looked up before an image is read, written beside computing."""
+
+from __future__ import annotations
+
+import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+from ..engine.images import ImageLike
+from ..engine.proposal_cache import ProposalCache
+from ..engine.proposal_key import image_digest
+from ..engine.proposal_store import ProposalStore
+from ..engine.proposals import Proposals
+from ..errors import ImageError
+from .reading_ahead import ReadSample, Recalled
+from .segmenters import SegmenterLike
+
+Cache = bool | ProposalStore
+"""True for the default store, False for none, or a store."""
+
+# Proposals that wait to be written hold their logits, 100 MB for an image in the preset `paper`.
+_MOST_WRITERS = 4
+
+
+def store_of(cache: Cache) -> ProposalStore | None:
+    """The store that is meant; None for none."""
+    if isinstance(cache, ProposalStore):
+        return cache
+    return ProposalStore() if cache else None
+
+
+class KeptProposals:
+    """A segmenter whose proposals are kept: of an image seen before, nothing is computed.
+
+    Whatever is wrong with the store, proposals are computed, and ``finish`` tells.
+    """
+
+    def __init__(self, segmenter: SegmenterLike, store: ProposalStore | None) -> None:
+        """Read and write nothing yet.
+
+        Args:
+            segmenter: computes what is not kept. If it does not tell what is ``upstream`` of its
+                proposals, none are kept.
+            store: where to keep them; None for nowhere.
+        """
+        self._segmenter = segmenter
+        self._cache = None
+        if store is not None and segmenter.upstream is not None:
+            self._cache = ProposalCache(store, segmenter.upstream, segmenter.fingerprint)
+            self._damaged_before = store.counts.damaged
+        writers = min(_MOST_WRITERS, max(1, (os.cpu_count() or 1) // 2))
+        self._writers = ThreadPoolExecutor(writers, thread_name_prefix="ntt proposals")
+        self._room = threading.BoundedSemaphore(writers + 1)
+        self._problems: list[str] = []
+
+    def recall(self, filepath: str) -> Recalled | None:
+        """What is kept of an image's file; None if nothing can be.
+
+        Args:
+            filepath: the image's file; one that is missing or no file is none of this one's
+                business.
+        """
+        if self._cache is None:
+            return None
+        try:
+            digest = image_digest(filepath)
+        except ImageError:
+            return None
+        return Recalled(digest, self._cache.load(digest))
+
+    def propose(self, read: ReadSample) -> Proposals:
+        """An image's proposals, as they were kept, or else computed and handed to be kept.
+
+        Raises:
+            NttError: as the segmenter's.
+        """
+        recalled = read.recalled
+        if recalled is not None and recalled.proposals is not None:
+            return recalled.proposals
+        assert read.image is not None
+        proposals = self.compute(read.image)
+        if recalled is not None:
+            self._room.acquire()
+            self._writers.submit(self._keep, read.sample.filepath, recalled.digest, proposals)
+        return proposals
+
+    def compute(self, image: ImageLike) -> Proposals:
+        """An image's proposals, from the networks."""
+        return self._segmenter.propose(image)
+
+    def finish(self) -> list[str]:
+        """Wait for what is being written; what a person should know of the store, if anything."""
+        self._writers.shutdown(wait=True)
+        notes = []
+        if self._problems:
+            notes.append(
+                f"the proposals of {len(self._problems)} images were not kept, so that another "
+                f"run computes them again: {self._problems[0]}"
+            )
+        if self._cache is not None:
+            counts = self._cache.store.counts
+            if damaged := counts.damaged - self._damaged_before:
+                notes.append(
+                    f"{damaged} kept proposals could not be used and were computed again: "
+                    f"{counts.problem}"
+                )
+        return notes
+
+    def _keep(self, filepath: str, digest: str, proposals: Proposals) -> None:
+        assert self._cache is not None
+        try:
+            if image_digest(filepath) != digest:
+                self._problems.append(f"{filepath} was changed during the run.")
+            elif not self._cache.save(digest, proposals):
+                self._problems.append(str(self._cache.store.counts.problem))
+        except Exception as error:
+            # To keep proposals is a favour; whatever goes wrong, the run has what it needs.
+            self._problems.append(str(error) or type(error).__name__)
+        finally:
+            self._room.release()
