@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -32,6 +33,11 @@ class LoadReferencesView(NttOperator):
         from . import banks
 
         banks.bank_of_dataset(ctx, inputs)
+
+    def watch(self, ctx: Any) -> Generator[Any, None, Outcome]:
+        """Call the SDK without a progress bar, which would stay open over the view."""
+        yield from ()
+        return self.run(ctx, lambda _: None)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Look the references up."""

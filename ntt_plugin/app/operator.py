@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, ClassVar
 
 import fiftyone.operators as foo
@@ -90,6 +90,10 @@ class NttOperator(foo.Operator):
         """
         raise NotImplementedError
 
+    def watch(self, ctx: Any) -> Generator[Any, None, Outcome]:
+        """Call the SDK, yielding the moves of a progress bar."""
+        return (yield from run_watched(ctx, self.doing, lambda progress: self.run(ctx, progress)))
+
     def arguments(self, ctx: Any) -> dict[str, Any]:
         """The form's values by the SDK's names; what was left empty takes the SDK's default."""
         given = {name: ctx.params.get(name) for name in self.parameters}
@@ -97,9 +101,7 @@ class NttOperator(foo.Operator):
 
     def _live(self, ctx: Any) -> Iterator[Any]:
         try:
-            outcome = yield from run_watched(
-                ctx, self.doing, lambda progress: self.run(ctx, progress)
-            )
+            outcome = yield from self.watch(ctx)
         except Exception as error:
             yield from explain_live(ctx, self.title, error)
             return
