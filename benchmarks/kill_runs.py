@@ -101,7 +101,7 @@ def main() -> None:
         prepare(Path(folder), options.images, options.grid)
         whole, seconds = uninterrupted(options.grid)
         print(f"A whole run takes {seconds:.1f} s.", flush=True)
-        for number in range(len(kills), options.kills):
+        while (number := len(kills)) - unkilled(kills) < options.kills:
             chance = random.Random(f"{options.seed}/{number}")
             kills.append(kill_once(number, chance, whole, seconds, options.grid, Path(folder)))
             print(number + 1, kills[-1], flush=True)
@@ -302,8 +302,14 @@ def earlier_kills(output: Path, settings: dict[str, Any]) -> list[dict[str, Any]
     if not output.is_file():
         return []
     kept = json.loads(output.read_text())
-    same = kept["settings"] == settings and len(kept["kills"]) < settings["kills"]
-    return list(kept["kills"]) if same else []
+    kills = list(kept["kills"])
+    done = len(kills) - unkilled(kills) >= settings["kills"]
+    return kills if kept["settings"] == settings and not done else []
+
+
+def unkilled(kills: list[dict[str, Any]]) -> int:
+    """Runs that ended before the moment of their kill; another is killed in the place of each."""
+    return sum(not kill["killed"] for kill in kills)
 
 
 def write(
@@ -314,8 +320,8 @@ def write(
     result = {
         "settings": settings,
         "seconds_of_a_whole_run": round(seconds, 1),
-        "runs_killed": sum(kill["killed"] for kill in kills),
-        "runs_that_ended_before_the_kill": sum(not kill["killed"] for kill in kills),
+        "runs_killed": len(kills) - unkilled(kills),
+        "runs_that_ended_before_the_kill": unkilled(kills),
         **{name: sum(kill[name] for kill in kills) for name in counts},
         "ways": dict(Counter(kill["way"] for kill in kills)),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
