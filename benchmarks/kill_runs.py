@@ -71,6 +71,8 @@ class Call:
             mask_dir=self.mask_dir,
             segmenter=segmenter,
             progress=False,
+            # The networks are to run each time, so that a run lasts long enough to be killed.
+            cache=False,
         )
 
 

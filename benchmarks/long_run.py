@@ -43,6 +43,7 @@ class Standin:
 
     device = torch.device("cpu")
     point_batch = 64
+    upstream = None
 
     def __init__(self) -> None:
         self.recipe = Recipe.from_preset("tiny")
@@ -115,10 +116,10 @@ def measure(dataset: Any, count: int) -> dict[str, Any]:
             seen.append((bar.iteration, process.memory_info().rss / 2**20, time.monotonic()))
 
     began, cpu = time.monotonic(), process.cpu_times()
-    report = segment(dataset, bank, segmenter=standin, progress=look)
+    report = segment(dataset, bank, segmenter=standin, progress=look, cache=False)
     seconds, used = time.monotonic() - began, process.cpu_times()
     kept_in = timed(lambda: load_segment_report(dataset, "ntt"))
-    again = timed(lambda: segment(dataset, bank, segmenter=standin, progress=False))
+    again = timed(lambda: segment(dataset, bank, segmenter=standin, cache=False))
     half, spent = len(seen) // 2, used.user + used.system - cpu.user - cpu.system
     return {
         "samples": count,
