@@ -142,6 +142,7 @@ def measure(dataset: Any, count: int) -> dict[str, Any]:
         "seconds_to_load_the_report": round(kept_in, 2),
         "seconds_of_a_second_call": round(again, 1),
         "machine": f"{platform.machine()}, {os.cpu_count()} cores",
+        "processes_that_wanted_them": round(os.getloadavg()[0], 1),
     }
 
 
