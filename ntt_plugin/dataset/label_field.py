@@ -99,10 +99,12 @@ def require_writable(samples: Any, field: str, run: RunIds, overwrite: bool) -> 
     require_name(field, "label field")
     state = field_state(samples, field, run)
     if state.foreign:
+        # FiftyOne's own fields cannot be deleted.
+        own = field in fo.Sample(filepath="any").field_names
         raise DatasetError(
             f"The field {field!r} of {dataset_of(samples).name!r} was not made by a "
-            "segmentation, so it is not touched; choose another field name, or delete the field "
-            "first."
+            "segmentation, so it is not touched; choose another field name"
+            + ("." if own else ", or delete the field first.")
         )
     if state.others and not overwrite:
         count = sum(map(len, (state.to_do, state.done, state.others)))

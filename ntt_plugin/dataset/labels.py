@@ -128,7 +128,9 @@ def pixel_box(detection: fo.Detection, image_size: tuple[int, int]) -> Box:
     height, width = image_size
     box = detection.bounding_box
     if not box or len(box) != 4 or not all(math.isfinite(value) for value in box):
-        raise DatasetError(f"Its box {box} is not made of four finite numbers.")
+        raise DatasetError(
+            f"Its box {box} is not made of four finite numbers; correct it or delete the label."
+        )
     x, w = round(box[0] * width, _DECIMALS), round(box[2] * width, _DECIMALS)
     y, h = round(box[1] * height, _DECIMALS), round(box[3] * height, _DECIMALS)
     return x, y, round(x + w, _DECIMALS), round(y + h, _DECIMALS)
@@ -154,8 +156,8 @@ def full_mask(detection: fo.Detection, image_size: tuple[int, int]) -> Array:
     cut_top, cut_left = max(0, -top), max(0, -left)
     inside = mask[cut_top : max(0, height - top), cut_left : max(0, width - left)]
     if not inside.any():
-        reason = "Its mask lies outside the image." if mask.any() else "Its mask is empty."
-        raise DatasetError(reason)
+        where = "lies outside the image" if mask.any() else "is empty"
+        raise DatasetError(f"Its mask {where}; correct it or delete the label.")
     full = np.zeros((height, width), dtype=bool)
     top, left = top + cut_top, left + cut_left
     full[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
@@ -177,7 +179,7 @@ def _stored_mask(detection: fo.Detection) -> Array:
     except Exception as error:
         raise DatasetError(f"Its mask {detection.mask_path} cannot be read ({error}).") from error
     if mask is None:
-        raise DatasetError("It has no mask.")
+        raise DatasetError("It has no mask; draw one, or make it with masks_from_boxes().")
     mask = np.asarray(mask)
     if mask.ndim == 3:
         mask = mask[..., 0]

@@ -109,5 +109,6 @@ def _flattened(samples: Any, name: str, group_slices: str | Iterable[str] | None
 
 
 def _require_samples(samples: Any, name: str) -> None:
-    if len(samples) == 0:
+    # Not len(): a dataset's is MongoDB's estimate, which can be 0 after the server was killed.
+    if not samples.limit(1).values("id"):
         raise DatasetError(f"The view of {name!r} holds no sample; widen it or add samples.")
