@@ -73,6 +73,9 @@ class PromptDecoder:
         self._decoder = decoder.to(device=device, dtype=dtype)
         self._prompts: Any = model.prompt_encoder.to(device)
         self._count = int(decoder.num_mask_tokens)
+        # On the device from the start: to send them with each batch would stop a GPU.
+        tokens = torch.tensor([_IOU, *range(_MASKS, _MASKS + self._count)], device=device)
+        self._all_masks, self._multimask = tokens, tokens[tokens != _MASKS]
 
     def memory(self) -> tuple[int, int, int]:
         """Bytes that a prompt takes in the transformer, while its masks are drawn, in between.
@@ -112,7 +115,7 @@ class PromptDecoder:
         coordinates = points[None, :, None]
         labels = torch.ones(coordinates.shape[:3], dtype=torch.int32, device=points.device)
         sparse, _ = self._prompts(coordinates, labels, None, None)
-        found = self._attend(image, sparse[0], range(1, self._count))
+        found = self._attend(image, sparse[0], self._multimask)
         best = found.ious.argmax(dim=1, keepdim=True)
         hyper = found.hyper.gather(1, best[..., None].expand(-1, -1, found.hyper.shape[-1]))
         return Attended(found.ious.gather(1, best), hyper, found.pixels)
@@ -125,7 +128,7 @@ class PromptDecoder:
             boxes: x1 y1 x2 y2 in pixels of the network's input, float (n, 4).
         """
         sparse, _ = self._prompts(None, None, boxes[None], None)
-        return self._attend(image, sparse[0], range(self._count))
+        return self._attend(image, sparse[0], self._all_masks)
 
     def draw(self, image: DecoderImage, attended: Attended, rows: Tensor) -> Tensor:
         """The masks of some prompts.
@@ -164,23 +167,23 @@ class PromptDecoder:
         rows = torch.arange(len(ious), device=ious.device)
         return logits[rows, chosen], ious[rows, chosen]
 
-    def _attend(self, image: DecoderImage, sparse: Tensor, masks: range) -> Attended:
-        """Prompts through the transformer, for some of the mask tokens.
+    def _attend(self, image: DecoderImage, sparse: Tensor, wanted: Tensor) -> Attended:
+        """Prompts through the transformer.
 
         Args:
             image: as ``prepare`` gives it.
             sparse: embeddings of the prompts, (n, t, C).
-            masks: of the mask tokens.
+            wanted: places of the IoU token and of the mask tokens that are wanted, the last ones.
         """
         decoder = self._decoder
         own = (decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens)
         output = torch.cat([token.weight for token in own])
         tokens = torch.cat([output.expand(len(sparse), -1, -1), sparse.to(output.dtype)], dim=1)
-        wanted = torch.tensor([_IOU, *(_MASKS + mask for mask in masks)], device=tokens.device)
         final, pixels = self._transform(image.layers, tokens, wanted)
+        first = self._count - (len(wanted) - 1)
         hyper = [
-            decoder.output_hypernetworks_mlps[mask](final[:, 1 + place])
-            for place, mask in enumerate(masks)
+            network(final[:, 1 + place])
+            for place, network in enumerate(decoder.output_hypernetworks_mlps[first:])
         ]
         ious = decoder.iou_prediction_head(final[:, 0]).float()
-        return Attended(ious[:, masks.start :], torch.stack(hyper, dim=1), pixels)
+        return Attended(ious[:, first:], torch.stack(hyper, dim=1), pixels)

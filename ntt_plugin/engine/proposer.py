@@ -43,6 +43,7 @@ class MaskProposer:
         self._model.vision_encoder.to(dtype)
         self._device = device
         self._dtype = dtype
+        self._grids: dict[int, Tensor] = {}
         self._maps = Compiled(self._feature_maps) if compile else self._feature_maps
         self._batches = PromptBatches(device)
         self._portions = Portions.for_device(device, *self._decoder.memory())
@@ -90,7 +91,9 @@ class MaskProposer:
             kept = (ious > iou_threshold).nonzero()[:, 0]
             return self._draw(shared, attended, kept)[:, 0].float(), ious[kept]
 
-        points = grid_points(grid, self.size).to(self._device)
+        if grid not in self._grids:
+            self._grids[grid] = grid_points(grid, self.size).to(self._device)
+        points = self._grids[grid]
         decoded = self._batches.run(decode, points, self._portions.waiting)
         logits = torch.cat([logits for logits, _ in decoded])
         return logits, torch.cat([ious for _, ious in decoded])

@@ -275,6 +275,7 @@ def _update(
     before = Pixels(pixels.scale, blocks, (*pixels.values, values))
     division = _division(before, deviation)
     factor = division.to(tokens.dtype)
+    # In place: the pixels of the layer before are not needed any more.
     return Pixels(
         division if pixels.scale is None else pixels.scale * division,
         tuple(block.mul_(factor) for block in blocks),

@@ -99,7 +99,7 @@ class Upscaler:
         self, shared: SharedUpscaling, pixels: Pixels, dtype: torch.dtype
     ) -> Tensor:
         """The first convolution and the image's own features, (b, N, 4 * channels)."""
-        scale = torch.ones(1) if pixels.scale is None else pixels.scale.mT
+        scale = shared.base.new_ones(1) if pixels.scale is None else pixels.scale.mT
         coarse = torch.addcmul(shared.coarse, shared.base, scale.to(dtype))
         rows = row_maps(tuple(row.to(dtype)[None] for row in self._first.rows), pixels)
         for block, row in zip(pixels.weights, rows, strict=True):
