@@ -33,9 +33,16 @@ if TYPE_CHECKING:
     from .dataset.boxes import masks_from_boxes
     from .dataset.evaluation import coco_figures, evaluate
     from .dataset.left_out import LeftOut
+    from .dataset.proposing import (
+        ProposeReport,
+        clear_proposals,
+        get_proposals_info,
+        propose,
+    )
     from .dataset.report import SampleNote, SegmentReport, load_segment_report
     from .dataset.sampling import ReferenceSample, sample_references
     from .dataset.segmentation import segment
+    from .engine.proposal_store import ProposalStore
     from .errors import NttError
 
 __version__ = "0.1.0"
@@ -44,22 +51,27 @@ __all__ = [
     "BankInfo",
     "LeftOut",
     "NttError",
+    "ProposalStore",
+    "ProposeReport",
     "ReferenceSample",
     "SampleNote",
     "SegmentReport",
     "build_memory_bank",
+    "clear_proposals",
     "coco_figures",
     "delete_memory_bank",
     "describe_refused",
     "evaluate",
     "export_memory_bank",
     "get_memory_bank_info",
+    "get_proposals_info",
     "import_memory_bank",
     "list_memory_banks",
     "load_memory_bank",
     "load_references_view",
     "load_segment_report",
     "masks_from_boxes",
+    "propose",
     "rename_memory_bank",
     "sample_references",
     "save_memory_bank",
@@ -70,22 +82,27 @@ _HOMES = {
     "BankInfo": "dataset.bank_info",
     "LeftOut": "dataset.left_out",
     "NttError": "errors",
+    "ProposalStore": "engine.proposal_store",
+    "ProposeReport": "dataset.proposing",
     "ReferenceSample": "dataset.sampling",
     "SampleNote": "dataset.report",
     "SegmentReport": "dataset.report",
     "build_memory_bank": "dataset.banks",
+    "clear_proposals": "dataset.proposing",
     "coco_figures": "dataset.evaluation",
     "delete_memory_bank": "dataset.banks",
     "describe_refused": "dataset.banks",
     "evaluate": "dataset.evaluation",
     "export_memory_bank": "dataset.bank_files",
     "get_memory_bank_info": "dataset.banks",
+    "get_proposals_info": "dataset.proposing",
     "import_memory_bank": "dataset.bank_files",
     "list_memory_banks": "dataset.banks",
     "load_memory_bank": "dataset.banks",
     "load_references_view": "dataset.banks",
     "load_segment_report": "dataset.report",
     "masks_from_boxes": "dataset.boxes",
+    "propose": "dataset.proposing",
     "rename_memory_bank": "dataset.banks",
     "sample_references": "dataset.sampling",
     "save_memory_bank": "dataset.banks",

@@ -60,6 +60,12 @@ def test_importing_the_package_imports_nothing_heavy():
             "samples, label_field, new_field, preset='paper', device=None, batch_size=None, "
             "overwrite=False, progress=None",
         ),
+        (
+            "propose",
+            "samples, preset='paper', device=None, batch_size=None, progress=None",
+        ),
+        ("get_proposals_info", ""),
+        ("clear_proposals", ""),
         ("export_memory_bank", "dataset, name, path"),
         ("import_memory_bank", "dataset, path, name=None"),
         ("rename_memory_bank", "dataset, name, new_name"),
@@ -89,10 +95,11 @@ def test_the_signatures_are_those_that_were_agreed(name, fixed):
         ("build_memory_bank", {"sample_tag", "group_slices", "overwrite", "segmenter"}),
         (
             "segment",
-            {"bank_dataset", "preset", "group_slices", "mask_dir", "segmenter"},
+            {"bank_dataset", "preset", "group_slices", "mask_dir", "segmenter", "cache"},
         ),
         ("masks_from_boxes", {"tag", "classes", "group_slices", "mask_dir", "segmenter"}),
         ("evaluate", {"classes", "group_slices", "progress"}),
+        ("propose", {"group_slices", "segmenter", "cache"}),
         ("export_memory_bank", {"overwrite"}),
         ("import_memory_bank", {"overwrite"}),
     ],

@@ -6,7 +6,6 @@ import os
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
-from ..engine.images import ImageLike
 from ..engine.proposal_cache import ProposalCache
 from ..engine.proposal_key import image_digest
 from ..engine.proposal_store import ProposalStore
@@ -33,6 +32,9 @@ class KeptProposals:
     """A segmenter whose proposals are kept: of an image seen before, nothing is computed.
 
     Whatever is wrong with the store, proposals are computed, and ``finish`` tells.
+
+    Attributes:
+        not_stored: why the store did not take something; None if it took all.
     """
 
     def __init__(self, segmenter: SegmenterLike, store: ProposalStore | None) -> None:
@@ -52,6 +54,7 @@ class KeptProposals:
         self._writers = ThreadPoolExecutor(writers, thread_name_prefix="ntt proposals")
         self._room = threading.BoundedSemaphore(writers + 1)
         self._problems: list[str] = []
+        self.not_stored: str | None = None
 
     def recall(self, filepath: str) -> Recalled | None:
         """What is kept of an image's file; None if nothing can be.
@@ -78,15 +81,11 @@ class KeptProposals:
         if recalled is not None and recalled.proposals is not None:
             return recalled.proposals
         assert read.image is not None
-        proposals = self.compute(read.image)
+        proposals = self._segmenter.propose(read.image)
         if recalled is not None:
             self._room.acquire()
             self._writers.submit(self._keep, read.sample.filepath, recalled.digest, proposals)
         return proposals
-
-    def compute(self, image: ImageLike) -> Proposals:
-        """An image's proposals, from the networks."""
-        return self._segmenter.propose(image)
 
     def finish(self) -> list[str]:
         """Wait for what is being written; what a person should know of the store, if anything."""
@@ -112,7 +111,8 @@ class KeptProposals:
             if image_digest(filepath) != digest:
                 self._problems.append(f"{filepath} was changed during the run.")
             elif not self._cache.save(digest, proposals):
-                self._problems.append(str(self._cache.store.counts.problem))
+                self.not_stored = str(self._cache.store.counts.problem)
+                self._problems.append(self.not_stored)
         except Exception as error:
             # To keep proposals is a favour; whatever goes wrong, the run has what it needs.
             self._problems.append(str(error) or type(error).__name__)
