@@ -23,13 +23,15 @@ def redundancy(masks: Sequence[PackedMask], features: Array) -> Array:
         For each mask i the largest ``|i and j| / |i| * max(0, cosine(i, j))`` over the masks j
         before it, 0 if there is none; float64 (n,).
     """
+    found = np.zeros(len(masks))
+    if len(masks) < 2:
+        return found
     cosines = (features @ features.T).clip(min=0).astype(np.float64)
     boxes = np.array([mask.box for mask in masks], dtype=np.int64)
     areas = np.array([mask.area for mask in masks], dtype=np.int64)
-    found = np.zeros(len(masks))
     for i in range(1, len(masks)):
         shared = np.minimum(boxes[i, 2:], boxes[:i, 2:]) - np.maximum(boxes[i, :2], boxes[:i, :2])
-        at_most = np.minimum(shared.clip(min=0).prod(axis=1), areas[:i]).clip(max=areas[i])
+        at_most = np.minimum(np.maximum(shared, 0).prod(axis=1), np.minimum(areas[:i], areas[i]))
         bounds = at_most / areas[i] * cosines[i, :i]
         # From the largest possible value down: most intersections need not be counted.
         for j in np.argsort(-bounds, kind="stable").tolist():

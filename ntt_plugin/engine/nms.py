@@ -40,9 +40,11 @@ def _keep(boxes: Array, threshold: float) -> Array:
         if not keep[best]:
             continue
         rest = np.flatnonzero(keep[best + 1 :]) + best + 1
+        if len(rest) == 0:
+            break
         top_left = np.maximum(boxes[best, :2], boxes[rest, :2])
         bottom_right = np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        shared = (bottom_right - top_left).clip(min=0).prod(axis=1)
+        shared = np.maximum(bottom_right - top_left, 0).prod(axis=1)
         union = areas[best] + areas[rest] - shared
         overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
         keep[rest[overlap > threshold]] = False

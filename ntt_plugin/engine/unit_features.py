@@ -43,7 +43,8 @@ class UnitFeatures:
         own = self._references.get(label)
         if own is None:
             own = self._references[label] = F.normalize(_stack(stored), dim=1)
-        similarities = F.normalize(features.to(own), dim=1) @ own.T
+        # How long a feature is makes no difference to which reference is nearest.
+        similarities = features.to(own) @ own.T
         return [stored[index].id for index in similarities.argmax(dim=1).tolist()]
 
 
