@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from .build_memory_bank import BuildMemoryBank
+from .clear_proposals import ClearProposals
+from .compute_proposals import ComputeProposals
 from .delete_memory_bank import DeleteMemoryBank
 from .evaluate_segmentation import EvaluateSegmentation
 from .export_memory_bank import ExportMemoryBank
 from .get_memory_bank_info import GetMemoryBankInfo
+from .get_proposals_info import GetProposalsInfo
 from .import_memory_bank import ImportMemoryBank
 from .load_references_view import LoadReferencesView
 from .masks_from_boxes import MasksFromBoxes
@@ -27,4 +30,7 @@ OPERATORS: tuple[type[NttOperator], ...] = (
     DeleteMemoryBank,
     ExportMemoryBank,
     ImportMemoryBank,
+    ComputeProposals,
+    GetProposalsInfo,
+    ClearProposals,
 )

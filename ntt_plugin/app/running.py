@@ -77,6 +77,17 @@ def mask_dir(ctx: Any, inputs: types.Object) -> None:
     )
 
 
+def cache(inputs: types.Object) -> None:
+    """Whether proposals are kept between runs."""
+    inputs.bool(
+        "cache",
+        default=True,
+        label="Keep proposals",
+        description="On this machine's disk, so that a later run with another bank only matches.",
+        view=types.CheckboxView(),
+    )
+
+
 def announce(inputs: types.Object, what: str, networks: list[Network], estimate: Estimate) -> None:
     """Say what the run will write, how long it takes, and what it loads or downloads first."""
     names = " and ".join(dict.fromkeys(network.name for network in networks))

@@ -11,7 +11,7 @@ from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
 
-_SELDOM = ("preset", "device", "batch_size", "mask_dir")
+_SELDOM = ("preset", "device", "batch_size", "mask_dir", "cache")
 
 if TYPE_CHECKING:
     from ..dataset.bank_info import BankInfo
@@ -39,6 +39,7 @@ class SegmentWithMemoryBank(NttOperator):
         "preset",
         "group_slices",
         "mask_dir",
+        "cache",
     )
     submit = "Segment"
     doing = "Segmenting"
@@ -64,6 +65,7 @@ class SegmentWithMemoryBank(NttOperator):
             running.device(ctx, inputs)
             running.batch_size(ctx, inputs)
             running.mask_dir(ctx, inputs)
+            running.cache(inputs)
         if info is None or recipe is None or field is None:
             return
         to_do = _field(ctx, inputs, images, field, info, recipe)
@@ -90,6 +92,7 @@ def reported(ctx: Any, report: Any) -> Outcome:
     facts = {
         "Images labelled": report.segmented,
         "Labels written": report.instances,
+        "From kept proposals": report.from_cache,
         "Done before": report.skipped,
         "Deleted meanwhile": report.deleted,
         "Failed": len(report.failed),

@@ -66,6 +66,14 @@ def unchanged(dataset, folder):
     assert ntt.list_memory_banks(dataset) == ["shapes"]
 
 
+def kept(dataset, folder):
+    assert ntt.propose(dataset, preset="tiny", progress=False).computed == 0
+
+
+def cleared(dataset, folder):
+    assert ntt.get_proposals_info().entries == 0
+
+
 CASES = {
     "sample_references": ({"label_field": "ground_truth", "shots": 1, "tag": "few"}, sampled),
     "masks_from_boxes": (
@@ -87,6 +95,9 @@ CASES = {
     "delete_memory_bank": ({"name": "shapes"}, deleted),
     "export_memory_bank": ({"name": "shapes", "path": "FOLDER/out.safetensors"}, exported),
     "import_memory_bank": ({"path": "FOLDER/in.safetensors", "name": "taken"}, imported),
+    "compute_proposals": ({"preset": "tiny"}, kept),
+    "get_proposals_info": ({}, unchanged),
+    "clear_proposals": ({}, cleared),
 }
 
 

@@ -1,0 +1,49 @@
+"""Operator: remove what is kept of images between runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from . import fields
+from .operator import NttOperator
+from .outcome import Outcome
+from .progress import Report
+
+
+class ClearProposals(NttOperator):
+    """Form of ``clear_proposals``."""
+
+    uses = "clear_proposals"
+    operator_name = "clear_proposals"
+    title = "Clear proposals"
+    about = (
+        "Remove all kept proposals from this machine. Use it to get the room back; labels and "
+        "memory banks stay, and segmenting computes proposals again."
+    )
+    icon = "cleaning_services"
+    risk = types.RiskLevel.HIGH
+    parameters = ()
+    submit = "Clear"
+    doing = "Clearing"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Say what will be removed."""
+        from .. import get_proposals_info
+        from .get_proposals_info import megabytes
+
+        info = get_proposals_info()
+        fields.notice(
+            inputs,
+            "will_do",
+            f"Will remove the proposals of {info.entries:,} images and presets "
+            f"({megabytes(info.bytes)}), of all datasets, from {info.folder}.",
+            types.Warning,
+        )
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Remove them."""
+        from .. import clear_proposals
+
+        return Outcome(f"The proposals of {clear_proposals():,} images and presets are removed.")

@@ -1,0 +1,88 @@
+"""Operator: proposals ahead of time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from . import fields
+from .operator import NttOperator
+from .outcome import Outcome
+from .progress import Report
+
+_SELDOM = ("device", "batch_size")
+
+
+class ComputeProposals(NttOperator):
+    """Form of ``propose``."""
+
+    uses = "propose"
+    operator_name = "compute_proposals"
+    title = "Compute proposals"
+    about = (
+        "Compute ahead of time all that segmenting needs of images whatever the memory bank, and "
+        "keep it on disk. Use it before you try several banks or settings on the same images: "
+        "each then takes milliseconds an image."
+    )
+    icon = "grain"
+    risk = types.RiskLevel.LOW
+    parameters = ("preset", "device", "batch_size", "group_slices")
+    submit = "Compute"
+    doing = "Computing proposals"
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """FiftyOne's description of the operator."""
+        config = super().config
+        # It takes long, and nobody waits for what it shows.
+        config.default_choice_to_delegated = True
+        return config
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ..dataset.estimates import estimate_segmentation
+        from ..dataset.networks import networks_of
+        from . import running, samples
+
+        images = samples.target(ctx, inputs, "Compute proposals of")
+        recipe = running.preset(ctx, inputs, "The one that the memory bank is to be used with.")
+        if fields.advanced(ctx, inputs, _SELDOM):
+            running.device(ctx, inputs)
+            running.batch_size(ctx, inputs)
+        if recipe is None:
+            return
+        running.announce(
+            inputs,
+            f"Will keep the proposals of {len(images):,} images on disk; the dataset stays as it "
+            "is. Images whose proposals are kept already are passed over.",
+            networks_of(recipe),
+            estimate_segmentation(ctx.dataset, recipe, ctx.params.get("device"), len(images)),
+        )
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Compute them."""
+        from .. import propose
+        from . import samples
+
+        report = propose(samples.target_of(ctx), **self.arguments(ctx), progress=progress)
+        facts = {
+            "Computed": report.computed,
+            "Kept before": report.from_cache,
+            "Deleted meanwhile": report.deleted,
+            "Failed": len(report.failed),
+            "Seconds": round(report.seconds, 1),
+            "Preset": report.preset,
+            "Device": report.device,
+        }
+        return Outcome(
+            f"The proposals of {report.computed + report.from_cache:,} images are kept; "
+            f"{report.computed:,} were computed now.",
+            {name: value for name, value in facts.items() if value not in (0, "")},
+            [f"{note.filepath}: {note.reason}".removeprefix(": ") for note in _notes(report)],
+        )
+
+
+def _notes(report: Any) -> list[Any]:
+    return [*report.failed, *report.notes]
