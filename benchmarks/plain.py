@@ -16,6 +16,7 @@ from torch import Tensor
 from ntt_plugin.engine import MemoryBank, Proposals, Recipe
 from ntt_plugin.engine.matching import best_class, similarities
 from ntt_plugin.engine.nms import suppress
+from ntt_plugin.engine.proposals import UpsampledMasks
 from ntt_plugin.engine.proposer import grid_points
 
 BATCH = 64
@@ -69,9 +70,11 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> tuple[Tenso
     )
     order = order[: recipe.candidate_factor * recipe.max_instances]
     order = order[scores[order] > 0]
-    kept = torch.from_numpy(order).to(proposals.masks.logits.device)
+    assert isinstance(proposals.masks, UpsampledMasks), "the plain recipe upsamples by itself"
+    logits = proposals.masks.logits
+    kept = torch.from_numpy(order).to(logits.device)
     full = F.interpolate(
-        proposals.masks.logits[kept][:, None],
+        logits[kept][:, None],
         proposals.image_size,
         mode="bilinear",
         antialias=True,
