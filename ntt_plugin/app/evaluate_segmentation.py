@@ -81,11 +81,12 @@ class EvaluateSegmentation(NttOperator):
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Evaluate."""
-        from .. import coco_figures, evaluate
+        from .. import LeftOut, coco_figures, evaluate
         from . import samples
 
         arguments = self.arguments(ctx)
-        evaluate(samples.target_of(ctx), **arguments, progress=progress)
+        results = evaluate(samples.target_of(ctx), **arguments, progress=progress)
+        left_out = LeftOut.from_dict(results.config.left_out)
         figures = coco_figures(ctx.dataset, arguments["eval_key"])
         facts = {
             f"{words}, {kind}": f"{getattr(figures, kind)[name]:.3f}"
@@ -96,5 +97,6 @@ class EvaluateSegmentation(NttOperator):
         return Outcome(
             f"The evaluation {arguments['eval_key']!r} is in the Model Evaluation panel.",
             facts,
+            str(left_out).splitlines(),
             changed=True,
         )
