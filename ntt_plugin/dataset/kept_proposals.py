@@ -10,6 +10,7 @@ from ..engine.proposal_cache import ProposalCache
 from ..engine.proposal_key import image_digest
 from ..engine.proposal_store import ProposalStore
 from ..engine.proposals import Proposals
+from ..engine.side_stream import side_stream
 from ..errors import ImageError
 from .reading_ahead import ReadSample, Recalled
 from .segmenters import SegmenterLike
@@ -110,9 +111,12 @@ class KeptProposals:
         try:
             if image_digest(filepath) != digest:
                 self._problems.append(f"{filepath} was changed during the run.")
-            elif not self._cache.save(digest, proposals):
-                self.not_stored = str(self._cache.store.counts.problem)
-                self._problems.append(self.not_stored)
+            else:
+                with side_stream(self._segmenter.device):
+                    stored = self._cache.save(digest, proposals)
+                if not stored:
+                    self.not_stored = str(self._cache.store.counts.problem)
+                    self._problems.append(self.not_stored)
         except Exception as error:
             # To keep proposals is a favour; whatever goes wrong, the run has what it needs.
             self._problems.append(str(error) or type(error).__name__)
