@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
@@ -11,6 +11,10 @@ from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
 from .segment_with_memory_bank import reported
+
+if TYPE_CHECKING:
+    from ..engine.config import Recipe
+    from .written_field import Held
 
 _SELDOM = ("tag", "device", "batch_size", "mask_dir")
 
@@ -46,7 +50,7 @@ class MasksFromBoxes(NttOperator):
         """Add the fields to the form."""
         from ..dataset.estimates import estimate_boxes
         from ..dataset.networks import networks_of
-        from . import running, samples
+        from . import running, samples, written_field
 
         images = samples.target(ctx, inputs, "Fill masks in", labels=True)
         field, counts = samples.label_field(
@@ -73,18 +77,33 @@ class MasksFromBoxes(NttOperator):
             running.device(ctx, inputs)
             running.batch_size(ctx, inputs)
             running.mask_dir(ctx, inputs)
-        if recipe is None or new_field is None:
+        if recipe is None or new_field is None or not counts.labels:
             return
-        wanted = fields.value_of(ctx, "classes", list(counts.classes))
-        boxes = sum(counts.classes.get(name, 0) for name in wanted)
+        if new_field == field:
+            fields.mark(
+                inputs.properties["new_field"],
+                f"{field!r} is the field of the boxes, which stays as it is; choose another name.",
+            )
+            return
+        if inputs.properties["classes"].invalid:
+            return
+        classes = tuple(fields.value_of(ctx, "classes", ())) or None
+        found, boxes_to_do, boxes = samples.asked_once(
+            ctx, images, _held, field, new_field, recipe, fields.value_of(ctx, "tag"), classes
+        )
+        others = "other boxes, another recipe or a person"
+        to_do = written_field.ask(ctx, inputs, "new_field", new_field, found, others)
+        if to_do is None:
+            return
+        if to_do == found.total:
+            boxes_to_do = boxes
         running.announce(
             inputs,
-            f"Will write up to {boxes:,} masks into {new_field!r}; {field!r} stays as it is.",
+            f"Will write up to {boxes_to_do:,} masks into {new_field!r} of {to_do:,} images; "
+            f"{field!r} stays as it is.",
             networks_of(recipe),
-            estimate_boxes(recipe, ctx.params.get("device"), len(images), boxes),
+            estimate_boxes(recipe, ctx.params.get("device"), to_do, boxes_to_do),
         )
-        if ctx.dataset.has_field(new_field) and images.exists(new_field).limit(1):
-            fields.overwrite(ctx, inputs, f"The field {new_field!r} holds labels already.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Fill the masks."""
@@ -93,3 +112,23 @@ class MasksFromBoxes(NttOperator):
 
         report = masks_from_boxes(samples.target_of(ctx), **self.arguments(ctx), progress=progress)
         return reported(ctx, report)
+
+
+def _held(
+    images: Any,
+    field: str,
+    new_field: str,
+    recipe: Recipe,
+    tag: str | None,
+    classes: tuple[str, ...] | None,
+) -> tuple[Held, int, int]:
+    """What the new field holds, seen from a run; how many boxes it would do, and all of them."""
+    from ..dataset.boxes import _run_id, _wanted
+    from ..dataset.label_field import field_state
+    from .written_field import counts
+
+    wanted = _wanted(images, field, tag, classes)
+    runs = {sample: _run_id(field, ids, recipe) for sample, ids in wanted.items()}
+    state = field_state(images.select(list(wanted)), new_field, runs)
+    to_do = sum(len(wanted[sample]) for sample in state.to_do)
+    return counts(state), to_do, sum(map(len, wanted.values()))

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable, Hashable
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import fiftyone as fo
 import fiftyone.operators.types as types
@@ -13,6 +14,8 @@ from ..dataset.inventory import FieldCounts, count_labels, image_slices, label_f
 from ..dataset.views import all_images, image_view
 from ..errors import DatasetError
 from . import fields
+
+T = TypeVar("T")
 
 
 def target(ctx: Any, inputs: types.Object, action: str, labels: bool = False) -> Any:
@@ -132,16 +135,33 @@ def said(counts: FieldCounts) -> str:
 
 def counted(ctx: Any, samples: Any, field: str) -> FieldCounts:
     """What a field holds in some samples, counted once for as long as a form is open."""
+    return asked_once(ctx, samples, count_labels, field)
+
+
+def asked_once(ctx: Any, samples: Any, question: Callable[..., T], *arguments: Hashable) -> T:
+    """What a function tells of some samples, asked once for as long as a form is open.
+
+    A form is made anew with every key that is pressed, and a pass over the samples takes seconds.
+
+    Args:
+        ctx: the operator's context.
+        samples: a dataset or view.
+        question: a function of a module; it is given the samples and ``arguments``.
+        arguments: what else it depends on.
+    """
     if ctx.prompt_id is None:
-        return count_labels(samples, field)
+        return question(samples, *arguments)
     stages = json.dumps(samples.view()._serialize(), default=str, sort_keys=True)
-    return _counted(ctx.prompt_id, str(ctx.dataset.name), stages, field)
+    found: T = _answer(ctx.prompt_id, str(ctx.dataset.name), stages, question, arguments)
+    return found
 
 
 @lru_cache(maxsize=64)
-def _counted(prompt: str, dataset: str, stages: str, field: str) -> FieldCounts:
+def _answer(
+    prompt: str, dataset: str, stages: str, question: Callable[..., Any], arguments: Any
+) -> Any:
     view = fo.DatasetView._build(fo.load_dataset(dataset), json.loads(stages))
-    return count_labels(view, field)
+    return question(view, *arguments)
 
 
 def no_masks(field: str) -> str:

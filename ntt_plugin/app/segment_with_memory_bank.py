@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import fiftyone.operators.types as types
 
@@ -12,9 +12,6 @@ from .outcome import Outcome
 from .progress import Report
 
 _SELDOM = ("preset", "device", "batch_size", "mask_dir", "cache")
-
-if TYPE_CHECKING:
-    from ..dataset.bank_info import BankInfo
 
 
 class SegmentWithMemoryBank(NttOperator):
@@ -47,8 +44,9 @@ class SegmentWithMemoryBank(NttOperator):
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
         from ..dataset.estimates import estimate_segmentation
+        from ..dataset.label_field import run_id
         from ..dataset.networks import networks_of
-        from . import banks, running, samples
+        from . import banks, running, samples, written_field
 
         images = samples.target(ctx, inputs, "Segment")
         info = banks.any_bank(ctx, inputs)
@@ -68,7 +66,12 @@ class SegmentWithMemoryBank(NttOperator):
             running.cache(inputs)
         if info is None or recipe is None or field is None:
             return
-        to_do = _field(ctx, inputs, images, field, info, recipe)
+        run = run_id(info.digest, recipe)
+        found = samples.asked_once(ctx, images, written_field.held, field, run)
+        others = "another memory bank, recipe or person"
+        to_do = written_field.ask(ctx, inputs, "label_field", field, found, others)
+        if to_do is None:
+            return
         estimate = estimate_segmentation(ctx.dataset, recipe, ctx.params.get("device"), to_do)
         running.announce(
             inputs,
@@ -109,40 +112,3 @@ def reported(ctx: Any, report: Any) -> Outcome:
         view_label="Show these images",
         changed=True,
     )
-
-
-def _field(
-    ctx: Any, inputs: types.Object, images: Any, field: str, info: BankInfo, recipe: Any
-) -> int:
-    """Say what the field holds already, ask before it is replaced; how many images are to do."""
-    from ..dataset.label_field import field_state, run_id
-
-    state = field_state(images, field, run_id(info.digest, recipe))
-    if state.foreign:
-        fields.mark(
-            inputs.properties["label_field"],
-            f"{field!r} was not made by a segmentation, so it is not touched; choose another name.",
-        )
-        return 0
-    total = len(state.to_do) + len(state.done) + len(state.others)
-    if state.others:
-        fields.overwrite(
-            ctx,
-            inputs,
-            f"{len(state.others):,} of these {total:,} images hold labels in {field!r} that "
-            "another memory bank, recipe or person made. They will be replaced, and the labels of "
-            "this bank made anew.",
-        )
-        return total
-    if state.done:
-        inputs.bool(
-            "overwrite",
-            default=False,
-            label="Start anew",
-            description=f"{len(state.done):,} of these {total:,} images are done already, and stay "
-            "as they are otherwise.",
-            view=types.CheckboxView(),
-        )
-        if ctx.params.get("overwrite"):
-            return total
-    return len(state.to_do)

@@ -176,10 +176,8 @@ def test_a_bad_value_is_marked_at_its_field(operator, params, field, plugin, dat
     [
         ("build_memory_bank", {**BUILD, "name": "shapes"}),
         ("segment_with_memory_bank", {"bank": "shapes", "label_field": "ntt", "preset": "fast"}),
-        (
-            "masks_from_boxes",
-            {"label_field": "boxes", "new_field": "ground_truth", "preset": "tiny"},
-        ),
+        # Labels of a memory bank, where masks of boxes are to go.
+        ("masks_from_boxes", {"label_field": "boxes", "new_field": "ntt", "preset": "tiny"}),
     ],
 )
 def test_what_would_be_replaced_must_be_ticked(operator, params, plugin, dataset):
@@ -196,6 +194,61 @@ def test_a_run_that_was_interrupted_is_offered_to_go_on(plugin, dataset):
     assert form.errors == {}
     assert "2 of these 5 images are done" in form.fields["overwrite"].view.description
     assert "3 images" in form.said("will_do")
+
+
+BOXES = {"label_field": "boxes", "new_field": "masks", "preset": "tiny"}
+
+
+def test_masks_of_boxes_that_were_interrupted_are_offered_to_go_on(plugin, dataset):
+    ntt.masks_from_boxes(dataset.limit(2), "boxes", "masks", preset="tiny", progress=False)
+    left = len(dataset.skip(2).values("boxes.detections", unwind=True))
+    form = plugin.form(dataset, "masks_from_boxes", params=BOXES)
+    assert form.errors == {}
+    assert "2 of these 5 images are done" in form.fields["overwrite"].view.description
+    assert f"up to {left} masks into 'masks' of 3 images" in form.said("will_do")
+    form = plugin.form(dataset, "masks_from_boxes", params={**BOXES, "overwrite": True})
+    every = dataset.count("boxes.detections")
+    assert f"up to {every} masks into 'masks' of 5 images" in form.said("will_do")
+
+
+def test_masks_of_other_boxes_must_be_ticked(plugin, dataset):
+    ntt.masks_from_boxes(dataset.limit(2), "boxes", "masks", preset="tiny", progress=False)
+    form = plugin.form(dataset, "masks_from_boxes", params={**BOXES, "label_field": "ground_truth"})
+    assert list(form.errors) == ["overwrite"]
+    assert "2 of these 5 images" in form.said("replaces")
+
+
+@pytest.mark.parametrize("field", ["boxes", "ground_truth", "filepath"])
+@pytest.mark.parametrize("tick", [False, True])
+def test_masks_never_go_into_a_field_that_no_run_made(field, tick, plugin, dataset):
+    params = {**BOXES, "new_field": field, "overwrite": tick}
+    form = plugin.form(dataset, "masks_from_boxes", params=params)
+    assert list(form.errors) == ["new_field"]
+    assert "choose another name" in form.errors["new_field"]
+
+
+@pytest.mark.parametrize(
+    ("operator", "params"),
+    [
+        ("segment_with_memory_bank", {"bank": "shapes", "label_field": "ntt"}),
+        ("masks_from_boxes", {"label_field": "boxes", "new_field": "ntt", "preset": "tiny"}),
+    ],
+)
+def test_samples_are_looked_through_once_while_a_form_is_open(
+    operator, params, plugin, dataset, monkeypatch
+):
+    passes = []
+    whole = fo.DatasetView.values
+
+    def counting(view, fields, *args, **kwargs):
+        passes.append(fields)
+        return whole(view, fields, *args, **kwargs)
+
+    form = plugin.form(dataset, operator, params=params, prompt_id="a prompt")
+    monkeypatch.setattr(fo.DatasetView, "values", counting)
+    again = plugin.form(dataset, operator, params=params, prompt_id="a prompt")
+    assert not [fields for fields in passes if isinstance(fields, list)]
+    assert again.text() == form.text()
 
 
 def test_an_evaluation_of_that_name_is_warned_of(plugin, dataset):
