@@ -13,6 +13,7 @@ from .banks import Progress
 from .checks import dataset_of
 from .label_field import RunIds, clear, declare, require_writable, segmentation_fields
 from .mask_files import MaskFiles
+from .mask_folders import folder_of_run, keep_folder
 from .reading_ahead import ReadSample
 from .report import SegmentReport, to_dict
 from .run_lock import RunLock
@@ -69,11 +70,13 @@ def label_samples(
         _finish_clearing(dataset, field)
         # Before the networks are loaded, which can take minutes; cleared only after.
         state = require_writable(job.samples, field, job.run, overwrite)
-        masks = MaskFiles(dataset, field, mask_dir)
+        folder = folder_of_run(dataset, field, overwrite)
+        masks = MaskFiles(dataset, folder, mask_dir)
         if mask_dir is not None:
             masks.require_writable()
         work = job.load()
         declare(dataset, field, job.attributes)
+        keep_folder(dataset, field, folder)
         keep_record(dataset, field, job.facts)
         to_do, filled = state.to_do, state.done + state.others
         if overwrite and filled:

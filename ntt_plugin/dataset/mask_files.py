@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
 import tempfile
 from collections.abc import Sequence
@@ -27,25 +26,23 @@ class MaskFolderError(DatasetError):
 
 
 class MaskFiles:
-    """The files of one field's masks, a folder for each sample, named by ids.
+    """The files of one run's masks, a folder for each sample, named by ids.
 
     A sample's files have the same names each time: what a killed run left is replaced, not
     doubled.
     """
 
-    def __init__(self, dataset: Any, field: str, mask_dir: str | Path | None = None) -> None:
+    def __init__(self, dataset: Any, folder: str, mask_dir: str | Path | None = None) -> None:
         """Name the folder; it is made with the first file.
 
         Args:
             dataset: the dataset.
-            field: the field of the labels that the masks belong to.
+            folder: the run's own folder, as ``mask_folders`` names it.
             mask_dir: the folder to write below; one below FiftyOne's default dataset folder if
                 None.
         """
-        # A field's name may be too long for a file system, or differ from another's by case only.
-        field_id = hashlib.sha256(field.encode()).hexdigest()[:16]
         below = Path(mask_dir).expanduser().absolute() if mask_dir is not None else _default_dir()
-        self.root = below / str(dataset._doc.id) / field_id
+        self.root = below / str(dataset._doc.id) / folder
 
     def require_writable(self) -> None:
         """Make sure that files can be written.
@@ -53,12 +50,13 @@ class MaskFiles:
         Raises:
             MaskFolderError: they cannot; says why.
         """
+        parent = self.root.parent
         try:
-            self.root.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.root) as file:
+            parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=parent) as file:
                 file.write(b"masks")
         except OSError as error:
-            raise _folder_error(self.root, error) from error
+            raise _folder_error(parent, error) from error
 
     def store(self, sample_id: str, labels: Sequence[fo.Detection]) -> None:
         """Write the masks of a sample's labels to files, and name these in place of the masks.

@@ -54,13 +54,13 @@ def test_the_files_hold_what_fiftyones_own_would(tmp_path, dataset):
     assert set(np.unique(np.asarray(written))) == {0, 255}
 
 
-def test_names_are_made_of_ids_only(tmp_path, dataset):
-    (label,) = labels(speckled(1, (3, 4)))
-    MaskFiles(dataset, "name_" * 60, tmp_path).store("6b0362fef947a19655d3ac47", [label])
-    parts = Path(label.mask_path).relative_to(tmp_path).parts
-    assert parts[0] == str(dataset._doc.id)
-    assert parts[2:] == ("6b0362fef947a19655d3ac47", "0.png")
-    assert len(parts[1]) == 16 and int(parts[1], 16)
+def test_names_are_made_of_ids_only(tmp_path, dataset, segmenter):
+    segment(dataset, "blocks", "name_" * 60, mask_dir=tmp_path / "m", segmenter=segmenter)
+    sample = dataset.first()
+    path = Path(sample["name_" * 60].detections[0].mask_path)
+    owner, folder, of_sample, name = path.relative_to(tmp_path / "m").parts
+    assert (owner, of_sample, name) == (str(dataset._doc.id), sample.id, "0.png")
+    assert len(folder) == 32 and int(folder, 16)
 
 
 def test_what_a_larger_run_left_is_removed(tmp_path, dataset):
