@@ -67,7 +67,7 @@ def field_state(samples: Any, field: str, run: RunIds) -> FieldState:
     """What a field holds in some samples, seen from one run; one pass over them.
 
     Args:
-        samples: a dataset or view, not grouped.
+        samples: a dataset or view, not grouped; it may hide the field.
         field: the field's name; it need not be there.
         run: the run's id.
     """
@@ -75,8 +75,7 @@ def field_state(samples: Any, field: str, run: RunIds) -> FieldState:
     if found is None or not _is_marked(found):
         return FieldState(found is not None, samples.values("id"), [], [])
     state = FieldState(False, [], [], [])
-    made_by = F(f"{field}.run"), F(field).exists()
-    for sample, found_run, filled in zip(*samples.values(["id", *made_by]), strict=True):
+    for sample, found_run, filled in _made_by(samples, field):
         if not filled:
             state.to_do.append(sample)
         elif found_run == run_of(run, sample):
@@ -144,6 +143,18 @@ def clear(dataset: Any, field: str, sample_ids: Iterable[str]) -> None:
     images, ids = all_images(dataset), list(sample_ids)
     for start in range(0, len(ids), _CLEARED_AT_ONCE):
         images.select(ids[start : start + _CLEARED_AT_ONCE]).clear_sample_field(field)
+
+
+def _made_by(samples: Any, field: str) -> Iterable[tuple[str, str | None, bool]]:
+    """Of each sample its id, the run that made what a field holds, and whether it holds any."""
+    wanted = ["id", F(f"{field}.run"), F(field).exists()]
+    if samples.get_field(f"{field}.run") is not None:
+        return zip(*samples.values(wanted), strict=True)
+    # The view hides the field, so the dataset is asked; an ordered select would take minutes.
+    ids = samples.values("id")
+    held = zip(*all_images(dataset_of(samples)).select(ids).values(wanted), strict=True)
+    found = {sample: (run, filled) for sample, run, filled in held}
+    return [(sample, *found[sample]) for sample in ids if sample in found]
 
 
 def _is_marked(field: fo.Field) -> bool:

@@ -20,6 +20,41 @@ def bank(dataset, segmenter):
 
 
 @pytest.fixture
+def others(dataset, bank):
+    bank.remove("red")
+    banks.save_memory_bank(dataset, "others", bank)
+
+
+HIDING = {
+    "with other fields": lambda dataset: dataset.select_fields("ground_truth"),
+    "with no field": lambda dataset: dataset.select_fields(),
+    "without the field": lambda dataset: (
+        dataset.exclude_fields("ntt") if dataset.has_field("ntt") else dataset
+    ),
+}
+
+
+@pytest.mark.parametrize("hiding", HIDING.values(), ids=HIDING)
+def test_a_view_that_hides_the_field_is_gone_on_with(dataset, segmenter, others, hiding):
+    done = dataset.values("id")[1:3]
+    segment(dataset.select(done), "blocks", segmenter=segmenter)
+    view = hiding(dataset).sort_by("filepath", reverse=True)
+    report = segment(view, "blocks", segmenter=segmenter)
+    assert (report.segmented, report.skipped_ids) == (4, done[::-1])
+
+
+@pytest.mark.parametrize("hiding", HIDING.values(), ids=HIDING)
+def test_a_view_that_hides_the_field_protects_it_and_may_overwrite(
+    dataset, segmenter, others, hiding
+):
+    segment(hiding(dataset), "blocks", segmenter=segmenter)
+    with pytest.raises(DatasetError, match=r"6 of 6 samples hold labels.*overwrite=True"):
+        segment(hiding(dataset), "others", segmenter=segmenter)
+    segment(hiding(dataset), "others", overwrite=True, segmenter=segmenter)
+    assert dataset.distinct("ntt.detections.bank") == ["others"]
+
+
+@pytest.fixture
 def grouped(dataset):
     """Three groups of a left and a right image each, made of the six images."""
     paths = dataset.values("filepath")
