@@ -36,6 +36,10 @@ _FORGOTTEN_SECONDS = 7 * 24 * 3600.0
 _held_here: set[str] = set()
 
 
+class LockLostError(DatasetError):
+    """Another run has taken over the field; nothing more may be written into it."""
+
+
 class RunLock:
     """A field's lock, held from ``with`` to its end."""
 
@@ -86,13 +90,13 @@ class RunLock:
         """Make sure that the lock is still held, before anything is written under it.
 
         Raises:
-            DatasetError: it was taken from this run, which had shown no sign of life.
+            LockLostError: it was taken from this run, which had shown no sign of life.
         """
         if time.time() - self._last_beat > STALE_SECONDS / 2:
             # The process slept, as a closed laptop does: others may have taken it meanwhile.
             self._beat()
         if self._lost.is_set():
-            raise DatasetError(
+            raise LockLostError(
                 f"Another run has taken over {self._where}, because this one showed no sign of "
                 "life for two minutes (was the computer asleep?); this one stops, the other goes "
                 "on."

@@ -13,6 +13,7 @@ from functools import partial
 from typing import Any
 
 import fiftyone as fo
+from bson import ObjectId
 from pymongo.errors import ConnectionFailure, DocumentTooLarge, OperationFailure
 
 from ..errors import DatasetError
@@ -21,7 +22,7 @@ from .label_field import RunIds, run_of
 from .mask_files import MaskFiles, MaskFolderError, are_too_large
 from .reading_ahead import ReadingAhead, ReadSample, Recalled
 from .report import SampleNote, SegmentReport, to_dict
-from .run_lock import RunLock
+from .run_lock import LockLostError, RunLock
 from .run_record import is_stored, keep_results
 from .views import all_images
 
@@ -31,6 +32,13 @@ _KEEP_SHARE = 0.02
 
 _TOO_LARGE_CODES = (10334, 17419, 17420)
 _DISK_FULL_CODES = (14031,)
+
+
+class _FilledError(Exception):
+    """The sample got labels from elsewhere meanwhile, which are not to be replaced."""
+
+    def __init__(self) -> None:
+        super().__init__("it got labels from elsewhere meanwhile, which are left as they are")
 
 
 @dataclass(frozen=True)
@@ -152,12 +160,13 @@ def _do(run: SampleRun, read: ReadSample) -> None:
         if read.error is not None:
             raise read.error
         if read.sample[report.label_field] is not None:
-            note = "it got labels from elsewhere meanwhile, which are left as they are"
-            report.notes.append(SampleNote(sample_id, filepath, note))
-            return
+            raise _FilledError
         labelled = run.work.label(read)
         notes = [*read.notes, *labelled.notes, *_save(run, read.sample, labelled.labels)]
-    except (ConnectionFailure, MaskFolderError):
+    except _FilledError as filled:
+        report.notes.append(SampleNote(sample_id, filepath, str(filled)))
+        return
+    except (ConnectionFailure, LockLostError, MaskFolderError):
         raise
     except Exception as error:
         _fail(run, sample_id, filepath, error)
@@ -173,28 +182,42 @@ def _save(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> list[str]:
     """Write a sample's labels; gives what is to be noted of it."""
     notes = []
     if run.all_in_files:
-        run.masks.store(sample.id, labels)
+        _store(run, sample.id, labels)
     elif are_too_large([label.mask for label in labels]):
-        run.masks.store(sample.id, labels)
+        _store(run, sample.id, labels)
         notes.append(_in_files(run))
     try:
         _write(run, sample, labels)
     except (DocumentTooLarge, OperationFailure) as error:
         if not _is_too_large(error) or all(label.mask is None for label in labels):
             raise
-        run.masks.store(sample.id, labels)
+        _store(run, sample.id, labels)
         notes.append(_in_files(run))
         _write(run, _fetch_again(run, sample), labels)
     run.masks.drop_leftovers(sample.id, labels)
     return notes
 
 
+def _store(run: SampleRun, sample_id: str, labels: list[fo.Detection]) -> None:
+    _require_free(run, sample_id)
+    run.masks.store(sample_id, labels)
+
+
 def _write(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> None:
+    _require_free(run, sample.id)
     try:
         _write_once(run, sample, labels)
     except ConnectionFailure:
         # A database that is being restarted is waited for, once.
         _write_once(run, _fetch_again(run, sample), labels)
+
+
+def _require_free(run: SampleRun, sample_id: str) -> None:
+    """Make sure that nobody took over or labelled the sample while its image was worked on."""
+    run.lock.require()
+    filled = {"_id": ObjectId(sample_id), run.report.label_field: {"$ne": None}}
+    if run.dataset._sample_collection.find_one(filled, {"_id": 1}) is not None:
+        raise _FilledError
 
 
 def _write_once(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> None:

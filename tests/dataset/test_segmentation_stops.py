@@ -74,6 +74,52 @@ def test_labels_that_somebody_made_meanwhile_are_left(tmp_path):
     many.delete()
 
 
+@pytest.mark.parametrize("in_files", [False, True])
+def test_labels_that_somebody_made_while_the_image_was_computed_are_left(
+    dataset, bank, tmp_path, in_files
+):
+    first = dataset.first()
+
+    def by_hand():
+        # Behind FiftyOne's back, as another process would.
+        made = fo.Detections(detections=[fo.Detection(label="by hand")]).to_dict()
+        dataset._sample_collection.update_one({"_id": first._id}, {"$set": {"ntt": made}})
+
+    folder = tmp_path / "masks" if in_files else None
+    report = segment(dataset, bank, segmenter=SlowStart(by_hand), mask_dir=folder)
+
+    (note,) = report.notes
+    assert (report.segmented, note.sample) == (5, first.id) and "left as they are" in note.reason
+    first.reload()
+    assert [label.label for label in first.ntt.detections] == ["by hand"]
+    assert not list((tmp_path / "masks").rglob(f"*{first.id}*"))
+
+
+def test_a_run_taken_over_while_it_computed_an_image_writes_it_no_more(
+    dataset, bank, segmenter, monkeypatch
+):
+    """As after a sleep of the computer: the other run even ended before this one woke."""
+    locks, enter = [], run_lock.RunLock.__enter__
+    monkeypatch.setattr(
+        run_lock.RunLock, "__enter__", lambda lock: (locks.append(lock), enter(lock))[1]
+    )
+    others = banks.load_memory_bank(dataset, "blocks")
+    others.remove("red")
+    banks.save_memory_bank(dataset, "others", others)
+
+    def sleep_while_another_runs():
+        run_lock._held_here.clear()
+        long_ago = {"$subtract": ["$$NOW", 300_000]}
+        run_lock._locks().update_many({}, [{"$set": {"heartbeat": long_ago}}])
+        locks[-1]._last_beat -= 300
+        segment(dataset, "others", overwrite=True, segmenter=segmenter)
+
+    with pytest.raises(DatasetError, match=r"taken over.*0 of 6 samples"):
+        segment(dataset, bank, segmenter=SlowStart(sleep_while_another_runs))
+    assert dataset.distinct("ntt.detections.bank") == ["others"]
+    assert dataset.count("ntt") == 6
+
+
 def test_a_database_that_comes_back_is_waited_for(dataset, segmenter, monkeypatch):
     update, calls = Collection.update_one, []
 
