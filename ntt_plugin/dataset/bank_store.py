@@ -5,6 +5,9 @@ has that key is first moved aside, by its key alone, and deleted last: FiftyOne 
 steps. So what has the key of a name is whole. After a crash a whole bank may be left under the key
 of its own: it is the bank if none has the key of its name, else it is of no use. What was moved
 aside never is. The next change of that name tidies both up.
+
+Other processes change banks too, and FiftyOne keeps what it once read of a dataset's runs: each
+function here first looks at what the database has, and changes are made under the name's lock.
 """
 
 from __future__ import annotations
@@ -13,12 +16,14 @@ import base64
 import json
 from typing import Any
 
+import fiftyone.core.odm as foo
 from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
 from pymongo.errors import PyMongoError
 
 from ..engine.memory import MemoryBank
 from ..errors import BankError, DatasetError, RecipeError
 from .bank_info import BankInfo, bank_info, from_facts, to_facts
+from .bank_lock import BankLock
 from .checks import dataset_of, listed, quoted, require_name
 
 METHOD = "ntt_memory_bank"
@@ -32,7 +37,12 @@ _MOST_FACTS = 4_000_000
 
 
 def names(dataset: Any) -> list[str]:
-    """Names of the banks in a dataset, sorted."""
+    """Names of the banks in a dataset, sorted.
+
+    Raises:
+        DatasetError: the dataset was deleted.
+    """
+    _catch_up(dataset)
     keys = dataset.list_runs(method=METHOD)
     found = {key.removeprefix(_PREFIX) for key in keys if key.startswith(_PREFIX)}
     for key in keys:
@@ -52,9 +62,7 @@ def require_bank(dataset: Any, name: str) -> Any:
     found = names(dataset)
     if name not in found:
         raise DatasetError(
-            f"{dataset.name!r} has no memory bank {quoted(name)}; it has "
-            f"{listed(found) or 'none'}. One that another process has just built appears after "
-            "dataset.reload()."
+            f"{dataset.name!r} has no memory bank {quoted(name)}; it has {listed(found) or 'none'}."
         )
     return dataset
 
@@ -67,11 +75,8 @@ def require_free(dataset: Any, name: str, overwrite: bool) -> Any:
     """
     dataset = dataset_of(dataset)
     require_name(name, "memory bank")
-    if not overwrite and name in names(dataset):
-        raise DatasetError(
-            f"{dataset.name!r} already has a memory bank {name!r}; choose another name, delete "
-            "it, or pass overwrite=True."
-        )
+    if not overwrite:
+        _require_none(dataset, name)
     return dataset
 
 
@@ -115,10 +120,12 @@ def read_digest(dataset: Any, name: str) -> str | None:
     return getattr(dataset.get_run_info(_key(dataset, name)).config, "digest", None)
 
 
-def write(dataset: Any, name: str, bank: MemoryBank) -> None:
+def write(dataset: Any, name: str, bank: MemoryBank, overwrite: bool = True) -> None:
     """Save a bank under a name, in the place of one that has it.
 
     Raises:
+        DatasetError: another process changes the bank of that name at this moment, or there is
+            one and ``overwrite`` is False.
         BankError: the database did not take it; the former one is as it was.
     """
     data = bank.to_bytes()
@@ -129,14 +136,20 @@ def write(dataset: Any, name: str, bank: MemoryBank) -> None:
     config.method = METHOD
     unfinished = _UNFINISHED + name
     try:
-        _settle(dataset, name)
-        dataset.register_run(unfinished, config)
-        results = dataset.init_run_results(unfinished, bank=base64.b64encode(data).decode("ascii"))
-        dataset.save_run_results(unfinished, results, cache=False)
-        if dataset.has_run(_PREFIX + name):
-            dataset.rename_run(_PREFIX + name, _DISCARDED + name)
-        dataset.rename_run(unfinished, _PREFIX + name)
-        _settle(dataset, name)
+        with BankLock(dataset, name):
+            if not overwrite:
+                _require_none(dataset, name)
+            _catch_up(dataset)
+            _settle(dataset, name)
+            dataset.register_run(unfinished, config)
+            results = dataset.init_run_results(
+                unfinished, bank=base64.b64encode(data).decode("ascii")
+            )
+            dataset.save_run_results(unfinished, results, cache=False)
+            if dataset.has_run(_PREFIX + name):
+                dataset.rename_run(_PREFIX + name, _DISCARDED + name)
+            dataset.rename_run(unfinished, _PREFIX + name)
+            _settle(dataset, name)
     except (PyMongoError, MongoEngineException) as error:
         raise BankError(
             f"The database did not take the memory bank {name!r} of {dataset.name!r} ({error}); "
@@ -146,17 +159,50 @@ def write(dataset: Any, name: str, bank: MemoryBank) -> None:
 
 
 def rename(dataset: Any, name: str, new_name: str) -> None:
-    """Give a bank another name, which no bank has."""
-    _settle(dataset, name)
-    _settle(dataset, new_name)
-    dataset.rename_run(_PREFIX + name, _PREFIX + new_name)
+    """Give a bank another name, which no bank has.
+
+    Raises:
+        DatasetError: the new name is taken, the bank is gone, or another process changes one of
+            the two at this moment.
+    """
+    with BankLock(dataset, name), BankLock(dataset, new_name):
+        require_bank(dataset, name)
+        _require_none(dataset, new_name)
+        _settle(dataset, name)
+        _settle(dataset, new_name)
+        dataset.rename_run(_PREFIX + name, _PREFIX + new_name)
 
 
 def delete(dataset: Any, name: str) -> None:
-    """Delete a bank."""
-    _settle(dataset, name)
-    dataset.rename_run(_PREFIX + name, _DISCARDED + name)
-    _settle(dataset, name)
+    """Delete a bank.
+
+    Raises:
+        DatasetError: the bank is gone, or another process changes it at this moment.
+    """
+    with BankLock(dataset, name):
+        require_bank(dataset, name)
+        _settle(dataset, name)
+        dataset.rename_run(_PREFIX + name, _DISCARDED + name)
+        _settle(dataset, name)
+
+
+def _require_none(dataset: Any, name: str) -> None:
+    if name in names(dataset):
+        raise DatasetError(
+            f"{dataset.name!r} already has a memory bank {name!r}; choose another name, delete "
+            "it, or pass overwrite=True."
+        )
+
+
+def _catch_up(dataset: Any) -> None:
+    """Read the list of runs anew where another process changed it."""
+    stored = foo.get_db_conn().datasets.find_one({"_id": dataset._doc.id}, {"runs": 1})
+    if stored is None:
+        raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
+    known = {key: document.id for key, document in dataset._doc.runs.items()}
+    if stored.get("runs", {}) != known:
+        # The list alone: reloading the dataset would undo what people changed in their samples.
+        dataset._doc.reload("runs")
 
 
 def _settle(dataset: Any, name: str) -> None:

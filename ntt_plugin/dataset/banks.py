@@ -81,7 +81,7 @@ def build_memory_bank(
     _require_each_class(bank)
     if bank.refused:
         logger.warning("%s", describe_refused(bank.refused))
-    bank_store.write(dataset, name, bank)
+    bank_store.write(dataset, name, bank, overwrite)
     return bank
 
 
@@ -123,7 +123,7 @@ def save_memory_bank(
     """
     dataset = dataset_of(dataset)
     bank_store.require_free(dataset, name, overwrite)
-    bank_store.write(dataset, name, bank)
+    bank_store.write(dataset, name, bank, overwrite)
 
 
 def list_memory_banks(dataset: Any) -> list[str]:
