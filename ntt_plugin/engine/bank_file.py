@@ -116,7 +116,11 @@ def _unpack(file: BinaryIO, size: int) -> BankRecord:
         if size != 8 + length + features:
             refuse("its features are cut short, or something follows them")
         file.seek(0)
-        tensors = safetensors.torch.load(file.read())
+        # It may have grown or been cut since its size was asked for.
+        data = file.read(size)
+        if len(data) != size:
+            refuse("it became shorter while it was read")
+        tensors = safetensors.torch.load(data)
         return to_record(document, fingerprint, tensors["features"], tensors["negatives"])
     except (ValueError, RecursionError, OverflowError, safetensors.SafetensorError) as error:
         raise unsound(str(error)) from error

@@ -11,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from ntt_plugin.engine import bank_file
 from ntt_plugin.engine.memory import Fingerprint, MemoryBank
 from ntt_plugin.errors import BankError
 from tests.bad_input.bank_mutations import join, split, with_document
@@ -121,3 +122,25 @@ def test_a_path_that_no_system_takes_is_our_error(bank):
     for attempt in (bank.save, MemoryBank.load):
         with pytest.raises(BankError):
             attempt("a\0b")
+
+
+@pytest.mark.parametrize("change", [+1, -1])
+def test_a_file_that_changes_while_it_is_read_gives_no_more_than_it_had(
+    tmp_path, monkeypatch, change
+):
+    bank = MemoryBank(Fingerprint("facebook/dinov2-large", "0123456789abcdef", 518, 4))
+    bank.add("boat", torch.rand(100_000, 4))
+    path = tmp_path / "bank"
+    bank.save(path)
+    size, counts_of = path.stat().st_size, bank_file.counts_of
+
+    def meanwhile(document):
+        os.truncate(path, size + change * 1_000_000)
+        return counts_of(document)
+
+    monkeypatch.setattr(bank_file, "counts_of", meanwhile)
+    if change > 0:
+        assert torch.equal(MemoryBank.load(path).features("boat"), bank.features("boat"))
+    else:
+        with pytest.raises(BankError, match="became shorter while it was read"):
+            MemoryBank.load(path)
