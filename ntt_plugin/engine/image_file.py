@@ -27,7 +27,34 @@ _SINGLE_FORMATS = {"MPO"}
 # TIFF's tag for what a page is, and its bits for a smaller copy and for a transparency mask.
 _PAGE_KIND, _NO_PAGE_OF_ITS_OWN = 254, 0b101
 
-_pils_limit = threading.Lock()
+
+class _PilsLimit:
+    """PIL's limit on pixels, one number for all threads: the first lifts it, the last puts it back.
+
+    Nobody waits for another's reading, and ``_require_usable`` has a limit of our own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._readers = 0
+        self._limit: int | None = None
+
+    @contextmanager
+    def lifted(self) -> Iterator[None]:
+        with self._lock:
+            if self._readers == 0:
+                self._limit, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
+            self._readers += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._readers -= 1
+                if self._readers == 0:
+                    Image.MAX_IMAGE_PIXELS = self._limit
+
+
+_pils_limit = _PilsLimit()
 
 
 @contextmanager
@@ -75,10 +102,11 @@ def open_image(path: Path) -> Iterator[Image.Image]:
 def load_pixels(image: Image.Image) -> None:
     """Read an opened image's pixels, of a large one past PIL's own limit too."""
     pils = Image.MAX_IMAGE_PIXELS
-    if pils is None or image.width * image.height <= pils:
+    # None may be another thread's, which puts the limit back at any moment.
+    if pils is not None and image.width * image.height <= pils:
         image.load()
         return
-    with _without_pils_limit():
+    with _pils_limit.lifted():
         image.load()
 
 
@@ -165,20 +193,8 @@ def _limit() -> int:
 
 
 def _opened(file: BinaryIO) -> Image.Image:
-    with _without_pils_limit():
+    with _pils_limit.lifted():
         return Image.open(file)
-
-
-@contextmanager
-def _without_pils_limit() -> Iterator[None]:
-    """PIL's limit on pixels is one number for all threads: taken away, and put back, by one."""
-    with _pils_limit:
-        before = Image.MAX_IMAGE_PIXELS
-        Image.MAX_IMAGE_PIXELS = None
-        try:
-            yield
-        finally:
-            Image.MAX_IMAGE_PIXELS = before
 
 
 def _has_more_pictures(image: Image.Image) -> bool:

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntt_plugin.engine import image_file
 from ntt_plugin.engine.images import image_notes, read_image, shown_size
 from ntt_plugin.errors import ImageError
 
@@ -268,4 +267,29 @@ def test_too_little_memory_is_our_error(pixels, tmp_path, monkeypatch):
 
     monkeypatch.setattr(Image, "open", exhausted)
     assert "not enough memory" in refusal(tmp_path / "image.png")
-    assert not image_file._pils_limit.locked()
+    assert Image.MAX_IMAGE_PIXELS is not None
+
+
+def test_slow_files_are_opened_side_by_side_past_pils_limit(tmp_path, monkeypatch):
+    """All of them wait for each other inside PIL, which one at a time never would."""
+    Image.new("RGB", (50, 50)).save(tmp_path / "slow.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1000)
+    together, sizes, pils_open = threading.Barrier(8, timeout=20), [], Image.open
+
+    def slow(file, *args, **kwargs):
+        together.wait()
+        opened = pils_open(file, *args, **kwargs)
+        together.wait()
+        return opened
+
+    monkeypatch.setattr(Image, "open", slow)
+    work = [
+        threading.Thread(target=lambda: sizes.append(shown_size(tmp_path / "slow.png")))
+        for _ in range(8)
+    ]
+    for thread in work:
+        thread.start()
+    for thread in work:
+        thread.join()
+    assert sizes == [(50, 50)] * 8
+    assert Image.MAX_IMAGE_PIXELS == 1000
