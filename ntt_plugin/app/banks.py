@@ -87,6 +87,12 @@ def any_bank(ctx: Any, inputs: types.Object) -> BankInfo | None:
             types.Warning,
         )
     chosen = fields.value_of(ctx, "bank", names[0] if names else None)
+    if home != here and is_bank_file(chosen) and "bank_dataset" in inputs.properties:
+        fields.mark(
+            inputs.properties["bank_dataset"],
+            f"{chosen!r} is a file, which no dataset keeps; choose {here!r}, or give a name.",
+        )
+        return None
     return _read(field, home, chosen)
 
 

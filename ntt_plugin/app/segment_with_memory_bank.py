@@ -13,6 +13,9 @@ from .progress import Report
 
 _SELDOM = ("preset", "device", "batch_size", "mask_dir", "cache")
 
+# The ids go to the browser, and into the database with a delegated run.
+_MOST_SHOWN_BY_ID = 1000
+
 
 class SegmentWithMemoryBank(NttOperator):
     """Form of ``segment``."""
@@ -80,6 +83,14 @@ class SegmentWithMemoryBank(NttOperator):
             estimate,
         )
 
+    def arguments(self, ctx: Any) -> dict[str, Any]:
+        """The form's values; without the choice of this dataset, which the form has by default."""
+        given = super().arguments(ctx)
+        # Beside a bank's file the SDK takes none.
+        if given.get("bank_dataset") == ctx.dataset.name:
+            del given["bank_dataset"]
+        return given
+
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Segment."""
         from .. import segment
@@ -91,7 +102,11 @@ class SegmentWithMemoryBank(NttOperator):
 
 def reported(ctx: Any, report: Any) -> Outcome:
     """The end of a run that wrote labels, from its report."""
-    written = ctx.dataset.select(report.segmented_ids) if report.segmented_ids else None
+    from ..dataset.views import all_images
+
+    images, ids = all_images(ctx.dataset), report.segmented_ids
+    few = len(ids) <= _MOST_SHOWN_BY_ID
+    written = images.select(ids) if few else images.exists(report.label_field)
     facts = {
         "Images labelled": report.segmented,
         "Labels written": report.instances,
@@ -108,7 +123,7 @@ def reported(ctx: Any, report: Any) -> Outcome:
         f"{report.label_field!r}.",
         {name: value for name, value in facts.items() if value not in (0, "")},
         [f"{note.filepath}: {note.reason}" for note in (*report.failed, *report.notes)],
-        view=written,
-        view_label="Show these images",
+        view=written if ids else None,
+        view_label="Show these images" if few else f"Show all images with {report.label_field!r}",
         changed=True,
     )

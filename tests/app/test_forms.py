@@ -84,6 +84,24 @@ def test_segment_takes_a_bank_from_a_file(plugin, bare, worked_on, tmp_path):
     assert plugin.form(bare, "segment_with_memory_bank", params=params).errors == {}
 
 
+def test_a_banks_file_goes_with_what_the_form_fills_in(plugin, bare, worked_on, tmp_path):
+    file = tmp_path / "a.safetensors"
+    ntt.load_memory_bank(worked_on, "shapes").save(file)
+    form = plugin.form(bare, "segment_with_memory_bank")
+    params = {name: field.default for name, field in form.fields.items() if field.default}
+    assert params["bank_dataset"] == bare.name
+    plugin.run(bare, "segment_with_memory_bank", {**params, "bank": str(file)})
+    assert len(bare.exists("ntt")) == len(bare)
+
+
+def test_a_banks_file_beside_another_dataset_is_marked(plugin, bare, worked_on, tmp_path):
+    file = tmp_path / "a.safetensors"
+    ntt.load_memory_bank(worked_on, "shapes").save(file)
+    params = {"bank": str(file), "bank_dataset": worked_on.name}
+    form = plugin.form(bare, "segment_with_memory_bank", params=params)
+    assert list(form.errors) == ["bank_dataset"]
+
+
 def test_a_file_that_is_no_bank_is_marked_at_its_field(plugin, bare, tmp_path):
     file = tmp_path / "a.safetensors"
     file.write_bytes(b"no bank")
