@@ -37,28 +37,28 @@ class Outcome:
     changed: bool = False
 
     def as_dict(self) -> dict[str, Any]:
-        """Plain values, as a delegated operation keeps them."""
+        """Plain values, as a delegated operation keeps them; the view as a text of JSON."""
         found: dict[str, Any] = {"message": self.message}
         found |= {name: _plain(value) for name, value in self.facts.items()}
         if self.problems:
             found["problems"] = list(self.problems)
+        if self.view is not None:
+            # A text: MongoDB need not take the names in a view's stages, which begin with "$".
+            stages = json_util.dumps(self.view.view()._serialize())
+            found[_RESULT_VIEW] = {"label": self.view_label, "stages": stages}
         return found
 
     def show(self, ctx: Any) -> Any:
         """The message to the App that opens the page."""
         results = self.as_dict()
-        if self.view is not None and not self.open_view:
-            results[_RESULT_VIEW] = self.view_label
-        page = output_page(results, self.view)
-        return ctx.ops.show_output(outputs=page.to_json(), results=results)
+        return ctx.ops.show_output(outputs=output_page(results).to_json(), results=results)
 
 
-def output_page(results: Mapping[str, Any], view: Any = None) -> types.Property:
-    """The page for an outcome's plain values.
+def output_page(results: Mapping[str, Any]) -> types.Property:
+    """The page for an outcome's plain values, with a button that opens the view among them.
 
     Args:
         results: what ``Outcome.as_dict`` gave.
-        view: samples that a button opens; no button if None.
     """
     outputs = types.Object()
     problems = results.get("problems", [])
@@ -78,13 +78,14 @@ def output_page(results: Mapping[str, Any], view: Any = None) -> types.Property:
         if len(problems) > _MOST_PROBLEMS:
             lines.append(f"- and {len(problems) - _MOST_PROBLEMS:,} more")
         outputs.view("problems", types.MarkdownView(label="\n".join(lines)))
-    if view is not None and _RESULT_VIEW in results:
+    view = results.get(_RESULT_VIEW)
+    if view is not None:
         outputs.view(
             "show",
             types.Button(
-                label=results[_RESULT_VIEW],
+                label=view["label"],
                 operator="@voxel51/operators/set_view",
-                params={"view": json.loads(json_util.dumps(view.view()._serialize()))},
+                params={"view": json.loads(view["stages"])},
             ),
         )
     return types.Property(outputs)

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import fiftyone as fo
 import pytest
 from fiftyone import ViewField as F
+from fiftyone.operators.registry import OperatorRegistry
 
 import ntt_plugin as ntt
+from ntt_plugin.app import segment_with_memory_bank
 from tests.app.driver import calls
 
 LABELS = "ground_truth.detections"
@@ -101,6 +105,27 @@ CASES = {
 }
 
 
+# Images that the button at the end opens, of five; no button for the others.
+SHOWN = {
+    "sample_references": 4,
+    "masks_from_boxes": 5,
+    "build_memory_bank": 3,
+    "segment_with_memory_bank": 5,
+    "load_references_view": 3,
+}
+
+
+def shown(plugin, dataset, operator: str, done):
+    """The view that the page of a delegated run's result offers; None if it offers none."""
+    found = OperatorRegistry().get_operator(plugin.uri(operator))
+    result = done.result.result
+    page = found.resolve_output(SimpleNamespace(results=result))
+    button = page.type.properties.get("show")
+    if button is None:
+        return None
+    return fo.DatasetView._build(dataset, button.view.params["view"])
+
+
 def prepared(operator: str, dataset, folder: Path) -> dict:
     params = dict(CASES[operator][0])
     if "path" in params:
@@ -135,3 +160,28 @@ def test_delegated(operator, plugin, dataset, tmp_path, worker):
     CASES[operator][1](dataset, tmp_path)
     assert done.result.result["message"]
     assert done.status.label
+    assert len(shown(plugin, dataset, operator, done) or ()) == SHOWN.get(operator, 0)
+
+
+def test_a_view_of_many_images_names_none_of_them(dataset, monkeypatch):
+    monkeypatch.setattr(segment_with_memory_bank, "_MOST_SHOWN_BY_ID", 1)
+    report = ntt.segment(dataset, "shapes", "found", progress=False)
+    outcome = segment_with_memory_bank.reported(SimpleNamespace(dataset=dataset), report)
+    assert len(outcome.view) == len(dataset)
+    assert dataset.first().id not in str(outcome.as_dict())
+
+
+def test_what_was_done_to_another_slice_is_shown(worked_on):
+    grouped = fo.Dataset()
+    grouped.add_group_field("group", default="left")
+    group, path = fo.Group(), worked_on.first().filepath
+    grouped.add_samples(
+        [fo.Sample(filepath=path, group=group.element(name)) for name in ("left", "right")]
+    )
+    try:
+        [right] = grouped.select_group_slices("right").values("id")
+        report = ntt.SegmentReport("ntt", "shapes", "tiny", segmented=1, segmented_ids=[right])
+        outcome = segment_with_memory_bank.reported(SimpleNamespace(dataset=grouped), report)
+        assert outcome.view.values("id") == [right]
+    finally:
+        grouped.delete()
