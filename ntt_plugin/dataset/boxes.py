@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from ..engine.config import Recipe
 from ..engine.references import Box, tight_box
 from ..errors import DatasetError
 from .banks import Progress
-from .checks import dataset_of, listed, quoted, require_classes, require_labels
+from .checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from .labelling import Job, label_samples, watching_memory
 from .labels import pixel_box, relative_box
 from .reading_ahead import ReadSample
@@ -31,6 +31,9 @@ Array = np.ndarray[Any, Any]
 
 # Masks of an image's size, bytes at once; each further batch embeds its image again.
 _MASK_BYTES = 2**30
+
+# What a written label is made of.
+_DECIDES = ("id", "label", "bounding_box", "confidence", "tags")
 
 _ATTRIBUTES: dict[str, type[fo.Field]] = {"source": fo.StringField, "preset": fo.StringField}
 
@@ -59,7 +62,8 @@ def masks_from_boxes(
     from the new field. A sample without a box that is asked for is left alone.
 
     A run may be stopped or killed at any moment: a second call goes on where it stopped. A
-    sample is done when the same boxes of it were done before.
+    sample is done when the same boxes of it were done before, and no label of them was changed
+    since.
 
     Args:
         samples: a dataset or view of images; of a view that filters labels, those it shows.
@@ -103,7 +107,7 @@ def masks_from_boxes(
 
     job = Job(
         samples=images.select(list(wanted)),
-        run={sample: _run_id(label_field, ids, recipe) for sample, ids in wanted.items()},
+        run={sample: _run_id(label_field, made, recipe) for sample, made in wanted.items()},
         facts={"boxes": label_field, "recipe": asdict(recipe)},
         attributes=_ATTRIBUTES,
         load=load,
@@ -115,16 +119,21 @@ def masks_from_boxes(
 
 def _wanted(
     images: Any, field: str, tag: str | None, classes: Iterable[str] | None
-) -> dict[str, list[str]]:
-    """Ids of the labels asked for, by id of their sample."""
+) -> dict[str, dict[str, str]]:
+    """The labels asked for, as what decides on their masks by their ids, by id of their sample."""
     chosen = images.select_fields(field)
     if classes is not None:
         names = require_classes(images, [f"{field}.detections"], classes)
-        chosen = chosen.filter_labels(field, F("label").is_in(names))
+        chosen = chosen.filter_labels(field, F("label").is_in(literals(names)))
     if tag is not None:
-        chosen = chosen.filter_labels(field, F("tags").contains(tag))
-    samples, labels = chosen.values(["id", f"{field}.detections.id"])
-    wanted = {sample: ids for sample, ids in zip(samples, labels, strict=True) if ids}
+        chosen = chosen.filter_labels(field, F("tags").contains(literals([tag])))
+    held = [f"{field}.detections.{name}" for name in _DECIDES]
+    wanted = {}
+    for sample, *values in zip(*chosen.values(["id", *held]), strict=True):
+        # Of a sample without the field each is None.
+        labels = zip(*(column or [] for column in values), strict=True)
+        if made_of := {label[0]: repr(label) for label in labels}:
+            wanted[sample] = made_of
     if not wanted:
         asked = [f"of class {listed(names)}"] if classes is not None else []
         asked += [f"with the tag {quoted(tag)}"] if tag is not None else []
@@ -135,14 +144,15 @@ def _wanted(
     return wanted
 
 
-def _run_id(field: str, labels: Sequence[str], recipe: Recipe) -> str:
+def _run_id(field: str, labels: Mapping[str, str], recipe: Recipe) -> str:
     """Id of what boxes and a segmenter compute: equal ids, equal masks; 16 hex digits."""
-    made_of = (field, sorted(labels), recipe.segmenter, recipe.precision)
+    # The other constants of a recipe change nothing here: no encoder, grid or threshold is used.
+    made_of = (field, sorted(labels.values()), recipe.segmenter, recipe.precision)
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
 
 
 def _labeller(
-    segmenter: SegmenterLike, field: str, wanted: dict[str, list[str]]
+    segmenter: SegmenterLike, field: str, wanted: Mapping[str, Mapping[str, str]]
 ) -> Callable[[ReadSample], Labelled]:
     preset = segmenter.recipe.name
 

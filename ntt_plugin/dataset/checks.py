@@ -6,8 +6,12 @@ from collections.abc import Iterable
 from typing import Any
 
 import fiftyone as fo
+from fiftyone import ViewField as F
 
 from ..errors import DatasetError
+
+# A bank is exported under its name, and a file's name has 255 bytes at most on most machines.
+_LONGEST_NAME = 200
 
 
 def dataset_of(samples: Any) -> Any:
@@ -81,7 +85,7 @@ def require_classes(samples: Any, paths: Iterable[str], classes: Iterable[str] |
 
 
 def require_name(name: str, what: str) -> None:
-    """Make sure that a name can be part of a FiftyOne run key.
+    """Make sure that a name can be part of a FiftyOne run key, and of a file's name.
 
     Raises:
         DatasetError: it cannot; says which names can.
@@ -91,6 +95,11 @@ def require_name(name: str, what: str) -> None:
             f"{quoted(name)} cannot be the name of a {what}; use letters, digits and underscores, "
             "beginning with a letter."
         )
+
+
+def literals(names: Iterable[str]) -> list[Any]:
+    """Names for a view's expression: MongoDB takes one that begins with a dollar for a field's."""
+    return [F.literal(name) for name in names]
 
 
 def listed(names: Iterable[str], most: int = 10) -> str:

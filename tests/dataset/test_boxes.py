@@ -141,6 +141,41 @@ def test_a_sample_with_other_boxes_by_now_is_not_passed_over(dataset, segmenter)
     assert (report.segmented, report.instances) == (1, 1)
 
 
+CHANGES = {
+    "label": "another",
+    "bounding_box": [0.1, 0.1, 0.5, 0.5],
+    "confidence": 0.25,
+    "tags": ["good", "looked at"],
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+def test_a_label_that_was_changed_since_is_not_passed_over(dataset, segmenter, name):
+    masks_from_boxes(dataset, "boxes", "masks", segmenter=segmenter)
+    sample = dataset.first()
+    sample.boxes.detections[1][name] = CHANGES[name]
+    sample.save()
+    with pytest.raises(DatasetError, match=r"1 of 6 samples.*overwrite=True"):
+        masks_from_boxes(dataset, "boxes", "masks", segmenter=segmenter)
+
+
+def test_another_recipe_with_the_same_segmenter_gives_the_same_masks(dataset, segmenter):
+    masks_from_boxes(dataset, "boxes", "masks", segmenter=segmenter)
+    other = scenes.ColourSegmenter(grid=8, point_batch=4, encoder="another")
+    assert masks_from_boxes(dataset, "boxes", "masks", segmenter=other).skipped == 6
+
+
+@pytest.mark.parametrize("asked", [{"tag": "$price"}, {"classes": ["$price"]}])
+def test_a_name_may_begin_with_a_dollar(dataset, segmenter, asked):
+    sample = dataset.first()
+    sample.boxes.detections[1].label = "$price"
+    sample.boxes.detections[1].tags = ["$price"]
+    sample.save()
+    report = masks_from_boxes(dataset, "boxes", "masks", segmenter=segmenter, **asked)
+    assert report.instances == 1
+    assert dataset.distinct("masks.detections.source") == [sample.boxes.detections[1].id]
+
+
 def test_the_report_is_kept_under_the_new_field(dataset, segmenter):
     report = masks_from_boxes(dataset, "boxes", "masks", segmenter=segmenter)
     assert load_segment_report(dataset, "masks") == report
