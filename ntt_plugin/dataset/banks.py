@@ -17,6 +17,7 @@ from . import bank_store
 from .bank_files import is_bank_file, read_bank_file
 from .bank_info import BankInfo, bank_digest
 from .checks import dataset_of, listed, quoted
+from .database import database_errors
 from .references import ReadReference, choose_references, read_references
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
 from .views import all_images
@@ -26,6 +27,7 @@ logger = logging.getLogger(__name__)
 Progress = bool | Callable[[Any], None] | None
 
 
+@database_errors("no memory bank was saved; build it again when it is back.")
 def build_memory_bank(
     samples: Any,
     label_field: str,
@@ -65,7 +67,8 @@ def build_memory_bank(
         segmenter: an engine ``Segmenter`` to use in place of ``preset`` and ``device``.
 
     Raises:
-        DatasetError: the name is taken or unusable, or there is nothing to learn from.
+        DatasetError: the name is taken or unusable, there is nothing to learn from, or the
+            database does not answer.
         ReferenceRefusedError: no reference of a class could be used; names class and reason.
         BankError: the database did not take the bank.
     """
@@ -102,6 +105,7 @@ def describe_refused(refused: Sequence[Refused], most: int = 10) -> str:
     return "\n".join(lines)
 
 
+@database_errors("no memory bank was saved; save it again when it is back.")
 def save_memory_bank(
     dataset: Any,
     name: str,
@@ -126,11 +130,13 @@ def save_memory_bank(
     bank_store.write(dataset, name, bank, overwrite)
 
 
+@database_errors("nothing was changed; start again when it is back.")
 def list_memory_banks(dataset: Any) -> list[str]:
     """Names of the banks saved with a dataset, sorted."""
     return bank_store.names(dataset_of(dataset))
 
 
+@database_errors("nothing was changed; start again when it is back.")
 def get_memory_bank_info(dataset: Any, name: str) -> BankInfo:
     """What a saved bank is made of. Reads no feature and loads no network.
 
@@ -141,6 +147,7 @@ def get_memory_bank_info(dataset: Any, name: str) -> BankInfo:
     return bank_store.read_info(bank_store.require_bank(dataset, name), name)
 
 
+@database_errors("nothing was changed; start again when it is back.")
 def load_memory_bank(dataset: Any, name: str) -> MemoryBank:
     """A bank saved with a dataset.
 
@@ -151,6 +158,9 @@ def load_memory_bank(dataset: Any, name: str) -> MemoryBank:
     return bank_store.read(bank_store.require_bank(dataset, name), name)
 
 
+@database_errors(
+    "the memory bank is whole under one of the two names; start again when it is back."
+)
 def rename_memory_bank(dataset: Any, name: str, new_name: str) -> None:
     """Give a saved bank another name.
 
@@ -162,6 +172,7 @@ def rename_memory_bank(dataset: Any, name: str, new_name: str) -> None:
     bank_store.rename(dataset, name, new_name)
 
 
+@database_errors("the memory bank is whole or deleted; start again when it is back.")
 def delete_memory_bank(dataset: Any, name: str) -> None:
     """Delete a saved bank. What was segmented with it stays.
 
@@ -171,6 +182,7 @@ def delete_memory_bank(dataset: Any, name: str) -> None:
     bank_store.delete(bank_store.require_bank(dataset, name), name)
 
 
+@database_errors("nothing was changed; start again when it is back.")
 def load_references_view(dataset: Any, name: str) -> Any:
     """The samples that a saved bank's references came from, with these labels alone.
 

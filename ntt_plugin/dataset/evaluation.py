@@ -15,12 +15,16 @@ from .banks import Progress
 from .checks import dataset_of, listed, require_classes, require_detections, require_name
 from .coco_export import CocoTables, export_coco
 from .coco_figures import CocoFigures, evaluate_coco, steps
+from .database import database_errors
 from .left_out import LeftOut
 from .views import image_view
 
 logger = logging.getLogger(__name__)
 
 
+@database_errors(
+    "the evaluation is not complete; start it again when it is back, which replaces it."
+)
 def evaluate(
     samples: Any,
     label_field: str,
@@ -63,7 +67,8 @@ def evaluate(
 
     Raises:
         DatasetError: a field is missing or of another type, a class is unknown, or nothing of a
-            field can be scored: it has no confidences, no masks, or no image that can be read.
+            field can be scored: it has no confidences, no masks, or no image that can be read; or
+            the database does not answer.
     """
     require_name(eval_key, "evaluation")
     samples = image_view(samples, group_slices)

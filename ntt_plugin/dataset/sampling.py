@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from ..engine.images import shown_size
 from ..errors import DatasetError, ImageError
 from .candidates import Candidate, find_candidates
 from .checks import dataset_of, listed, quoted, require_classes, require_labels
+from .database import database_errors
 from .few_shot import sample_few_shot
-from .labels import image_size
 from .look_alikes import look_alike_notes
 from .views import image_view
 
@@ -51,6 +52,9 @@ class ReferenceSample:
         return "; ".join([*lines, *self.notes])
 
 
+@database_errors(
+    "not all references may be tagged; choose again when it is back, which replaces the tags."
+)
 def sample_references(
     samples: Any,
     label_field: str,
@@ -86,7 +90,7 @@ def sample_references(
 
     Raises:
         DatasetError: the field is of another type, a class is unknown, an argument is not
-            allowed, or no label can serve.
+            allowed, no label can serve, or the database does not answer.
     """
     _require_arguments(shots, seed, tag, protocol)
     samples = image_view(samples, group_slices)
@@ -176,7 +180,7 @@ def _paper(
     for index, candidate in enumerate(candidates):
         if candidate.sample not in images:
             try:
-                height, width = image_size(candidate.filepath)
+                height, width = shown_size(candidate.filepath)
             except ImageError:
                 height, width = 0, 0
             images[candidate.sample] = {"id": candidate.sample, "width": width, "height": height}

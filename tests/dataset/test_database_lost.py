@@ -1,0 +1,82 @@
+"""A database that goes away while references are chosen, learnt from or scored."""
+
+from __future__ import annotations
+
+import fiftyone as fo
+import pytest
+from pymongo.errors import ServerSelectionTimeoutError
+
+from ntt_plugin.dataset import banks
+from ntt_plugin.dataset.evaluation import evaluate
+from ntt_plugin.dataset.sampling import sample_references
+from ntt_plugin.errors import DatasetError
+
+
+def gone(*args, **kwargs):
+    raise ServerSelectionTimeoutError("nobody listens")
+
+
+def lost_at(monkeypatch, owner, name, answers):
+    """Let a method answer so many times and then find no database."""
+    method, asked = getattr(owner, name), []
+
+    def ask(*args, **kwargs):
+        asked.append(name)
+        return method(*args, **kwargs) if len(asked) <= answers else gone()
+
+    monkeypatch.setattr(owner, name, ask)
+
+
+@pytest.mark.parametrize("method, answers", [("values", 0), ("__getitem__", 2)])
+def test_while_a_bank_is_built(dataset, segmenter, monkeypatch, method, answers):
+    with monkeypatch.context() as patch:
+        lost_at(patch, fo.DatasetView, method, answers)
+        with pytest.raises(DatasetError, match=r"does not answer \(nobody.*no memory bank was"):
+            banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+    assert banks.list_memory_banks(dataset) == []
+
+
+@pytest.mark.parametrize("method", ["untag_labels", "distinct"])
+def test_while_references_are_chosen(dataset, monkeypatch, method):
+    with monkeypatch.context() as patch:
+        patch.setattr(fo.core.collections.SampleCollection, method, gone)
+        with pytest.raises(DatasetError, match=r"does not answer.*choose again"):
+            sample_references(dataset, "ground_truth")
+    assert len(sample_references(dataset, "ground_truth").label_ids) == 18
+
+
+@pytest.mark.parametrize("method", ["evaluate_detections", "distinct"])
+def test_while_labels_are_scored(dataset, monkeypatch, method):
+    for sample in dataset:
+        found = sample.ground_truth.copy()
+        for label in found.detections:
+            label.confidence = 0.5
+        sample["found"] = found
+        sample.save()
+    with monkeypatch.context() as patch:
+        patch.setattr(fo.core.collections.SampleCollection, method, gone)
+        with pytest.raises(DatasetError, match=r"does not answer.*start it again"):
+            evaluate(dataset, "found", "ground_truth", "check")
+    evaluate(dataset, "found", "ground_truth", "check")
+    assert dataset.list_evaluations() == ["check"]
+
+
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda dataset: banks.list_memory_banks(dataset),
+        lambda dataset: banks.load_memory_bank(dataset, "blocks"),
+        lambda dataset: banks.get_memory_bank_info(dataset, "blocks"),
+        lambda dataset: banks.load_references_view(dataset, "blocks"),
+        lambda dataset: banks.rename_memory_bank(dataset, "blocks", "other"),
+        lambda dataset: banks.delete_memory_bank(dataset, "blocks"),
+    ],
+    ids=["list", "load", "info", "view", "rename", "delete"],
+)
+def test_while_a_bank_is_looked_at_or_changed(dataset, segmenter, monkeypatch, action):
+    banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+    with monkeypatch.context() as patch:
+        patch.setattr(fo.core.odm, "get_db_conn", gone)
+        with pytest.raises(DatasetError, match=r"does not answer.*when it is back"):
+            action(dataset)
+    assert banks.list_memory_banks(dataset) == ["blocks"]
