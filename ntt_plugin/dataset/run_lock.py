@@ -31,6 +31,7 @@ STALE_SECONDS = 120.0
 _COLLECTION = "ntt_locks"
 # A process is known by its number and its start, which the system tells to about a second.
 _SAME_START_SECONDS = 2.0
+_MISSED_BEATS = 3
 _FORGOTTEN_SECONDS = 7 * 24 * 3600.0
 
 _held_here: set[str] = set()
@@ -137,8 +138,8 @@ class RunLock:
         return (
             f"Another run is writing {self._where} since {since}: process {holder['pid']} of "
             f"{holder['user']} on {holder['host']}. Wait for its end, stop it, or choose another "
-            f"field. If it is dead, start again in two minutes (its last sign of life was "
-            f"{max(0, round(holder['age_ms'] / 1000))} s ago)."
+            "field. If it is dead, or lost the database before its end, start again in two minutes "
+            f"(its last sign of life was {max(0, round(holder['age_ms'] / 1000))} s ago)."
         )
 
     def _keep_alive(self) -> None:
@@ -185,16 +186,19 @@ def _is_dead(holder: dict[str, Any]) -> bool:
         return True
     if holder["machine"] != _machine():
         return False
-    if not _is_running(holder["pid"], holder["started"]):
-        return True
-    return bool(holder["pid"] == os.getpid() and holder["token"] not in _held_here)
+    if holder["pid"] == os.getpid():
+        return holder["token"] not in _held_here
+    return not _is_running(holder)
 
 
-def _is_running(pid: int, started: float) -> bool:
+def _is_running(holder: dict[str, Any]) -> bool:
     try:
-        process = psutil.Process(pid)
-        same = abs(process.create_time() - started) <= _SAME_START_SECONDS
-        return same and process.status() != psutil.STATUS_ZOMBIE
+        process = psutil.Process(holder["pid"])
+        if process.status() == psutil.STATUS_ZOMBIE:
+            return False
+        same = abs(process.create_time() - holder["started"]) <= _SAME_START_SECONDS
+        # A clock that is set moves the start too: one that shows signs of life is that process.
+        return same or holder["age_ms"] <= _MISSED_BEATS * BEAT_SECONDS * 1000
     except psutil.NoSuchProcess:
         return False
     except psutil.Error:

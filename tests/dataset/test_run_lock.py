@@ -130,8 +130,18 @@ def test_the_lock_of_a_dead_process_is_free_at_once(dataset, other_process):
 
 
 def test_a_process_with_the_number_of_the_dead_one_holds_nothing(dataset, other_process):
-    leave_lock(dataset, pid=other_process.pid, started=1.0)
+    seen = datetime.now(timezone.utc) - timedelta(seconds=60)
+    leave_lock(dataset, pid=other_process.pid, started=1.0, heartbeat=seen)
     with RunLock(dataset, "ntt"):
+        pass
+
+
+def test_a_clock_that_was_set_takes_no_lock_from_a_process_that_lives(dataset, other_process):
+    """The start of a process that the system tells moves with the clock."""
+    seen = datetime.now(timezone.utc) - timedelta(seconds=20)
+    started = identity(other_process)["started"] - 3600
+    leave_lock(dataset, pid=other_process.pid, started=started, heartbeat=seen)
+    with pytest.raises(DatasetError, match="someone on somewhere"), RunLock(dataset, "ntt"):
         pass
 
 
