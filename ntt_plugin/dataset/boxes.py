@@ -19,6 +19,7 @@ from ..engine.references import Box, tight_box
 from ..errors import DatasetError
 from .banks import Progress
 from .checks import dataset_of, listed, literals, quoted, require_classes, require_labels
+from .database import database_errors
 from .labelling import Job, label_samples, watching_memory
 from .labels import pixel_box, relative_box
 from .reading_ahead import ReadSample
@@ -38,6 +39,7 @@ _DECIDES = ("id", "label", "bounding_box", "confidence", "tags")
 _ATTRIBUTES: dict[str, type[fo.Field]] = {"source": fo.StringField, "preset": fo.StringField}
 
 
+@database_errors("nothing is half written. Start again when it does, and the run goes on.")
 def masks_from_boxes(
     samples: Any,
     label_field: str,
@@ -79,7 +81,8 @@ def masks_from_boxes(
         classes: only boxes of these classes; all if None.
         group_slices: name or names of the slices to take of a grouped dataset; the active one
             if None.
-        mask_dir: write masks as PNG files below this folder, not into the database.
+        mask_dir: write masks as PNG files below this folder, not into the database. The files
+            stay when labels, field or dataset are replaced or deleted: a clone may name them too.
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
 
     Returns:

@@ -15,6 +15,7 @@ from ..engine.memory import MemoryBank
 from ..errors import DatasetError
 from .banks import Progress, bank_digest, resolve_bank
 from .checks import dataset_of
+from .database import database_errors
 from .kept_proposals import Cache, KeptProposals, store_of
 from .label_field import run_id
 from .labelling import Job, label_samples, watching_memory
@@ -26,6 +27,7 @@ from .segmenters import SegmenterLike, as_recipe, get_segmenter
 from .views import image_view
 
 
+@database_errors("nothing is half written. Start again when it does, and the run goes on.")
 def segment(
     samples: Any,
     bank: MemoryBank | str | Path,
@@ -80,7 +82,8 @@ def segment(
             if None.
         mask_dir: write masks as PNG files below this folder, not into the database. Without it,
             only those of a sample whose masks are too large for the database are files, below
-            FiftyOne's default dataset folder.
+            FiftyOne's default dataset folder. The files stay when labels, field or dataset are
+            replaced or deleted: a clone may name them too.
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
         cache: whether to read and keep proposals, or a store of one's own for them. One that
             cannot be read or written stops no run; the report notes it.

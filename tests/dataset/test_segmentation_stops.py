@@ -13,9 +13,14 @@ import fiftyone as fo
 import pytest
 from PIL import Image
 from pymongo.collection import Collection
-from pymongo.errors import AutoReconnect, DuplicateKeyError, OperationFailure
+from pymongo.errors import (
+    AutoReconnect,
+    DuplicateKeyError,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
 
-from ntt_plugin.dataset import banks, run_lock, sample_run
+from ntt_plugin.dataset import banks, labelling, run_lock, sample_run
 from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.errors import DatasetError
@@ -133,6 +138,21 @@ def test_a_database_that_comes_back_is_waited_for(dataset, segmenter, monkeypatc
     monkeypatch.setattr(Collection, "update_one", failing)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert (report.segmented, report.failed, len(calls)) == (6, [], 7)
+
+
+@pytest.mark.parametrize("step", ["require_writable", "declare", "keep_record", "_clear"])
+def test_a_database_gone_before_the_first_image_says_what_to_do(
+    dataset, segmenter, monkeypatch, step
+):
+    def gone(*args, **kwargs):
+        raise ServerSelectionTimeoutError("connection refused")
+
+    segment(dataset.limit(2), "blocks", segmenter=segmenter)
+    with monkeypatch.context() as patch:
+        patch.setattr(labelling, step, gone)
+        with pytest.raises(DatasetError, match=r"not answer \(connection refused\).*Start again"):
+            segment(dataset, "blocks", overwrite=True, segmenter=segmenter)
+    assert segment(dataset, "blocks", segmenter=segmenter).state == "finished"
 
 
 def test_the_full_disk_of_the_database_stops_the_run(dataset, segmenter, monkeypatch):
