@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -319,7 +320,11 @@ class MemoryBank:
             # Not a temporary file of Python's, which others could not read afterwards either.
             unfinished = path.with_name(f".{path.name}.{new_reference_id()}")
             try:
-                unfinished.write_bytes(data)
+                with unfinished.open("wb") as file:
+                    file.write(data)
+                    # In a loss of power the name could else be there before the bytes are.
+                    file.flush()
+                    os.fsync(file.fileno())
                 unfinished.replace(path)
             except BaseException:
                 unfinished.unlink(missing_ok=True)
