@@ -106,7 +106,11 @@ def _changes(mask: Array) -> int:
 def _write(path: Path, mask: Array) -> None:
     part = path.with_name(f"{path.name}.part")
     # As FiftyOne writes masks: one channel of 8 bits, 0 and 255.
-    Image.fromarray(mask.astype(np.uint8) * 255).save(part, "PNG")
+    with part.open("wb") as file:
+        Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG")
+        # The label that names it must not outlive it in a loss of power.
+        file.flush()
+        os.fsync(file.fileno())
     os.replace(part, path)
 
 
