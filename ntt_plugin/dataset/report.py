@@ -92,7 +92,9 @@ class SegmentReport:
 def load_segment_report(dataset: Any, label_field: str) -> SegmentReport:
     """The report of the last run that wrote a field, also of one that runs or was killed.
 
-    Of a run that was killed it tells what was done up to 20 seconds before.
+    Of a run that was killed it tells what was done up to 20 seconds before. It tells what the
+    run did, not what is there now: it stays, under the name that the run wrote, when labels are
+    deleted afterwards, or the field is deleted or renamed.
 
     Args:
         dataset: the dataset, or a view of it.

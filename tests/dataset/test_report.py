@@ -109,6 +109,13 @@ def test_it_goes_with_a_clone(dataset, segmenter):
         clone.delete()
 
 
+def test_it_tells_of_the_run_also_when_the_field_is_gone(dataset, segmenter):
+    banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+    report = segment(dataset, "blocks", segmenter=segmenter)
+    dataset.delete_sample_field("ntt")
+    assert load_segment_report(dataset, "ntt") == report
+
+
 def test_no_former_report_is_left_behind(dataset):
     from fiftyone.core.odm import get_db_conn
 
