@@ -13,6 +13,7 @@ from ..dataset.bank_files import is_bank_file, read_bank_file
 from ..dataset.bank_info import BankInfo, bank_info
 from ..dataset.banks import get_memory_bank_info, list_memory_banks
 from ..dataset.inventory import banks_of, datasets_with_banks
+from ..dataset.paths import as_path
 from ..errors import DatasetError, NttError
 from . import fields
 
@@ -118,9 +119,10 @@ def file_info(path: str | Path) -> BankInfo:
     """What a bank's file holds; read again only when the file has changed.
 
     Raises:
+        DatasetError: there can be no such path.
         BankError: the file is missing, damaged or not a memory bank's.
     """
-    file = Path(path).expanduser()
+    file = as_path(path, "a memory bank")
     changed = file.stat().st_mtime_ns if file.is_file() else 0
     return _file_info(file, changed)
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import fiftyone.operators.types as types
 
+from ..errors import DatasetError
 from . import fields
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
-
-_SUFFIX = ".safetensors"
 
 
 class ExportMemoryBank(NttOperator):
@@ -33,6 +31,7 @@ class ExportMemoryBank(NttOperator):
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
+        from ..dataset.bank_files import SUFFIX, export_path
         from . import banks
 
         name = banks.bank_of_dataset(ctx, inputs)
@@ -40,20 +39,18 @@ class ExportMemoryBank(NttOperator):
             "path",
             required=True,
             label="File or folder",
-            description=f"On the machine that FiftyOne runs on: a name that ends in {_SUFFIX}, or "
+            description=f"On the machine that FiftyOne runs on: a name that ends in {SUFFIX}, or "
             "a folder to write the bank into under its own name.",
         )
         path = fields.value_of(ctx, "path")
         if name is None or path is None:
             return
-        file = Path(path).expanduser()
-        if file.is_dir():
-            file /= f"{name}{_SUFFIX}"
-        if file.suffix != _SUFFIX:
-            fields.mark(field, f"{file} is no folder, and does not end in {_SUFFIX}.")
-        elif not file.parent.is_dir():
-            fields.mark(field, f"There is no folder {file.parent}; make it, or choose another.")
-        elif file.exists():
+        try:
+            file = export_path(name, path)
+        except DatasetError as error:
+            fields.mark(field, str(error))
+            return
+        if file.exists():
             fields.overwrite(ctx, inputs, f"There is a file {file} already.")
         else:
             fields.notice(inputs, "will_do", f"Will write {file}.")

@@ -8,7 +8,9 @@ import fiftyone.operators.types as types
 
 from ..dataset.estimates import Estimate
 from ..dataset.networks import Network, available_devices, networks_of
+from ..dataset.paths import as_path
 from ..engine.config import PRESETS, Recipe
+from ..errors import DatasetError
 from . import fields
 
 _WORDS = {
@@ -69,12 +71,19 @@ def batch_size(ctx: Any, inputs: types.Object) -> None:
 
 def mask_dir(ctx: Any, inputs: types.Object) -> None:
     """Where to write masks as files."""
-    inputs.str(
+    field = inputs.str(
         "mask_dir",
         required=False,
         label="Folder for masks",
         description="Masks become PNG files below it. Empty: they are kept in the database.",
     )
+    folder = fields.value_of(ctx, "mask_dir")
+    if folder is None:
+        return
+    try:
+        as_path(folder, "a folder for masks")
+    except DatasetError as error:
+        fields.mark(field, str(error))
 
 
 def cache(inputs: types.Object) -> None:

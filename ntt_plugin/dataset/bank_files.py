@@ -9,6 +9,7 @@ from ..engine.memory import MemoryBank
 from ..errors import BankError, DatasetError
 from . import bank_store
 from .checks import quoted
+from .paths import as_path
 
 SUFFIX = ".safetensors"
 
@@ -32,19 +33,36 @@ def export_memory_bank(
         BankError: the bank is damaged, or the file cannot be written.
     """
     dataset = bank_store.require_bank(dataset, name)
-    path = Path(path).expanduser()
+    path = export_path(name, path)
+    if path.exists() and not overwrite:
+        raise DatasetError(
+            f"There is a file {path} already; choose another path, or pass overwrite=True to "
+            "replace the file."
+        )
+    bank_store.read(dataset, name).save(path)
+    return path
+
+
+def export_path(name: str, path: str | Path) -> Path:
+    """The file that a bank would be written to; nothing is written, and one may be there.
+
+    Args:
+        name: the bank's name.
+        path: the file, ending in ``.safetensors``; or a folder, for ``<name>.safetensors`` in it.
+
+    Raises:
+        DatasetError: no file can be written there; says what to do.
+    """
+    what = "a memory bank"
+    path = as_path(path, what)
     if path.is_dir():
-        path = path / f"{name}{SUFFIX}"
+        path = as_path(path / f"{name}{SUFFIX}", what)
     if path.suffix != SUFFIX:
         raise DatasetError(f"{path} is neither a folder nor a name that ends in {SUFFIX!r}.")
     if not path.parent.is_dir():
         raise DatasetError(f"There is no folder {path.parent} to write {path.name!r} to; make it.")
-    if path.is_dir() or (path.exists() and not overwrite):
-        raise DatasetError(
-            f"There is something at {path} already; choose another path"
-            f"{'' if path.is_dir() else ', or pass overwrite=True to replace the file'}."
-        )
-    bank_store.read(dataset, name).save(path)
+    if path.is_dir():
+        raise DatasetError(f"There is a folder {path} already; choose another path.")
     return path
 
 
@@ -64,10 +82,10 @@ def import_memory_bank(
         overwrite: replace a bank of the same name; it stays if the new one cannot be saved.
 
     Raises:
-        DatasetError: the name is taken or unusable.
+        DatasetError: the name is taken or unusable, or the path is.
         BankError: the file is missing, damaged or not a memory bank's.
     """
-    path = Path(path).expanduser()
+    path = as_path(path, "a memory bank")
     if name is None:
         name = path.stem
         if not name.isidentifier() or name.startswith("_"):
@@ -90,9 +108,10 @@ def read_bank_file(path: str | Path) -> MemoryBank:
     """The bank in a file.
 
     Raises:
+        DatasetError: there can be no such path.
         BankError: the file is missing, no ordinary file, damaged or not a memory bank's.
     """
-    path = Path(path).expanduser()
+    path = as_path(path, "a memory bank")
     if path.is_dir():
         raise BankError(f"{path} is a folder; name the memory bank's file in it.")
     # A device or a pipe would be read without an end.

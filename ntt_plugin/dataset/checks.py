@@ -95,6 +95,11 @@ def require_name(name: str, what: str) -> None:
             f"{quoted(name)} cannot be the name of a {what}; use letters, digits and underscores, "
             "beginning with a letter."
         )
+    if len(name) > _LONGEST_NAME:
+        raise DatasetError(
+            f"{quoted(name)} is too long for the name of a {what}; use {_LONGEST_NAME} characters "
+            "at most."
+        )
 
 
 def literals(names: Iterable[str]) -> list[Any]:

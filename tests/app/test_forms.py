@@ -9,6 +9,7 @@ import pytest
 
 import ntt_plugin as ntt
 from ntt_plugin.app.operators import OPERATORS
+from tests.dataset.test_paths import IMPOSSIBLE
 
 WITH_BANK = [
     "load_references_view",
@@ -110,6 +111,24 @@ def test_a_file_that_is_no_bank_is_marked_at_its_field(plugin, bare, tmp_path):
     assert list(plugin.form(bare, "import_memory_bank", params={"path": str(file)}).errors) == [
         "path"
     ]
+
+
+@pytest.mark.parametrize("path", IMPOSSIBLE, ids=["user", "long", "nul", "long name"])
+@pytest.mark.parametrize(
+    ("operator", "field"),
+    [
+        ("export_memory_bank", "path"),
+        ("import_memory_bank", "path"),
+        ("segment_with_memory_bank", "bank"),
+        ("segment_with_memory_bank", "mask_dir"),
+    ],
+)
+def test_a_path_that_there_cannot_be_is_marked(operator, field, path, plugin, dataset):
+    path = path if path.endswith(".safetensors") else f"{path}.safetensors"
+    params = {"bank": "shapes", "name": "shapes"} | {field: path}
+    form = plugin.form(dataset, operator, params=params)
+    assert list(form.errors) == [field]
+    assert "give another path" in form.errors[field]
 
 
 def test_an_unknown_bank_is_marked_with_those_there_are(plugin, dataset):

@@ -14,6 +14,7 @@ from ntt_plugin.dataset import banks, segmenters
 from ntt_plugin.dataset.bank_files import export_memory_bank, import_memory_bank
 from ntt_plugin.engine.memory import MemoryBank
 from ntt_plugin.errors import BankError, DatasetError
+from tests.dataset.test_paths import IMPOSSIBLE
 
 
 @pytest.fixture
@@ -76,6 +77,24 @@ def test_where_a_bank_cannot_be_written_is_told(dataset, bank, tmp_path, path, s
     with pytest.raises(DatasetError, match=said):
         export_memory_bank(dataset, "blocks", tmp_path / path)
     assert sorted(tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("path", IMPOSSIBLE, ids=["user", "long", "nul", "long name"])
+def test_a_path_that_there_cannot_be_is_told(dataset, bank, path):
+    told = r"cannot be the path of a memory bank"
+    with pytest.raises(DatasetError, match=told):
+        export_memory_bank(dataset, "blocks", path)
+    with pytest.raises(DatasetError, match=told):
+        import_memory_bank(dataset, path, "new")
+    with pytest.raises(DatasetError, match=told):
+        banks.resolve_bank(dataset, Path(path))
+
+
+def test_a_name_too_long_for_a_file_is_refused_when_a_bank_is_saved(dataset, bank, tmp_path):
+    with pytest.raises(DatasetError, match=r"201 characters\) is too long .* 200 characters"):
+        banks.save_memory_bank(dataset, "a" * 201, bank)
+    banks.save_memory_bank(dataset, "a" * 200, bank)
+    assert export_memory_bank(dataset, "a" * 200, tmp_path).is_file()
 
 
 def test_a_folder_with_the_files_name_is_no_file_to_replace(dataset, bank, tmp_path):
