@@ -11,8 +11,9 @@ import fiftyone as fo
 import numpy as np
 from pycocotools import mask as mask_utils
 
+from ..engine.images import shown_size
 from ..errors import DatasetError, ImageError
-from .labels import full_mask, image_size, pixel_box
+from .labels import full_mask, pixel_box
 from .left_out import LeftOut, LeftOutLabel
 
 Array = np.ndarray[Any, Any]
@@ -73,7 +74,7 @@ def export_coco(
     view = samples.select_fields([label_field, gt_field])
     for image_id, sample in enumerate(view.iter_samples(progress=progress), start=1):
         try:
-            size = image_size(sample.filepath)
+            size = shown_size(sample.filepath)
         except ImageError as error:
             tables.left_out.samples[sample.id] = str(error)
             continue
