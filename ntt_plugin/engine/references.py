@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 
 from ..errors import ReferenceRefusedError
-from .images import ImageLike
+from .images import ImageLike, to_tensor
 
 Box = tuple[float, float, float, float]
 
@@ -125,17 +127,31 @@ def crop_reference(
     Raises:
         ReferenceRefusedError: mask and image differ in size, or the box covers no pixel.
     """
-    height, width = image.shape[-2:]
-    if tuple(mask.shape) != (height, width):
-        raise ReferenceRefusedError(
-            f"Its mask is {tuple(mask.shape)} and its image {(height, width)} (height, width)."
-        )
-    left, top, right, bottom = crop_box(box, (height, width), ratio)
-    image_crop = image[None, :, top:bottom, left:right]
-    mask_crop = mask[None, None, top:bottom, left:right].to(image.dtype)
-    resized = F.interpolate(image_crop, (size, size), mode="bicubic", align_corners=False)
-    resized_mask = F.interpolate(mask_crop, (size, size), mode="bilinear", align_corners=False)
-    return resized[0], resized_mask[0, 0]
+    left, top, right, bottom = _shared_crop(image.shape[-2:], mask, box, ratio)
+    return _stretch(image[:, top:bottom, left:right], mask[top:bottom, left:right], size)
+
+
+def crop_picture(
+    picture: Image.Image, mask: Tensor, box: Box, size: int, ratio: float
+) -> tuple[Tensor, Tensor]:
+    """``crop_reference`` of an RGB image, of which the crop alone becomes floats.
+
+    Args:
+        picture: the image, RGB; a photograph of 300 million pixels would be 3.6 GB of floats.
+        mask: bool or float (H, W), of its size.
+        box: the annotation's box, x1 y1 x2 y2 in pixels.
+        size: side of the encoder's input, pixels.
+        ratio: context ratio.
+
+    Returns:
+        As ``crop_reference``, the same numbers.
+
+    Raises:
+        ReferenceRefusedError: mask and image differ in size, or the box covers no pixel.
+    """
+    left, top, right, bottom = _shared_crop((picture.height, picture.width), mask, box, ratio)
+    crop = to_tensor(picture.crop((left, top, right, bottom)))
+    return _stretch(crop, mask[top:bottom, left:right], size)
 
 
 def grid_weights(mask: Tensor, grid: int) -> Tensor:
@@ -162,9 +178,32 @@ def pool_reference(features: Tensor, weights: Tensor) -> Tensor:
     total = weights.sum()
     if not total > 0:
         raise ReferenceRefusedError(
-            "Its mask is too small or too thin to cover the centre of any patch."
+            "Its mask is too small or too thin to cover the centre of any patch; choose a larger "
+            "object, or one seen from nearer."
         )
     feature = torch.einsum("chw,hw->c", features, weights.to(features.dtype)) / total
     if not torch.isfinite(feature).all():
         raise ReferenceRefusedError("The encoder gave a feature that is not finite for it.")
     return feature
+
+
+def _shared_crop(
+    image_size: Sequence[int], mask: Tensor, box: Box, ratio: float
+) -> tuple[int, int, int, int]:
+    """``crop_box`` of an image and a mask that are of one size."""
+    height, width = image_size
+    if tuple(mask.shape) != (height, width):
+        raise ReferenceRefusedError(
+            f"Its mask is {tuple(mask.shape)} and its image {(height, width)} (height, width)."
+        )
+    return crop_box(box, (height, width), ratio)
+
+
+def _stretch(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
+    """Crops (3, h, w) and (h, w) at the size of the encoder's input."""
+    mask = mask.to(image.dtype)
+    resized = F.interpolate(image[None], (size, size), mode="bicubic", align_corners=False)
+    resized_mask = F.interpolate(
+        mask[None, None], (size, size), mode="bilinear", align_corners=False
+    )
+    return resized[0], resized_mask[0, 0]

@@ -25,7 +25,7 @@ from .memory import Fingerprint, MemoryBank, Refused
 from .proposal_key import upstream_digest
 from .proposals import Proposals, mask_boxes
 from .proposer import MaskProposer
-from .references import Reference, crop_reference, grid_weights, pool_reference
+from .references import Reference, crop_picture, grid_weights, pool_reference
 
 
 class Segmenter:
@@ -152,8 +152,8 @@ class Segmenter:
         if not isinstance(mask, np.ndarray) or mask.ndim != 2:
             form = getattr(mask, "shape", type(mask).__name__)
             raise ReferenceRefusedError(f"Its mask is {form}, not an array (height, width).")
-        image, mask_crop = crop_reference(
-            to_tensor(read_image(reference.image)),
+        image, mask_crop = crop_picture(
+            read_image(reference.image),
             torch.from_numpy(np.ascontiguousarray(mask, dtype=bool)),
             reference.resolved_box(),
             self._encoder.size,

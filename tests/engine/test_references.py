@@ -3,10 +3,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
+from ntt_plugin.engine import references
+from ntt_plugin.engine.images import to_tensor
 from ntt_plugin.engine.references import (
     Reference,
     crop_box,
+    crop_picture,
     crop_reference,
     grid_weights,
     pool_reference,
@@ -107,3 +111,26 @@ def test_weights_that_are_all_zero_are_refused():
 def test_features_that_are_not_finite_are_refused():
     with pytest.raises(ReferenceRefusedError, match="not finite"):
         pool_reference(torch.full((5, 4, 4), float("nan")), torch.ones(4, 4))
+
+
+@pytest.mark.parametrize("box", [(30, 40, 60, 60), (0, 0, 20, 10), (80, 60, 100, 80)])
+def test_a_pictures_crop_is_the_same_and_the_rest_of_it_never_becomes_floats(box, monkeypatch):
+    pixels = np.random.default_rng(0).integers(0, 256, (80, 100, 3), dtype=np.uint8)
+    picture, mask = Image.fromarray(pixels), torch.rand(80, 100) > 0.5
+    expected = crop_reference(to_tensor(picture), mask, box, 70, 0.2)
+    converted = []
+
+    def convert(part):
+        converted.append(part.size)
+        return to_tensor(part)
+
+    monkeypatch.setattr(references, "to_tensor", convert)
+    crop, weights = crop_picture(picture, mask, box, 70, 0.2)
+    assert torch.equal(crop, expected[0]) and torch.equal(weights, expected[1])
+    left, top, right, bottom = crop_box(box, (80, 100), 0.2)
+    assert converted == [(right - left, bottom - top)]
+
+
+def test_a_picture_and_a_mask_of_another_size_are_refused():
+    with pytest.raises(ReferenceRefusedError, match=r"mask is \(9, 8\) and its image \(8, 8\)"):
+        crop_picture(Image.new("RGB", (8, 8)), torch.ones(9, 8), (0, 0, 8, 8), 14, 0.2)
