@@ -69,15 +69,9 @@ class EvaluateSegmentation(NttOperator):
             f"Will compare {predicted.labels:,} labels with {counts.labels:,} true ones in "
             f"{len(images):,} images and mark each in {field!r} and {truth!r} under {key!r}."
         )
+        fields.notice(inputs, "will_do", text)
         if key in ctx.dataset.list_evaluations():
-            fields.notice(
-                inputs,
-                "will_do",
-                f"{text} The evaluation {key!r} that is there already is replaced.",
-                types.Warning,
-            )
-        else:
-            fields.notice(inputs, "will_do", text)
+            fields.overwrite(ctx, inputs, f"There is an evaluation {key!r} already.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Evaluate."""

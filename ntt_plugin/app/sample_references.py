@@ -106,13 +106,9 @@ def _say(ctx: Any, inputs: types.Object, counts: Any, tag: str, shots: Any) -> N
     text = f"Will tag up to {shots} labels of each of {len(wanted):,} classes with {tag!r}."
     if short:
         text += f" Fewer labels than that: {fields.listed_briefly(short)}."
+    fields.notice(inputs, "will_do", text)
     tagged = counts.tags.get(tag, 0)
     if tagged:
-        fields.notice(
-            inputs,
-            "will_do",
-            f"{text} The tag is taken from the {tagged:,} labels that have it now.",
-            types.Warning,
+        fields.overwrite(
+            ctx, inputs, f"The tag {tag!r} is taken from the {tagged:,} labels that have it now."
         )
-    else:
-        fields.notice(inputs, "will_do", text)

@@ -288,19 +288,27 @@ def test_samples_are_looked_through_once_while_a_form_is_open(
     assert again.text() == form.text()
 
 
-def test_an_evaluation_of_that_name_is_warned_of(plugin, dataset):
+def must_be_ticked(plugin, dataset, operator, params):
+    form = plugin.form(dataset, operator, params=params)
+    ticked = plugin.form(dataset, operator, params={**params, "overwrite": True})
+    assert ticked.errors == {}
+    return form.warns() and list(form.errors) == ["overwrite"]
+
+
+def test_an_evaluation_of_that_name_must_be_ticked(plugin, dataset):
     ntt.evaluate(dataset.match_tags("target"), "ntt", "ground_truth", "score")
     params = {"label_field": "ntt", "gt_field": "ground_truth", "eval_key": "score"}
-    assert plugin.form(dataset, "evaluate_segmentation", params=params).warns()
+    assert must_be_ticked(plugin, dataset, "evaluate_segmentation", params)
+    plugin.run(dataset, "evaluate_segmentation", {**params, "overwrite": True})
     params["eval_key"] = "other"
-    assert not plugin.form(dataset, "evaluate_segmentation", params=params).warns()
+    assert not must_be_ticked(plugin, dataset, "evaluate_segmentation", params)
 
 
-def test_a_tag_that_will_move_is_warned_of(plugin, dataset):
-    form = plugin.form(dataset, "sample_references", params={"label_field": "ground_truth"})
-    assert form.warns()
-    params = {"label_field": "ground_truth", "tag": "other"}
-    assert not plugin.form(dataset, "sample_references", params=params).warns()
+def test_a_tag_that_will_move_must_be_ticked(plugin, dataset):
+    params = {"label_field": "ground_truth", "tag": "reference"}
+    assert must_be_ticked(plugin, dataset, "sample_references", params)
+    params["tag"] = "other"
+    assert not must_be_ticked(plugin, dataset, "sample_references", params)
 
 
 def test_downloads_are_named_with_their_size(plugin, dataset):
