@@ -14,6 +14,7 @@ import numpy as np
 from PIL import Image
 
 from ..errors import DatasetError
+from .checks import quoted
 
 Array = np.ndarray[Any, Any]
 
@@ -40,8 +41,11 @@ class MaskFiles:
             folder: the run's own folder, as ``mask_folders`` names it.
             mask_dir: the folder to write below; one below FiftyOne's default dataset folder if
                 None.
+
+        Raises:
+            MaskFolderError: no such folder can be.
         """
-        below = Path(mask_dir).expanduser().absolute() if mask_dir is not None else _default_dir()
+        below = _default_dir() if mask_dir is None else _chosen_dir(mask_dir)
         self.root = below / str(dataset._doc.id) / folder
 
     def require_writable(self) -> None:
@@ -55,7 +59,8 @@ class MaskFiles:
             parent.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=parent) as file:
                 file.write(b"masks")
-        except OSError as error:
+        # A path with a null character is a wrong value to Python.
+        except (OSError, ValueError) as error:
             raise _folder_error(parent, error) from error
 
     def store(self, sample_id: str, labels: Sequence[fo.Detection]) -> None:
@@ -114,13 +119,20 @@ def _write(path: Path, mask: Array) -> None:
     os.replace(part, path)
 
 
+def _chosen_dir(mask_dir: str | Path) -> Path:
+    try:
+        return Path(mask_dir).expanduser().absolute()
+    except RuntimeError as error:  # of a user that is not there
+        raise _folder_error(mask_dir, error) from error
+
+
 def _default_dir() -> Path:
     return Path(fo.config.default_dataset_dir).expanduser().absolute() / "ntt_masks"
 
 
-def _folder_error(folder: Path, error: OSError) -> MaskFolderError:
-    reason = error.strerror or str(error)
+def _folder_error(folder: str | Path, error: Exception) -> MaskFolderError:
+    reason = getattr(error, "strerror", None) or str(error)
     return MaskFolderError(
-        f"Masks cannot be written to {folder} ({reason}); free some space or give it write "
-        "permission, or name another folder with mask_dir."
+        f"Masks cannot be written to {quoted(str(folder), 300)} ({reason}); free some "
+        "space or give it write permission, or name another folder with mask_dir."
     )

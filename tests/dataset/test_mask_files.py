@@ -168,6 +168,13 @@ def test_a_folder_that_cannot_be_written_is_said_before_anything_is_done(
     assert segmenter.proposed == 0 and not dataset.has_field("ntt")
 
 
+@pytest.mark.parametrize("folder", ["~nosuchuser/masks", "masks\0", "/" + "long" * 1000])
+def test_a_folder_that_can_not_be_is_said(dataset, segmenter, folder):
+    with pytest.raises(MaskFolderError, match=r"cannot be written to .*mask_dir") as said:
+        segment(dataset, "blocks", mask_dir=folder, segmenter=segmenter)
+    assert len(str(said.value)) < 1000 and segmenter.proposed == 0
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 def test_a_full_or_read_only_disk_stops_the_run(dataset, segmenter, tmp_path, monkeypatch, code):
     written = []
