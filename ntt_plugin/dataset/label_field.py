@@ -107,10 +107,12 @@ def require_writable(samples: Any, field: str, run: RunIds, overwrite: bool) -> 
         )
     if state.others and not overwrite:
         count = sum(map(len, (state.to_do, state.done, state.others)))
+        makers = "another memory bank, recipe or person"
+        if not isinstance(run, str):
+            makers = "other boxes, another segmenter or a person"
         raise DatasetError(
-            f"{len(state.others)} of {count} samples hold labels in {field!r} that another "
-            "memory bank, recipe or person made; choose another field, or pass overwrite=True "
-            "to replace them."
+            f"{len(state.others)} of {count} samples hold labels in {field!r} that {makers} made; "
+            "choose another field, or pass overwrite=True to replace them."
         )
     return state
 

@@ -155,7 +155,7 @@ def test_a_label_that_was_changed_since_is_not_passed_over(dataset, segmenter, n
     sample = dataset.first()
     sample.boxes.detections[1][name] = CHANGES[name]
     sample.save()
-    with pytest.raises(DatasetError, match=r"1 of 6 samples.*overwrite=True"):
+    with pytest.raises(DatasetError, match=r"1 of 6 samples.*other boxes.*overwrite=True"):
         masks_from_boxes(dataset, "boxes", "masks", segmenter=segmenter)
 
 
