@@ -6,13 +6,16 @@ import fiftyone as fo
 import numpy as np
 import pytest
 from fiftyone import ViewField as F
+from PIL import Image
 
 from ntt_plugin.dataset import banks
 from ntt_plugin.dataset.boxes import masks_from_boxes
 from ntt_plugin.dataset.evaluation import evaluate
 from ntt_plugin.dataset.sampling import sample_references
 from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.engine import Segmenter
 from tests.bad_input.expectations import refused, row
+from tests.dataset import scenes
 
 
 def build(samples, segmenter, field="labels", **options):
@@ -109,13 +112,11 @@ def vanishing(_, label):
 
 
 UNUSABLE = {
-    "vanishing-mask": (vanishing, "Its mask is too small"),
     "box-outside": (outside_box, "outside the image"),
     "nan-box": (nan_box, "four finite numbers"),
 }
 
 
-@row("vanishing-mask")
 @row("box-outside")
 @row("nan-box")
 @pytest.mark.parametrize("name", UNUSABLE)
@@ -138,6 +139,23 @@ def test_a_label_that_cannot_serve_is_left_out_and_listed_and_the_others_are_lea
     assert reason in left_out.reason and seen[0][1] in left_out.reason
 
 
+@row("vanishing-mask")
+def test_a_mask_that_vanishes_on_the_patch_grid_is_left_out_with_what_to_do(dataset):
+    damaged = dataset.first()
+
+    def change(sample, label):
+        if (sample.id, label.label) == (damaged.id, "red"):
+            vanishing(sample, label)
+
+    copy_labels(dataset, change)
+    bank = build(dataset, Segmenter.from_preset("tiny", device="cpu"))
+    (left_out,) = bank.refused
+    assert {label: bank.shots(label) for label in bank.classes} == {"red": 5, "green": 6, "blue": 6}
+    assert (left_out.label, left_out.provenance.sample) == ("red", damaged.id)
+    for words in (damaged.filepath, "too small or too thin", "choose a larger object"):
+        assert words in left_out.reason
+
+
 @row("box-outside")
 @row("nan-box")
 @pytest.mark.parametrize("damage", [nan_box, outside_box])
@@ -155,13 +173,25 @@ def test_a_box_that_is_none_gives_no_mask_and_a_note(dataset, segmenter, damage)
 
 @row("mask-of-another-size")
 def test_a_mask_of_another_size_than_its_box_is_stretched_to_it(dataset, segmenter):
-    def halve(_, label):
-        label.mask = np.ones((5, 7), bool)
+    """Half a block is painted yellow: a feature tells how much of which half a mask covered."""
+    expected = {}
+    for index, sample in enumerate(dataset):
+        pixels = scenes.draw(index)
+        x1, y1, x2, y2 = scenes.blocks(index)["red"]
+        pixels[y1 + 8 : y2, x1:x2] = (250, 250, 0)
+        Image.fromarray(pixels).save(sample.filepath)
+        # Two rows and three columns over the block: the whole of it but for one corner.
+        coarse = np.array([[1, 1, 0], [1, 1, 1]], bool)
+        rows = (np.arange(y2 - y1) + 0.5) * 2 // (y2 - y1)
+        columns = (np.arange(x2 - x1) + 0.5) * 3 // (x2 - x1)
+        stretched = coarse[rows.astype(int)][:, columns.astype(int)]
+        expected[sample.id] = pixels[y1:y2, x1:x2][stretched].mean(axis=0)
 
-    copy_labels(dataset, halve)
-    bank = build(dataset, segmenter)
-    assert (len(bank), bank.refused) == (18, [])
-    for label in bank.classes:
-        assert np.allclose(
-            bank.features(label), banks.load_memory_bank(dataset, "blocks").features(label)
-        )
+    def shrink(_, label):
+        label.mask = np.array([[1, 1, 0], [1, 1, 1]], bool)
+
+    copy_labels(dataset, shrink)
+    bank = build(dataset, segmenter, classes=["red"])
+    assert (len(bank), bank.refused) == (6, [])
+    for reference in bank.references("red"):
+        assert np.allclose(reference.feature, expected[reference.provenance.sample], atol=8)
