@@ -27,7 +27,7 @@ from .bank_lock import BankLock
 from .checks import dataset_of, listed, quoted, require_name
 
 METHOD = "ntt_memory_bank"
-_PREFIX = "ntt_bank_"
+KEY_PREFIX = "ntt_bank_"
 _UNFINISHED = "ntt_unfinished_bank_"
 _DISCARDED = "ntt_discarded_bank_"
 
@@ -44,7 +44,7 @@ def names(dataset: Any) -> list[str]:
     """
     _catch_up(dataset)
     keys = dataset.list_runs(method=METHOD)
-    found = {key.removeprefix(_PREFIX) for key in keys if key.startswith(_PREFIX)}
+    found = {key.removeprefix(KEY_PREFIX) for key in keys if key.startswith(KEY_PREFIX)}
     for key in keys:
         name = key.removeprefix(_UNFINISHED)
         if name != key and name not in found and _results(dataset, key) is not None:
@@ -146,9 +146,9 @@ def write(dataset: Any, name: str, bank: MemoryBank, overwrite: bool = True) -> 
                 unfinished, bank=base64.b64encode(data).decode("ascii")
             )
             dataset.save_run_results(unfinished, results, cache=False)
-            if dataset.has_run(_PREFIX + name):
-                dataset.rename_run(_PREFIX + name, _DISCARDED + name)
-            dataset.rename_run(unfinished, _PREFIX + name)
+            if dataset.has_run(KEY_PREFIX + name):
+                dataset.rename_run(KEY_PREFIX + name, _DISCARDED + name)
+            dataset.rename_run(unfinished, KEY_PREFIX + name)
             _settle(dataset, name)
     except (PyMongoError, MongoEngineException) as error:
         raise BankError(
@@ -170,7 +170,7 @@ def rename(dataset: Any, name: str, new_name: str) -> None:
         _require_none(dataset, new_name)
         _settle(dataset, name)
         _settle(dataset, new_name)
-        dataset.rename_run(_PREFIX + name, _PREFIX + new_name)
+        dataset.rename_run(KEY_PREFIX + name, KEY_PREFIX + new_name)
 
 
 def delete(dataset: Any, name: str) -> None:
@@ -182,7 +182,7 @@ def delete(dataset: Any, name: str) -> None:
     with BankLock(dataset, name):
         require_bank(dataset, name)
         _settle(dataset, name)
-        dataset.rename_run(_PREFIX + name, _DISCARDED + name)
+        dataset.rename_run(KEY_PREFIX + name, _DISCARDED + name)
         _settle(dataset, name)
 
 
@@ -207,7 +207,7 @@ def _catch_up(dataset: Any) -> None:
 
 def _settle(dataset: Any, name: str) -> None:
     """Leave of a name what has its key, or else a whole bank under its own key; nothing beside."""
-    final, unfinished, discarded = _PREFIX + name, _UNFINISHED + name, _DISCARDED + name
+    final, unfinished, discarded = KEY_PREFIX + name, _UNFINISHED + name, _DISCARDED + name
     if dataset.has_run(discarded):
         dataset.delete_run(discarded)
     if not dataset.has_run(unfinished):
@@ -220,7 +220,7 @@ def _settle(dataset: Any, name: str) -> None:
 
 
 def _key(dataset: Any, name: str) -> str:
-    final = _PREFIX + name
+    final = KEY_PREFIX + name
     return final if dataset.has_run(final) else _UNFINISHED + name
 
 

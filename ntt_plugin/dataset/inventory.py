@@ -9,10 +9,9 @@ import fiftyone as fo
 import fiftyone.core.media as fom
 from fiftyone.core.odm import get_db_conn
 
+from .bank_store import KEY_PREFIX
 from .banks import list_memory_banks
 from .checks import dataset_of
-
-_BANK_RUNS = "ntt_bank_"
 
 
 @dataclass(frozen=True)
@@ -77,7 +76,7 @@ def datasets_with_banks() -> list[str]:
     return sorted(
         document["name"]
         for document in documents
-        if any(key.startswith(_BANK_RUNS) for key in document.get("runs") or {})
+        if any(key.startswith(KEY_PREFIX) for key in document.get("runs") or {})
     )
 
 
