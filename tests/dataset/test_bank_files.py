@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import uuid
@@ -122,14 +123,15 @@ def test_a_disk_that_fills_leaves_the_old_file_and_nothing_else(dataset, bank, t
 
 @pytest.mark.parametrize("code", ["EROFS", "EACCES", "ENOSPC"])
 def test_a_folder_that_takes_no_file_is_told(dataset, bank, tmp_path, monkeypatch, code):
-    import errno
-
     number = getattr(errno, code)
+    opened = Path.open
 
-    def refuse(self, *args):
-        raise OSError(number, os.strerror(number), str(self))
+    def refuse(self, mode="r", *args, **kwargs):
+        if "w" in mode:
+            raise OSError(number, os.strerror(number), str(self))
+        return opened(self, mode, *args, **kwargs)
 
-    monkeypatch.setattr(Path, "write_bytes", refuse)
+    monkeypatch.setattr(Path, "open", refuse)
     with pytest.raises(BankError, match=os.strerror(number)):
         export_memory_bank(dataset, "blocks", tmp_path)
     assert not (tmp_path / "blocks.safetensors").exists()
