@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import struct
+from pathlib import Path
 
 import pytest
 import safetensors.torch
@@ -130,3 +131,20 @@ def test_a_bank_file_writes_nothing_outside_its_folder(dataset, segmenter, tmp_p
     assert {path for path in tmp_path.rglob("*")} - before == {written}
     assert written.parent == tmp_path / "in"
     banks.delete_memory_bank(dataset, "taken_over")
+
+
+@row("path-that-cannot-be")
+@pytest.mark.parametrize(
+    "path", ["~nobody_of_that_name/b.safetensors", "/" + "a" * 5000, "/tmp/a\0b.safetensors"]
+)
+@pytest.mark.parametrize("action", ["export", "import", "segment", "masks"])
+def test_a_path_that_cannot_be_is_refused_in_words(unchanged, segmenter, path, action):
+    steps = {
+        "export": lambda: bank_files.export_memory_bank(unchanged, "blocks", path),
+        "import": lambda: bank_files.import_memory_bank(unchanged, path, "other"),
+        "segment": lambda: segment(unchanged, Path(path), segmenter=segmenter),
+        "masks": lambda: segment(unchanged, "blocks", mask_dir=path, segmenter=segmenter),
+    }
+    remedy = "name another folder" if action == "masks" else "give another path"
+    with refused("cannot be", remedy):
+        steps[action]()
