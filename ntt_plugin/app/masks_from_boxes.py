@@ -123,12 +123,12 @@ def _held(
     classes: tuple[str, ...] | None,
 ) -> tuple[Held, int, int]:
     """What the new field holds, seen from a run; how many boxes it would do, and all of them."""
-    from ..dataset.boxes import _run_id, _wanted
+    from ..dataset.boxes import boxes_run_id, wanted_boxes
     from ..dataset.label_field import field_state
     from .written_field import counts
 
-    wanted = _wanted(images, field, tag, classes)
-    runs = {sample: _run_id(field, ids, recipe) for sample, ids in wanted.items()}
+    wanted = wanted_boxes(images, field, tag, classes)
+    runs = {sample: boxes_run_id(field, ids, recipe) for sample, ids in wanted.items()}
     state = field_state(images.select(list(wanted)), new_field, runs)
     to_do = sum(len(wanted[sample]) for sample in state.to_do)
     return counts(state), to_do, sum(map(len, wanted.values()))

@@ -100,7 +100,7 @@ def masks_from_boxes(
             f"The masks cannot go into {label_field!r}, the field of the boxes; name a new field."
         )
     recipe = segmenter.recipe if segmenter else as_recipe(preset)
-    wanted = _wanted(images, label_field, tag, classes)
+    wanted = wanted_boxes(images, label_field, tag, classes)
     report = SegmentReport(new_field, label_field, recipe.name)
 
     def load() -> Work:
@@ -110,7 +110,7 @@ def masks_from_boxes(
 
     job = Job(
         samples=images.select(list(wanted)),
-        run={sample: _run_id(label_field, made, recipe) for sample, made in wanted.items()},
+        run={sample: boxes_run_id(label_field, made, recipe) for sample, made in wanted.items()},
         facts={"boxes": label_field, "recipe": asdict(recipe)},
         attributes=_ATTRIBUTES,
         load=load,
@@ -120,10 +120,14 @@ def masks_from_boxes(
     return label_samples(job, overwrite, mask_dir, progress)
 
 
-def _wanted(
+def wanted_boxes(
     images: Any, field: str, tag: str | None, classes: Iterable[str] | None
 ) -> dict[str, dict[str, str]]:
-    """The labels asked for, as what decides on their masks by their ids, by id of their sample."""
+    """The labels asked for, as what decides on their masks by their ids, by id of their sample.
+
+    Raises:
+        DatasetError: no box is asked for, or no label is of a class.
+    """
     chosen = images.select_fields(field)
     if classes is not None:
         names = require_classes(images, [f"{field}.detections"], classes)
@@ -147,7 +151,7 @@ def _wanted(
     return wanted
 
 
-def _run_id(field: str, labels: Mapping[str, str], recipe: Recipe) -> str:
+def boxes_run_id(field: str, labels: Mapping[str, str], recipe: Recipe) -> str:
     """Id of what boxes and a segmenter compute: equal ids, equal masks; 16 hex digits."""
     # The other constants of a recipe change nothing here: no encoder, grid or threshold is used.
     made_of = (field, sorted(labels.values()), recipe.segmenter, recipe.precision)
