@@ -5,9 +5,10 @@ from __future__ import annotations
 import uuid
 
 import fiftyone as fo
+import numpy as np
 import pytest
 
-from tests.dataset import scenes
+from tests.dataset import coco_scenes, scenes
 
 
 @pytest.fixture
@@ -23,3 +24,27 @@ def dataset(tmp_path):
 def segmenter():
     """An engine that finds the blocks by their colours."""
     return scenes.ColourSegmenter()
+
+
+@pytest.fixture
+def make(tmp_path):
+    """Makes random scenes of the given kind; returns them and their dataset."""
+    made = []
+
+    def build(count=14, seed=0, crowds=False, tied=False, fractional=False, spare_class=False):
+        rng = np.random.default_rng(seed)
+        scenes = [
+            coco_scenes.random_scene(rng, crowds, tied, fractional, spare_class)
+            for _ in range(count)
+        ]
+        if fractional:
+            # COCO's importer keeps of a mask what is in its box, and so must the comparison.
+            scenes = [
+                (size, [coco_scenes.within(row) for row in truth], f) for size, truth, f in scenes
+            ]
+        made.append(coco_scenes.make_dataset(scenes, tmp_path))
+        return scenes, made[-1]
+
+    yield build
+    for dataset in made:
+        dataset.delete()
