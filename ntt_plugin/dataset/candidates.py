@@ -9,6 +9,7 @@ from typing import Any
 
 from fiftyone import ViewField as F
 
+_NO_NAME = "no class name"
 _NO_MASK = "no mask"
 _NO_AREA = "open, not filled or without corners"
 
@@ -43,7 +44,8 @@ def find_candidates(
         samples: a dataset or view of images.
         path: where the labels are: ``<field>.detections`` or ``<field>.polylines``.
         wanted: the classes.
-        passed_over: labels of these classes without an area are counted here, by reason.
+        passed_over: labels of these classes without an area, and all without a class name, are
+            counted here, by reason.
     """
     polylines = path.endswith(".polylines")
     areas = _polyline_areas if polylines else _detection_areas
@@ -64,6 +66,9 @@ def find_candidates(
     ):
         rows = zip(*(values or [] for values in lists), sample_areas, strict=True)
         for label_id, label, crowd, old_crowd, box in rows:
+            if not (label or "").strip():
+                passed_over[_NO_NAME] += 1
+                continue
             if label not in wanted:
                 continue
             if box is None:

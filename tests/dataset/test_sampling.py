@@ -252,3 +252,13 @@ def test_a_class_of_any_name_is_sampled(dataset, name):
     assert report.counts == {name: 1}
     assert report.label_ids == (sample.ground_truth.detections[0].id,)
     assert len(str(sample_references(dataset, "ground_truth", shots=2, classes=name))) < 500
+
+
+@pytest.mark.parametrize("name", [" ", None])
+def test_labels_without_a_name_are_counted_as_passed_over(dataset, name):
+    sample = dataset.first()
+    sample.ground_truth.detections[0].label = name
+    sample.save()
+    report = sample_references(dataset, "ground_truth")
+    assert report.passed_over == {"no class name": 1}
+    assert len(report.label_ids) == 17
