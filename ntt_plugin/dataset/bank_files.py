@@ -95,7 +95,7 @@ def import_memory_bank(
             )
     dataset = bank_store.require_free(dataset, name, overwrite)
     bank = read_bank_file(path)
-    bank_store.write(dataset, name, bank)
+    bank_store.write(dataset, name, bank, overwrite)
     return bank
 
 

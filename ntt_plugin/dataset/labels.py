@@ -10,7 +10,6 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
-from ..engine.images import shown_size
 from ..engine.instances import Instances
 from ..engine.references import Box, Provenance, tight_box
 from ..errors import DatasetError
@@ -162,15 +161,6 @@ def full_mask(detection: fo.Detection, image_size: tuple[int, int]) -> Array:
     top, left = top + cut_top, left + cut_left
     full[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
     return full
-
-
-def image_size(filepath: str) -> tuple[int, int]:
-    """(H, W) of an image file as it is shown, from its header alone.
-
-    Raises:
-        ImageError: the file is missing or no image.
-    """
-    return shown_size(filepath)
 
 
 def _stored_mask(detection: fo.Detection) -> Array:

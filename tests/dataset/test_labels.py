@@ -10,7 +10,6 @@ from PIL import Image
 from ntt_plugin.dataset.labels import (
     Origin,
     full_mask,
-    image_size,
     pixel_box,
     relative_box,
     to_instances,
@@ -18,7 +17,7 @@ from ntt_plugin.dataset.labels import (
 )
 from ntt_plugin.engine.instances import Instances
 from ntt_plugin.engine.references import Provenance
-from ntt_plugin.errors import DatasetError, ImageError
+from ntt_plugin.errors import DatasetError
 
 ORIGIN = Origin("bank", 3, "tiny")
 
@@ -146,15 +145,3 @@ def test_what_reaches_over_the_border_is_cut_off():
 def test_an_unusable_label_says_what_is_wrong(detection, said):
     with pytest.raises(DatasetError, match=said):
         full_mask(detection, (10, 10))
-
-
-def test_the_size_of_a_turned_photograph_is_the_upright_one(tmp_path):
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    Image.new("RGB", (40, 30)).save(tmp_path / "turned.jpg", exif=exif)
-    assert image_size(str(tmp_path / "turned.jpg")) == (40, 30)
-
-
-def test_the_size_of_a_missing_image_is_our_error(tmp_path):
-    with pytest.raises(ImageError, match=r"gone\.png"):
-        image_size(str(tmp_path / "gone.png"))
