@@ -31,6 +31,10 @@ def folder_of_run(dataset: Any, field: str, overwrite: bool) -> str:
 def keep_folder(dataset: Any, field: str, folder: str) -> None:
     """Remember a field's folder in the field itself, which is the only place it goes with."""
     found = dataset.get_field(field)
+    if found.path != field:
+        # In the process that renamed it, FiftyOne's field goes by its old name until then.
+        dataset.reload()
+        found = dataset.get_field(field)
     kept = {"folder": folder, "owner": _owner(dataset, field)}
     found.info = {**(found.info or {}), _KEY: kept}
     found.save()
