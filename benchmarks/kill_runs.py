@@ -36,7 +36,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "kill_runs.json"
 DATASET = "ntt-kill-runs"
 FIELD = "ntt"
 BANKS = ("first_bank", "second_bank")
-WAYS = ("plain", "overwrite", "plain", "mask files", "plain")
+WAYS = ("plain", "overwrite", "mask files", "overwrite into mask files")
 
 Labels = dict[str, tuple[str, ...]]
 
@@ -157,17 +157,12 @@ def kill_once(
     way = WAYS[number % len(WAYS)]
     bank = BANKS[chance.randrange(2)]
     other = BANKS[1 - BANKS.index(bank)]
-    if way == "overwrite":
-        forget_field()
-        Call(other, grid).run()
-    else:
-        forget_field()
-    call = Call(
-        bank,
-        grid,
-        mask_dir=str(folder / f"masks_{number}") if way == "mask files" else None,
-        overwrite=way == "overwrite",
-    )
+    overwrite = way.startswith("overwrite")
+    mask_dir = str(folder / f"masks_{number}") if way.endswith("mask files") else None
+    forget_field()
+    if overwrite:
+        Call(other, grid, mask_dir and str(folder / f"former_{number}")).run()
+    call = Call(bank, grid, mask_dir, overwrite)
     moment = chance.uniform(0, seconds)
     child = start(call)
     time.sleep(moment)
@@ -175,9 +170,9 @@ def kill_once(
     killed = not wait_for(child, "done") and child.wait() == -signal.SIGKILL
 
     after_kill = read_labels()
-    untouched = way == "overwrite" and after_kill == whole[other]
+    untouched = overwrite and after_kill == whole[other]
     half = sum(
-        labels not in (whole[bank][path], whole[other][path] if way == "overwrite" else None)
+        labels not in (whole[bank][path], whole[other][path] if overwrite else None)
         for path, labels in after_kill.items()
         if labels
     )
