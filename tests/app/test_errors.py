@@ -73,9 +73,12 @@ def test_the_app_shows_an_unexpected_error_with_its_traceback(plugin, dataset, s
 
 
 def test_a_closed_tab_stops_the_run_and_a_second_one_goes_on(plugin, dataset):
-    stream = plugin.stream(dataset, "segment_with_memory_bank", BROKEN)
+    # Enough images, none of them kept already, that the run cannot end before the tab is closed.
+    dataset.add_samples([fo.Sample(filepath=path) for path in dataset.values("filepath") * 5])
+    params = {**BROKEN, "cache": False}
+    stream = plugin.stream(dataset, "segment_with_memory_bank", params)
     for message in stream:
-        if " of 5" in message.body.params["label"]:
+        if " of 30" in message.body.params["label"]:
             break
     stream.close()
     deadline = time.monotonic() + 60
@@ -84,6 +87,6 @@ def test_a_closed_tab_stops_the_run_and_a_second_one_goes_on(plugin, dataset):
         time.sleep(0.1)
     report = load_segment_report(dataset, "found")
     assert report.state == "stopped"
-    plugin.run(dataset, "segment_with_memory_bank", BROKEN)
+    plugin.run(dataset, "segment_with_memory_bank", params)
     assert load_segment_report(dataset, "found").skipped == report.segmented
     assert len(fo.load_dataset(dataset.name).exists("found")) == len(dataset)
