@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import os
+import io
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +13,7 @@ import fiftyone as fo
 import numpy as np
 from PIL import Image
 
+from ..engine.whole_file import write_whole
 from ..errors import DatasetError
 from .checks import quoted
 
@@ -109,14 +110,10 @@ def _changes(mask: Array) -> int:
 
 
 def _write(path: Path, mask: Array) -> None:
-    part = path.with_name(f"{path.name}.part")
     # As FiftyOne writes masks: one channel of 8 bits, 0 and 255.
-    with part.open("wb") as file:
-        Image.fromarray(mask.astype(np.uint8) * 255).save(file, "PNG")
-        # The label that names it must not outlive it in a loss of power.
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(part, path)
+    png = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(png, "PNG")
+    write_whole(path, png.getvalue(), path.with_name(f"{path.name}.part"))
 
 
 def _chosen_dir(mask_dir: str | Path) -> Path:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +24,7 @@ from .bank_records import (
 from .config import Recipe
 from .references import Provenance
 from .unit_features import UnitFeatures
+from .whole_file import write_whole
 
 __all__ = ["Fingerprint", "MemoryBank", "ReferenceQuality", "Refused", "StoredReference"]
 
@@ -318,17 +318,7 @@ class MemoryBank:
         data = self.to_bytes()
         try:
             # Not a temporary file of Python's, which others could not read afterwards either.
-            unfinished = path.with_name(f".{path.name}.{new_reference_id()}")
-            try:
-                with unfinished.open("wb") as file:
-                    file.write(data)
-                    # In a loss of power the name could else be there before the bytes are.
-                    file.flush()
-                    os.fsync(file.fileno())
-                unfinished.replace(path)
-            except BaseException:
-                unfinished.unlink(missing_ok=True)
-                raise
+            write_whole(path, data, path.with_name(f".{path.name}.{new_reference_id()}"))
         except (OSError, ValueError) as error:
             raise BankError(
                 f"Cannot write the memory bank {path} ({error}); give a file in a folder that you "

@@ -54,26 +54,6 @@ def test_the_files_hold_what_fiftyones_own_would(tmp_path, dataset):
     assert set(np.unique(np.asarray(written))) == {0, 255}
 
 
-def test_a_file_is_on_the_disk_before_it_gets_its_name(tmp_path, dataset, monkeypatch):
-    synced, named = [], []
-    fsync, replace = os.fsync, os.replace
-
-    def syncing(descriptor):
-        fsync(descriptor)
-        status = os.fstat(descriptor)
-        synced.append((status.st_ino, status.st_size))
-
-    def naming(source, target):
-        status = os.stat(source)
-        named.append((status.st_ino, status.st_size) in synced)
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", syncing)
-    monkeypatch.setattr(os, "replace", naming)
-    MaskFiles(dataset, "folder", tmp_path).store("1", labels(speckled(3, (30, 40))))
-    assert named == [True] * 3
-
-
 def test_names_are_made_of_ids_only(tmp_path, dataset, segmenter):
     segment(dataset, "blocks", "name_" * 40, mask_dir=tmp_path / "m", segmenter=segmenter)
     sample = dataset.first()

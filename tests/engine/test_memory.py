@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import math
-import os
 
 import numpy as np
 import pytest
@@ -255,23 +254,3 @@ def test_an_empty_bank_has_no_prototype_and_no_quality():
 
 def test_the_date_is_in_utc(bank):
     assert bank.created.endswith("+00:00")
-
-
-def test_a_saved_bank_is_on_the_disk_before_it_gets_its_name(bank, tmp_path, monkeypatch):
-    synced, named = [], []
-    fsync, replace = os.fsync, os.replace
-
-    def syncing(descriptor):
-        fsync(descriptor)
-        status = os.fstat(descriptor)
-        synced.append((status.st_ino, status.st_size))
-
-    def naming(source, target):
-        status = os.stat(source)
-        named.append((status.st_ino, status.st_size) in synced)
-        replace(source, target)
-
-    monkeypatch.setattr(os, "fsync", syncing)
-    monkeypatch.setattr(os, "replace", naming)
-    bank.save(tmp_path / "bank.safetensors")
-    assert named == [True] and MemoryBank.load(tmp_path / "bank.safetensors").classes
