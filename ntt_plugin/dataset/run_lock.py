@@ -198,7 +198,7 @@ def _is_running(holder: dict[str, Any]) -> bool:
             return False
         same = abs(process.create_time() - holder["started"]) <= _SAME_START_SECONDS
         # A clock that is set moves the start too: one that shows signs of life is that process.
-        return same or holder["age_ms"] <= _MISSED_BEATS * BEAT_SECONDS * 1000
+        return bool(same or holder["age_ms"] <= _MISSED_BEATS * BEAT_SECONDS * 1000)
     except psutil.NoSuchProcess:
         return False
     except psutil.Error:

@@ -13,7 +13,8 @@ from ..engine.config import Recipe
 from ..engine.matching import match
 from ..engine.memory import MemoryBank
 from ..errors import DatasetError
-from .banks import Progress, bank_digest, resolve_bank
+from .bank_info import bank_digest
+from .banks import Progress, resolve_bank
 from .checks import dataset_of
 from .database import database_errors
 from .kept_proposals import Cache, KeptProposals, store_of
