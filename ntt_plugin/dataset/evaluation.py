@@ -12,7 +12,14 @@ from fiftyone import ViewField as F
 
 from ..errors import DatasetError
 from .banks import Progress
-from .checks import dataset_of, listed, require_classes, require_detections, require_name
+from .checks import (
+    dataset_of,
+    listed,
+    literals,
+    require_classes,
+    require_detections,
+    require_name,
+)
 from .coco_export import CocoTables, export_coco
 from .coco_figures import CocoFigures, evaluate_coco, steps
 from .database import database_errors
@@ -84,7 +91,7 @@ def evaluate(
 
     samples = _without(samples, left_out, [gt_field, label_field])
     if classes is not None:
-        wanted = F("label").is_in([F.literal(name) for name in names])
+        wanted = F("label").is_in(literals(names))
         for field in (label_field, gt_field):
             samples = samples.filter_labels(field, wanted, only_matches=False)
     if masks and not tables.pixel_tight:

@@ -17,7 +17,7 @@ from ..engine.images import read_image
 from ..engine.memory import Refused
 from ..engine.references import Box, Provenance, Reference
 from ..errors import DatasetError, ImageError
-from .checks import dataset_of, listed, quoted, require_classes, require_labels
+from .checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from .labels import full_mask, pixel_box
 from .look_alikes import look_alike_notes
 from .polylines import polyline_box, polyline_mask
@@ -95,12 +95,9 @@ def choose_references(
     for note in look_alike_notes(samples.distinct(f"{path}.label")):
         logger.warning(note)
     chosen = samples.select_fields(label_field)
-    # Literal: MongoDB would take a name that begins with a dollar for a field's.
-    chosen = chosen.filter_labels(
-        label_field, F("label").is_in([F.literal(label) for label in wanted])
-    )
+    chosen = chosen.filter_labels(label_field, F("label").is_in(literals(wanted)))
     if tag is not None:
-        chosen = chosen.filter_labels(label_field, F("tags").contains([F.literal(tag)]))
+        chosen = chosen.filter_labels(label_field, F("tags").contains(literals([tag])))
         if len(chosen) == 0:
             raise DatasetError(
                 f"No label in the field {label_field!r} of {dataset_of(samples).name!r} has the "
