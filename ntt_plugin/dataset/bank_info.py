@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from ..engine.config import Recipe
@@ -28,6 +28,7 @@ class BankInfo:
         refused: number of references that were left out.
         sources: names of the datasets that its references came from.
         size: length of its file in bytes.
+        thresholds: by class, where one was set, the confidence from which on labels count.
     """
 
     name: str
@@ -41,6 +42,7 @@ class BankInfo:
     refused: int
     sources: tuple[str, ...]
     size: int
+    thresholds: dict[str, float] = field(default_factory=dict)
 
     @property
     def segmenter(self) -> str:
@@ -83,6 +85,7 @@ def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
         refused=len(bank.refused),
         sources=tuple(sorted({r.provenance.dataset for r in stored if r.provenance.dataset})),
         size=size,
+        thresholds=bank.thresholds,
     )
 
 
@@ -93,6 +96,7 @@ def to_facts(info: BankInfo) -> dict[str, Any]:
     # MongoDB's keys may hold neither dots nor dollars.
     facts["shots"] = [[label, count] for label, count in info.shots.items()]
     facts["negatives"] = [[label, count] for label, count in info.negatives.items()]
+    facts["thresholds"] = [[label, value] for label, value in info.thresholds.items()]
     facts["sources"] = list(info.sources)
     return facts
 
@@ -106,6 +110,8 @@ def from_facts(name: str, facts: Mapping[str, Any]) -> BankInfo:
     values = dict(facts)
     values["shots"] = {label: count for label, count in values["shots"]}
     values["negatives"] = {label: count for label, count in values["negatives"]}
+    # Versions before this one kept none.
+    values["thresholds"] = {label: value for label, value in values.get("thresholds", [])}
     values["sources"] = tuple(values["sources"])
     values["recipe"] = Recipe(**values["recipe"])
     return BankInfo(name=name, **values)

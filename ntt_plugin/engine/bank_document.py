@@ -17,6 +17,7 @@ from .bank_records import (
     Fingerprint,
     Refused,
     StoredReference,
+    is_threshold,
 )
 from .config import ADDED_LATER, Recipe
 from .references import Box, Provenance
@@ -40,14 +41,7 @@ def to_document(record: BankRecord) -> dict[str, Any]:
         "recipe": asdict(record.recipe),
         "created": record.created,
         "version": record.version,
-        "classes": [
-            {
-                "label": label,
-                "references": [_describe(stored) for stored in entry.references],
-                "negatives": [_describe(stored) for stored in entry.negatives],
-            }
-            for label, entry in record.classes.items()
-        ],
+        "classes": [_class(label, entry) for label, entry in record.classes.items()],
         "refused": [
             {
                 "label": refused.label,
@@ -111,7 +105,9 @@ def to_record(
         if not references:
             refuse(f"the class {label!r} has no reference")
         classes[label] = ClassMemory(
-            references, _stored(field(entry, "negatives", list), negative_rows, ids)
+            references,
+            _stored(field(entry, "negatives", list), negative_rows, ids),
+            _threshold(entry),
         )
     version = field(document, "version", int)
     if not 0 <= version <= MAX_VERSION:
@@ -165,6 +161,15 @@ def _recipe(entry: dict[str, Any]) -> Recipe:
         refuse(str(error).removesuffix("."))
 
 
+def _threshold(entry: dict[str, Any]) -> float | None:
+    if "threshold" not in entry:
+        return None
+    value = entry["threshold"]
+    if not is_threshold(value):
+        refuse("a threshold is no number from 0 to 1")
+    return float(value)
+
+
 def _provenance(entry: dict[str, Any]) -> Provenance:
     dataset, sample, label = (entry.get(key) for key in ("dataset", "sample", "label"))
     if not all(text is None or isinstance(text, str) for text in (dataset, sample, label)):
@@ -184,6 +189,18 @@ def _box(value: Any) -> Box | None:
 def _refused(entry: dict[str, Any]) -> Refused:
     provenance = _provenance(field(entry, "provenance", dict))
     return Refused(_text(entry, "label"), provenance, _text(entry, "reason"))
+
+
+def _class(label: str, entry: ClassMemory) -> dict[str, Any]:
+    described: dict[str, Any] = {
+        "label": label,
+        "references": [_describe(stored) for stored in entry.references],
+        "negatives": [_describe(stored) for stored in entry.negatives],
+    }
+    # Files of before have no such key, and a bank without thresholds keeps its bytes.
+    if entry.threshold is not None:
+        described["threshold"] = entry.threshold
+    return described
 
 
 def _describe(stored: StoredReference) -> dict[str, Any]:

@@ -74,10 +74,11 @@ class StoredReference:
 
 @dataclass
 class ClassMemory:
-    """References and negatives of one class."""
+    """References and negatives of one class, and the confidence from which on its labels count."""
 
     references: list[StoredReference] = field(default_factory=list)
     negatives: list[StoredReference] = field(default_factory=list)
+    threshold: float | None = None
 
 
 @dataclass
@@ -90,6 +91,11 @@ class BankRecord:
     version: int = 0
     classes: dict[str, ClassMemory] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
+
+
+def is_threshold(value: object) -> bool:
+    """Whether a value can be a class's threshold: a number from 0 to 1."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def new_reference_id() -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ from .bank_records import (
     Fingerprint,
     Refused,
     StoredReference,
+    is_threshold,
     new_reference_id,
 )
 from .config import Recipe
@@ -119,6 +120,27 @@ class MemoryBank:
     def classes(self) -> list[str]:
         """Labels in the order in which they were first added."""
         return list(self._record.classes)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """By class, where one was set: the confidence from which on labels count, 0 to 1."""
+        found = {label: entry.threshold for label, entry in self._record.classes.items()}
+        return {label: value for label, value in found.items() if value is not None}
+
+    def set_thresholds(self, thresholds: Mapping[str, float]) -> None:
+        """Set the thresholds of the classes named, and take away those of all others.
+
+        What the bank finds does not depend on them, so its version stays.
+
+        Raises:
+            BankError: the bank holds no such class, or a threshold is no number from 0 to 1.
+        """
+        for label, value in thresholds.items():
+            self._class(label)
+            if not is_threshold(value):
+                raise BankError(f"The threshold of {label!r} is {value!r}; give one from 0 to 1.")
+        for label, entry in self._record.classes.items():
+            entry.threshold = float(thresholds[label]) if label in thresholds else None
 
     def shots(self, label: str) -> int:
         """Number of references of a class."""
@@ -222,7 +244,8 @@ class MemoryBank:
     def merge(self, other: MemoryBank) -> None:
         """Take over what another bank holds; what is here already (by id) is left out.
 
-        The recipe stays this bank's own.
+        The recipe stays this bank's own, and so do its thresholds; of a class that has none here
+        the other's is taken.
 
         Raises:
             BankError: another encoder made the other bank; names both.
@@ -238,6 +261,8 @@ class MemoryBank:
             mine = self._record.classes.setdefault(label, ClassMemory())
             mine.references.extend(references)
             mine.negatives.extend(negatives)
+            if mine.threshold is None:
+                mine.threshold = theirs.threshold
             added = added or bool(references or negatives)
         self.refused.extend(entry for entry in other.refused if entry not in self.refused)
         if added:

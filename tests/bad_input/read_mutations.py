@@ -39,6 +39,7 @@ def make_bank() -> MemoryBank:
     bank.add("boat", torch.tensor([[0.1, 2, 3, 4], [5, 6, 7, 8]]), [origin, Provenance()])
     bank.add('Vögel "quoted" 鳥', torch.arange(4.0))
     bank.add_negatives("boat", torch.tensor([1.0, -1, 1, -1]))
+    bank.set_thresholds({"boat": 0.25})
     bank.refused.append(Refused("boat", origin, "Its mask is empty."))
     return bank
 
@@ -52,6 +53,7 @@ def require_sound(bank: MemoryBank) -> None:
     for entry in bank.quality():
         alone = bank.shots(entry.label) == 1
         assert alone or -1.001 < entry.own < 1.001, "a quality is no cosine"
+    assert all(0 <= value <= 1 for value in bank.thresholds.values()), "a threshold is none"
     again = MemoryBank.from_bytes(bank.to_bytes())
     assert again.classes == bank.classes and again.to_bytes() == bank.to_bytes()
     assert all(isinstance(label, str) and label.strip() for label in bank.classes)
