@@ -17,6 +17,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .dataset.bank_edits import (
+        duplicate_memory_bank,
+        merge_memory_banks,
+        remove_references,
+        update_memory_bank,
+    )
     from .dataset.bank_files import export_memory_bank, import_memory_bank
     from .dataset.bank_info import BankInfo
     from .dataset.banks import (
@@ -32,6 +38,7 @@ if TYPE_CHECKING:
     )
     from .dataset.boxes import masks_from_boxes
     from .dataset.evaluation import coco_figures, evaluate
+    from .dataset.learning import BankChange
     from .dataset.left_out import LeftOut
     from .dataset.proposing import (
         ProposeReport,
@@ -42,12 +49,15 @@ if TYPE_CHECKING:
     from .dataset.report import SampleNote, SegmentReport, load_segment_report
     from .dataset.sampling import ReferenceSample, sample_references
     from .dataset.segmentation import segment
+    from .dataset.tagging import AddedReferences, add_negatives, add_references
     from .engine.proposal_store import ProposalStore
     from .errors import NttError
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "AddedReferences",
+    "BankChange",
     "BankInfo",
     "LeftOut",
     "NttError",
@@ -56,11 +66,14 @@ __all__ = [
     "ReferenceSample",
     "SampleNote",
     "SegmentReport",
+    "add_negatives",
+    "add_references",
     "build_memory_bank",
     "clear_proposals",
     "coco_figures",
     "delete_memory_bank",
     "describe_refused",
+    "duplicate_memory_bank",
     "evaluate",
     "export_memory_bank",
     "get_memory_bank_info",
@@ -71,14 +84,19 @@ __all__ = [
     "load_references_view",
     "load_segment_report",
     "masks_from_boxes",
+    "merge_memory_banks",
     "propose",
+    "remove_references",
     "rename_memory_bank",
     "sample_references",
     "save_memory_bank",
     "segment",
+    "update_memory_bank",
 ]
 
 _HOMES = {
+    "AddedReferences": "dataset.tagging",
+    "BankChange": "dataset.learning",
     "BankInfo": "dataset.bank_info",
     "LeftOut": "dataset.left_out",
     "NttError": "errors",
@@ -87,11 +105,14 @@ _HOMES = {
     "ReferenceSample": "dataset.sampling",
     "SampleNote": "dataset.report",
     "SegmentReport": "dataset.report",
+    "add_negatives": "dataset.tagging",
+    "add_references": "dataset.tagging",
     "build_memory_bank": "dataset.banks",
     "clear_proposals": "dataset.proposing",
     "coco_figures": "dataset.evaluation",
     "delete_memory_bank": "dataset.banks",
     "describe_refused": "dataset.banks",
+    "duplicate_memory_bank": "dataset.bank_edits",
     "evaluate": "dataset.evaluation",
     "export_memory_bank": "dataset.bank_files",
     "get_memory_bank_info": "dataset.banks",
@@ -102,11 +123,14 @@ _HOMES = {
     "load_references_view": "dataset.banks",
     "load_segment_report": "dataset.report",
     "masks_from_boxes": "dataset.boxes",
+    "merge_memory_banks": "dataset.bank_edits",
     "propose": "dataset.proposing",
+    "remove_references": "dataset.bank_edits",
     "rename_memory_bank": "dataset.banks",
     "sample_references": "dataset.sampling",
     "save_memory_bank": "dataset.banks",
     "segment": "dataset.segmentation",
+    "update_memory_bank": "dataset.bank_edits",
 }
 
 

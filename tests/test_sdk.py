@@ -64,6 +64,15 @@ def test_importing_the_package_imports_nothing_heavy():
             "propose",
             "samples, preset='paper', device=None, batch_size=None, progress=None",
         ),
+        ("add_references", "samples, label_field, bank=None, tag='reference'"),
+        ("add_negatives", "samples, label_field, bank, tag='negative'"),
+        (
+            "update_memory_bank",
+            "samples, label_field, name, tag=None, classes=None, device=None, progress=None",
+        ),
+        ("remove_references", "dataset, name, references=(), classes=()"),
+        ("duplicate_memory_bank", "dataset, name, new_name"),
+        ("merge_memory_banks", "dataset, names, new_name"),
         ("get_proposals_info", ""),
         ("clear_proposals", ""),
         ("export_memory_bank", "dataset, name, path"),
@@ -102,6 +111,10 @@ def test_the_signatures_are_those_that_were_agreed(name, fixed):
         ("propose", {"group_slices", "segmenter", "cache"}),
         ("export_memory_bank", {"overwrite"}),
         ("import_memory_bank", {"overwrite"}),
+        ("add_references", {"classes", "group_slices", "device", "progress", "segmenter"}),
+        ("add_negatives", {"classes", "group_slices", "device", "progress", "segmenter"}),
+        ("update_memory_bank", {"negatives", "sample_tag", "group_slices", "segmenter"}),
+        ("merge_memory_banks", {"overwrite"}),
     ],
 )
 def test_the_keywords_that_were_agreed_are_there(name, keywords):

@@ -10,10 +10,16 @@ from .run_lock import RunLock
 class BankLock(RunLock):
     """The lock of a bank's name in a dataset, held from ``with`` to its end."""
 
-    def __init__(self, dataset: Any, name: str) -> None:
-        """Name the lock; it is taken by ``with``."""
+    def __init__(self, dataset: Any, name: str, patience: float = 0.0) -> None:
+        """Name the lock; it is taken by ``with``.
+
+        Args:
+            dataset: the dataset.
+            name: the bank's name.
+            patience: how long to wait for another process's end, seconds.
+        """
         # No field has a slash in its name.
-        super().__init__(dataset, f"bank/{name}")
+        super().__init__(dataset, f"bank/{name}", patience)
         self._where = f"the memory bank {name!r} of {dataset.name!r}"
 
     def _refusal(self, holder: dict[str, Any] | None) -> str:

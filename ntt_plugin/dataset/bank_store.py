@@ -14,6 +14,8 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import fiftyone.core.odm as foo
@@ -34,6 +36,9 @@ _DISCARDED = "ntt_discarded_bank_"
 # The facts lie in one MongoDB document of 16 MB at most. A bank with more keeps none, and is read
 # whole when they are asked for.
 _MOST_FACTS = 4_000_000
+
+# A change takes about a tenth of a second; features that were computed for it would be lost.
+_PATIENCE = 10.0
 
 
 def names(dataset: Any) -> list[str]:
@@ -128,6 +133,37 @@ def write(dataset: Any, name: str, bank: MemoryBank, overwrite: bool = True) -> 
             one and ``overwrite`` is False.
         BankError: the database did not take it; the former one is as it was.
     """
+    with _saving(dataset, name), BankLock(dataset, name):
+        if not overwrite:
+            _require_none(dataset, name)
+        _write(dataset, name, bank)
+
+
+def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> MemoryBank:
+    """Change a saved bank as it is at this moment; nobody else changes it meanwhile.
+
+    Args:
+        dataset: the dataset.
+        name: the bank's name.
+        edit: changes the bank that it is given, fast, and tells whether it did. What it raises
+            leaves the saved bank as it was.
+
+    Returns:
+        The bank, as it is saved now.
+
+    Raises:
+        DatasetError: the bank is gone, or another process was changing it for too long.
+        BankError: the bank is damaged, or the database did not take it.
+    """
+    with _saving(dataset, name), BankLock(dataset, name, _PATIENCE):
+        bank = read(require_bank(dataset, name), name)
+        if edit(bank):
+            _write(dataset, name, bank)
+    return bank
+
+
+def _write(dataset: Any, name: str, bank: MemoryBank) -> None:
+    """Save a bank in the place of one that has its name, under the name's lock."""
     data = bank.to_bytes()
     info = bank_info(name, bank, len(data))
     facts = to_facts(info)
@@ -135,21 +171,22 @@ def write(dataset: Any, name: str, bank: MemoryBank, overwrite: bool = True) -> 
     config = dataset.init_run(digest=info.digest, **kept)
     config.method = METHOD
     unfinished = _UNFINISHED + name
+    _catch_up(dataset)
+    _settle(dataset, name)
+    dataset.register_run(unfinished, config)
+    results = dataset.init_run_results(unfinished, bank=base64.b64encode(data).decode("ascii"))
+    dataset.save_run_results(unfinished, results, cache=False)
+    if dataset.has_run(KEY_PREFIX + name):
+        dataset.rename_run(KEY_PREFIX + name, _DISCARDED + name)
+    dataset.rename_run(unfinished, KEY_PREFIX + name)
+    _settle(dataset, name)
+
+
+@contextmanager
+def _saving(dataset: Any, name: str) -> Iterator[None]:
+    """Around saving a bank: what the database raises becomes an error of ours."""
     try:
-        with BankLock(dataset, name):
-            if not overwrite:
-                _require_none(dataset, name)
-            _catch_up(dataset)
-            _settle(dataset, name)
-            dataset.register_run(unfinished, config)
-            results = dataset.init_run_results(
-                unfinished, bank=base64.b64encode(data).decode("ascii")
-            )
-            dataset.save_run_results(unfinished, results, cache=False)
-            if dataset.has_run(KEY_PREFIX + name):
-                dataset.rename_run(KEY_PREFIX + name, _DISCARDED + name)
-            dataset.rename_run(unfinished, KEY_PREFIX + name)
-            _settle(dataset, name)
+        yield
     except (PyMongoError, MongoEngineException) as error:
         raise BankError(
             f"The database did not take the memory bank {name!r} of {dataset.name!r} ({error}); "

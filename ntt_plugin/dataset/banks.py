@@ -80,7 +80,7 @@ def build_memory_bank(
     bank = MemoryBank(segmenter.fingerprint, segmenter.recipe)
     with fo.ProgressBar(total=chosen.count, progress=progress, iters_str="references") as bar:
         for read in bar(read_references(chosen)):
-            _learn(bank, read, segmenter)
+            learn(bank, read, segmenter)
     _require_each_class(bank)
     if bank.refused:
         logger.warning("%s", describe_refused(bank.refused))
@@ -257,18 +257,7 @@ def saved_name(dataset: Any, bank: MemoryBank) -> str | None:
     return None
 
 
-def _other_dataset(dataset: Any) -> Any:
-    if not isinstance(dataset, str):
-        return dataset_of(dataset)
-    if not fo.dataset_exists(dataset):
-        raise DatasetError(
-            f"There is no dataset {quoted(dataset)} to take the memory bank from; there are "
-            f"{listed(fo.list_datasets()) or 'none'}."
-        )
-    return fo.load_dataset(dataset)
-
-
-def _learn(bank: MemoryBank, read: ReadReference, segmenter: SegmenterLike) -> None:
+def learn(bank: MemoryBank, read: ReadReference, segmenter: SegmenterLike) -> None:
     """Add one reference to a bank, or note why not: one bad reference is no reason to stop."""
     if read.reference is None:
         bank.refused.append(read.refused(read.problem))
@@ -278,6 +267,17 @@ def _learn(bank: MemoryBank, read: ReadReference, segmenter: SegmenterLike) -> N
         bank.add(read.label, feature, read.reference.provenance)
     except (ReferenceRefusedError, BankError) as error:
         bank.refused.append(read.refused(str(error)))
+
+
+def _other_dataset(dataset: Any) -> Any:
+    if not isinstance(dataset, str):
+        return dataset_of(dataset)
+    if not fo.dataset_exists(dataset):
+        raise DatasetError(
+            f"There is no dataset {quoted(dataset)} to take the memory bank from; there are "
+            f"{listed(fo.list_datasets()) or 'none'}."
+        )
+    return fo.load_dataset(dataset)
 
 
 def _require_each_class(bank: MemoryBank) -> None:

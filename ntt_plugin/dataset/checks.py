@@ -102,6 +102,24 @@ def require_name(name: str, what: str) -> None:
         )
 
 
+def require_tag(tag: Any) -> None:
+    """Make sure that labels can be marked with a tag and found again by it.
+
+    Raises:
+        DatasetError: they cannot.
+    """
+    if not isinstance(tag, str) or not tag.strip():
+        raise DatasetError(
+            f"The tag is {tag!r}, which is empty or no text; give a word to mark the references "
+            "with."
+        )
+    if tag.startswith("$"):
+        raise DatasetError(
+            f"The tag is {quoted(tag)}; FiftyOne does not find tags again that begin with a dollar "
+            "sign, so choose another."
+        )
+
+
 def literals(names: Iterable[str]) -> list[Any]:
     """Names for a view's expression: MongoDB takes one that begins with a dollar for a field's."""
     return [F.literal(name) for name in names]

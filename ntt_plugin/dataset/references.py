@@ -25,6 +25,13 @@ from .views import image_view
 
 logger = logging.getLogger(__name__)
 
+IS_CROWD = "It is marked as a crowd (iscrowd), which is not one instance."
+NO_MASK = (
+    "It is a box and has no mask; make masks of its field with masks_from_boxes(), and learn from "
+    "those."
+)
+NO_AREA = "It is open, not filled or without corners, so it covers nothing; close and fill it."
+
 
 @dataclass(frozen=True)
 class ChosenReferences:
@@ -39,6 +46,16 @@ class ChosenReferences:
     view: Any
     path: str
     count: int
+
+    @property
+    def field(self) -> str:
+        """The field that they are in."""
+        return self.path.rpartition(".")[0]
+
+    def only(self, label_ids: Iterable[str]) -> ChosenReferences:
+        """Some of them, by their ids, in the same order."""
+        view = self.view.select_labels(ids=list(label_ids), fields=self.field)
+        return ChosenReferences(view, self.path, view.count(self.path))
 
 
 @dataclass(frozen=True)
@@ -155,7 +172,7 @@ def _reference(
     image: Image.Image, label: fo.Detection | fo.Polyline, provenance: Provenance
 ) -> Reference:
     if label.get_attribute_value("iscrowd", False):
-        raise DatasetError("It is marked as a crowd (iscrowd), which is not one instance.")
+        raise DatasetError(IS_CROWD)
     box, mask = _geometry(label, (image.height, image.width))
     return Reference(
         image=image,
@@ -173,8 +190,5 @@ def _geometry(
         mask = polyline_mask(label, size)
         return polyline_box(label, size), mask
     if not label.has_mask:
-        raise DatasetError(
-            "It is a box and has no mask; make masks of its field with masks_from_boxes(), and "
-            "learn from those."
-        )
+        raise DatasetError(NO_MASK)
     return pixel_box(label, size), full_mask(label, size)

@@ -32,6 +32,7 @@ _COLLECTION = "ntt_locks"
 # A process is known by its number and its start, which the system tells to about a second.
 _SAME_START_SECONDS = 2.0
 _MISSED_BEATS = 3
+_LOOK_AGAIN_SECONDS = 0.1
 _FORGOTTEN_SECONDS = 7 * 24 * 3600.0
 
 _held_here: set[str] = set()
@@ -44,8 +45,15 @@ class LockLostError(DatasetError):
 class RunLock:
     """A field's lock, held from ``with`` to its end."""
 
-    def __init__(self, dataset: Any, field: str) -> None:
-        """Name the lock of a dataset's field; it is taken by ``with``."""
+    def __init__(self, dataset: Any, field: str, patience: float = 0.0) -> None:
+        """Name the lock of a dataset's field; it is taken by ``with``.
+
+        Args:
+            dataset: the dataset.
+            field: the field.
+            patience: how long to wait for another run's end, seconds.
+        """
+        self._patience = patience
         self._key = f"{dataset._doc.id}/{field}"
         self._where = f"the field {field!r} of {dataset.name!r}"
         self._token = uuid.uuid4().hex
@@ -61,7 +69,7 @@ class RunLock:
         """
         _held_here.add(self._token)
         try:
-            self._take()
+            self._wait()
         except BaseException:
             _held_here.discard(self._token)
             raise
@@ -102,6 +110,16 @@ class RunLock:
                 "life for two minutes (was the computer asleep?); this one stops, the other goes "
                 "on."
             )
+
+    def _wait(self) -> None:
+        deadline = time.monotonic() + self._patience
+        while True:
+            try:
+                return self._take()
+            except DatasetError:
+                if time.monotonic() >= deadline:
+                    raise
+            time.sleep(_LOOK_AGAIN_SECONDS)
 
     def _take(self) -> None:
         _locks().delete_many(_older_than(_FORGOTTEN_SECONDS))

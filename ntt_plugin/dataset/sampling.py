@@ -12,7 +12,7 @@ from typing import Any
 from ..engine.images import shown_size
 from ..errors import DatasetError, ImageError
 from .candidates import Candidate, find_candidates
-from .checks import dataset_of, listed, quoted, require_classes, require_labels
+from .checks import dataset_of, listed, quoted, require_classes, require_labels, require_tag
 from .database import database_errors
 from .few_shot import sample_few_shot
 from .look_alikes import look_alike_notes
@@ -128,16 +128,7 @@ def _require_arguments(shots: Any, seed: Any, tag: Any, protocol: Any) -> None:
         raise DatasetError(f"shots is {shots}; it must be 1 or more.")
     if protocol not in _PROTOCOLS:
         raise DatasetError(f"There is no protocol {protocol!r}; there is {listed(_PROTOCOLS)}.")
-    if not isinstance(tag, str) or not tag.strip():
-        raise DatasetError(
-            f"The tag is {tag!r}, which is empty or no text; give a word to mark the references "
-            "with."
-        )
-    if tag.startswith("$"):
-        raise DatasetError(
-            f"The tag is {quoted(tag)}; FiftyOne does not find tags again that begin with a dollar "
-            "sign, so choose another."
-        )
+    require_tag(tag)
 
 
 def _spread(

@@ -18,6 +18,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.core.media as fom
 from fiftyone.core.patches import EvaluationPatchesView, PatchesView
 from fiftyone.core.video import FramesView
@@ -77,6 +78,19 @@ def all_images(dataset: Any) -> Any:
     if dataset.media_type != fom.GROUP:
         return dataset
     return dataset.select_group_slices(media_type=fom.IMAGE)
+
+
+def whole_images(samples: Any) -> Any:
+    """Of a patches view the whole images with the labels that it shows; else the collection."""
+    if not isinstance(samples, (PatchesView, EvaluationPatchesView)):
+        return samples
+    ids: list[str] = []
+    for field, kind in samples.get_field_schema(embedded_doc_type=fo.Label).items():
+        labels = kind.document_type
+        many = getattr(labels, "_LABEL_LIST_FIELD", None)
+        found = samples.values(f"{field}.{many}.id" if many else f"{field}.id", unwind=True)
+        ids.extend(label for label in found if label is not None)
+    return all_images(dataset_of(samples)).select_labels(ids=ids)
 
 
 def _flattened(samples: Any, name: str, group_slices: str | Iterable[str] | None) -> Any:

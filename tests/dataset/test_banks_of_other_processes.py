@@ -10,7 +10,7 @@ import fiftyone.core.odm as foo
 import pytest
 import torch
 
-from ntt_plugin.dataset import bank_store, banks
+from ntt_plugin.dataset import bank_edits, bank_store, banks
 from ntt_plugin.dataset.bank_lock import BankLock
 from ntt_plugin.engine.memory import MemoryBank
 from ntt_plugin.errors import DatasetError
@@ -65,6 +65,27 @@ def test_banks_of_another_process_are_seen_kept_and_read_as_they_are(dataset, se
     assert edited["note"] == "not saved yet"
     stored = foo.RunDocument.objects(dataset_id=dataset._doc.id).count()
     assert stored == len(dataset.list_runs()) == 3
+
+
+def test_two_processes_that_teach_a_bank_lose_nothing_of_one_another(dataset, segmenter):
+    banks.build_memory_bank(dataset.limit(1), "ground_truth", "bank", segmenter=segmenter)
+    code = (
+        "from ntt_plugin.dataset import bank_edits\n"
+        "from tests.dataset.scenes import ColourSegmenter\n"
+        "bank_edits.update_memory_bank(\n"
+        "    dataset[1:2], 'ground_truth', 'bank', segmenter=ColourSegmenter()\n"
+        ")\n"
+    )
+
+    def meanwhile(bar):
+        if bar.iteration == 1:
+            elsewhere(dataset, code)
+
+    change = bank_edits.update_memory_bank(
+        dataset[1:3], "ground_truth", "bank", segmenter=segmenter, progress=meanwhile
+    )
+    assert (change.already, sum(change.added.values())) == (3, 3)
+    assert len(banks.load_memory_bank(dataset, "bank")) == 9
 
 
 @pytest.mark.parametrize(

@@ -76,6 +76,24 @@ def test_a_thread_is_refused_as_well(dataset):
     assert len(refused) == 1
 
 
+def test_one_who_has_patience_waits_for_the_end(dataset):
+    held = RunLock(dataset, "ntt").__enter__()
+    end = threading.Timer(0.5, held.__exit__, (None, None, None))
+    end.start()
+    with RunLock(dataset, "ntt", patience=20):
+        assert len(kept(dataset)) == 1
+    end.join()
+
+
+def test_patience_has_an_end(dataset):
+    with (
+        RunLock(dataset, "ntt"),
+        pytest.raises(DatasetError, match="Another run is writing"),
+        RunLock(dataset, "ntt", patience=0.3),
+    ):
+        pass
+
+
 def test_another_field_is_free(dataset):
     with RunLock(dataset, "ntt"), RunLock(dataset, "other"):
         assert len(kept(dataset)) == 1

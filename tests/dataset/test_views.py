@@ -5,7 +5,7 @@ import uuid
 import fiftyone as fo
 import pytest
 
-from ntt_plugin.dataset.views import all_images, image_view
+from ntt_plugin.dataset.views import all_images, image_view, whole_images
 from ntt_plugin.errors import DatasetError
 
 
@@ -170,3 +170,27 @@ def test_dynamic_groups_are_refused_and_flattened_ones_are_not(make):
     with pytest.raises(DatasetError, match=r"flatten\(\) it"):
         image_view(view)
     assert len(image_view(view.flatten())) == 4
+
+
+def test_of_patches_the_whole_images_with_their_labels_are_meant(dataset):
+    patches = dataset.to_patches("ground_truth").skip(2).limit(3)
+    shown = patches.values("ground_truth.id")
+    images = whole_images(patches)
+    assert image_view(images) is images
+    assert images.values("ground_truth.detections.id", unwind=True) == shown
+
+
+def test_of_evaluation_patches_the_labels_of_both_fields_are_meant(dataset):
+    dataset.clone_sample_field("ground_truth", "found")
+    dataset.evaluate_detections("found", gt_field="ground_truth", eval_key="score", progress=False)
+    patches = dataset.to_evaluation_patches("score").limit(2)
+    images = whole_images(patches)
+    for field in ("found", "ground_truth"):
+        shown = patches.values(f"{field}.detections.id", unwind=True)
+        assert images.values(f"{field}.detections.id", unwind=True) == shown
+        assert len(shown) == 2
+
+
+def test_a_view_of_images_is_itself(dataset):
+    view = dataset.limit(1)
+    assert whole_images(view) is view

@@ -1,0 +1,131 @@
+"""Copies of labels that runs made, in a field that no run replaces."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+
+from ..engine.images import shown_size
+from ..engine.memory import Refused
+from ..engine.references import Provenance
+from ..errors import DatasetError, ImageError
+from .checks import dataset_of, require_detections
+from .labels import full_mask
+from .references import ChosenReferences
+from .run_lock import RunLock
+from .run_record import catch_up
+from .views import all_images
+
+Array = np.ndarray[Any, Any]
+
+KEPT_FIELD = "ntt_references"
+"""The field of the copies."""
+
+_SAME_OBJECT = 0.9
+_PATIENCE = 30.0
+
+
+@dataclass
+class Kept:
+    """The copies of some labels.
+
+    Attributes:
+        copies: the copy's id by the label's id, in the labels' order.
+        refused: labels that could not be copied, each with the reason.
+    """
+
+    copies: dict[str, str] = field(default_factory=dict)
+    refused: list[Refused] = field(default_factory=list)
+
+
+def keep_labels(chosen: ChosenReferences) -> Kept:
+    """Copy labels into the field ``ntt_references`` of their samples, mask and all.
+
+    A copy has class, box and mask, and no more. One of the same class that covers the same
+    object (IoU >= 0.9) is there once only, whichever run found the object again.
+
+    Args:
+        chosen: labels of a field of ``Detections``.
+
+    Raises:
+        DatasetError: the dataset's field of that name is of another type, or another process is
+            writing it.
+    """
+    dataset, kept = dataset_of(chosen.view), Kept()
+    with RunLock(dataset, KEPT_FIELD, _PATIENCE) as lock:
+        _declare(dataset)
+        sample_ids = chosen.view.values("id")
+        # Views, whose samples are read anew: another process may have changed them.
+        samples = all_images(dataset).select(sample_ids).select_fields(KEPT_FIELD)
+        for sample_id in sample_ids:
+            try:
+                labels = chosen.view[sample_id].get_field(chosen.path)
+                sample = samples[sample_id]
+            except KeyError:
+                continue  # deleted, or its labels taken away, since the choice
+            lock.require()
+            _keep(sample, labels, dataset.name, kept)
+    return kept
+
+
+def _declare(dataset: Any) -> None:
+    catch_up(dataset, KEPT_FIELD)
+    if dataset.get_field(KEPT_FIELD) is None:
+        dataset.add_sample_field(
+            KEPT_FIELD, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
+        )
+    require_detections(dataset, KEPT_FIELD)
+
+
+def _keep(sample: Any, labels: Sequence[fo.Detection], dataset: str, kept: Kept) -> None:
+    there = sample[KEPT_FIELD].detections if sample[KEPT_FIELD] else []
+    copies = list(there)
+    for label in labels:
+        try:
+            size = shown_size(Path(sample.filepath))
+            copy = _same(label, copies, size)
+            if copy is None:
+                copy = _copy(label)
+                copies.append(copy)
+        except (DatasetError, ImageError) as error:
+            source = Provenance(dataset, sample.id, label.id)
+            kept.refused.append(Refused(label.label, source, f"{error} ({sample.filepath})"))
+        else:
+            kept.copies[label.id] = copy.id
+    if len(copies) > len(there):
+        sample[KEPT_FIELD] = fo.Detections(detections=copies)
+        sample.save()
+
+
+def _same(
+    label: fo.Detection, copies: Sequence[fo.Detection], size: tuple[int, int]
+) -> fo.Detection | None:
+    """The copy of the same class that covers most of the same pixels, if it covers enough."""
+    mask = full_mask(label, size)
+    best, found = _SAME_OBJECT, None
+    for copy in copies:
+        if copy.label == label.label and (overlap := _iou(mask, copy, size)) >= best:
+            best, found = overlap, copy
+    return found
+
+
+def _iou(mask: Array, copy: fo.Detection, size: tuple[int, int]) -> float:
+    try:
+        other = full_mask(copy, size)
+    except DatasetError:  # a person edited it: it covers nothing
+        return 0.0
+    return float(np.count_nonzero(mask & other) / np.count_nonzero(mask | other))
+
+
+def _copy(label: fo.Detection) -> fo.Detection:
+    return fo.Detection(
+        label=label.label,
+        bounding_box=list(label.bounding_box),
+        # Not its file, which the next run writes anew.
+        mask=np.ascontiguousarray(np.asarray(label.get_mask()) != 0),
+    )

@@ -1,0 +1,254 @@
+"""Labels on their way into a bank that is there: only what it does not hold yet is computed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+import torch
+
+from ..engine.memory import MemoryBank, Refused, StoredReference
+from ..engine.references import Provenance
+from ..errors import ReferenceRefusedError
+from . import bank_store
+from .banks import Progress, learn
+from .checks import dataset_of, quoted
+from .references import ChosenReferences, read_references
+from .segmenters import SegmenterLike, get_segmenter
+
+
+@dataclass(frozen=True)
+class BankChange:
+    """What was changed in a saved bank.
+
+    Attributes:
+        name: the bank's name.
+        added: number of references added by class.
+        negatives: number of negatives added by class.
+        already: number of labels that it held before as what they were to be.
+        removed: number of references and negatives taken away by class.
+        refused: labels that could not be learnt, each with the reason.
+        version: the bank's version, the number of changes since it was built.
+    """
+
+    name: str
+    added: dict[str, int]
+    negatives: dict[str, int]
+    already: int
+    removed: dict[str, int]
+    refused: tuple[Refused, ...]
+    version: int
+
+    def __str__(self) -> str:
+        """The counts in words, for logs and messages."""
+        parts = [
+            f"{sum(counts.values())} {what}"
+            for counts, what in (
+                (self.added, "references added"),
+                (self.negatives, "negatives added"),
+                (self.removed, "taken away"),
+            )
+            if counts
+        ]
+        parts += [f"{self.already} there already"] if self.already else []
+        parts += [f"{len(self.refused)} left out"] if self.refused else []
+        return f"{self.name!r}: {', '.join(parts) or 'nothing to change'}; version {self.version}"
+
+
+@dataclass(frozen=True)
+class _Wanted:
+    """A label and what a bank is to hold it as."""
+
+    label: str
+    provenance: Provenance
+    negative: bool
+    source: str | None
+
+    def places(self, places: Mapping[str, list[_Place]]) -> list[_Place]:
+        """Where it is among all places, as itself or as the label that it is a copy of."""
+        ids = (self.provenance.label, self.source)
+        return [place for key in ids if key is not None for place in places.get(key, [])]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a bank holds the feature of a label."""
+
+    label: str
+    negative: bool
+    stored: StoredReference
+
+
+def learn_labels(
+    dataset: Any,
+    name: str,
+    chosen: ChosenReferences,
+    negatives: bool,
+    device: str | torch.device | None,
+    progress: Progress,
+    segmenter: SegmenterLike | None,
+    sources: Mapping[str, str] | None = None,
+) -> BankChange:
+    """Make a saved bank hold labels, as references or as negatives of their classes.
+
+    The networks run before the bank is locked, and only for labels that it does not hold by
+    their ids. One that it holds as the other kind, or under another class, takes its feature
+    along. Then the bank is read again, as other processes may have left it, and changed.
+
+    Args:
+        dataset: the dataset.
+        name: the bank's name.
+        chosen: the labels.
+        negatives: whether they are negatives.
+        device: where to run; the best there is if None.
+        progress: FiftyOne's.
+        segmenter: in place of the bank's recipe and ``device``.
+        sources: of labels that are copies the ids of those they were made of, by their own ids:
+            the bank may hold the one or the other.
+
+    Raises:
+        DatasetError: there is no such bank, or another process was changing it for too long.
+        ReferenceRefusedError: nothing could be learnt; names the first label and the reason.
+        BankError: the bank is damaged, or another encoder made it than the segmenter has.
+    """
+    bank = bank_store.read(dataset, name)
+    wanted = _wanted(chosen, negatives, sources or {})
+    places = _places(bank)
+    new = [entry for entry in wanted if not entry.places(places) and not _no_class(bank, entry)]
+    learnt = MemoryBank(bank.fingerprint, bank.recipe)
+    if new:
+        segmenter = segmenter or get_segmenter(bank.recipe, device)
+        bank.require_encoder(segmenter.fingerprint)
+        part = chosen.only(str(entry.provenance.label) for entry in new)
+        with fo.ProgressBar(total=part.count, progress=progress, iters_str="references") as bar:
+            for read in bar(read_references(part)):
+                learn(learnt, read, segmenter)
+    edit = _Edit(wanted, learnt, bank_name=name)
+    version = bank_store.change(dataset, name, edit).version
+    return edit.told(version)
+
+
+class _Edit:
+    """The change of a bank that makes it hold what is wanted; counts what it does."""
+
+    def __init__(self, wanted: Iterable[_Wanted], learnt: MemoryBank, bank_name: str) -> None:
+        self._wanted = wanted
+        self._learnt = learnt
+        self._features = {key: places[0].stored for key, places in _places(learnt).items()}
+        self._reasons = {entry.provenance.label: entry for entry in learnt.refused}
+        self._name = bank_name
+        self._added: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
+        self._removed: Counter[str] = Counter()
+        self._already = 0
+        self._refused: list[Refused] = []
+
+    def __call__(self, bank: MemoryBank) -> bool:
+        bank.require_encoder(self._learnt.fingerprint)
+        places = _places(bank)
+        for entry in self._wanted:
+            self._hold(bank, entry, entry.places(places))
+        changed = any(self._added.values())
+        if not changed and self._refused and not self._already:
+            first = self._refused[0]
+            raise ReferenceRefusedError(
+                f"None of the {len(self._refused)} labels could be learnt into the memory bank "
+                f"{self._name!r}, which is as it was; the first, label {first.provenance.label} "
+                f"of class {quoted(first.label)}: {first.reason}"
+            )
+        if changed:
+            _note_refused(bank, self._refused)
+        return changed
+
+    def told(self, version: int) -> BankChange:
+        return BankChange(
+            name=self._name,
+            added=dict(self._added[False]),
+            negatives=dict(self._added[True]),
+            already=self._already,
+            removed=dict(self._removed),
+            refused=tuple(self._refused),
+            version=version,
+        )
+
+    def _hold(self, bank: MemoryBank, entry: _Wanted, places: list[_Place]) -> None:
+        if any((place.label, place.negative) == (entry.label, entry.negative) for place in places):
+            self._already += 1
+            return
+        reason = _no_class(bank, entry) or _last_one(bank, entry, places)
+        if reason:
+            self._refused.append(Refused(entry.label, entry.provenance, reason))
+            return
+        stored = places[0].stored if places else self._features.get(str(entry.provenance.label))
+        if stored is None:
+            self._refused.append(self._why_not(entry))
+            return
+        add = bank.add_negatives if entry.negative else bank.add
+        add(entry.label, stored.feature, stored.provenance)
+        self._added[entry.negative][entry.label] += 1
+        for place in places:
+            bank.remove_reference(place.stored.id)
+            self._removed[place.label] += 1
+
+    def _why_not(self, entry: _Wanted) -> Refused:
+        gone = "It was deleted, or taken out of the bank, meanwhile; learn it again if it is there."
+        known = self._reasons.get(entry.provenance.label)
+        return known or Refused(entry.label, entry.provenance, gone)
+
+
+def _wanted(chosen: ChosenReferences, negatives: bool, sources: Mapping[str, str]) -> list[_Wanted]:
+    dataset = dataset_of(chosen.view).name
+    columns = chosen.view.values(["id", f"{chosen.path}.id", f"{chosen.path}.label"])
+    return [
+        _Wanted(label, Provenance(dataset, sample, key), negatives, sources.get(key))
+        for sample, ids, labels in zip(*columns, strict=True)
+        for key, label in zip(ids or [], labels or [], strict=True)
+    ]
+
+
+def _places(bank: MemoryBank) -> Mapping[str, list[_Place]]:
+    """Where a bank holds each label, by the label's id."""
+    found: dict[str, list[_Place]] = {}
+    for label in bank.classes:
+        for negative, held in (
+            (False, bank.references(label)),
+            (True, bank.negative_references(label)),
+        ):
+            for stored in held:
+                if stored.provenance.label is not None:
+                    place = _Place(label, negative, stored)
+                    found.setdefault(stored.provenance.label, []).append(place)
+    return found
+
+
+def _no_class(bank: MemoryBank, entry: _Wanted) -> str:
+    """Why a bank can hold no such negative; empty if it can."""
+    if not entry.negative or entry.label in bank.classes:
+        return ""
+    return (
+        f"The bank has no class {quoted(entry.label)}, so nothing can be taken for it by mistake; "
+        "add references of it first."
+    )
+
+
+def _last_one(bank: MemoryBank, entry: _Wanted, places: list[_Place]) -> str:
+    """Why a reference cannot become a negative of its class; empty if it can."""
+    if not entry.negative:
+        return ""
+    ids = {place.stored.id for place in places}
+    if {stored.id for stored in bank.references(entry.label)} - ids:
+        return ""
+    return (
+        f"It is all that the bank knows of the class {quoted(entry.label)}; add other references "
+        "of it first, or remove the class."
+    )
+
+
+def _note_refused(bank: MemoryBank, refused: Iterable[Refused]) -> None:
+    """Keep with a bank what it refused, each label once, and none that it holds by now."""
+    fresh = {entry.provenance.label: entry for entry in refused}
+    known = set(fresh) | set(_places(bank))
+    bank.refused[:] = [entry for entry in bank.refused if entry.provenance.label not in known]
+    bank.refused.extend(fresh.values())
