@@ -17,6 +17,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .dataset.applied_thresholds import AppliedThresholds, apply_thresholds
     from .dataset.bank_edits import (
         duplicate_memory_bank,
         merge_memory_banks,
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
         rename_memory_bank,
         save_memory_bank,
     )
+    from .dataset.best_f1 import Threshold
     from .dataset.boxes import masks_from_boxes
     from .dataset.evaluation import coco_figures, evaluate
     from .dataset.learning import BankChange
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from .dataset.sampling import ReferenceSample, sample_references
     from .dataset.segmentation import segment
     from .dataset.tagging import AddedReferences, add_negatives, add_references
+    from .dataset.thresholds import best_thresholds, save_thresholds
     from .engine.proposal_store import ProposalStore
     from .errors import NttError
 
@@ -57,6 +60,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AddedReferences",
+    "AppliedThresholds",
     "BankChange",
     "BankInfo",
     "LeftOut",
@@ -66,8 +70,11 @@ __all__ = [
     "ReferenceSample",
     "SampleNote",
     "SegmentReport",
+    "Threshold",
     "add_negatives",
     "add_references",
+    "apply_thresholds",
+    "best_thresholds",
     "build_memory_bank",
     "clear_proposals",
     "coco_figures",
@@ -90,12 +97,14 @@ __all__ = [
     "rename_memory_bank",
     "sample_references",
     "save_memory_bank",
+    "save_thresholds",
     "segment",
     "update_memory_bank",
 ]
 
 _HOMES = {
     "AddedReferences": "dataset.tagging",
+    "AppliedThresholds": "dataset.applied_thresholds",
     "BankChange": "dataset.learning",
     "BankInfo": "dataset.bank_info",
     "LeftOut": "dataset.left_out",
@@ -105,8 +114,11 @@ _HOMES = {
     "ReferenceSample": "dataset.sampling",
     "SampleNote": "dataset.report",
     "SegmentReport": "dataset.report",
+    "Threshold": "dataset.best_f1",
     "add_negatives": "dataset.tagging",
     "add_references": "dataset.tagging",
+    "apply_thresholds": "dataset.applied_thresholds",
+    "best_thresholds": "dataset.thresholds",
     "build_memory_bank": "dataset.banks",
     "clear_proposals": "dataset.proposing",
     "coco_figures": "dataset.evaluation",
@@ -129,6 +141,7 @@ _HOMES = {
     "rename_memory_bank": "dataset.banks",
     "sample_references": "dataset.sampling",
     "save_memory_bank": "dataset.banks",
+    "save_thresholds": "dataset.thresholds",
     "segment": "dataset.segmentation",
     "update_memory_bank": "dataset.bank_edits",
 }

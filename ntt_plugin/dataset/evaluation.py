@@ -16,6 +16,7 @@ from .checks import (
     dataset_of,
     listed,
     literals,
+    quoted,
     require_classes,
     require_detections,
     require_name,
@@ -125,12 +126,7 @@ def coco_figures(dataset: Any, eval_key: str) -> CocoFigures:
     Raises:
         DatasetError: there is no such evaluation, or ``evaluate`` did not make it.
     """
-    dataset = dataset_of(dataset)
-    if eval_key not in dataset.list_evaluations():
-        raise DatasetError(
-            f"{dataset.name!r} has no evaluation {eval_key!r}; "
-            f"it has {listed(dataset.list_evaluations()) or 'none'}."
-        )
+    dataset = require_evaluation(dataset, eval_key)
     kept = getattr(dataset.get_evaluation_info(eval_key).config, "coco_figures", None)
     if kept is None:
         raise DatasetError(
@@ -138,6 +134,21 @@ def coco_figures(dataset: Any, eval_key: str) -> CocoFigures:
             "run evaluate() under this key."
         )
     return CocoFigures.from_dict(kept)
+
+
+def require_evaluation(dataset: Any, eval_key: str) -> Any:
+    """The dataset of a collection of samples, which has an evaluation of that name.
+
+    Raises:
+        DatasetError: it has no such evaluation; names those it has.
+    """
+    dataset = dataset_of(dataset)
+    if eval_key not in dataset.list_evaluations():
+        raise DatasetError(
+            f"{dataset.name!r} has no evaluation {quoted(eval_key)}; "
+            f"it has {listed(dataset.list_evaluations()) or 'none'}."
+        )
+    return dataset
 
 
 def _require_fields(samples: Any, label_field: str, gt_field: str, masks: bool) -> None:

@@ -58,9 +58,7 @@ def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
         DatasetError: they are damaged.
     """
     dataset = dataset_of(dataset)
-    # Asked of the database: this process may have loaded the dataset before that run.
-    kept = foo.RunDocument.objects(dataset_id=dataset._doc.id, key=_PREFIX + field)
-    document = kept.order_by("-id").first()
+    document = _document(dataset, field)
     data = None if document is None or not document.results else document.results.read()
     if data is None:
         return None
@@ -71,6 +69,21 @@ def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
             f"The report kept of the run into {field!r} of {dataset.name!r} is damaged "
             f"({error}); the labels are not. A new run replaces it."
         ) from error
+
+
+def read_facts(dataset: Any, field: str) -> dict[str, Any]:
+    """The facts kept of a field's last run, whichever process wrote them; empty if none are."""
+    document = _document(dataset_of(dataset), field)
+    return {} if document is None else dict(document.config)
+
+
+def recorded_fields(dataset: Any) -> list[str]:
+    """The fields that runs wrote, also those that were deleted since; in the order of the runs."""
+    documents = foo.get_db_conn().runs.find(
+        {"_dataset_id": dataset_of(dataset)._doc.id, "key": {"$regex": f"^{_PREFIX}"}}, {"key": 1}
+    )
+    keys = [entry["key"] for entry in documents.sort("_id", 1)]
+    return list(dict.fromkeys(key.removeprefix(_PREFIX) for key in keys))
 
 
 def catch_up(dataset: Any, field: str) -> None:
@@ -90,6 +103,12 @@ def catch_up(dataset: Any, field: str) -> None:
     known = {entry.name for entry in dataset._doc.sample_fields}
     if (field in fields) != (field in known) or (key in stored["runs"]) != dataset.has_run(key):
         dataset.reload()
+
+
+def _document(dataset: Any, field: str) -> Any:
+    # Asked of the database: this process may have loaded the dataset before that run.
+    kept = foo.RunDocument.objects(dataset_id=dataset._doc.id, key=_PREFIX + field)
+    return kept.order_by("-id").first()
 
 
 def is_stored(dataset_id: Any, field: str) -> bool:
