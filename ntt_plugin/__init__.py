@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     )
     from .dataset.best_f1 import Threshold
     from .dataset.boxes import masks_from_boxes
+    from .dataset.comparison import ClassComparison, Comparison, compare_segmentations
     from .dataset.evaluation import coco_figures, evaluate
     from .dataset.learning import BankChange
     from .dataset.left_out import LeftOut
@@ -63,6 +64,8 @@ __all__ = [
     "AppliedThresholds",
     "BankChange",
     "BankInfo",
+    "ClassComparison",
+    "Comparison",
     "LeftOut",
     "NttError",
     "ProposalStore",
@@ -78,6 +81,7 @@ __all__ = [
     "build_memory_bank",
     "clear_proposals",
     "coco_figures",
+    "compare_segmentations",
     "delete_memory_bank",
     "describe_refused",
     "duplicate_memory_bank",
@@ -107,6 +111,8 @@ _HOMES = {
     "AppliedThresholds": "dataset.applied_thresholds",
     "BankChange": "dataset.learning",
     "BankInfo": "dataset.bank_info",
+    "ClassComparison": "dataset.comparison",
+    "Comparison": "dataset.comparison",
     "LeftOut": "dataset.left_out",
     "NttError": "errors",
     "ProposalStore": "engine.proposal_store",
@@ -122,6 +128,7 @@ _HOMES = {
     "build_memory_bank": "dataset.banks",
     "clear_proposals": "dataset.proposing",
     "coco_figures": "dataset.evaluation",
+    "compare_segmentations": "dataset.comparison",
     "delete_memory_bank": "dataset.banks",
     "describe_refused": "dataset.banks",
     "duplicate_memory_bank": "dataset.bank_edits",

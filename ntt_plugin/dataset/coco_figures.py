@@ -29,6 +29,9 @@ FIGURES = (
 )
 """The twelve figures in pycocotools' order."""
 
+_IN_THE_PANEL = {"AP": "AP", "AP50": "AP at IoU 0.50", "AP75": "AP at IoU 0.75"}
+_KINDS = {"segm": "Masks", "bbox": "Boxes"}
+
 
 @dataclass(frozen=True)
 class CocoFigures:
@@ -47,6 +50,25 @@ class CocoFigures:
     bbox_ap: list[float]
     segm: dict[str, float] | None = None
     segm_ap: list[float] | None = None
+
+    def for_panel(self) -> dict[str, dict[str, Any]]:
+        """The main figures as FiftyOne's results keep what an ``EvaluationMetric`` computes.
+
+        The Model Evaluation panel lists them in its summary. Given like this they need no
+        registered operator, so they are there too where this is no plugin of the App's.
+        """
+        found = {}
+        for kind, words in _KINDS.items():
+            for name, value in (getattr(self, kind) or {}).items():
+                if name in _IN_THE_PANEL and value >= 0:
+                    key = f"pycocotools_{kind}_{name}"
+                    found[f"@ntt/no-time-to-train/{key}"] = {
+                        "key": key,
+                        "value": value,
+                        "label": f"{words}, {_IN_THE_PANEL[name]} (pycocotools)",
+                        "lower_is_better": False,
+                    }
+        return found
 
     def to_dict(self) -> dict[str, Any]:
         """The figures as plain values that MongoDB and JSON take."""

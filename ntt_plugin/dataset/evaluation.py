@@ -49,7 +49,8 @@ def evaluate(
     FiftyOne's COCO evaluation marks true and false positives under ``eval_key`` for the App.
     Its own AP differs from pycocotools' where there are crowds or tied scores, and it has no
     figures by size, so pycocotools is run beside it: its twelve figures of boxes and twelve of
-    masks are kept with the evaluation, exact; read them with ``coco_figures``.
+    masks are kept with the evaluation, exact; read them with ``coco_figures``. The Model
+    Evaluation panel shows the main ones in its summary.
 
     Where a ground truth box is not in whole pixels (COCO's own are not), FiftyOne cannot lay
     its mask over another: its marks and its own AP then come from boxes, which is logged.
@@ -117,6 +118,8 @@ def evaluate(
     results.config.coco_figures = figures.to_dict()
     results.config.left_out = left_out.to_dict()
     results.save_config()
+    results.custom_metrics = figures.for_panel()
+    results.save()
     return results
 
 

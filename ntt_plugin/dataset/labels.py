@@ -144,6 +144,18 @@ def full_mask(detection: fo.Detection, image_size: tuple[int, int]) -> Array:
     Raises:
         DatasetError: box or mask is missing or unusable, or nothing of it is in the image.
     """
+    inside, left, top = placed_mask(detection, image_size)
+    full = np.zeros(image_size, dtype=bool)
+    full[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
+    return full
+
+
+def placed_mask(detection: fo.Detection, image_size: tuple[int, int]) -> tuple[Array, int, int]:
+    """The part of ``full_mask`` that a label's own mask covers, and its left and top pixel.
+
+    Raises:
+        DatasetError: as ``full_mask``.
+    """
     height, width = image_size
     x1, y1, x2, y2 = pixel_box(detection, image_size)
     mask = _stored_mask(detection)
@@ -157,10 +169,7 @@ def full_mask(detection: fo.Detection, image_size: tuple[int, int]) -> Array:
     if not inside.any():
         where = "lies outside the image" if mask.any() else "is empty"
         raise DatasetError(f"Its mask {where}; correct it or delete the label.")
-    full = np.zeros((height, width), dtype=bool)
-    top, left = top + cut_top, left + cut_left
-    full[top : top + inside.shape[0], left : left + inside.shape[1]] = inside
-    return full
+    return inside, left + cut_left, top + cut_top
 
 
 def _stored_mask(detection: fo.Detection) -> Array:

@@ -181,3 +181,24 @@ def test_an_evaluation_of_someone_else_has_no_figures(make):
         coco_figures(dataset, "other")
     with pytest.raises(DatasetError, match="it has 'other'"):
         coco_figures(dataset, "nope")
+
+
+def test_the_panels_summary_has_pycocotools_figures(make, tmp_path):
+    scenes, dataset = make()
+    evaluate(dataset, "found", "truth", "check")
+    kept = dataset.load_evaluation_results("check", cache=False).custom_metrics
+    shown = {entry["label"]: entry["value"] for entry in kept.values()}
+    for kind, words in (("segm", "Masks"), ("bbox", "Boxes")):
+        ap, ap50, ap75 = by_hand(scenes, tmp_path, kind)[:3]
+        assert shown[f"{words}, AP (pycocotools)"] == pytest.approx(ap)
+        assert shown[f"{words}, AP at IoU 0.50 (pycocotools)"] == pytest.approx(ap50)
+        assert shown[f"{words}, AP at IoU 0.75 (pycocotools)"] == pytest.approx(ap75)
+    assert len(shown) == 6
+    # The App takes a dot in a key for a step into what is there.
+    assert not any("." in key or entry["lower_is_better"] for key, entry in kept.items())
+
+
+def test_the_panels_summary_leaves_out_what_was_not_scored(make):
+    _, dataset = make(count=4)
+    results = evaluate(dataset, "found", "truth", "check", masks=False)
+    assert all("Boxes" in entry["label"] for entry in results.custom_metrics.values())
