@@ -84,6 +84,13 @@ def test_importing_the_package_imports_nothing_heavy():
         ("get_memory_bank_info", "dataset, name"),
         ("load_references_view", "dataset, name"),
         ("load_segment_report", "dataset, label_field"),
+        ("best_thresholds", "dataset, eval_key"),
+        ("save_thresholds", "dataset, bank, eval_key=None, thresholds=None"),
+        (
+            "apply_thresholds",
+            "samples, label_field, bank=None, thresholds=None, action='tag', tag='below_threshold'",
+        ),
+        ("compare_segmentations", "samples, label_field, other_field, gt_field=None"),
     ],
 )
 def test_the_signatures_are_those_that_were_agreed(name, fixed):

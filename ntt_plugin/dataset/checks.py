@@ -110,8 +110,7 @@ def require_tag(tag: Any) -> None:
     """
     if not isinstance(tag, str) or not tag.strip():
         raise DatasetError(
-            f"The tag is {tag!r}, which is empty or no text; give a word to mark the references "
-            "with."
+            f"The tag is {tag!r}, which is empty or no text; give a word to mark labels with."
         )
     if tag.startswith("$"):
         raise DatasetError(
