@@ -14,9 +14,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ntt_plugin.engine import MemoryBank, Proposals, Recipe
+from ntt_plugin.engine.mask_upsampling import UpsampledMasks
 from ntt_plugin.engine.matching import best_class, similarities
 from ntt_plugin.engine.nms import suppress
-from ntt_plugin.engine.proposals import UpsampledMasks
 from ntt_plugin.engine.proposer import grid_points
 
 BATCH = 64

@@ -36,7 +36,8 @@ from store_candidates import CANDIDATES
 
 from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Proposals, Segmenter
-from ntt_plugin.engine.full_masks import PackedMask, upsample_masks
+from ntt_plugin.engine.full_masks import PackedMask
+from ntt_plugin.engine.mask_upsampling import upsample_masks
 from ntt_plugin.engine.near_duplicates import distinct
 from ntt_plugin.engine.proposal_codec import decode_proposals, encode_proposals
 

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..errors import ImageError
 from .config import IMAGE_MEAN, IMAGE_STD
 from .image_file import image_notes, load_pixels, open_image, orientation, shown_size
+from .sending import send
 
 __all__ = ["ImageLike", "image_notes", "normalise", "read_image", "shown_size", "to_tensor"]
 
@@ -69,8 +70,10 @@ def to_tensor(image: Image.Image) -> Tensor:
 
 def normalise(images: Tensor) -> Tensor:
     """Pixels in [0, 1], float (..., 3, H, W), as both networks expect them."""
-    mean = torch.tensor(IMAGE_MEAN, dtype=images.dtype, device=images.device).view(3, 1, 1)
-    std = torch.tensor(IMAGE_STD, dtype=images.dtype, device=images.device).view(3, 1, 1)
+    mean, std = (
+        send(torch.tensor(values, dtype=images.dtype).view(3, 1, 1), images.device)
+        for values in (IMAGE_MEAN, IMAGE_STD)
+    )
     return (images - mean) / std
 
 

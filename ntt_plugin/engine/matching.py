@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import numpy as np
@@ -51,14 +52,14 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     _check(proposals, bank)
     if len(proposals) == 0:
         return Instances.empty(proposals.image_size)
-    similarity = similarities(proposals.features, bank, recipe.negative_sigma).numpy()
+    features = _on_cpu(proposals.features)
+    similarity = similarities(features, bank, recipe.negative_sigma).numpy()
     labels, scores, margins = best_class(similarity)
     ious = proposals.ious.detach().cpu().float().numpy()
     order = suppress(proposals.boxes.cpu().numpy(), ious, labels, recipe.nms_iou)
     order = order[: recipe.candidate_factor * recipe.max_instances]
     order = order[scores[order] > 0]
 
-    features = _on_cpu(proposals.features)
     best = _merge(proposals, order, labels, scores, features.numpy(), recipe)
     index = np.array([found.proposal for found in best], dtype=np.int64)
     boxes = np.array([found.mask.box for found in best], dtype=np.int64).reshape(-1, 4)
@@ -159,11 +160,13 @@ def _merge(
     what takes the memory.
     """
     best: list[_Found] = []
-    for label in np.unique(labels[order]):
-        ranks = np.flatnonzero(labels[order] == label)
+    by_label = np.argsort(labels[order], kind="stable")
+    # One after the other over all labels, so that a GPU makes them in full batches.
+    made = proposals.some_masks(order[by_label].tolist())
+    starts = np.flatnonzero(np.diff(labels[order[by_label]])) + 1
+    for ranks in np.split(by_label, starts):
         masks, filled = MaskShelf(), []
-        for index in order[ranks].tolist():
-            mask = proposals.masks[index]
+        for mask in islice(made, len(ranks)):
             filled.append(mask is not None)
             if mask is not None:
                 masks.append(mask)

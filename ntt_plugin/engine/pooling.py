@@ -6,6 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .sending import send
+
 # Masks pooled at once: 64 masks of 256 x 256 take 17 MB as float32.
 _CHUNK = 64
 
@@ -26,7 +28,8 @@ def resize_matrix(source: int, target: int, device: torch.device | None = None) 
         antialias=True,
         align_corners=False,
     )
-    return resized[0, 0, :, :source].to(device)
+    matrix = resized[0, 0, :, :source]
+    return matrix if device is None else send(matrix, device)
 
 
 def pool_features(features: Tensor, masks: Tensor) -> Tensor:

@@ -39,8 +39,7 @@ _MASK = np.dtype([("box", "<u4", (4,)), ("area", "<u8"), ("length", "<u4")])
 def encode_proposals(proposals: Proposals) -> bytes:
     """The bytes of an image's proposals; the fingerprint is not among them."""
     table, masks = np.zeros(len(proposals), dtype=_MASK), []
-    for index, row in enumerate(table):
-        mask = proposals.masks[index]
+    for row, mask in zip(table, proposals.some_masks(range(len(proposals))), strict=True):
         if mask is not None:
             masks.append(encode_mask(mask))
             row["box"], row["area"], row["length"] = mask.box, mask.area, len(masks[-1])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from .full_masks import MaskUpsampler, PackedMask
+from .full_masks import PackedMask
+from .mask_upsampling import UpsampledMasks
 from .memory import Fingerprint
 from .near_duplicates import distinct
 from .pooling import pool_features
@@ -22,32 +24,6 @@ class MaskSource(Protocol):
 
     def __getitem__(self, index: int, /) -> PackedMask | None:
         """One of them; None where no pixel of the image is left."""
-
-
-class UpsampledMasks:
-    """Masks that are upsampled from logits (recipe, section 4.3).
-
-    Attributes:
-        logits: low-resolution mask logits, float (n, m, m); the mask is ``logits > 0``.
-    """
-
-    def __init__(self, logits: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> None:
-        """Upsample nothing yet.
-
-        Args:
-            logits: float (n, m, m).
-            boxes: x1 y1 x2 y2 of ``logits > 0``, inclusive pixel indices, (n, 4).
-            image_size: (H, W) of the image.
-        """
-        self.logits = logits
-        self._boxes: list[list[int]] = boxes.long().tolist()
-        self._upsampler = MaskUpsampler(logits.shape[-1], image_size, logits.device)
-
-    def __len__(self) -> int:
-        return len(self._boxes)
-
-    def __getitem__(self, index: int) -> PackedMask | None:
-        return self._upsampler.upsample(self.logits[index], self._boxes[index])
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +49,15 @@ class Proposals:
     def __len__(self) -> int:
         return len(self.ious)
 
+    def some_masks(self, indices: Sequence[int]) -> Iterator[PackedMask | None]:
+        """Masks in the order of ``indices``, each made or read when it is its turn.
+
+        Where masks are upsampled on a GPU, they are made a batch at a time.
+        """
+        if isinstance(self.masks, UpsampledMasks):
+            return self.masks.some(indices)
+        return (self.masks[index] for index in indices)
+
     @classmethod
     def from_logits(
         cls,
@@ -96,7 +81,7 @@ class Proposals:
             duplicate_iou: as the recipe's.
         """
         masks = logits > 0
-        filled = masks.flatten(1).any(dim=1)
+        filled = masks.flatten(1).any(dim=1).nonzero()[:, 0]
         logits, ious, masks = logits[filled], ious[filled], masks[filled]
         boxes = mask_boxes(masks)
         if duplicate_iou is not None:

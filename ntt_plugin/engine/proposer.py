@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -12,6 +13,7 @@ from .compiling import Compiled
 from .decoder import Attended, DecoderImage, PromptDecoder
 from .images import normalise
 from .memory_limit import Portions, PromptBatches, refused_memory
+from .sending import send
 
 
 class MaskProposer:
@@ -88,8 +90,11 @@ class MaskProposer:
                 for some in torch.split(points, self.batch_size(point_batch))
             ]
             ious = torch.cat([some.ious[:, 0] for some in attended])
-            kept = (ious > iou_threshold).nonzero()[:, 0]
-            return self._draw(shared, attended, kept)[:, 0].float(), ious[kept]
+            # To know which are kept, the host waits for the device: once.
+            above = (ious > iou_threshold).tolist()
+            places = [place for place, is_kept in enumerate(above) if is_kept]
+            kept = send(torch.tensor(places, dtype=torch.int64), self._device)
+            return self._draw(shared, attended, places, kept)[:, 0].float(), ious[kept]
 
         if grid not in self._grids:
             self._grids[grid] = grid_points(grid, self.size).to(self._device)
@@ -124,7 +129,8 @@ class MaskProposer:
         def decode(some: Tensor) -> tuple[Tensor, Tensor]:
             attended = self._decoder.attend_boxes(shared, some)
             every = torch.arange(len(some), device=self._device)
-            return self._decoder.choose(self._draw(shared, [attended], every), attended.ious)
+            drawn = self._draw(shared, [attended], range(len(some)), every)
+            return self._decoder.choose(drawn, attended.ious)
 
         prompts = boxes.float().to(self._device)
         decoded = self._batches.run(decode, prompts, self.batch_size(batch))
@@ -158,10 +164,21 @@ class MaskProposer:
     def _feature_maps(self, pixels: Tensor) -> list[Tensor]:
         return list(self._model.get_image_features(pixels).fpn_hidden_states)
 
-    def _draw(self, shared: DecoderImage, attended: list[Attended], kept: Tensor) -> Tensor:
-        """Masks of the prompts that are kept, by their places among all: (n, k, m, m)."""
-        # To know how many of each batch are kept, the host waits for the device: once.
-        places = kept.tolist()
+    def _draw(
+        self,
+        shared: DecoderImage,
+        attended: list[Attended],
+        places: Sequence[int],
+        kept: Tensor,
+    ) -> Tensor:
+        """Masks of the prompts that are kept, (n, k, m, m).
+
+        Args:
+            shared: of the image.
+            attended: the prompts, batch by batch.
+            places: places of those that are kept among all, rising.
+            kept: the same on the device.
+        """
         drawn = self._batches.size(self._portions.drawn)
         logits, first, start = [], 0, 0
         for some in attended:

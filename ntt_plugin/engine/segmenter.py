@@ -17,15 +17,16 @@ from ..errors import BankError, ImageError, RecipeError, ReferenceRefusedError
 from .checkpoints import load_encoder, load_segmenter
 from .config import Recipe, resolve_device, resolve_dtype
 from .encoder import PatchEncoder
-from .full_masks import upsample_masks
 from .images import ImageLike, read_image, to_tensor
 from .instances import Instances
+from .mask_upsampling import upsample_masks
 from .matching import match
 from .memory import Fingerprint, MemoryBank, Refused
 from .proposal_key import upstream_digest
 from .proposals import Proposals, mask_boxes
 from .proposer import MaskProposer
 from .references import Reference, crop_picture, grid_weights, pool_reference
+from .sending import send
 
 
 class Segmenter:
@@ -274,7 +275,7 @@ class Segmenter:
         pixels = to_tensor(picture.resize((side, side)))
         if self.device.type == "cuda":
             # Pinned memory is copied while the GPU and this thread go on with other work.
-            pixels = pixels.pin_memory().to(self.device, non_blocking=True)
+            pixels = send(pixels.pin_memory(), self.device)
         return pixels, (picture.height, picture.width)
 
 

@@ -9,9 +9,10 @@ import torch.nn.functional as F
 
 from ntt_plugin.engine.config import Recipe
 from ntt_plugin.engine.instances import Instances
+from ntt_plugin.engine.mask_upsampling import UpsampledMasks
 from ntt_plugin.engine.matching import best_class, match, similarities
 from ntt_plugin.engine.memory import Fingerprint, MemoryBank
-from ntt_plugin.engine.proposals import Proposals, UpsampledMasks, mask_boxes
+from ntt_plugin.engine.proposals import Proposals, mask_boxes
 from ntt_plugin.errors import BankError
 
 CHANNELS = 8

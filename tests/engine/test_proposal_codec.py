@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from ntt_plugin.engine import mask_codec, proposal_codec
-from ntt_plugin.engine.full_masks import upsample_masks
+from ntt_plugin.engine.mask_upsampling import upsample_masks
 from ntt_plugin.engine.proposal_codec import (
     RecordError,
     decode_proposals,
