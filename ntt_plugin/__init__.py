@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         propose,
     )
     from .dataset.report import SampleNote, SegmentReport, load_segment_report
+    from .dataset.runs import RunInfo, list_runs, score_histogram
     from .dataset.sampling import ReferenceSample, sample_references
     from .dataset.segmentation import segment
     from .dataset.tagging import AddedReferences, add_negatives, add_references
@@ -71,6 +72,7 @@ __all__ = [
     "ProposalStore",
     "ProposeReport",
     "ReferenceSample",
+    "RunInfo",
     "SampleNote",
     "SegmentReport",
     "Threshold",
@@ -91,6 +93,7 @@ __all__ = [
     "get_proposals_info",
     "import_memory_bank",
     "list_memory_banks",
+    "list_runs",
     "load_memory_bank",
     "load_references_view",
     "load_segment_report",
@@ -102,6 +105,7 @@ __all__ = [
     "sample_references",
     "save_memory_bank",
     "save_thresholds",
+    "score_histogram",
     "segment",
     "update_memory_bank",
 ]
@@ -118,6 +122,7 @@ _HOMES = {
     "ProposalStore": "engine.proposal_store",
     "ProposeReport": "dataset.proposing",
     "ReferenceSample": "dataset.sampling",
+    "RunInfo": "dataset.runs",
     "SampleNote": "dataset.report",
     "SegmentReport": "dataset.report",
     "Threshold": "dataset.best_f1",
@@ -138,6 +143,7 @@ _HOMES = {
     "get_proposals_info": "dataset.proposing",
     "import_memory_bank": "dataset.bank_files",
     "list_memory_banks": "dataset.banks",
+    "list_runs": "dataset.runs",
     "load_memory_bank": "dataset.banks",
     "load_references_view": "dataset.banks",
     "load_segment_report": "dataset.report",
@@ -149,6 +155,7 @@ _HOMES = {
     "sample_references": "dataset.sampling",
     "save_memory_bank": "dataset.banks",
     "save_thresholds": "dataset.thresholds",
+    "score_histogram": "dataset.runs",
     "segment": "dataset.segmentation",
     "update_memory_bank": "dataset.bank_edits",
 }

@@ -91,6 +91,8 @@ def test_importing_the_package_imports_nothing_heavy():
             "samples, label_field, bank=None, thresholds=None, action='tag', tag='below_threshold'",
         ),
         ("compare_segmentations", "samples, label_field, other_field, gt_field=None"),
+        ("list_runs", "dataset"),
+        ("score_histogram", "dataset, label_field, bins=20"),
     ],
 )
 def test_the_signatures_are_those_that_were_agreed(name, fixed):

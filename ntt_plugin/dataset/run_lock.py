@@ -178,6 +178,12 @@ class RunLock:
             self._lost.set()
 
 
+def is_held(dataset: Any, field: str) -> bool:
+    """Whether a run that is alive holds a field's lock at this moment."""
+    holder = RunLock(dataset, field)._holder()
+    return holder is not None and not _is_dead(holder)
+
+
 def _locks() -> Any:
     return get_db_conn()[_COLLECTION]
 

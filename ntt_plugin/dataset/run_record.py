@@ -78,12 +78,11 @@ def read_facts(dataset: Any, field: str) -> dict[str, Any]:
 
 
 def recorded_fields(dataset: Any) -> list[str]:
-    """The fields that runs wrote, also those that were deleted since; in the order of the runs."""
-    documents = foo.get_db_conn().runs.find(
-        {"_dataset_id": dataset_of(dataset)._doc.id, "key": {"$regex": f"^{_PREFIX}"}}, {"key": 1}
-    )
-    keys = [entry["key"] for entry in documents.sort("_id", 1)]
-    return list(dict.fromkeys(key.removeprefix(_PREFIX) for key in keys))
+    """The fields that runs wrote, also those deleted since, whichever process wrote them."""
+    wanted = {"_id": dataset_of(dataset)._doc.id}
+    stored = foo.get_db_conn().datasets.find_one(wanted, {"runs": 1}) or {}
+    keys = stored.get("runs") or {}
+    return [key.removeprefix(_PREFIX) for key in keys if key.startswith(_PREFIX)]
 
 
 def catch_up(dataset: Any, field: str) -> None:
