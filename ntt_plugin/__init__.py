@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from .dataset.evaluation import coco_figures, evaluate
     from .dataset.learning import BankChange
     from .dataset.left_out import LeftOut
+    from .dataset.networks import download_networks
     from .dataset.proposing import (
         ProposeReport,
         clear_proposals,
@@ -87,6 +88,7 @@ __all__ = [
     "delete_memory_bank",
     "describe_refused",
     "duplicate_memory_bank",
+    "download_networks",
     "evaluate",
     "export_memory_bank",
     "get_memory_bank_info",
@@ -137,6 +139,7 @@ _HOMES = {
     "delete_memory_bank": "dataset.banks",
     "describe_refused": "dataset.banks",
     "duplicate_memory_bank": "dataset.bank_edits",
+    "download_networks": "dataset.networks",
     "evaluate": "dataset.evaluation",
     "export_memory_bank": "dataset.bank_files",
     "get_memory_bank_info": "dataset.banks",

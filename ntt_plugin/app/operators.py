@@ -6,6 +6,7 @@ from .build_memory_bank import BuildMemoryBank
 from .clear_proposals import ClearProposals
 from .compute_proposals import ComputeProposals
 from .delete_memory_bank import DeleteMemoryBank
+from .download_networks import DownloadNetworks
 from .evaluate_segmentation import EvaluateSegmentation
 from .export_memory_bank import ExportMemoryBank
 from .get_memory_bank_info import GetMemoryBankInfo
@@ -33,4 +34,5 @@ OPERATORS: tuple[type[NttOperator], ...] = (
     ComputeProposals,
     GetProposalsInfo,
     ClearProposals,
+    DownloadNetworks,
 )

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import fiftyone as fo
 
 from ..engine.config import Recipe, resolve_device
-from ..engine.download import find_cached, find_in_zoo
+from ..engine.download import download, find_cached, find_in_zoo
 from ..errors import RecipeError
+from .segmenters import as_recipe
+
+Progress = bool | Callable[[Any], None] | None
 
 # Sizes of the published weights in float32, as the hub serves them.
 _MEGABYTES = {
@@ -58,6 +63,36 @@ def networks_of(recipe: Recipe) -> list[Network]:
     """The segmenter and the encoder that a recipe loads; nothing is loaded or downloaded."""
     names = (recipe.segmenter, recipe.encoder)
     return [Network(name, _is_here(name), _MEGABYTES.get(name)) for name in names]
+
+
+def missing_networks(recipe: Recipe) -> list[Network]:
+    """Those of a recipe's networks that must be downloaded before they can be used."""
+    return list(dict.fromkeys(network for network in networks_of(recipe) if not network.here))
+
+
+def download_networks(preset: str | Recipe = "paper", progress: Progress = None) -> list[Network]:
+    """Fetch the networks that a preset needs and this machine lacks, so that no run has to wait.
+
+    Each is named with its size as it begins. What is here already, in the hub's cache or in
+    FiftyOne's model zoo, is not fetched again.
+
+    Args:
+        preset: a preset's name, or a recipe.
+        progress: FiftyOne's: True, False, a callback, or None for the configured default.
+
+    Returns:
+        The networks that were fetched now; none if all were here.
+
+    Raises:
+        RecipeError: there is no preset of that name.
+        CheckpointError: the hub cannot be reached, may not be asked or lacks a network; what was
+            fetched before stays.
+    """
+    missing = missing_networks(as_recipe(preset))
+    with fo.ProgressBar(total=len(missing), progress=progress, iters_str="networks") as bar:
+        for network in bar(missing):
+            download(network.name)
+    return missing
 
 
 def available_devices() -> list[str]:

@@ -102,6 +102,7 @@ CASES = {
     "compute_proposals": ({"preset": "tiny"}, kept),
     "get_proposals_info": ({}, unchanged),
     "clear_proposals": ({}, cleared),
+    "download_networks": ({"preset": "tiny"}, unchanged),
 }
 
 
