@@ -10,13 +10,15 @@ from typing import Any
 
 
 def register(plugin: Any) -> None:
-    """Register the plugin's operators.
+    """Register the plugin's operators and its panel.
 
     Args:
         plugin: FiftyOne's plugin context.
     """
     # Here, not above: whoever imports this file for something else needs no FiftyOne.
     from .ntt_plugin.app.operators import OPERATORS
+    from .ntt_plugin.app.panel.memory_banks import MemoryBanks
 
     for operator in OPERATORS:
         plugin.register(operator)
+    plugin.register(MemoryBanks)

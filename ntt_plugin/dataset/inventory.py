@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import fiftyone as fo
 import fiftyone.core.media as fom
@@ -85,3 +85,28 @@ def banks_of(dataset_name: str) -> list[str]:
     if not fo.dataset_exists(dataset_name):
         return []
     return list_memory_banks(fo.load_dataset(dataset_name))
+
+
+def what_labels_hold(dataset: Any) -> Literal["masks", "boxes", "nothing"]:
+    """The most that a label of a dataset, in any field and slice, has to offer as a reference.
+
+    Asks the database for one label of each kind; passes over no sample in Python.
+    """
+    fields = label_fields(dataset, polylines=True)
+    if any(_has_mask(dataset, field) for field in fields):
+        return "masks"
+    boxes = [{f"{field}.detections.0": {"$exists": True}} for field in label_fields(dataset)]
+    return "boxes" if boxes and _finds(dataset, {"$or": boxes}) else "nothing"
+
+
+def _has_mask(dataset: Any, field: str) -> bool:
+    kind = dataset_of(dataset).get_field(field).document_type
+    if kind is fo.Polylines:
+        wanted: dict[str, Any] = {"filled": True, "closed": True}
+    else:
+        wanted = {"$or": [{"mask": {"$ne": None}}, {"mask_path": {"$ne": None}}]}
+    return _finds(dataset, {f"{field}.{kind._LABEL_LIST_FIELD}": {"$elemMatch": wanted}})
+
+
+def _finds(dataset: Any, wanted: dict[str, Any]) -> bool:
+    return dataset_of(dataset)._sample_collection.find_one(wanted, {"_id": 1}) is not None

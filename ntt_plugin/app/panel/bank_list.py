@@ -1,0 +1,77 @@
+"""The banks of the dataset, a card each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ...dataset.bank_info import BankInfo
+from ...dataset.banks import get_memory_bank_info, list_memory_banks
+from ...errors import NttError
+from .. import fields
+from . import first_steps, network_notice, operator_button, pages, pieces
+from .clicks import Clicks
+from .place import Place
+
+_A_PAGE = 10
+
+
+def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None:
+    """All banks, or what to do while there is none."""
+    names = list_memory_banks(dataset)
+    if not names:
+        first_steps.draw(page, dataset, clicks)
+        return
+    actions = pieces.row(page, "actions")
+    operator_button.draw(actions, "build_memory_bank", clicks)
+    operator_button.draw(actions, "import_memory_bank", clicks)
+    infos = []
+    for number, name in enumerate(pages.part(names, place, _A_PAGE)):
+        try:
+            info = get_memory_bank_info(dataset, name)
+        except NttError as error:
+            page.view(f"damaged_{number}", types.Error(label=str(error)))
+            remedy = pieces.row(page, f"remedy_{number}")
+            operator_button.draw(remedy, "delete_memory_bank", clicks, name=name)
+            continue
+        infos.append(info)
+        _card(page, f"bank_{number}", info, clicks)
+    pages.draw(page, len(names), place, _A_PAGE, clicks)
+    network_notice.draw(page, [info.recipe for info in infos], clicks)
+
+
+def summary(info: BankInfo) -> str:
+    """A bank in a line: how much it holds, made with what, when and from what."""
+    parts = [
+        pieces.counted(len(info.shots), "class", "classes"),
+        pieces.counted(sum(info.shots.values()), "reference"),
+    ]
+    negatives = sum(info.negatives.values())
+    if negatives:
+        parts.append(pieces.counted(negatives, "negative"))
+    if info.refused:
+        parts.append(f"{info.refused:,} left out")
+    made = f"made {pieces.moment(info.created)}"
+    if info.sources:
+        made += f" from {pieces.escaped(', '.join(info.sources))}"
+    return (
+        f"{', '.join(parts)} · preset {pieces.escaped(info.recipe.name)} · {made}, "
+        f"version {info.version}"
+    )
+
+
+def _card(page: types.Object, name: str, info: BankInfo, clicks: Clicks) -> None:
+    card = pieces.card(page, name)
+    words = [f"{label} ({count})" for label, count in info.shots.items()]
+    pieces.text(
+        card,
+        "facts",
+        f"**{pieces.escaped(info.name)}**\n\n{summary(info)}\n\n"
+        f"{pieces.escaped(fields.listed_briefly(words, 8))}",
+    )
+    buttons = pieces.row(card, "buttons")
+    pieces.button(
+        buttons, "open", "Open", clicks.go(tab="banks", bank=info.name), "folder_open", strong=True
+    )
+    operator_button.draw(buttons, "segment_with_memory_bank", clicks, "Segment", bank=info.name)

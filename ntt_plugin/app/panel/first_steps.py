@@ -1,0 +1,76 @@
+"""What to do while a dataset has no memory bank: three steps, by what it has to offer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ...dataset.inventory import datasets_with_banks, what_labels_hold
+from ...engine.config import PRESETS
+from .. import fields
+from . import network_notice, operator_button, pieces
+from .clicks import Clicks
+
+_INTRODUCTION = (
+    "**No memory bank yet.** A memory bank learns your classes from a few labels with masks, in "
+    "seconds and without training. Then it finds them in all other images."
+)
+
+
+def no_dataset(page: types.Object) -> None:
+    """What to do while no dataset is open."""
+    pieces.text(
+        page,
+        "no_dataset",
+        "**No dataset is open.** Open one, or make one of your images. Its memory banks show up "
+        "here.",
+    )
+
+
+def draw(page: types.Object, dataset: Any, clicks: Clicks) -> None:
+    """The three steps, each with its buttons; what the dataset is ready for stands out."""
+    offers = what_labels_hold(dataset)
+    pieces.text(page, "introduction", _INTRODUCTION)
+    _references(pieces.card(page, "step_1"), offers, clicks)
+    build = pieces.card(page, "step_2")
+    pieces.text(build, "words", "**2. Build a memory bank** from the references.")
+    row = pieces.row(build, "buttons")
+    operator_button.draw(row, "build_memory_bank", clicks, strong=offers == "masks")
+    segment = pieces.card(page, "step_3")
+    pieces.text(
+        segment,
+        "words",
+        "**3. Segment** the other images with it. Then look at what it found, and correct it: "
+        "add references and negatives, and segment again in seconds.",
+    )
+    _others(page, dataset, clicks)
+    network_notice.draw(page, [PRESETS["paper"]], clicks)
+
+
+def _references(card: types.Object, offers: str, clicks: Clicks) -> None:
+    words = {
+        "masks": "Select samples, or labels in a sample, that show your classes well: one to ten "
+        "of each class. Or let chance choose.",
+        "boxes": "Your labels are boxes. Fill masks into a new field first, then look at them.",
+        "nothing": "This dataset has no labels with masks or boxes yet. Draw a few masks in the "
+        "App, one to ten objects of each class, or import labels.",
+    }
+    pieces.text(card, "words", f"**1. Choose references.** {words[offers]}")
+    row = pieces.row(card, "buttons")
+    if offers == "boxes":
+        operator_button.draw(row, "masks_from_boxes", clicks, strong=True)
+    if offers == "masks":
+        operator_button.draw(row, "sample_references", clicks, strong=True)
+
+
+def _others(page: types.Object, dataset: Any, clicks: Clicks) -> None:
+    homes = [name for name in datasets_with_banks() if name != dataset.name]
+    words = "Or use a bank that was made elsewhere: from a file"
+    words += f", or of {pieces.escaped(fields.listed_briefly(homes, 3))}." if homes else "."
+    pieces.text(page, "elsewhere", words)
+    row = pieces.row(page, "from_elsewhere")
+    operator_button.draw(row, "import_memory_bank", clicks)
+    if homes:
+        words = "Segment with another dataset's bank"
+        operator_button.draw(row, "segment_with_memory_bank", clicks, words, bank_dataset=homes[0])

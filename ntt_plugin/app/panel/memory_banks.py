@@ -1,0 +1,123 @@
+"""The panel: its events, and which of its pages is drawn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+from fiftyone.operators.categories import Categories
+
+from ...errors import NttError
+from .place import Place, from_state
+
+_HELP = (
+    "Your memory banks: what they learnt, how good each reference is, what was segmented with "
+    "them, and what to do next."
+)
+
+
+class MemoryBanks(foo.Panel):  # type: ignore[misc]
+    """The panel Memory banks, one place for the whole loop.
+
+    Its state is the place where the person is; everything else is looked up when it is drawn.
+    What is drawn is imported when it is first drawn: FiftyOne loads this file at every start.
+    """
+
+    @property
+    def config(self) -> foo.PanelConfig:
+        """FiftyOne's description of the panel."""
+        return foo.PanelConfig(
+            name="memory_banks",
+            label="Memory banks",
+            icon="library_books",
+            category=Categories.CURATE,
+            surfaces="grid modal",
+            help_markdown=_HELP,
+        )
+
+    def on_load(self, ctx: Any) -> None:
+        """Make selections show what they stand for."""
+        ctx.ops.set_sample_selection_style(default="green-checkmark", alt="red-checkmark")
+        ctx.ops.set_label_selection_style(default="dashed-green", alt="dashed-red")
+
+    def on_unload(self, ctx: Any) -> None:
+        """Give selections FiftyOne's own looks back."""
+        ctx.ops.clear_sample_selection_style()
+        ctx.ops.clear_label_selection_style()
+
+    def on_change_dataset(self, ctx: Any) -> None:
+        """Begin anew in another dataset."""
+        name = None if ctx.dataset is None else ctx.dataset.name
+        if ctx.panel.get_state("dataset") != name:
+            ctx.panel.set_state("dataset", name)
+            self._move(ctx, Place())
+
+    def on_change_selected_labels(self, ctx: Any) -> None:
+        """Show which reference made a selected prediction."""
+
+    def on_change_current_sample(self, ctx: Any) -> None:
+        """The same, for the sample that is open."""
+
+    def go(self, ctx: Any) -> None:
+        """Go to another page of the panel."""
+        self._move(ctx, self._place(ctx).moved(ctx.params["to"]))
+
+    def choose_class(self, ctx: Any) -> None:
+        """Show a bank's references of one class."""
+        self._move(ctx, self._place(ctx).moved({"label": ctx.params.get("value") or ""}))
+
+    def ask(self, ctx: Any) -> None:
+        """Open an operator's form, with some of its fields filled in."""
+        operator = f"{self.plugin_name}/{ctx.params['operator']}"
+        ctx.prompt(operator, params=ctx.params["values"], on_success=self.refresh)
+
+    def refresh(self, ctx: Any) -> None:
+        """Look again."""
+
+    def show_references(self, ctx: Any) -> None:
+        """Show a bank's references in the grid."""
+        from . import shown
+
+        self._show(ctx, shown.references, ctx.params["bank"])
+
+    def show_classes(self, ctx: Any) -> None:
+        """Show the references of two classes in the grid, those of a cell of the heat map."""
+        from . import shown
+
+        pair = (ctx.params.get("x"), ctx.params.get("y"))
+        self._show(ctx, shown.references, self._place(ctx).bank, pair)
+
+    def show_run(self, ctx: Any) -> None:
+        """Show what a run wrote in the grid."""
+        from . import shown
+
+        self._show(ctx, shown.written, ctx.params["field"])
+
+    def show_failed(self, ctx: Any) -> None:
+        """Show the samples that a run could not do in the grid."""
+        from . import shown
+
+        self._show(ctx, shown.failed, ctx.params["field"])
+
+    def open_evaluations(self, ctx: Any) -> None:
+        """Open FiftyOne's panel of evaluations."""
+        ctx.ops.open_panel("model_evaluation_panel_builtin", layout="horizontal")
+
+    def render(self, ctx: Any) -> types.Property:
+        """Draw the page where the person is."""
+        from . import page
+
+        return page.draw(ctx, self._place(ctx), self)
+
+    def _show(self, ctx: Any, view: Any, *arguments: Any) -> None:
+        try:
+            ctx.ops.set_view(view(ctx.dataset, *arguments))
+        except NttError as error:
+            ctx.ops.notify(str(error), variant="error")
+
+    def _place(self, ctx: Any) -> Place:
+        return from_state(ctx.panel.get_state("place"))
+
+    def _move(self, ctx: Any, place: Place) -> None:
+        ctx.panel.set_state({"place": place.to_dict(), "class": place.label})

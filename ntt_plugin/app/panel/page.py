@@ -1,0 +1,53 @@
+"""The panel as a whole: the way to its parts, the part that is open, what a selection means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ...errors import NttError
+from . import bank_list, bank_page, first_steps, pieces, run_list, run_page
+from .clicks import Clicks, Events
+from .place import TABS, Place
+
+_SELECTION = (
+    "*While this panel is open: click selects references (green tick), Alt+click negatives (red).*"
+)
+
+
+def draw(ctx: Any, place: Place, events: Events) -> types.Property:
+    """The panel at a place.
+
+    Args:
+        ctx: the panel's context.
+        place: where the person is.
+        events: the panel's events.
+    """
+    page, clicks = types.Object(), Clicks(events)
+    if ctx.dataset is None:
+        first_steps.no_dataset(page)
+    else:
+        _ways(page, place, clicks)
+        try:
+            _part(page, ctx, place, clicks)
+        except NttError as error:
+            page.view("problem", types.Error(label=str(error)))
+        pieces.text(page, "selection", _SELECTION)
+    return types.Property(page, view=types.GridView(orientation="vertical", gap=2, pad=2))
+
+
+def _ways(page: types.Object, place: Place, clicks: Clicks) -> None:
+    row = pieces.row(page, "ways")
+    for tab, words in TABS.items():
+        pieces.button(row, tab, words, clicks.go(tab=tab), strong=tab == place.tab)
+    pieces.button(row, "refresh", "Refresh", clicks.refresh(), "refresh")
+
+
+def _part(page: types.Object, ctx: Any, place: Place, clicks: Clicks) -> None:
+    if place.tab == "runs":
+        draw_runs = run_list.draw if place.run is None else run_page.draw
+        draw_runs(page, ctx.dataset, place, clicks)
+    else:
+        draw_banks = bank_list.draw if place.bank is None else bank_page.draw
+        draw_banks(page, ctx.dataset, place, clicks)

@@ -1,0 +1,57 @@
+"""Where in the panel a person is: all that its state holds."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+TABS = {"banks": "Banks", "runs": "Runs"}
+SHOWN = ("references", "flagged", "negatives")
+
+
+@dataclass(frozen=True)
+class Place:
+    """A page of the panel.
+
+    Attributes:
+        tab: ``banks`` or ``runs``.
+        bank: the bank that is open; None for the list.
+        run: the field whose run is open; None for the list.
+        shown: what of a bank's references is shown, one of ``SHOWN``.
+        label: only those of this class; all if empty.
+        page: which page of a long list, from 0.
+    """
+
+    tab: str = "banks"
+    bank: str | None = None
+    run: str | None = None
+    shown: str = SHOWN[0]
+    label: str = ""
+    page: int = 0
+
+    def moved(self, to: Mapping[str, Any]) -> Place:
+        """The place after a click; what the click does not say starts anew below what it says.
+
+        Args:
+            to: values by the names of the attributes; others are left out.
+        """
+        known = [entry.name for entry in fields(self)]
+        given = {name: to[name] for name in known if name in to}
+        first = min((known.index(name) for name in given), default=len(known))
+        kept = {name: getattr(self, name) for name in known[:first]}
+        return Place(**kept | given)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The place as the App keeps it."""
+        return asdict(self)
+
+
+def from_state(kept: Any) -> Place:
+    """A place that ``to_dict`` gave; the beginning for anything else."""
+    if not isinstance(kept, Mapping):
+        return Place()
+    place = Place().moved(kept)
+    if place.tab not in TABS or place.shown not in SHOWN or not isinstance(place.page, int):
+        return Place()
+    return replace(place, page=max(0, place.page))

@@ -1,0 +1,56 @@
+"""The views that the panel opens in the grid."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from ...dataset.banks import load_memory_bank, load_references_view
+from ...dataset.report import load_segment_report
+from ...dataset.views import all_images
+from ...errors import DatasetError
+
+_MOST_BY_ID = 1000
+
+
+def references(dataset: Any, bank: str, classes: Iterable[str] | None = None) -> Any:
+    """The references of a bank in their images, of all classes or of some.
+
+    Raises:
+        DatasetError: there is no such bank, or none of its references is in this dataset.
+    """
+    view = load_references_view(dataset, bank)
+    if classes is None:
+        return view
+    found = load_memory_bank(dataset, bank)
+    wanted = [
+        reference.provenance.label
+        for label in dict.fromkeys(classes)
+        if label in found.classes
+        for reference in found.references(label)
+    ]
+    return view.select_labels(ids=[label for label in wanted if label])
+
+
+def written(dataset: Any, field: str) -> Any:
+    """The samples that hold labels of a run, or were looked at by it.
+
+    Raises:
+        DatasetError: the field is gone.
+    """
+    if dataset.get_field(field) is None:
+        raise DatasetError(f"The field {field!r} of {dataset.name!r} is gone.")
+    return all_images(dataset).exists(field)
+
+
+def failed(dataset: Any, field: str) -> Any:
+    """The samples that the last run into a field could not do.
+
+    Raises:
+        DatasetError: no run wrote that field, or the samples are gone.
+    """
+    ids = [note.sample for note in load_segment_report(dataset, field).failed if note.sample]
+    view = all_images(dataset).select(ids[:_MOST_BY_ID])
+    if not ids or len(view) == 0:
+        raise DatasetError(f"No sample that failed in the run into {field!r} is left.")
+    return view

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import fiftyone as fo
+import pytest
+
+import ntt_plugin as ntt
+from tests.app.panel_driver import PanelOnScreen
+
+
+@pytest.fixture
+def panel(plugin, dataset):
+    panel = PanelOnScreen(dataset)
+    panel.click("Runs")
+    return panel
+
+
+def test_a_run_is_listed_with_its_bank_and_its_counts(panel, dataset):
+    report = ntt.load_segment_report(dataset, "ntt")
+    text = panel.text()
+    for fact in ("ntt", "bank shapes", "preset tiny", f"{report.instances} labels in 2 images"):
+        assert fact in text
+
+
+def test_what_a_run_wrote_is_shown_in_the_grid(panel, dataset):
+    panel.click("Show")
+    [asked] = panel.asked("set_view")
+    view = fo.DatasetView._build(dataset, asked["view"])
+    assert view.values("id") == dataset.exists("ntt").values("id")
+
+
+def test_failures_have_their_reasons_and_can_be_shown(plugin, dataset, tmp_path):
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(b"no image")
+    [lost] = dataset.add_samples([fo.Sample(filepath=str(broken))])
+    ntt.segment(dataset, "shapes", "found", progress=False)
+    panel = PanelOnScreen(dataset)
+    panel.event("go", to={"tab": "runs", "run": "found"})
+    [failure] = ntt.load_segment_report(dataset, "found").failed
+    assert "1 failed" in panel.text()
+    assert f"broken.png: {failure.reason}" in panel.text()
+    panel.click("Show the failed images")
+    [asked] = panel.asked("set_view")
+    assert fo.DatasetView._build(dataset, asked["view"]).values("id") == [lost]
+
+
+def test_evaluations_are_listed_with_their_figures(panel, dataset):
+    panel.click("Open")
+    assert "Not evaluated yet" in panel.text()
+    ntt.evaluate(dataset, "ntt", "ground_truth", "score")
+    panel.click("Refresh")
+    figures = ntt.coco_figures(dataset, "score")
+    assert f"score: mask AP {figures.segm['AP']:.3f}" in panel.text()
+    panel.click("Open the evaluations")
+    assert len(panel.asked("open_panel")) == 1
+
+
+def test_without_runs_it_says_how_to_make_one(plugin, bare):
+    panel = PanelOnScreen(bare)
+    panel.click("Runs")
+    assert "Nothing was segmented yet" in panel.text()
+
+
+def test_scheduled_runs_are_listed_with_state_and_error(plugin, dataset, worker):
+    failing = plugin.queue(dataset, "get_memory_bank_info", {"name": "shapes"})
+    ntt.delete_memory_bank(dataset, "shapes")
+    worker(failing)
+    plugin.queue(dataset, "get_proposals_info", {})
+    panel = PanelOnScreen(dataset)
+    panel.click("Runs")
+    text = panel.text()
+    assert "**failed**" in text
+    assert "has no memory bank yet" in text
+    assert "Get proposals info" in text
