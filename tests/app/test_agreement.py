@@ -27,7 +27,9 @@ def test_the_plugin_lists_the_operators_it_registers(operators):
 
 
 def test_fiftyone_finds_them_all(plugin, operators):
-    found = [o.uri for o in OperatorRegistry().list_operators() if o.plugin_name == NAME]
+    found = [
+        o.uri for o in OperatorRegistry().list_operators(type="operator") if o.plugin_name == NAME
+    ]
     assert sorted(found) == sorted(f"{NAME}/{operator.operator_name}" for operator in operators)
 
 
