@@ -50,6 +50,12 @@ if TYPE_CHECKING:
         get_proposals_info,
         propose,
     )
+    from .dataset.reference_quality import (
+        ReferenceCheck,
+        check_references,
+        class_similarity,
+        reference_quality,
+    )
     from .dataset.report import SampleNote, SegmentReport, load_segment_report
     from .dataset.runs import RunInfo, list_runs, score_histogram
     from .dataset.sampling import ReferenceSample, sample_references
@@ -72,6 +78,7 @@ __all__ = [
     "NttError",
     "ProposalStore",
     "ProposeReport",
+    "ReferenceCheck",
     "ReferenceSample",
     "RunInfo",
     "SampleNote",
@@ -82,6 +89,8 @@ __all__ = [
     "apply_thresholds",
     "best_thresholds",
     "build_memory_bank",
+    "check_references",
+    "class_similarity",
     "clear_proposals",
     "coco_figures",
     "compare_segmentations",
@@ -102,6 +111,7 @@ __all__ = [
     "masks_from_boxes",
     "merge_memory_banks",
     "propose",
+    "reference_quality",
     "remove_references",
     "rename_memory_bank",
     "sample_references",
@@ -123,6 +133,7 @@ _HOMES = {
     "NttError": "errors",
     "ProposalStore": "engine.proposal_store",
     "ProposeReport": "dataset.proposing",
+    "ReferenceCheck": "dataset.reference_quality",
     "ReferenceSample": "dataset.sampling",
     "RunInfo": "dataset.runs",
     "SampleNote": "dataset.report",
@@ -133,6 +144,8 @@ _HOMES = {
     "apply_thresholds": "dataset.applied_thresholds",
     "best_thresholds": "dataset.thresholds",
     "build_memory_bank": "dataset.banks",
+    "check_references": "dataset.reference_quality",
+    "class_similarity": "dataset.reference_quality",
     "clear_proposals": "dataset.proposing",
     "coco_figures": "dataset.evaluation",
     "compare_segmentations": "dataset.comparison",
@@ -153,6 +166,7 @@ _HOMES = {
     "masks_from_boxes": "dataset.boxes",
     "merge_memory_banks": "dataset.bank_edits",
     "propose": "dataset.proposing",
+    "reference_quality": "dataset.reference_quality",
     "remove_references": "dataset.bank_edits",
     "rename_memory_bank": "dataset.banks",
     "sample_references": "dataset.sampling",

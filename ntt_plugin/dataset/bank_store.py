@@ -18,12 +18,12 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-import fiftyone.core.odm as foo
 from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
 from pymongo.errors import PyMongoError
 
 from ..engine.memory import MemoryBank
 from ..errors import BankError, DatasetError, RecipeError
+from . import run_results
 from .bank_info import BankInfo, bank_info, from_facts, to_facts
 from .bank_lock import BankLock
 from .checks import dataset_of, listed, quoted, require_name
@@ -47,7 +47,7 @@ def names(dataset: Any) -> list[str]:
     Raises:
         DatasetError: the dataset was deleted.
     """
-    _catch_up(dataset)
+    run_results.catch_up(dataset)
     keys = dataset.list_runs(method=METHOD)
     found = {key.removeprefix(KEY_PREFIX) for key in keys if key.startswith(KEY_PREFIX)}
     for key in keys:
@@ -171,7 +171,7 @@ def _write(dataset: Any, name: str, bank: MemoryBank) -> None:
     config = dataset.init_run(digest=info.digest, **kept)
     config.method = METHOD
     unfinished = _UNFINISHED + name
-    _catch_up(dataset)
+    run_results.catch_up(dataset)
     _settle(dataset, name)
     dataset.register_run(unfinished, config)
     results = dataset.init_run_results(unfinished, bank=base64.b64encode(data).decode("ascii"))
@@ -229,17 +229,6 @@ def _require_none(dataset: Any, name: str) -> None:
             f"{dataset.name!r} already has a memory bank {name!r}; choose another name, delete "
             "it, or pass overwrite=True."
         )
-
-
-def _catch_up(dataset: Any) -> None:
-    """Read the list of runs anew where another process changed it."""
-    stored = foo.get_db_conn().datasets.find_one({"_id": dataset._doc.id}, {"runs": 1})
-    if stored is None:
-        raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
-    known = {key: document.id for key, document in dataset._doc.runs.items()}
-    if stored.get("runs", {}) != known:
-        # The list alone: reloading the dataset would undo what people changed in their samples.
-        dataset._doc.reload("runs")
 
 
 def _settle(dataset: Any, name: str) -> None:

@@ -158,6 +158,26 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
             yield ReadReference(label.label, source, sample.filepath, reference, problem)
 
 
+def label_geometry(
+    label: fo.Detection | fo.Polyline, size: tuple[int, int]
+) -> tuple[Box, np.ndarray[Any, Any]]:
+    """A label's box, x1 y1 x2 y2 in pixels, and its mask, bool (H, W).
+
+    Args:
+        label: a label with a mask, or a filled and closed polyline.
+        size: (H, W) of its image.
+
+    Raises:
+        DatasetError: it has no mask, or box or mask cannot be used.
+    """
+    if isinstance(label, fo.Polyline):
+        mask = polyline_mask(label, size)
+        return polyline_box(label, size), mask
+    if not label.has_mask:
+        raise DatasetError(NO_MASK)
+    return pixel_box(label, size), full_mask(label, size)
+
+
 def _with_tag(samples: Any, tag: str) -> Any:
     tagged = samples.match_tags(tag)
     if len(tagged) == 0:
@@ -173,7 +193,7 @@ def _reference(
 ) -> Reference:
     if label.get_attribute_value("iscrowd", False):
         raise DatasetError(IS_CROWD)
-    box, mask = _geometry(label, (image.height, image.width))
+    box, mask = label_geometry(label, (image.height, image.width))
     return Reference(
         image=image,
         mask=mask,
@@ -181,14 +201,3 @@ def _reference(
         box=box,
         provenance=Provenance(provenance.dataset, provenance.sample, provenance.label, box),
     )
-
-
-def _geometry(
-    label: fo.Detection | fo.Polyline, size: tuple[int, int]
-) -> tuple[Box, np.ndarray[Any, Any]]:
-    if isinstance(label, fo.Polyline):
-        mask = polyline_mask(label, size)
-        return polyline_box(label, size), mask
-    if not label.has_mask:
-        raise DatasetError(NO_MASK)
-    return pixel_box(label, size), full_mask(label, size)

@@ -1,8 +1,7 @@
 """What is kept of a field's runs with the dataset, as a FiftyOne custom run; whole at any moment.
 
 The facts of a run (its bank, its recipe) are the custom run's config, its report is the custom
-run's results. FiftyOne saves results by deleting the former ones first: killed in between, both
-would be lost. Here the new ones are written beside the former and take their place in one step.
+run's results.
 """
 
 from __future__ import annotations
@@ -10,10 +9,9 @@ from __future__ import annotations
 from typing import Any
 
 import fiftyone.core.odm as foo
-from bson import json_util
-from mongoengine.fields import GridFSProxy  # type: ignore[import-untyped]
 
 from ..errors import DatasetError
+from . import run_results
 from .checks import dataset_of
 
 METHOD = "ntt_segmentation"
@@ -39,16 +37,7 @@ def keep_results(dataset: Any, field: str, **results: Any) -> None:
         field: the field that the run writes.
         **results: what JSON can hold.
     """
-    key = _PREFIX + field
-    document = dataset._doc.runs[key]
-    former = document.results.grid_id
-    data = json_util.dumps(dataset.init_run_results(key, **results).serialize()).encode()
-    fresh = GridFSProxy(key="results", instance=document)
-    fresh.put(data, content_type="application/json")
-    document.results = fresh
-    document.save()
-    if former is not None:
-        fresh.fs.delete(former)
+    run_results.replace(dataset, _PREFIX + field, **results)
 
 
 def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
@@ -58,12 +47,8 @@ def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
         DatasetError: they are damaged.
     """
     dataset = dataset_of(dataset)
-    document = _document(dataset, field)
-    data = None if document is None or not document.results else document.results.read()
-    if data is None:
-        return None
     try:
-        return dict(json_util.loads(data))
+        return run_results.read(dataset, _PREFIX + field)
     except (TypeError, ValueError) as error:
         raise DatasetError(
             f"The report kept of the run into {field!r} of {dataset.name!r} is damaged "
@@ -73,7 +58,7 @@ def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
 
 def read_facts(dataset: Any, field: str) -> dict[str, Any]:
     """The facts kept of a field's last run, whichever process wrote them; empty if none are."""
-    document = _document(dataset_of(dataset), field)
+    document = run_results.document_of(dataset_of(dataset), _PREFIX + field)
     return {} if document is None else dict(document.config)
 
 
@@ -102,12 +87,6 @@ def catch_up(dataset: Any, field: str) -> None:
     known = {entry.name for entry in dataset._doc.sample_fields}
     if (field in fields) != (field in known) or (key in stored["runs"]) != dataset.has_run(key):
         dataset.reload()
-
-
-def _document(dataset: Any, field: str) -> Any:
-    # Asked of the database: this process may have loaded the dataset before that run.
-    kept = foo.RunDocument.objects(dataset_id=dataset._doc.id, key=_PREFIX + field)
-    return kept.order_by("-id").first()
 
 
 def is_stored(dataset_id: Any, field: str) -> bool:

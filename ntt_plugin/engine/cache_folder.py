@@ -1,4 +1,4 @@
-"""Where kept proposals go by default, and how much room they may take."""
+"""Where what is kept between runs goes by default, and how much room proposals may take."""
 
 from __future__ import annotations
 
@@ -13,10 +13,15 @@ PART_OF_DISK = 10
 
 
 def default_folder() -> Path:
-    """`proposals` in NTT_CACHE_DIR, or else in `ntt` below the platform's folder for caches."""
+    """Where kept proposals go: `proposals` in the cache folder."""
+    return cache_home() / "proposals"
+
+
+def cache_home() -> Path:
+    """The cache folder: NTT_CACHE_DIR, or else `ntt` below the platform's folder for caches."""
     if chosen := os.environ.get("NTT_CACHE_DIR"):
-        return Path(chosen).expanduser().absolute() / "proposals"
-    return _platform_caches() / "ntt" / "proposals"
+        return Path(chosen).expanduser().absolute()
+    return _platform_caches() / "ntt"
 
 
 def default_budget(folder: Path, held: int) -> int:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from ..errors import BankError
@@ -27,28 +25,9 @@ from .references import Provenance
 from .unit_features import UnitFeatures
 from .whole_file import write_whole
 
-__all__ = ["Fingerprint", "MemoryBank", "ReferenceQuality", "Refused", "StoredReference"]
+__all__ = ["Fingerprint", "MemoryBank", "Refused", "StoredReference"]
 
 Provenances = Sequence[Provenance] | Provenance | None
-
-
-@dataclass(frozen=True)
-class ReferenceQuality:
-    """How well one reference stands for its class.
-
-    Attributes:
-        id: the reference's id.
-        label: its class.
-        own: cosine to the mean of its class's other references; nan if it is the only one.
-        nearest_class: the other class whose prototype is nearest; None with one class.
-        nearest: cosine to that prototype; nan with one class.
-    """
-
-    id: str
-    label: str
-    own: float
-    nearest_class: str | None
-    nearest: float
 
 
 class MemoryBank:
@@ -294,31 +273,6 @@ class MemoryBank:
         """Id of the class's most similar reference (by cosine) for each feature (n, C)."""
         self._class(label)
         return self.unit_features.nearest_reference(label, features)
-
-    def quality(self) -> list[ReferenceQuality]:
-        """Leave-one-out similarity of every reference, class by class (recipe, section 2)."""
-        prototypes, labels = self.prototypes(), self.classes
-        found = []
-        for position, label in enumerate(labels):
-            features = self.features(label)
-            own = F.cosine_similarity(features, features.sum(dim=0) - features, dim=1)
-            if len(features) == 1:
-                own = torch.full_like(own, float("nan"))
-            others = F.normalize(features, dim=1) @ prototypes.T
-            others[:, position] = -torch.inf
-            nearest, which = others.max(dim=1)
-            for row, stored in enumerate(self._class(label).references):
-                alone = len(labels) == 1
-                found.append(
-                    ReferenceQuality(
-                        id=stored.id,
-                        label=label,
-                        own=float(own[row]),
-                        nearest_class=None if alone else labels[int(which[row])],
-                        nearest=float("nan") if alone else float(nearest[row]),
-                    )
-                )
-        return found
 
     def to_bytes(self) -> bytes:
         """The bank as the bytes of its file: safetensors with JSON metadata."""

@@ -20,6 +20,7 @@ import torch
 
 from ntt_plugin.engine.config import Recipe
 from ntt_plugin.engine.memory import Fingerprint, MemoryBank, Refused
+from ntt_plugin.engine.quality import reference_quality
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError
 from tests.bad_input.bank_mutations import mutations
@@ -50,7 +51,7 @@ def require_sound(bank: MemoryBank) -> None:
     lengths = bank.prototypes().norm(dim=1)
     empty = torch.tensor([not bank.features(label).any() for label in bank.classes])
     assert ((lengths - 1).abs().lt(1e-3) | empty).all(), "a prototype has no unit length"
-    for entry in bank.quality():
+    for entry in reference_quality(bank):
         alone = bank.shots(entry.label) == 1
         assert alone or -1.001 < entry.own < 1.001, "a quality is no cosine"
     assert all(0 <= value <= 1 for value in bank.thresholds.values()), "a threshold is none"

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import pytest
 import torch
@@ -221,35 +219,8 @@ def test_the_nearest_reference_is_the_first_among_equals(bank):
     assert bank.nearest_reference("cow", torch.ones(1, 4)) == ids[:1]
 
 
-def test_quality_is_leave_one_out():
-    features = np.random.default_rng(0).normal(size=(5, 4))
-    bank = MemoryBank(ENCODER)
-    bank.add("a", torch.from_numpy(features[:3]))
-    bank.add("b", torch.from_numpy(features[3:]))
-    quality = bank.quality()
-    owns = [[1, 2], [0, 2], [0, 1], [4], [3]]
-    for row, (entry, own) in enumerate(zip(quality, owns, strict=True)):
-        others = features[3:] if row < 3 else features[:3]
-        assert math.isclose(
-            entry.own, unit(features[row]) @ unit(features[own].mean(axis=0)), abs_tol=1e-6
-        )
-        assert math.isclose(
-            entry.nearest, unit(features[row]) @ unit(others.mean(axis=0)), abs_tol=1e-6
-        )
-        assert entry.nearest_class == ("b" if row < 3 else "a")
-
-
-def test_quality_with_one_shot_and_with_one_class_is_not_a_number():
-    bank = MemoryBank(ENCODER)
-    bank.add("a", torch.ones(4))
-    (entry,) = bank.quality()
-    assert math.isnan(entry.own) and math.isnan(entry.nearest) and entry.nearest_class is None
-
-
-def test_an_empty_bank_has_no_prototype_and_no_quality():
-    bank = MemoryBank(ENCODER)
-    assert bank.prototypes().shape == (0, 4)
-    assert bank.quality() == []
+def test_an_empty_bank_has_no_prototype():
+    assert MemoryBank(ENCODER).prototypes().shape == (0, 4)
 
 
 def test_the_date_is_in_utc(bank):

@@ -1,0 +1,73 @@
+"""What checking references found, kept with their dataset by reference id, as a custom run.
+
+Not with a bank: ids stay as they are when a bank is renamed, changed, merged or duplicated.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from . import run_results
+from .run_lock import RunLock
+
+METHOD = "ntt_reference_checks"
+_KEY = "ntt_reference_checks"
+# Some 80 bytes each; those of references that are long gone go first.
+_MOST_KEPT = 20_000
+
+
+@dataclass(frozen=True)
+class KeptCheck:
+    """What was found of one reference.
+
+    Attributes:
+        pixels: of its mask.
+        recut_iou: intersection over union of its mask and what the segmenter cuts out of its box.
+    """
+
+    pixels: int
+    recut_iou: float
+
+
+def read_checks(dataset: Any) -> dict[str, KeptCheck]:
+    """What is kept with a dataset, by reference id, whichever process found it; none if damaged."""
+    try:
+        results = run_results.read(dataset, _KEY) or {}
+        return {
+            identity: KeptCheck(int(pixels), float(iou))
+            for identity, (pixels, iou) in results.get("checks", {}).items()
+        }
+    except (AttributeError, TypeError, ValueError):
+        # To be found again by another check.
+        return {}
+
+
+def keep_checks(dataset: Any, found: Mapping[str, KeptCheck]) -> None:
+    """Keep what was found of some references, beside what is kept of others.
+
+    Raises:
+        DatasetError: another process keeps such results at this moment, or deleted the dataset.
+    """
+    with _ChecksLock(dataset, _KEY):
+        kept = {
+            identity: c for identity, c in read_checks(dataset).items() if identity not in found
+        }
+        newest = list((kept | dict(found)).items())[-_MOST_KEPT:]
+        run_results.catch_up(dataset)
+        if not dataset.has_run(_KEY):
+            config = dataset.init_run()
+            config.method = METHOD
+            dataset.register_run(_KEY, config)
+        run_results.replace(
+            dataset, _KEY, checks={name: [check.pixels, check.recut_iou] for name, check in newest}
+        )
+
+
+class _ChecksLock(RunLock):
+    def _refusal(self, holder: dict[str, Any] | None) -> str:
+        return (
+            "Another process is keeping what it found of references at this moment; check the "
+            "references again when it has ended."
+        )
