@@ -60,6 +60,7 @@ if TYPE_CHECKING:
     from .dataset.runs import RunInfo, list_runs, score_histogram
     from .dataset.sampling import ReferenceSample, sample_references
     from .dataset.segmentation import segment
+    from .dataset.suggestions import Suggestions, suggest_references
     from .dataset.tagging import AddedReferences, add_negatives, add_references
     from .dataset.thresholds import best_thresholds, save_thresholds
     from .engine.proposal_store import ProposalStore
@@ -83,6 +84,7 @@ __all__ = [
     "RunInfo",
     "SampleNote",
     "SegmentReport",
+    "Suggestions",
     "Threshold",
     "add_negatives",
     "add_references",
@@ -119,6 +121,7 @@ __all__ = [
     "save_thresholds",
     "score_histogram",
     "segment",
+    "suggest_references",
     "update_memory_bank",
 ]
 
@@ -139,6 +142,7 @@ _HOMES = {
     "SampleNote": "dataset.report",
     "SegmentReport": "dataset.report",
     "Threshold": "dataset.best_f1",
+    "Suggestions": "dataset.suggestions",
     "add_negatives": "dataset.tagging",
     "add_references": "dataset.tagging",
     "apply_thresholds": "dataset.applied_thresholds",
@@ -174,6 +178,7 @@ _HOMES = {
     "save_thresholds": "dataset.thresholds",
     "score_histogram": "dataset.runs",
     "segment": "dataset.segmentation",
+    "suggest_references": "dataset.suggestions",
     "update_memory_bank": "dataset.bank_edits",
 }
 

@@ -34,6 +34,7 @@ class Job:
         load: loads the networks, checks that they fit, and gives the work on one sample.
         read: the fields that the work reads, beside the file's path.
         report: names the field that is written; filled in.
+        replaces: ids of other samples whose labels go where a job overwrites.
     """
 
     samples: Any
@@ -43,6 +44,7 @@ class Job:
     load: Callable[[], Work]
     report: SegmentReport
     read: Sequence[str] = ()
+    replaces: Sequence[str] = ()
 
 
 def label_samples(
@@ -79,6 +81,8 @@ def label_samples(
         keep_folder(dataset, field, folder)
         keep_record(dataset, field, job.facts)
         to_do, filled = state.to_do, state.done + state.others
+        if overwrite:
+            filled = list(dict.fromkeys([*filled, *job.replaces]))
         if overwrite and filled:
             _clear(dataset, report, filled)
             to_do = job.samples.values("id")

@@ -158,7 +158,7 @@ def _propose_all(
 ) -> None:
     with (
         fo.ProgressBar(total=len(sample_ids), progress=progress) as bar,
-        ReadingAhead(partial(_fetch, dataset), sample_ids, recall=kept.recall) as ahead,
+        ReadingAhead(partial(fetch_paths, dataset), sample_ids, recall=kept.recall) as ahead,
     ):
         for read in ahead:
             _do(kept, read, report)
@@ -194,6 +194,7 @@ def _require_kept(kept: KeptProposals) -> None:
         )
 
 
-def _fetch(dataset: Any, sample_ids: Sequence[str]) -> Mapping[str, Any]:
+def fetch_paths(dataset: Any, sample_ids: Sequence[str]) -> Mapping[str, Any]:
+    """Samples by their ids, with the paths of their files; without those that are gone."""
     view = all_images(dataset).select_fields([])
     return {sample.id: sample for sample in view.select(sample_ids)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,15 @@ def suppress(boxes: Array, ious: Array, labels: Array, threshold: float) -> Arra
         positions = np.flatnonzero(labels[order] == label)
         kept[positions] = _keep(boxes[order[positions]].astype(np.float64), threshold)
     return order[kept]
+
+
+def box_iou(first: Sequence[float], second: Sequence[float]) -> float:
+    """IoU of two boxes x1 y1 x2 y2, x2 and y2 exclusive; 0 if they do not meet."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    shared = max(width, 0) * max(height, 0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
+    return shared / (sum(areas) - shared) if shared else 0.0
 
 
 def _keep(boxes: Array, threshold: float) -> Array:

@@ -19,7 +19,7 @@ from torch import Tensor
 from .config import Recipe
 from .matching import best_class, similarities
 from .memory import MemoryBank
-from .nms import suppress
+from .nms import box_iou, suppress
 from .proposals import Proposals
 from .references import Box
 
@@ -30,6 +30,8 @@ _POOL = 2048
 # Below it the segmenter's masks are rarely an object's.
 _LEAST_IOU = 0.6
 _SAME_OBJECT = 0.5
+# From this share of the best class's similarity on, the second best is as good a guess.
+_UNSURE = 0.9
 # Below it a proposal is all but the same as something that the bank holds.
 _LEAST_GAIN = 0.001
 
@@ -132,9 +134,10 @@ class SuggestionPool:
     def choose(self, count: int) -> list[Suggestion]:
         """The suggestions, the most telling first; fewer where nothing else would teach anything.
 
-        One after the other the candidate of the largest gain: uncertainty (one less the margin)
+        One after the other the candidate of the largest gain: the similarity to its second best
+        class (large where the bank is unsure, and small for background, which is like no class)
         times unlikeness (one less its largest cosine to what the bank holds and to what is chosen
-        already) times score and predicted IoU, by which background comes after objects.
+        already) times predicted IoU.
 
         Args:
             count: the most to choose.
@@ -172,8 +175,9 @@ class SuggestionPool:
         rows["rival_score"] = scores[kept] - margins[kept]
         rows["nearest"], rows["known"] = nearest, known
         # With one class there is nothing to take it for: all are equally unsure.
-        unsure = 1 if similarity.shape[1] == 1 else 1 - margins[kept]
-        rows["worth"] = unsure * scores[kept] * rows["iou"].clip(0, 1)
+        alone = similarity.shape[1] == 1
+        unsure = rows["score"] if alone else rows["rival_score"]
+        rows["worth"] = unsure * rows["iou"].clip(0, 1)
         rows["gain"] = rows["worth"] * (1 - known).clip(0, 1)
         alike = np.zeros(len(rows), np.int64)
         apart = np.sort(suppress(rows["box"], rows["gain"], alike, _SAME_OBJECT))
@@ -206,17 +210,13 @@ class SuggestionPool:
         )
 
     def _reason(self, index: int) -> str:
-        """What sets a candidate apart from most others."""
-        rows, row = self._rows, self._rows[index]
-        margins = rows["score"] - rows["rival_score"]
-        share_surer = float(np.mean(margins > margins[index]))
-        share_nearer = float(np.mean(rows["nearest"] > row["nearest"]))
-        classes = self._bank.classes
+        """What sets a candidate apart."""
+        row, classes = self._rows[index], self._bank.classes
         label, rival = classes[row["label"]], classes[row["rival"]]
-        if len(classes) > 1 and share_surer >= max(share_nearer, 0.5):
+        if len(classes) > 1 and row["rival_score"] >= _UNSURE * row["score"]:
             both = f"{row['score']:.2f}, {row['rival_score']:.2f}"
             return f"unsure between {label!r} and {rival!r} ({both})"
-        if share_nearer >= 0.5:
+        if row["nearest"] <= np.median(self._rows["nearest"]):
             return f"unlike all references of {label!r} ({row['nearest']:.2f})"
         return f"not covered yet: the nearest reference is at {row['known']:.2f}"
 
@@ -258,13 +258,4 @@ def _rivals(similarity: Array, labels: Array) -> Array:
 def _is_free(proposals: Proposals, proposal: int, taught: Sequence[Box]) -> bool:
     """Whether a proposal shows something of the image, and nothing that was taught."""
     mask = proposals.masks[proposal]
-    return mask is not None and all(_box_iou(mask.box, box) <= _SAME_OBJECT for box in taught)
-
-
-def _box_iou(first: Sequence[float], second: Sequence[float]) -> float:
-    """IoU of two boxes x1 y1 x2 y2, x2 and y2 exclusive."""
-    width = min(first[2], second[2]) - max(first[0], second[0])
-    height = min(first[3], second[3]) - max(first[1], second[1])
-    shared = max(width, 0) * max(height, 0)
-    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
-    return shared / (sum(areas) - shared) if shared else 0.0
+    return mask is not None and all(box_iou(mask.box, box) <= _SAME_OBJECT for box in taught)

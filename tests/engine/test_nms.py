@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntt_plugin.engine.nms import suppress
+from ntt_plugin.engine.nms import box_iou, suppress
 
 
 def one_by_one(boxes, ious, labels, threshold):
@@ -61,3 +61,13 @@ def test_one_pixel_boxes_stay():
 def test_nothing_stays_nothing():
     none = np.zeros(0)
     assert suppress(np.zeros((0, 4)), none, none.astype(int), 0.5).tolist() == []
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_iou_of_two_boxes_is_that_of_their_pixels(seed):
+    corners = np.random.default_rng(seed).integers(0, 12, (2, 4))
+    boxes = [(x, y, x + width + 1, y + height + 1) for x, y, width, height in corners.tolist()]
+    drawn = np.zeros((2, 24, 24), bool)
+    for mask, (x1, y1, x2, y2) in zip(drawn, boxes, strict=True):
+        mask[y1:y2, x1:x2] = True
+    assert box_iou(*boxes) == pytest.approx((drawn[0] & drawn[1]).sum() / drawn.any(axis=0).sum())

@@ -101,7 +101,7 @@ def plain_choice(images, bank, count):
                     "label": label,
                     "rival": rival,
                     "score": best,
-                    "worth": (1 - (best - second)) * best * float(proposals.ious[index]),
+                    "worth": second * float(proposals.ious[index]),
                     "feature": feature,
                     "likest": max(cosine(feature, row) for row in held),
                 }
@@ -177,7 +177,8 @@ def test_what_the_bank_holds_already_is_not_suggested():
 
 
 def test_proposals_over_a_box_that_was_taught_are_left_out():
-    proposals = proposals_of([(4, 4, 20), (30, 30, 20)], [axis(0) + axis(2), axis(1) + axis(2)])
+    features = [axis(0) + axis(2), axis(1) + 0.5 * axis(0) + axis(2)]
+    proposals = proposals_of([(4, 4, 20), (30, 30, 20)], features)
     pool = SuggestionPool(bank_of(a=axis(0), b=axis(0) + axis(1)), RECIPE)
     pool.add(0, proposals, taught=[(10, 8, 48, 50)])
     assert [suggestion.proposal for suggestion in pool.choose(5)] == [1]
@@ -207,19 +208,19 @@ def test_with_one_class_the_unlike_come_first():
 def test_a_reason_names_what_sets_a_suggestion_apart():
     squares = [(2, 2, 12), (22, 2, 12), (42, 2, 12), (2, 22, 12), (22, 22, 12), (42, 22, 12)]
     features = [
-        0.9 * axis(0) + 0.8 * axis(1),
-        axis(0) + 2 * axis(3),
-        axis(1) + 0.3 * axis(4),
-        axis(0) + 0.01 * axis(5),
-        axis(0) + 0.8 * axis(5),
-        axis(0) + 0.9 * axis(2),
+        0.9 * axis(0) + 0.85 * axis(1),
+        axis(0) + 0.5 * axis(1) + 2 * axis(3),
+        axis(1) + 0.3 * axis(0) + 0.3 * axis(4),
+        axis(0) + 0.3 * axis(1) + 0.1 * axis(5),
+        axis(0) + 0.3 * axis(1) + 1.5 * axis(5),
+        axis(0) + 0.3 * axis(1) + 1.4 * axis(2),
     ]
     bank = bank_of(cat=axis(0), dog=axis(1))
     found = pool_of([proposals_of(squares, features)], bank).choose(6)
     reasons = {suggestion.proposal: suggestion.reason for suggestion in found}
-    assert reasons[0] == "unsure between 'cat' and 'dog' (0.75, 0.66)"
-    assert reasons[1] == "unlike all references of 'cat' (0.45)"
-    assert reasons[2] == "not covered yet: the nearest reference is at 0.96"
+    assert reasons[0] == "unsure between 'cat' and 'dog' (0.73, 0.69)"
+    assert reasons[1] == "unlike all references of 'cat' (0.44)"
+    assert reasons[2] == "not covered yet: the nearest reference is at 0.92"
 
 
 def test_proposals_of_another_encoder_are_refused():

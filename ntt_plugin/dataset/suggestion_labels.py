@@ -1,0 +1,90 @@
+"""Suggestions as labels: written with what ``segment`` gives a label, and with their reason."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engine.full_masks import PackedMask
+from ..engine.instances import Instances
+from ..engine.mask_shelf import UnpackedMasks
+from ..engine.memory import MemoryBank
+from ..engine.proposal_store import ProposalStore
+from ..engine.proposals import Proposals
+from ..engine.suggesting import Suggestion
+from ..errors import DatasetError
+from .kept_proposals import KeptProposals
+from .labels import Origin, to_labels
+from .reading_ahead import ReadSample
+from .sample_run import Labelled, Work
+from .segmenters import SegmenterLike
+
+
+def suggestion_work(
+    chosen: Mapping[str, Sequence[Suggestion]],
+    bank: MemoryBank,
+    segmenter: SegmenterLike,
+    store: ProposalStore | None,
+    origin: Origin,
+) -> Work:
+    """The work that gives samples their suggestions as labels.
+
+    Args:
+        chosen: the suggestions by the ids of their samples.
+        bank: what they are to teach.
+        segmenter: computes the proposals that are not kept.
+        store: where proposals are kept; None for nowhere.
+        origin: what is kept with each label.
+    """
+    kept = KeptProposals(segmenter, store)
+    sources = {
+        reference.id: reference.provenance
+        for label in bank.classes
+        for reference in bank.references(label)
+    }
+
+    def label(read: ReadSample) -> Labelled:
+        suggestions, proposals = chosen[read.sample_id], kept.propose(read)
+        labels = to_labels(_instances(proposals, suggestions, bank), origin, sources)
+        for made, suggestion in zip(labels, suggestions, strict=True):
+            made["suggested"], made["reason"] = suggestion.label, suggestion.reason
+            made["gain"] = suggestion.gain
+        return Labelled(labels, from_cache=read.image is None)
+
+    return Work(label, kept.recall, kept.finish)
+
+
+def _instances(
+    proposals: Proposals, suggestions: Sequence[Suggestion], bank: MemoryBank
+) -> Instances:
+    masks = [_mask_of(proposals, suggestion) for suggestion in suggestions]
+
+    def column(name: str) -> np.ndarray[Any, Any]:
+        return np.array([getattr(entry, name) for entry in suggestions], dtype=np.float32)
+
+    return Instances(
+        masks=UnpackedMasks(masks),
+        boxes=np.array([mask.box for mask in masks], dtype=np.int64),
+        scores=column("score"),
+        labels=[suggestion.label for suggestion in suggestions],
+        margins=column("margin"),
+        proposal_ious=column("proposal_iou"),
+        references=[_nearest_reference(proposals, entry, bank) for entry in suggestions],
+        image_size=proposals.image_size,
+    )
+
+
+def _mask_of(proposals: Proposals, suggestion: Suggestion) -> PackedMask:
+    index = suggestion.proposal
+    if index < len(proposals) and tuple(proposals.boxes[index].tolist()) == suggestion.box:
+        mask = proposals.masks[index]
+        if mask is not None:
+            return mask
+    raise DatasetError("Its image was changed meanwhile; suggest anew.")
+
+
+def _nearest_reference(proposals: Proposals, suggestion: Suggestion, bank: MemoryBank) -> str:
+    feature = proposals.features[suggestion.proposal][None].cpu()
+    return bank.nearest_reference(suggestion.label, feature)[0]
