@@ -36,6 +36,18 @@ def test_a_bank_labels_another_dataset_by_name_and_by_file_alike(
     assert set(counts) <= set(bank.classes)
 
 
+def test_corrections_are_learnt_and_both_scores_are_printed(example: Example) -> None:
+    printed = example("correct_with_negatives.py", "--pool", 6, "--images", 6)
+    dataset = fo.load_dataset("ntt-negatives")
+    before, after = (ntt.coco_figures(dataset, name).segm["AP"] for name in ("before", "after"))
+    assert f"{before:.4f} before, {after:.4f} after" in printed
+    info = ntt.get_memory_bank_info(dataset, "shapes")
+    tags = dataset.count_values("ntt_references.detections.tags")
+    assert sum(info.negatives.values()) == tags["negative"] > 0
+    report = ntt.load_segment_report(dataset, "ntt")
+    assert (report.from_cache, report.bank_version) == (6, info.version)
+
+
 def test_coco_few_shot_prints_the_ap_that_evaluate_finds(example: Example, tmp_path: Path) -> None:
     printed = example("coco_few_shot.py", "--scenes", 20, 3, "--shots", 2)
     dataset = fo.load_dataset("ntt-coco-scenes")
