@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 from pathlib import Path
+from types import ModuleType
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
@@ -89,6 +91,13 @@ class Plugin:
         result = asyncio.run(execute_or_delegate_operator(self.uri(operator), request))
         assert result.is_generator, result.error
         return result.result
+
+
+def loaded(plugin: Plugin, name: str) -> ModuleType:
+    """A module of the package as FiftyOne loaded it: it imports plugins under names of its own."""
+    operator = OperatorRegistry().get_operator(plugin.uri("clear_proposals"))
+    package = type(operator).__module__.removesuffix("app.clear_proposals")
+    return importlib.import_module(package + name)
 
 
 def calls(messages: list[dict]) -> list[str]:

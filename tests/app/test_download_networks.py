@@ -1,10 +1,10 @@
 from __future__ import annotations
 
-from ntt_plugin.dataset import networks
-from tests.app.driver import page
+from tests.app.driver import loaded, page
 
 
 def test_the_form_says_what_would_be_fetched_and_how_large(plugin, bare, monkeypatch):
+    networks = loaded(plugin, "dataset.networks")
     monkeypatch.setattr(networks, "find_cached", lambda _: None)
     monkeypatch.setattr(networks, "find_in_zoo", lambda *_: None)
     form = plugin.form(bare, "download_networks")

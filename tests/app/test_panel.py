@@ -68,7 +68,7 @@ def test_a_banks_buttons_open_forms_with_the_bank_filled_in(panel, words, operat
     [asked] = panel.asked("prompt_user_for_operation")
     assert asked["operator_uri"] == f"{NAME}/{operator}"
     assert asked["params"] == values
-    assert asked["on_success"] == f"{URI}#refresh"
+    assert asked["on_success"] == f"{URI}#done"
 
 
 def test_a_bank_that_is_gone_is_said_to_be(panel, dataset):
@@ -78,6 +78,14 @@ def test_a_bank_that_is_gone_is_said_to_be(panel, dataset):
     assert "has no memory bank 'shapes'" in panel.text()
     panel.click("All banks")
     assert "No memory bank yet" in panel.text()
+
+
+def test_after_a_bank_was_renamed_the_list_is_shown(panel, dataset):
+    panel.click("Open")
+    ntt.rename_memory_bank(dataset, "shapes", "forms")
+    panel.event("done")
+    assert "forms" in panel.text()
+    assert panel.state["place"]["bank"] is None
 
 
 def test_references_are_shown_in_the_grid(panel, dataset):

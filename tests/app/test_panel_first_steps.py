@@ -4,12 +4,13 @@ import fiftyone as fo
 import pytest
 
 import ntt_plugin as ntt
-from ntt_plugin.dataset import networks
+from tests.app.driver import loaded
 from tests.app.panel_driver import PanelOnScreen
 
 
 @pytest.fixture
-def without_networks(monkeypatch):
+def without_networks(plugin, monkeypatch):
+    networks = loaded(plugin, "dataset.networks")
     monkeypatch.setattr(networks, "find_cached", lambda _: None)
     monkeypatch.setattr(networks, "find_in_zoo", lambda *_: None)
 

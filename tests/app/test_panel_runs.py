@@ -71,3 +71,33 @@ def test_scheduled_runs_are_listed_with_state_and_error(plugin, dataset, worker)
     assert "**failed**" in text
     assert "has no memory bank yet" in text
     assert "Get proposals info" in text
+
+
+def chart(panel):
+    [plot] = [part for part in panel.parts() if part["view"]["name"] == "PlotlyView"]
+    return plot["view"]
+
+
+def test_scores_are_drawn_by_class_with_the_banks_threshold(panel, dataset):
+    counts = dataset.count_values("ntt.detections.label")
+    most = max(counts.values())
+    panel.click("Open")
+    panel.click("Scores by class")
+    assert sum(chart(panel)["data"][0]["y"]) == most
+    assert "the bank has no threshold" in panel.text()
+    label = sorted(counts)[0]
+    ntt.save_thresholds(dataset, "shapes", thresholds={label: 0.25})
+    panel.event("choose_class", value=label)
+    assert sum(chart(panel)["data"][0]["y"]) == counts[label]
+    [line] = chart(panel)["layout"]["shapes"]
+    assert line["x0"] == line["x1"] == 0.25
+
+
+def test_a_score_that_was_changed_by_hand_is_drawn(panel, dataset):
+    panel.click("Open")
+    panel.click("Scores by class")
+    for sample in dataset.exists("ntt").iter_samples(autosave=True):
+        for label in sample["ntt"].detections:
+            label.confidence, label.label = 0.5, "one"
+    panel.click("Refresh")
+    assert sum(chart(panel)["data"][0]["y"]) == dataset.count("ntt.detections")

@@ -8,13 +8,14 @@ import fiftyone.operators.types as types
 
 from ...dataset.bank_info import BankInfo
 from ...dataset.banks import get_memory_bank_info
-from ...dataset.estimates import estimate_segmentation
+from ...dataset.estimates import Estimate, estimate_segmentation
 from ...errors import NttError
-from . import bank_list, network_notice, operator_button, pieces
+from . import bank_list, class_map, network_notice, operator_button, pieces, reference_wall
 from .clicks import Clicks
 from .place import Place
+from .remembered import remembered
 
-# From here on, a person should know before a run how long it takes.
+# From here on, a person should know before a run how long it takes, in seconds.
 _LONG = 120.0
 
 
@@ -28,35 +29,44 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     except NttError as error:
         page.view("problem", types.Error(label=str(error)))
         return
-    pieces.text(page, "facts", f"### {pieces.escaped(name)}\n\n{bank_list.summary(info)}")
+    pieces.title(page, "title", name)
+    pieces.text(page, "facts", bank_list.summary(info))
     for number, note in enumerate(info.notes):
         page.view(f"note_{number}", types.Warning(label=note))
     _use(page, dataset, info, clicks)
     _manage(page, name, clicks)
+    if info.shots:
+        reference_wall.draw(page, dataset, place, clicks)
+        class_map.draw(page, dataset, place, clicks)
 
 
 def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> None:
-    row = pieces.row(page, "use")
-    operator_button.draw(
-        row, "segment_with_memory_bank", clicks, "Segment", strong=True, bank=info.name
-    )
-    pieces.button(
-        row,
-        "show",
-        "Show the references",
-        clicks.show_references(info.name),
-        "photo_library",
-    )
+    row, name = pieces.row(page, "use"), info.name
+    operator_button.draw(row, "segment_with_memory_bank", clicks, "Segment", strong=True, bank=name)
+    operator_button.draw(row, "add_references", clicks, bank=name)
+    operator_button.draw(row, "update_memory_bank", clicks, "Update", name=name)
+    operator_button.draw(row, "check_references", clicks, name=name)
+    show = clicks.show_references(name)
+    pieces.button(row, "show", "Show the references", show, "photo_library")
     network_notice.draw(page, [info.recipe], clicks)
     images = dataset.count()
-    estimate = estimate_segmentation(dataset, info.recipe, None, images)
-    if estimate.seconds > _LONG:
-        words = f"Segmenting all {images:,} images takes {estimate}. Try a few first: select them."
+    estimate = remembered(dataset, name, _an_image)
+    total = Estimate(images * estimate.seconds, estimate.source)
+    if total.seconds > _LONG:
+        words = f"Segmenting all {images:,} images takes {total}. Try a few first: select them."
         page.view("estimate", types.Notice(label=words))
+
+
+def _an_image(dataset: Any, bank: str) -> Estimate:
+    """How long one image takes."""
+    recipe = get_memory_bank_info(dataset, bank).recipe
+    return estimate_segmentation(dataset, recipe, None, 1)
 
 
 def _manage(page: types.Object, name: str, clicks: Clicks) -> None:
     row = pieces.row(page, "manage")
     operator_button.draw(row, "rename_memory_bank", clicks, "Rename", name=name)
+    operator_button.draw(row, "duplicate_memory_bank", clicks, "Duplicate", name=name)
+    operator_button.draw(row, "merge_memory_banks", clicks, "Merge", names=[name])
     operator_button.draw(row, "export_memory_bank", clicks, "Export", name=name)
     operator_button.draw(row, "delete_memory_bank", clicks, "Delete", name=name)

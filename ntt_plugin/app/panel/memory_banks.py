@@ -70,7 +70,15 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
     def ask(self, ctx: Any) -> None:
         """Open an operator's form, with some of its fields filled in."""
         operator = f"{self.plugin_name}/{ctx.params['operator']}"
-        ctx.prompt(operator, params=ctx.params["values"], on_success=self.refresh)
+        ctx.prompt(operator, params=ctx.params["values"], on_success=self.done)
+
+    def done(self, ctx: Any) -> None:
+        """Look again after an operator has run; it may have renamed or deleted the open bank."""
+        from ...dataset.banks import list_memory_banks
+
+        bank = self._place(ctx).bank
+        if bank is not None and bank not in list_memory_banks(ctx.dataset):
+            self._move(ctx, Place())
 
     def refresh(self, ctx: Any) -> None:
         """Look again."""

@@ -7,7 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ...errors import NttError
-from . import bank_list, bank_page, first_steps, pieces, run_list, run_page
+from . import bank_list, bank_page, first_steps, label_cause, pieces, run_list, run_page
 from .clicks import Clicks, Events
 from .place import TABS, Place
 
@@ -30,6 +30,7 @@ def draw(ctx: Any, place: Place, events: Events) -> types.Property:
     else:
         _ways(page, place, clicks)
         try:
+            label_cause.draw(page, ctx, clicks)
             _part(page, ctx, place, clicks)
         except NttError as error:
             page.view("problem", types.Error(label=str(error)))

@@ -37,6 +37,11 @@ def text(parent: types.Object, name: str, words: str, **options: Any) -> None:
     parent.str(name, default=words, view=types.MarkdownView(**options))
 
 
+def title(parent: types.Object, name: str, words: str) -> None:
+    """The heading of a page."""
+    text(parent, name, f"##### {escaped(words)}")
+
+
 def label(parent: types.Object, name: str, words: str) -> None:
     """Words in a row, beside others."""
     text(parent, name, words, componentsProps=_AS_WIDE_AS_ITSELF)
@@ -91,6 +96,23 @@ def picture(parent: types.Object, name: str, path: Path | None, side: int, alt: 
         default=media_url(path),
         view=types.ImageView(height=f"{side}px", width=f"{side}px", alt=alt),
     )
+
+
+def class_choice(
+    page: types.Object, choices: Mapping[str, str], chosen: str, on_change: Any
+) -> None:
+    """The choice of a class. Its value is kept in the panel's state, under the name ``class``.
+
+    Args:
+        page: the panel itself: the state has the value where the page has the field.
+        choices: the classes, with the words for each.
+        chosen: the class that is chosen.
+        on_change: the event that a choice sends.
+    """
+    view = types.DropdownView()
+    for label, words in choices.items():
+        view.add_choice(label, label=words)
+    page.enum("class", list(choices), default=chosen, view=view, on_change=on_change)
 
 
 def media_url(path: Path) -> str:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from typing import Any
 
 TABS = {"banks": "Banks", "runs": "Runs"}
-SHOWN = ("references", "flagged", "negatives")
+SHOWN = ("references", "flagged", "negatives", "scores")
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Place:
         tab: ``banks`` or ``runs``.
         bank: the bank that is open; None for the list.
         run: the field whose run is open; None for the list.
-        shown: what of a bank's references is shown, one of ``SHOWN``.
+        shown: what of a bank's references is shown, or that a run's scores are; of ``SHOWN``.
         label: only those of this class; all if empty.
         page: which page of a long list, from 0.
     """

@@ -1,17 +1,21 @@
-"""One run: what it did, what failed and why, its evaluations."""
+"""One run: what it did, what failed and why, its evaluations, how its scores spread."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import fiftyone.operators.types as types
 
+from ...dataset.banks import list_memory_banks
 from ...dataset.coco_figures import CocoFigures
 from ...dataset.evaluation import coco_figures
-from ...dataset.report import SampleNote, load_segment_report
-from ...errors import DatasetError, NttError
-from . import operator_button, pieces, run_list
+from ...dataset.report import SampleNote
+from ...dataset.runs import RunInfo
+from ...errors import DatasetError
+from . import operator_button, pieces, run_list, score_chart
 from .clicks import Clicks
+from .known_runs import known_runs
 from .place import Place
 
 _MOST_NOTES = 20
@@ -22,67 +26,23 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     field = str(place.run)
     back = pieces.row(page, "back")
     pieces.button(back, "all", "All runs", clicks.go(tab="runs"), "arrow_back")
-    try:
-        report = load_segment_report(dataset, field)
-    except NttError as error:
-        page.view("problem", types.Error(label=str(error)))
+    run = next((run for run in known_runs(dataset) if run.label_field == field), None)
+    if run is None:
+        page.view("problem", types.Error(label=f"The field {field!r} is gone, or no run made it."))
         return
-    pieces.text(page, "facts", f"### {pieces.escaped(field)}\n\n{run_list.summary(report)}")
-    row = pieces.row(page, "use")
-    pieces.button(
-        row, "show", "Show the images", clicks.show_run(field), "photo_library", strong=True
-    )
-    operator_button.draw(row, "evaluate_segmentation", clicks, "Evaluate", label_field=field)
-    if report.failed:
-        _notes(page, "failed", "Failed", report.failed)
-        buttons = pieces.row(page, "failures")
-        pieces.button(
-            buttons, "show", "Show the failed images", clicks.show_failed(field), "error_outline"
-        )
-    if report.notes:
-        _notes(page, "notes", "To note", report.notes)
-    _evaluations(page, dataset, field, clicks)
-
-
-def evaluations_of(dataset: Any, field: str) -> list[str]:
-    """Keys of the evaluations that scored a field, sorted."""
-    keys = dataset.list_evaluations()
-    return [
-        key
-        for key in sorted(keys)
-        if getattr(dataset.get_evaluation_info(key).config, "pred_field", None) == field
-    ]
-
-
-def _notes(page: types.Object, name: str, title: str, notes: list[SampleNote]) -> None:
-    lines = [f"**{title}** ({len(notes):,})", ""]
-    for note in notes[:_MOST_NOTES]:
-        where = f"{note.filepath.rpartition('/')[2]}: " if note.filepath else ""
-        lines.append(f"- {pieces.escaped(where + ' '.join(note.reason.split()))}")
-    if len(notes) > _MOST_NOTES:
-        lines.append(f"- and {len(notes) - _MOST_NOTES:,} more")
-    pieces.text(page, name, "\n".join(lines))
-
-
-def _evaluations(page: types.Object, dataset: Any, field: str, clicks: Clicks) -> None:
-    keys = evaluations_of(dataset, field)
-    if not keys:
-        words = "**Not evaluated yet.** Where you have ground truth, Evaluate scores this run."
-        pieces.text(page, "not_evaluated", words)
-        return
-    lines = ["**Evaluations**", ""]
-    lines += [f"- {pieces.escaped(key)}: {_score(dataset, key)}" for key in keys]
-    pieces.text(page, "evaluations", "\n".join(lines))
-    row = pieces.row(page, "evaluation_buttons")
-    pieces.button(row, "open", "Open the evaluations", clicks.open_evaluations(), "query_stats")
-
-
-def _score(dataset: Any, key: str) -> str:
-    try:
-        figures = coco_figures(dataset, key)
-    except DatasetError:
-        return "no figures of pycocotools"
-    return figures_in_words(figures)
+    pieces.title(page, "title", field)
+    pieces.text(page, "facts", run_list.summary(run))
+    _use(page, dataset, run, place, clicks)
+    if run.notes:
+        _notes(page, run.notes)
+    if run.failed:
+        row = pieces.row(page, "failures")
+        click = clicks.show_failed(field)
+        pieces.button(row, "show", "Show the failed images", click, "error_outline")
+    if run.kind == "segmentation":
+        _evaluations(page, dataset, run, clicks)
+    if place.shown == "scores":
+        score_chart.draw(page, dataset, run, place, clicks)
 
 
 def figures_in_words(figures: CocoFigures) -> str:
@@ -93,6 +53,59 @@ def figures_in_words(figures: CocoFigures) -> str:
         parts.append(f"AP50 {_said(figures.segm['AP50'])}")
     parts.append(f"box AP {_said(figures.bbox['AP'])}")
     return ", ".join(parts)
+
+
+def _use(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: Clicks) -> None:
+    field = run.label_field
+    row = pieces.row(page, "use")
+    show = clicks.show_run(field)
+    pieces.button(row, "show", "Show the images", show, "photo_library", strong=True)
+    if run.kind == "boxes":
+        operator_button.draw(row, "build_memory_bank", clicks, label_field=field)
+        return
+    if run.kind == "suggestions":
+        return
+    operator_button.draw(row, "evaluate_segmentation", clicks, "Evaluate", label_field=field)
+    if place.shown != "scores":
+        click = clicks.go(shown="scores")
+        pieces.button(row, "scores", "Scores by class", click, "bar_chart")
+    if run.bank in list_memory_banks(dataset):
+        operator_button.draw(row, "apply_thresholds", clicks, label_field=field, bank=run.bank)
+        click = clicks.go(tab="banks", bank=run.bank)
+        pieces.button(row, "bank", "Open its bank", click, "folder_open")
+
+
+def _notes(page: types.Object, notes: Sequence[SampleNote]) -> None:
+    lines = ["**Failed, or to note**", ""]
+    for note in notes[:_MOST_NOTES]:
+        where = f"{note.filepath.rpartition('/')[2]}: " if note.filepath else ""
+        lines.append(f"- {pieces.escaped(where + ' '.join(note.reason.split()))}")
+    if len(notes) > _MOST_NOTES:
+        lines.append(f"- and {len(notes) - _MOST_NOTES:,} more")
+    pieces.text(page, "notes", "\n".join(lines))
+
+
+def _evaluations(page: types.Object, dataset: Any, run: RunInfo, clicks: Clicks) -> None:
+    if not run.evaluations:
+        words = "**Not evaluated yet.** Where you have ground truth, Evaluate scores this run."
+        pieces.text(page, "not_evaluated", words)
+        return
+    lines = ["**Evaluations**", ""]
+    lines += [f"- {pieces.escaped(key)}: {_score(dataset, key)}" for key in run.evaluations]
+    pieces.text(page, "evaluations", "\n".join(lines))
+    row = pieces.row(page, "evaluation_buttons")
+    click = clicks.open_evaluations()
+    pieces.button(row, "open", "Open the evaluations", click, "query_stats")
+    if run.bank in list_memory_banks(dataset):
+        latest = run.evaluations[-1]
+        operator_button.draw(row, "save_thresholds", clicks, bank=run.bank, eval_key=latest)
+
+
+def _score(dataset: Any, key: str) -> str:
+    try:
+        return figures_in_words(coco_figures(dataset, key))
+    except DatasetError:
+        return "no figures of pycocotools"
 
 
 def _said(figure: float) -> str:

@@ -1,0 +1,62 @@
+"""How alike the classes of a bank are, as a heat map; a cell opens the two classes' references."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ...dataset.reference_quality import class_similarity
+from . import pieces
+from .clicks import Clicks
+from .place import Place
+from .remembered import remembered
+
+# A larger map cannot be read, and would be long on its way.
+_MOST = 80
+
+
+def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None:
+    """The heat map of a bank's classes; nothing for a single class."""
+    labels, matrix = remembered(dataset, str(place.bank), class_similarity)
+    if len(labels) < 2:
+        return
+    pieces.text(page, "map_title", _title(labels, matrix))
+    if len(labels) > _MOST:
+        return
+    side = max(320, 60 + 22 * len(labels))
+    page.plot(
+        "class_map",
+        data=[
+            {
+                "type": "heatmap",
+                "x": labels,
+                "y": labels,
+                "z": matrix.round(3).tolist(),
+                "colorscale": "Viridis",
+                "hovertemplate": "%{x}<br>%{y}<br>%{z:.2f}<extra></extra>",
+            }
+        ],
+        layout={
+            "height": side,
+            "margin": {"t": 10, "l": 10, "r": 10, "b": 10},
+            "xaxis": {"automargin": True, "tickangle": -45},
+            "yaxis": {"automargin": True, "autorange": "reversed"},
+        },
+        config={"displayModeBar": False, "scrollZoom": False},
+        height=f"{side}px",
+        on_click=clicks.events.show_classes,
+    )
+
+
+def _title(labels: list[str], matrix: Any) -> str:
+    """The two classes that are most alike, in words."""
+    pairs = [
+        (float(matrix[i, j]), labels[i], labels[j]) for i in range(len(labels)) for j in range(i)
+    ]
+    most, one, other = max(pairs)
+    return (
+        f"**How alike the classes are.** Most alike: {pieces.escaped(one)} and "
+        f"{pieces.escaped(other)} ({most:.2f}). Click a cell to see the references of its two "
+        "classes."
+    )

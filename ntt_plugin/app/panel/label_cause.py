@@ -1,0 +1,108 @@
+"""A selected prediction beside the reference that it is most like: why it was found."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import fiftyone as fo
+import fiftyone.operators.types as types
+
+from ...dataset.banks import list_memory_banks, load_memory_bank
+from ...dataset.label_field import segmentation_fields
+from ...dataset.thumbnails import label_thumbnail, reference_thumbnail
+from ...dataset.views import all_images
+from ...engine.references import Provenance
+from . import operator_button, pieces
+from .clicks import Clicks
+from .remembered import remembered
+
+_SIDE = 160
+_VERDICTS = {
+    "add_negatives": "Wrong: add as negative",
+    "promote_references": "Right: promote to reference",
+}
+_BESIDE = {"item": {"sx": {"width": f"{_SIDE + 60}px"}}}
+
+
+class Selected(NamedTuple):
+    """A label that is selected.
+
+    Attributes:
+        sample: its sample.
+        field: the field that holds it.
+        label: the label.
+    """
+
+    sample: Any
+    field: str
+    label: fo.Detection
+
+
+def draw(page: types.Object, ctx: Any, clicks: Clicks) -> None:
+    """The prediction that was selected last and its reference; nothing where none is selected."""
+    found = selected(ctx)
+    if found is None:
+        return
+    sample, field, label = found
+    card = pieces.card(page, "cause")
+    pieces.text(card, "title", f"**Why {pieces.escaped(label.label)}?** {_numbers(label)}")
+    row = pieces.row(card, "beside", align_y="top")
+    path = label_thumbnail(sample, label, _SIDE)
+    _picture(row, "label", path, "This prediction")
+    source = _source(ctx.dataset, label)
+    path = reference_thumbnail(source, _SIDE, ctx.dataset) if source.sample else None
+    _picture(row, "reference", path, "The reference that it is most like")
+    if label["bank"] not in list_memory_banks(ctx.dataset):
+        return
+    buttons = pieces.row(card, "buttons")
+    for operator, words in _VERDICTS.items():
+        operator_button.draw(
+            buttons, operator, clicks, words, bank=label["bank"], label_field=field
+        )
+
+
+def selected(ctx: Any) -> Selected | None:
+    """The prediction of ours that was selected last, in a sample or as a patch, if there is one."""
+    ours = segmentation_fields(ctx.dataset)
+    for entry in reversed(ctx.selected_labels or []):
+        if entry.get("field") in ours:
+            return _read(ctx.dataset, entry["sample_id"], entry["field"], entry["label_id"])
+    return None
+
+
+def _read(dataset: Any, sample_id: str, field: str, label_id: str) -> Selected | None:
+    try:
+        sample = all_images(dataset)[sample_id]
+    except KeyError:
+        return None
+    held = sample[field]
+    labels = [] if held is None else held.detections
+    found = next((label for label in labels if label.id == label_id), None)
+    if found is None or "bank" not in found.field_names:
+        return None
+    return Selected(sample, field, found)
+
+
+def _source(dataset: Any, label: fo.Detection) -> Provenance:
+    """Where the label's reference came from, with its box if the bank still knows it."""
+    bank = label["bank"]
+    if bank in list_memory_banks(dataset):
+        found = remembered(dataset, bank, load_memory_bank)
+        for name in found.classes:
+            for reference in (*found.references(name), *found.negative_references(name)):
+                if label["reference"] in (reference.provenance.label, reference.id):
+                    return reference.provenance
+    return Provenance(label["reference_dataset"], label["reference_sample"], label["reference"])
+
+
+def _numbers(label: fo.Detection) -> str:
+    return (
+        f"score {label.confidence:.2f}, margin to the next class {label['margin']:.2f} · bank "
+        f"{pieces.escaped(label['bank'])}, version {label['bank_version']}"
+    )
+
+
+def _picture(row: types.Object, name: str, path: Any, words: str) -> None:
+    column = pieces.column(row, name, gap=0.5, componentsProps=_BESIDE)
+    pieces.picture(column, "picture", path, _SIDE, words)
+    pieces.text(column, "words", words)

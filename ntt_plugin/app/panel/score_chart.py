@@ -1,0 +1,85 @@
+"""How the scores of a run spread, a class at a time, with the bank's threshold for it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+import numpy as np
+
+from ...dataset.banks import list_memory_banks, load_memory_bank
+from ...dataset.runs import RunInfo, score_histogram
+from . import pieces
+from .clicks import Clicks
+from .place import Place
+from .remembered import remembered
+
+_BINS = 20
+_BAR, _LINE = "#5b9bd5", "#ff6d04"
+
+
+def draw(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: Clicks) -> None:
+    """The chart of one class, and the choice of the class; words where no label has a score."""
+    found = remembered(dataset, run.label_field, score_histogram, of_samples=True)
+    if not found:
+        pieces.text(page, "no_scores", "No label of this run has a score.")
+        return
+    counts = {label: int(bins.sum()) for label, bins in found.items()}
+    label = place.label if place.label in found else max(counts, key=lambda name: counts[name])
+    pieces.class_choice(
+        page,
+        {name: f"{name} ({count:,})" for name, count in counts.items()},
+        label,
+        clicks.events.choose_class,
+    )
+    threshold = thresholds_of(dataset, run.bank).get(label)
+    pieces.text(page, "scores_title", _title(label, found[label], threshold))
+    _chart(page, found[label], threshold)
+
+
+def thresholds_of(dataset: Any, bank: str) -> dict[str, float]:
+    """The thresholds that a bank keeps; none where it is gone."""
+    if bank not in list_memory_banks(dataset):
+        return {}
+    return dict(remembered(dataset, bank, load_memory_bank).thresholds)
+
+
+def _title(label: str, bins: np.ndarray[Any, Any], threshold: float | None) -> str:
+    words = f"**Scores of {pieces.escaped(label)}**, {pieces.counted(int(bins.sum()), 'label')}"
+    if threshold is None:
+        return f"{words}; the bank has no threshold for this class."
+    return f"{words}; the bank's threshold is {threshold:.2f} (the line)."
+
+
+def _chart(page: types.Object, bins: np.ndarray[Any, Any], threshold: float | None) -> None:
+    places = [(index + 0.5) / _BINS for index in range(_BINS)]
+    line = {
+        "type": "line",
+        "x0": threshold,
+        "x1": threshold,
+        "y0": 0,
+        "y1": 1,
+        "yref": "paper",
+        "line": {"color": _LINE, "width": 2},
+    }
+    page.plot(
+        "scores",
+        data=[
+            {
+                "type": "bar",
+                "x": places,
+                "y": bins.tolist(),
+                "width": 0.9 / _BINS,
+                "marker": {"color": _BAR},
+                "hovertemplate": "score %{x:.3f}<br>%{y} labels<extra></extra>",
+            }
+        ],
+        layout={
+            "height": 220,
+            "margin": {"t": 10, "l": 40, "r": 10, "b": 30},
+            "xaxis": {"range": [0, 1]},
+            "shapes": [] if threshold is None else [line],
+        },
+        config={"displayModeBar": False, "scrollZoom": False},
+        height="220px",
+    )

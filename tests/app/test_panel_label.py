@@ -1,0 +1,53 @@
+from __future__ import annotations
+
+import pytest
+
+import ntt_plugin as ntt
+from tests.app.panel_driver import PanelOnScreen
+
+
+@pytest.fixture
+def panel(plugin, dataset):
+    return PanelOnScreen(dataset)
+
+
+def select(panel, sample, field, label):
+    chosen = {"label_id": label.id, "sample_id": sample.id, "field": field, "type": "default"}
+    panel.request["selected_labels"] = [chosen]
+    panel.event("on_change_selected_labels")
+
+
+def images(panel):
+    return [part["default"] for part in panel.parts() if part["view"]["name"] == "ImageView"]
+
+
+def test_a_selected_prediction_is_shown_beside_its_reference(panel, dataset):
+    sample = dataset.exists("ntt").first()
+    label = sample["ntt"].detections[0]
+    select(panel, sample, "ntt", label)
+    text = panel.text()
+    assert f"Why {label.label}?" in text
+    assert f"score {label.confidence:.2f}, margin to the next class {label.margin:.2f}" in text
+    assert len(images(panel)) == 2
+
+
+def test_it_stays_when_the_bank_is_deleted(panel, dataset):
+    ntt.delete_memory_bank(dataset, "shapes")
+    sample = dataset.exists("ntt").first()
+    select(panel, sample, "ntt", sample["ntt"].detections[0])
+    # What a label keeps of its reference is enough to find it.
+    assert len(images(panel)) == 2
+
+
+def test_a_selected_label_of_a_person_has_no_cause(panel, dataset):
+    sample = dataset.first()
+    select(panel, sample, "ground_truth", sample["ground_truth"].detections[0])
+    assert "Why" not in panel.text()
+
+
+def test_a_selected_label_that_is_gone_is_no_obstacle(panel, dataset):
+    sample = dataset.exists("ntt").first()
+    label = sample["ntt"].detections.pop(0)
+    sample.save()
+    select(panel, sample, "ntt", label)
+    assert "Why" not in panel.text()
