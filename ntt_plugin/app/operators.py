@@ -18,6 +18,7 @@ from .operator import NttOperator
 from .rename_memory_bank import RenameMemoryBank
 from .sample_references import SampleReferences
 from .segment_with_memory_bank import SegmentWithMemoryBank
+from .suggest_references import SuggestReferences
 
 OPERATORS: tuple[type[NttOperator], ...] = (
     SampleReferences,
@@ -25,6 +26,7 @@ OPERATORS: tuple[type[NttOperator], ...] = (
     BuildMemoryBank,
     SegmentWithMemoryBank,
     EvaluateSegmentation,
+    SuggestReferences,
     LoadReferencesView,
     GetMemoryBankInfo,
     RenameMemoryBank,

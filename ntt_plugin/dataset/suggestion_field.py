@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import fiftyone as fo
@@ -30,28 +31,37 @@ ATTRIBUTES: Mapping[str, type[fo.Field]] = {
 _SAME_OBJECT = 0.9
 
 
-def require_replaceable(samples: Any, field: str, overwrite: bool) -> list[str]:
-    """Make sure that new suggestions may take the place of what a field holds.
+@dataclass(frozen=True)
+class Former:
+    """What a field holds that new suggestions would replace.
+
+    Attributes:
+        sample_ids: all samples of the dataset that hold former suggestions.
+        changed: labels that a person drew, tagged or gave another class, and that are no
+            references and no negatives yet.
+    """
+
+    sample_ids: tuple[str, ...]
+    changed: int
+
+
+def former_suggestions(samples: Any, field: str) -> Former:
+    """What new suggestions would replace.
 
     A suggestion that was promoted, or added as a negative, has a copy elsewhere and may go.
 
     Args:
         samples: the dataset or a view of it.
         field: the field's name; it need not be there.
-        overwrite: let go of what a person changed, too.
-
-    Returns:
-        Ids of all samples of the dataset that hold former suggestions.
 
     Raises:
-        DatasetError: the name cannot be used, something else made the field, or it holds what a
-            person changed and ``overwrite`` is False.
+        DatasetError: the name cannot be used, or something else made the field.
     """
     dataset = dataset_of(samples)
     images = all_images(dataset)
     state = require_writable(images, field, RUN_PREFIX, overwrite=True)
     if not state.done and not state.others:
-        return []
+        return Former((), 0)
     filled = images.select(state.done + state.others)
     ids, runs = filled.values(["id", f"{field}.run"])
     foreign = [run for run in runs if run is not None and not run.startswith(RUN_PREFIX)]
@@ -60,18 +70,30 @@ def require_replaceable(samples: Any, field: str, overwrite: bool) -> list[str]:
             f"The field {field!r} of {dataset.name!r} holds the labels of another run in "
             f"{len(foreign)} samples, so it is not touched; choose another field for suggestions."
         )
-    changed = count_changed(filled, field)
-    if changed and not overwrite:
+    return Former(tuple(ids), _count_changed(filled, field))
+
+
+def require_replaceable(samples: Any, field: str, overwrite: bool) -> tuple[str, ...]:
+    """Make sure that new suggestions may take the place of what a field holds.
+
+    Returns:
+        Ids of all samples of the dataset that hold former suggestions.
+
+    Raises:
+        DatasetError: as ``former_suggestions``; or the field holds what a person changed and
+            ``overwrite`` is False.
+    """
+    former = former_suggestions(samples, field)
+    if former.changed and not overwrite:
         raise DatasetError(
-            f"{changed} labels in {field!r} were drawn, tagged or given another class by a person "
-            "and are no references yet. Promote them first, choose another field, or pass "
+            f"{former.changed} labels in {field!r} were drawn, tagged or given another class by a "
+            "person and are no references yet. Promote them first, choose another field, or pass "
             "overwrite=True to let them go."
         )
-    return list(ids)
+    return former.sample_ids
 
 
-def count_changed(filled: Any, field: str) -> int:
-    """Number of labels that a person drew, tagged or gave another class, and that have no copy."""
+def _count_changed(filled: Any, field: str) -> int:
     path = f"{field}.detections"
     wanted = [f"{path}.label", f"{path}.suggested", f"{path}.tags", f"{path}.bounding_box"]
     if dataset_of(filled).get_field(f"{path}.suggested") is None:

@@ -42,6 +42,11 @@ def masked(dataset, folder):
     assert dataset.count("boxes.detections.mask") == 0
 
 
+def suggested(dataset, folder):
+    assert 0 < dataset.count("suggestions.detections") <= 7
+    assert all(dataset.values("suggestions.detections.reason", unwind=True))
+
+
 def evaluated(dataset, folder):
     figures = ntt.coco_figures(dataset, "score")
     assert figures.segm is not None
@@ -93,6 +98,7 @@ CASES = {
         {"label_field": "ntt", "gt_field": "ground_truth", "eval_key": "score"},
         evaluated,
     ),
+    "suggest_references": ({"bank": "shapes", "count": 7}, suggested),
     "load_references_view": ({"name": "shapes"}, unchanged),
     "get_memory_bank_info": ({"name": "shapes"}, unchanged),
     "rename_memory_bank": ({"name": "shapes", "new_name": "forms"}, renamed),
@@ -112,6 +118,7 @@ SHOWN = {
     "masks_from_boxes": 5,
     "build_memory_bank": 3,
     "segment_with_memory_bank": 5,
+    "suggest_references": 7,
     "load_references_view": 3,
 }
 

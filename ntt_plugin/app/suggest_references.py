@@ -1,0 +1,158 @@
+"""Operator: what to label next."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from . import fields
+from .operator import NttOperator
+from .outcome import Outcome
+from .progress import Report
+
+_SELDOM = ("preset", "device", "batch_size", "cache")
+_WHAT_NOW = (
+    "Give those with a wrong class the right one, select what is good and use Promote to "
+    "references; what shows no object goes to Add as negatives."
+)
+
+
+class SuggestReferences(NttOperator):
+    """Form of ``suggest_references``."""
+
+    uses = "suggest_references"
+    operator_name = "suggest_references"
+    title = "Suggest references"
+    about = (
+        "Show the objects that would teach a memory bank most: those it is unsure of and has "
+        "nothing like, each with one line why. Use it to decide what to label next; correct the "
+        "class where it is wrong, then use Promote to references."
+    )
+    icon = "lightbulb"
+    risk = types.RiskLevel.HIGH
+    parameters = (
+        "bank",
+        "count",
+        "field",
+        "bank_dataset",
+        "preset",
+        "group_slices",
+        "device",
+        "batch_size",
+        "overwrite",
+        "cache",
+    )
+    submit = "Suggest"
+    doing = "Looking for what would teach most"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ..dataset.estimates import estimate_segmentation
+        from ..dataset.networks import networks_of
+        from . import banks, running, samples
+
+        images = samples.target(ctx, inputs, "Look for suggestions in")
+        info = banks.any_bank(ctx, inputs)
+        count = inputs.int(
+            "count", default=20, min=1, label="Suggestions", description="The most to show."
+        )
+        if not _is_count(fields.value_of(ctx, "count", 20)):
+            fields.mark(count, "Give a whole number, 1 or more.")
+        field = fields.name_field(
+            ctx, inputs, "field", "Write to", "The field for the suggestions.", "label field",
+            default="suggestions", required=False,
+        )  # fmt: skip
+        recipe = info.recipe if info else None
+        if fields.advanced(ctx, inputs, _SELDOM):
+            other = running.preset(
+                ctx, inputs, "In place of the one that the bank was made with.", default=None
+            )
+            recipe = other or recipe
+            running.device(ctx, inputs)
+            running.batch_size(ctx, inputs)
+            running.cache(inputs)
+        if info is None or recipe is None or field is None or count.invalid:
+            return
+        if not _may_replace(ctx, inputs, images, field):
+            return
+        running.announce(
+            inputs,
+            f"Will look through {len(images):,} images and write suggestions into {field!r}; "
+            "former ones go. Nothing else is changed.",
+            networks_of(recipe),
+            estimate_segmentation(ctx.dataset, recipe, ctx.params.get("device"), len(images)),
+        )
+
+    def arguments(self, ctx: Any) -> dict[str, Any]:
+        """The form's values; without the choice of this dataset, which the form has by default."""
+        given = super().arguments(ctx)
+        # Beside a bank's file the SDK takes none.
+        if given.get("bank_dataset") == ctx.dataset.name:
+            del given["bank_dataset"]
+        return given
+
+    def watch(self, ctx: Any) -> Generator[Any, None, Outcome]:
+        """Call the SDK, then open the patches; the page that tells what to do lies over them."""
+        outcome = yield from super().watch(ctx)
+        yield ctx.ops.reload_dataset()
+        if outcome.view is not None:
+            yield ctx.ops.set_view(outcome.view)
+        return outcome
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Suggest."""
+        from .. import suggest_references
+        from . import samples
+
+        found = suggest_references(samples.target_of(ctx), **self.arguments(ctx), progress=progress)
+        count = len(found.label_ids)
+        message = (
+            f"{count:,} suggestions out of {found.images:,} images. {_WHAT_NOW}"
+            if count
+            else f"There is nothing in these {found.images:,} images that would teach the bank "
+            "anything new."
+        )
+        facts = {
+            "Suggestions": count,
+            "Images looked at": found.images,
+            "Failed": len(found.failed),
+            "Seconds": round(found.seconds, 1),
+        }
+        return Outcome(
+            message,
+            {name: value for name, value in facts.items() if value != 0},
+            [f"{note.filepath}: {note.reason}".removeprefix(": ") for note in _notes(found)],
+            view=found.view if count else None,
+            view_label="Show the suggestions",
+        )
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _may_replace(ctx: Any, inputs: types.Object, images: Any, field: str) -> bool:
+    """Whether the field can take suggestions; asks before anything of a person's is replaced."""
+    from ..dataset.suggestion_field import former_suggestions
+    from ..errors import DatasetError
+    from . import samples
+
+    try:
+        former = samples.asked_once(ctx, images, former_suggestions, field)
+    except DatasetError as error:
+        fields.mark(inputs.properties["field"], str(error))
+        return False
+    if former.changed:
+        fields.overwrite(
+            ctx,
+            inputs,
+            f"{former.changed:,} labels in {field!r} were drawn, tagged or given another class by "
+            "a person and are no references yet. Promote them first; else they go.",
+        )
+    return True
+
+
+def _notes(found: Any) -> list[Any]:
+    return [*found.failed, *found.notes]
