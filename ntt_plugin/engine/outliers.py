@@ -25,6 +25,8 @@ NOT_CUT = 0.1
 """Intersection over union with the given mask."""
 
 _SAME = 0.9995
+# Where all references are as good as equal, small differences say nothing.
+_LEAST_USUAL = 0.02
 
 
 def find_outliers(qualities: Sequence[ReferenceQuality]) -> dict[str, str]:
@@ -127,7 +129,8 @@ def _oddness(qualities: Sequence[ReferenceQuality]) -> dict[str, float]:
     # A class that varies by nature is judged by its own measure; of its better part, which
     # another bad reference or two do not widen.
     scale = {
-        label: max(usual, float(np.quantile(far, 0.25)), 1e-6) for label, far in by_class.items()
+        label: max(usual, float(np.quantile(far, 0.25)), _LEAST_USUAL)
+        for label, far in by_class.items()
     }
     return {
         entry.id: (1 - entry.close) / scale[entry.label]
