@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from bson import ObjectId
 from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
 from pymongo.errors import PyMongoError
 
@@ -104,6 +105,12 @@ def read(dataset: Any, name: str) -> MemoryBank:
             f"The memory bank {name!r} of {dataset.name!r} is damaged ({error}); "
             "delete it and build it again."
         ) from error
+
+
+def state(dataset: Any, name: str) -> ObjectId:
+    """What is another one whenever a bank that ``names`` gave was written again; reads nothing."""
+    identity: ObjectId = dataset._doc.runs[_key(dataset, name)].id
+    return identity
 
 
 def read_info(dataset: Any, name: str) -> BankInfo:

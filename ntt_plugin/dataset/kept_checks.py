@@ -5,7 +5,7 @@ Not with a bank: ids stay as they are when a bank is renamed, changed, merged or
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -42,6 +42,12 @@ def read_checks(dataset: Any) -> dict[str, KeptCheck]:
     except (AttributeError, TypeError, ValueError):
         # To be found again by another check.
         return {}
+
+
+def checks_state(dataset: Any) -> Hashable:
+    """What is another one whenever something else is kept, by whichever process; reads nothing."""
+    document = run_results.document_of(dataset, _KEY)
+    return None if document is None or not document.results else document.results.grid_id
 
 
 def keep_checks(dataset: Any, found: Mapping[str, KeptCheck]) -> None:

@@ -18,8 +18,9 @@ from ..engine.references import Box, Provenance
 from . import bank_store
 from .banks import Progress
 from .database import database_errors
-from .kept_checks import KeptCheck, keep_checks, read_checks
+from .kept_checks import KeptCheck, checks_state, keep_checks, read_checks
 from .recutting import by_image, recut
+from .remembered import Remembered
 from .segmenters import SegmenterLike, get_segmenter
 from .sources import find_sources
 
@@ -27,6 +28,10 @@ from .sources import find_sources
 _SMALLEST = 144
 # Mean width of a mask to the longer side of its box: about a patch of the encoder's grid.
 _THINNEST = 1 / 30
+
+
+# A panel asks for the same ones over and over; reading a large bank takes a third of a second.
+_MOST_BANKS = 8
 
 
 @dataclass(frozen=True)
@@ -60,6 +65,10 @@ class ReferenceCheck:
     provenance: Provenance
 
 
+_judged: Remembered[list[ReferenceCheck]] = Remembered(_MOST_BANKS)
+_compared: Remembered[tuple[list[str], np.ndarray[Any, Any]]] = Remembered(_MOST_BANKS)
+
+
 @database_errors("nothing was changed; start again when it is back.")
 def reference_quality(dataset: Any, name: str) -> list[ReferenceCheck]:
     """How good a saved bank's references are, from what is kept; loads no network and no image.
@@ -76,7 +85,12 @@ def reference_quality(dataset: Any, name: str) -> list[ReferenceCheck]:
         BankError: the bank is damaged.
     """
     dataset = bank_store.require_bank(dataset, name)
-    return _checks(bank_store.read(dataset, name), read_checks(dataset))
+    return list(
+        _judged.get(
+            (bank_store.state(dataset, name), checks_state(dataset)),
+            lambda: _checks(bank_store.read(dataset, name), read_checks(dataset)),
+        )
+    )
 
 
 @database_errors("what was found until then may be kept; start again when it is back.")
@@ -143,7 +157,14 @@ def class_similarity(dataset: Any, name: str) -> tuple[list[str], np.ndarray[Any
         DatasetError: there is no such bank.
         BankError: the bank is damaged.
     """
-    bank = bank_store.read(bank_store.require_bank(dataset, name), name)
+    dataset = bank_store.require_bank(dataset, name)
+    classes, similarity = _compared.get(
+        bank_store.state(dataset, name), lambda: _compare(bank_store.read(dataset, name))
+    )
+    return list(classes), similarity.copy()
+
+
+def _compare(bank: MemoryBank) -> tuple[list[str], np.ndarray[Any, Any]]:
     return bank.classes, quality.class_similarity(bank).numpy()
 
 

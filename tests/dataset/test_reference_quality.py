@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntt_plugin.dataset import banks, kept_checks
+from ntt_plugin.dataset import bank_store, banks, kept_checks
 from ntt_plugin.dataset.reference_quality import (
     check_references,
     class_similarity,
@@ -272,3 +272,11 @@ def test_class_similarity_is_of_the_banks_classes(dataset, bank):
 def test_an_unknown_bank_is_named_with_those_there_are(dataset, bank, ask):
     with pytest.raises(DatasetError, match="'blocks'"):
         ask(dataset, "none")
+
+
+def test_what_was_judged_once_is_not_read_again(dataset, bank, monkeypatch):
+    first = reference_quality(dataset, "blocks"), class_similarity(dataset, "blocks")[0]
+    first[0].append("another's")
+    monkeypatch.setattr(bank_store, "read", None)
+    assert reference_quality(dataset, "blocks") == first[0][:-1]
+    assert class_similarity(dataset, "blocks")[0] == first[1]
