@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from .build_memory_bank import BuildMemoryBank
+from .check_references import CheckReferences
 from .clear_proposals import ClearProposals
 from .compute_proposals import ComputeProposals
 from .delete_memory_bank import DeleteMemoryBank
@@ -28,6 +29,7 @@ OPERATORS: tuple[type[NttOperator], ...] = (
     EvaluateSegmentation,
     SuggestReferences,
     LoadReferencesView,
+    CheckReferences,
     GetMemoryBankInfo,
     RenameMemoryBank,
     DeleteMemoryBank,

@@ -13,6 +13,7 @@ from tests.dataset.test_paths import IMPOSSIBLE
 
 WITH_BANK = [
     "load_references_view",
+    "check_references",
     "get_memory_bank_info",
     "rename_memory_bank",
     "delete_memory_bank",

@@ -71,6 +71,12 @@ def imported(dataset, folder):
     assert names[0] == names[1]
 
 
+def checked(dataset, folder):
+    checks = ntt.reference_quality(dataset, "shapes")
+    assert len(checks) == sum(ntt.get_memory_bank_info(dataset, "shapes").shots.values())
+    assert all(check.recut_iou is not None for check in checks)
+
+
 def unchanged(dataset, folder):
     assert ntt.list_memory_banks(dataset) == ["shapes"]
 
@@ -100,6 +106,7 @@ CASES = {
     ),
     "suggest_references": ({"bank": "shapes", "count": 7}, suggested),
     "load_references_view": ({"name": "shapes"}, unchanged),
+    "check_references": ({"name": "shapes"}, checked),
     "get_memory_bank_info": ({"name": "shapes"}, unchanged),
     "rename_memory_bank": ({"name": "shapes", "new_name": "forms"}, renamed),
     "delete_memory_bank": ({"name": "shapes"}, deleted),

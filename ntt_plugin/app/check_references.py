@@ -1,0 +1,94 @@
+"""Operator: find the references of a memory bank that a person should look at."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators.types as types
+
+from . import fields
+from .operator import NttOperator
+from .outcome import Outcome
+from .progress import Report
+
+if TYPE_CHECKING:
+    from ..dataset.reference_quality import ReferenceCheck
+
+
+class CheckReferences(NttOperator):
+    """Form of ``check_references``."""
+
+    uses = "check_references"
+    operator_name = "check_references"
+    title = "Check references"
+    about = (
+        "Find references with a wrong class or a wrong mask: compare them with one another, and "
+        "cut each again from its own box. Use it before you segment much with a memory bank."
+    )
+    icon = "fact_check"
+    risk = types.RiskLevel.LOW
+    parameters = ("name", "device")
+    submit = "Check"
+    doing = "Checking the references"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ..dataset.banks import get_memory_bank_info
+        from ..dataset.estimates import estimate_boxes
+        from ..dataset.networks import networks_of
+        from . import banks, running
+
+        name = banks.bank_of_dataset(ctx, inputs, description="It is only looked at.")
+        if fields.advanced(ctx, inputs, ("device",)):
+            running.device(ctx, inputs)
+        if name is None:
+            return
+        info = get_memory_bank_info(ctx.dataset, name)
+        references = sum(info.shots.values())
+        running.announce(
+            inputs,
+            f"Will look at {references:,} references; what is found is kept with the dataset.",
+            networks_of(info.recipe),
+            # How many images they are in is not known without reading the bank.
+            estimate_boxes(info.recipe, ctx.params.get("device"), references, references),
+        )
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Check them."""
+        from .. import check_references
+
+        arguments = self.arguments(ctx)
+        checks = check_references(ctx.dataset, **arguments, progress=progress)
+        references = [check for check in checks if not check.negative]
+        flagged = [check for check in checks if check.flags]
+        cut = [check.recut_iou for check in references if check.recut_iou is not None]
+        facts = {"Cut again from their boxes": f"{len(cut):,} of {len(references):,}"}
+        if cut:
+            facts["Agreement with their masks"] = f"{sum(cut) / len(cut):.2f} (mean IoU)"
+        found = f"{len(flagged):,} to look at" if flagged else "none stands out"
+        return Outcome(
+            f"{len(references):,} references of {arguments['name']!r}: {found}.",
+            facts,
+            [_in_words(check) for check in flagged],
+            view=_shown(ctx.dataset, flagged),
+            view_label="Show those to look at",
+        )
+
+
+def _in_words(check: ReferenceCheck) -> str:
+    what = "a negative" if check.negative else "a reference"
+    source = check.provenance.label or check.id
+    return f"{what} of {check.label!r} (label {source}): {'; '.join(check.flags)}"
+
+
+def _shown(dataset: Any, checks: list[ReferenceCheck]) -> Any:
+    """The labels that references came from, in their images; None if none is in the dataset."""
+    from ..dataset.views import all_images
+
+    sources = [check.provenance for check in checks]
+    samples = list({source.sample for source in sources if source.sample})
+    labels = [source.label for source in sources if source.label]
+    if not samples or not labels:
+        return None
+    view = all_images(dataset).select(samples).select_labels(ids=labels)
+    return view if len(view) else None
