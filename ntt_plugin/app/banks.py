@@ -35,9 +35,26 @@ def bank_of_dataset(
     """
     names = list_memory_banks(ctx.dataset)
     if not names:
-        raise DatasetError(f"{ctx.dataset.name!r} has no memory bank yet. {_HOW_TO_GET_ONE}")
+        raise no_bank(ctx.dataset.name)
     words = {name: name for name in names}
     return fields.choice(ctx, inputs, "name", words, label, description, default=names[0])
+
+
+def new_name(ctx: Any, inputs: types.Object) -> None:
+    """A name that no bank of the dataset has, as the field ``new_name``."""
+    name = fields.name_field(
+        ctx, inputs, "new_name", "New name", "Letters, digits and underscores.", "memory bank"
+    )
+    if name in list_memory_banks(ctx.dataset):
+        fields.mark(
+            inputs.properties["new_name"],
+            f"There is a memory bank {name!r} already; choose another name, or delete it first.",
+        )
+
+
+def no_bank(dataset: str) -> DatasetError:
+    """The error of a dataset without a bank, with the way to one."""
+    return DatasetError(f"{dataset!r} has no memory bank yet. {_HOW_TO_GET_ONE}")
 
 
 def in_words(info: BankInfo) -> str:

@@ -63,23 +63,15 @@ class BuildMemoryBank(NttOperator):
         name = fields.name_field(
             ctx, inputs, "name", "Name", "What to call the bank.", "memory bank", default="bank"
         )
-        tag = _label_tag(ctx, inputs, counts)
+        tag = label_tag(ctx, inputs, counts)
         fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
         recipe = running.preset(ctx, inputs, "The networks and constants to use.")
         if fields.advanced(ctx, inputs, _SELDOM):
             running.device(ctx, inputs)
-            fields.choice(
-                ctx,
-                inputs,
-                "sample_tag",
-                {name: f"{name} ({count:,})" for name, count in images.count_sample_tags().items()},
-                "Sample tag",
-                "Only labels of samples with this tag.",
-                required=False,
-            )
+            sample_tag(ctx, inputs, images)
         if recipe is None or name is None:
             return
-        number = _references(ctx, counts, tag)
+        number = references(ctx, counts, tag)
         estimate = estimate_references(recipe, ctx.params.get("device"), number)
         running.announce(
             inputs,
@@ -95,8 +87,9 @@ class BuildMemoryBank(NttOperator):
         from .. import build_memory_bank, load_references_view
         from . import samples
 
-        arguments = self.arguments(ctx)
-        bank = build_memory_bank(samples.target_of(ctx), **arguments, progress=progress)
+        view = samples.target_of(ctx, labels=True)
+        arguments = samples.without_slices(view, self.arguments(ctx))
+        bank = build_memory_bank(view, **arguments, progress=progress)
         reasons = Counter(refused.reason for refused in bank.refused)
         return Outcome(
             f"The memory bank {arguments['name']!r} is ready: {len(bank):,} references of "
@@ -108,7 +101,22 @@ class BuildMemoryBank(NttOperator):
         )
 
 
-def _label_tag(ctx: Any, inputs: types.Object, counts: FieldCounts) -> str | None:
+def sample_tag(ctx: Any, inputs: types.Object, images: Any) -> None:
+    """Which samples' labels, by the samples' tags."""
+    counts = images.count_sample_tags()
+    fields.choice(
+        ctx,
+        inputs,
+        "sample_tag",
+        {name: f"{name} ({count:,})" for name, count in counts.items()},
+        "Sample tag",
+        "Only labels of samples with this tag.",
+        required=False,
+    )
+
+
+def label_tag(ctx: Any, inputs: types.Object, counts: FieldCounts) -> str | None:
+    """Which labels, by their tags; those tagged as references at first."""
     words = {name: f"{name} ({count:,})" for name, count in counts.tags.items()}
     if not words and fields.value_of(ctx, "tag") is None:
         return None
@@ -124,7 +132,8 @@ def _label_tag(ctx: Any, inputs: types.Object, counts: FieldCounts) -> str | Non
     )
 
 
-def _references(ctx: Any, counts: FieldCounts, tag: str | None) -> int:
+def references(ctx: Any, counts: FieldCounts, tag: str | None) -> int:
+    """How many labels are asked for, at most."""
     wanted = fields.value_of(ctx, "classes", list(counts.classes))
     number = sum(counts.classes.get(name, 0) for name in wanted)
     return min(number, counts.tags.get(tag, 0)) if tag else number

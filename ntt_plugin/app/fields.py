@@ -65,14 +65,26 @@ def choice(
 
 
 def several(
-    inputs: types.Object, name: str, choices: Mapping[str, str], label: str, description: str
+    inputs: types.Object,
+    name: str,
+    choices: Mapping[str, str],
+    label: str,
+    description: str,
+    required: bool = False,
+    default: list[str] | None = None,
 ) -> None:
     """A choice of several, or none for all."""
     view = types.AutocompleteView(allow_user_input=False, allow_duplicates=False)
     for key, words in choices.items():
         view.add_choice(key, label=words)
     inputs.list(
-        name, types.String(), required=False, label=label, description=description, view=view
+        name,
+        types.String(),
+        required=required,
+        default=default,
+        label=label,
+        description=description,
+        view=view,
     )
 
 

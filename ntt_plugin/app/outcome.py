@@ -4,14 +4,31 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import fiftyone.operators.types as types
 from bson import json_util
 
+_PLUGIN = "@ntt/no-time-to-train"
 _MOST_PROBLEMS = 20
 _RESULT_VIEW = "ntt_view"
+_NEXT_STEP = "ntt_next"
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """An operator whose form a button at the end opens, filled in.
+
+    Attributes:
+        label: the button's words.
+        operator: the operator's name in this plugin.
+        params: values of its form.
+    """
+
+    label: str
+    operator: str
+    params: Mapping[str, Any]
 
 
 @dataclass
@@ -26,6 +43,7 @@ class Outcome:
         view_label: the button's words.
         open_view: show ``view`` at once, without a button.
         changed: whether the dataset was changed, so that the App must look again.
+        next_step: what a person may want to do next.
     """
 
     message: str
@@ -35,6 +53,7 @@ class Outcome:
     view_label: str = "Show the result"
     open_view: bool = False
     changed: bool = False
+    next_step: NextStep | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as a delegated operation keeps them; the view as a text of JSON."""
@@ -46,6 +65,8 @@ class Outcome:
             # A text: MongoDB need not take the names in a view's stages, which begin with "$".
             stages = json_util.dumps(self.view.view()._serialize())
             found[_RESULT_VIEW] = {"label": self.view_label, "stages": stages}
+        if self.next_step is not None:
+            found[_NEXT_STEP] = asdict(self.next_step)
         return found
 
     def show(self, ctx: Any) -> Any:
@@ -67,7 +88,7 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
     facts = {
         name: value
         for name, value in results.items()
-        if name not in ("message", "problems", _RESULT_VIEW)
+        if name not in ("message", "problems", _RESULT_VIEW, _NEXT_STEP)
     }
     if facts:
         lines = [f"- **{name}**: {value}" for name, value in facts.items()]
@@ -86,6 +107,17 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
                 label=view["label"],
                 operator="@voxel51/operators/set_view",
                 params={"view": json.loads(view["stages"])},
+            ),
+        )
+    step = results.get(_NEXT_STEP)
+    if step is not None:
+        outputs.view(
+            "next",
+            types.Button(
+                label=step["label"],
+                operator=f"{_PLUGIN}/{step['operator']}",
+                params=dict(step["params"]),
+                prompt=True,
             ),
         )
     return types.Property(outputs)

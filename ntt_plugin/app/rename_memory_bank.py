@@ -6,7 +6,6 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from . import fields
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -27,19 +26,10 @@ class RenameMemoryBank(NttOperator):
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
-        from ..dataset.banks import list_memory_banks
         from . import banks
 
         banks.bank_of_dataset(ctx, inputs)
-        new_name = fields.name_field(
-            ctx, inputs, "new_name", "New name", "Letters, digits and underscores.", "memory bank"
-        )
-        if new_name in list_memory_banks(ctx.dataset):
-            fields.mark(
-                inputs.properties["new_name"],
-                f"There is a memory bank {new_name!r} already; choose another name, or delete it "
-                "first.",
-            )
+        banks.new_name(ctx, inputs)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Rename the bank."""

@@ -8,12 +8,13 @@ from functools import lru_cache
 from typing import Any, TypeVar
 
 import fiftyone as fo
+import fiftyone.core.media as fom
 import fiftyone.operators.types as types
 
 from ..dataset.inventory import FieldCounts, count_labels, image_slices, label_fields
-from ..dataset.views import all_images, image_view
+from ..dataset.views import all_images, image_view, is_patches
 from ..errors import DatasetError
-from . import fields
+from . import fields, selection
 
 T = TypeVar("T")
 
@@ -33,32 +34,44 @@ def target(ctx: Any, inputs: types.Object, action: str, labels: bool = False) ->
     Raises:
         DatasetError: there is no image to work on; says what to do.
     """
-    chosen = inputs.view_target(
-        ctx,
-        action_description=action,
-        allow_selected_samples=True,
-        allow_selected_labels=labels,
-        selected_samples_label="Selected samples",
-        current_view_label="Current view",
-        dataset_label="Whole dataset",
-    )
-    # What the form shows as chosen is what runs, also where nobody has touched it.
-    ctx.request_params.setdefault("view_target", chosen.default)
-    slices = image_slices(ctx.dataset)
-    if slices:
+    if is_patches(ctx.view) and not labels:
+        selection.target_of_patches(ctx, inputs)
+    else:
+        chosen = inputs.view_target(
+            ctx,
+            action_description=action,
+            allow_selected_samples=True,
+            allow_selected_labels=labels,
+            selected_samples_label="Selected samples",
+            current_view_label="Current view",
+            dataset_label="Whole dataset",
+        )
+        # What the form shows as chosen is what runs, also where nobody has touched it.
+        ctx.request_params.setdefault("view_target", chosen.default)
+    offered = image_slices(ctx.dataset)
+    if offered:
         fields.several(
             inputs,
             "group_slices",
-            {name: name for name in slices},
+            {name: name for name in offered},
             "Group slices",
-            f"Slices to work on; if none is chosen, {ctx.group_slice or slices[0]}.",
+            f"Slices to work on; if none is chosen, {ctx.group_slice or offered[0]}.",
         )
-    return image_view(ctx.target_view(), fields.value_of(ctx, "group_slices"))
+    view = selection.chosen_labels(ctx) if labels else selection.chosen_images(ctx)
+    slices = fields.value_of(ctx, "group_slices") if view.media_type == fom.GROUP else None
+    return image_view(view, slices)
 
 
-def target_of(ctx: Any) -> Any:
-    """The samples that were chosen, as the SDK takes them."""
-    return ctx.target_view()
+def target_of(ctx: Any, labels: bool = False) -> Any:
+    """The samples that were chosen, as the SDK takes them; arguments as for ``target``."""
+    return selection.chosen_labels(ctx) if labels else selection.chosen_images(ctx)
+
+
+def without_slices(view: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments for a view; one of single labels has no slices, whatever the form had chosen."""
+    if view.media_type == fom.GROUP:
+        return arguments
+    return {name: value for name, value in arguments.items() if name != "group_slices"}
 
 
 def label_field(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -9,9 +10,12 @@ import fiftyone as fo
 import fiftyone.core.media as fom
 from fiftyone.core.odm import get_db_conn
 
+from ..errors import DatasetError
 from .bank_store import KEY_PREFIX
 from .banks import list_memory_banks
 from .checks import dataset_of
+from .label_field import segmentation_fields
+from .report import load_segment_report
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,27 @@ def count_labels(samples: Any, field: str) -> FieldCounts:
     )
     named = {name: count for name, count in classes.items() if name and name.strip()}
     return FieldCounts(dict(sorted(named.items())), dict(sorted(tags.items())), labels, sum(held))
+
+
+def banks_named(samples: Any, field: str) -> list[str]:
+    """The memory banks that a field's labels say made them, sorted; none of a person's labels."""
+    path = f"{field}.detections.bank"
+    return [] if samples.get_field(path) is None else list(samples.distinct(path))
+
+
+def fields_of_bank(dataset: Any, bank: str) -> list[str]:
+    """The fields whose last run segmented with a bank of that name, in the dataset's order."""
+    dataset = dataset_of(dataset)
+    found = []
+    for field in segmentation_fields(dataset):
+        attributes = dataset.get_field(f"{field}.detections").field.get_field_schema()
+        # Masks of boxes are like no reference, and suggestions are no segmentation.
+        if "reference" not in attributes or "suggested" in attributes:
+            continue
+        with contextlib.suppress(DatasetError):
+            if load_segment_report(dataset, field).bank == bank:
+                found.append(field)
+    return found
 
 
 def image_slices(dataset: Any) -> list[str]:

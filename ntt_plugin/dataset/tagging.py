@@ -155,11 +155,14 @@ def add_negatives(
 
 
 def mark_negatives(
-    samples: Any, label_field: str, group_slices: str | Iterable[str] | None = None
+    samples: Any,
+    label_field: str,
+    classes: Iterable[str] | None = None,
+    group_slices: str | Iterable[str] | None = None,
 ) -> AddedReferences:
     """Mark labels as negatives, as ``add_negatives``, without a bank that learns them."""
     marks, networks = _Marks(NEGATIVE_TAG, REFERENCE_TAG), _Networks(None, None, None)
-    return _add(samples, label_field, None, marks, None, group_slices, networks, True)
+    return _add(samples, label_field, None, marks, classes, group_slices, networks, True)
 
 
 @dataclass(frozen=True)

@@ -48,7 +48,7 @@ def image_view(samples: Any, group_slices: str | Iterable[str] | None = None) ->
             other media, or has no such slice; says what to do.
     """
     name = dataset_of(samples).name
-    if isinstance(samples, (PatchesView, EvaluationPatchesView)):
+    if is_patches(samples):
         raise DatasetError(
             f"This is a patches view of {name!r}; use the view of whole images that it came from."
         )
@@ -80,9 +80,21 @@ def all_images(dataset: Any) -> Any:
     return dataset.select_group_slices(media_type=fom.IMAGE)
 
 
+def is_patches(samples: Any) -> bool:
+    """Whether a collection's samples are patches, of labels or of an evaluation."""
+    return isinstance(samples, (PatchesView, EvaluationPatchesView))
+
+
+def images_of(samples: Any) -> Any:
+    """Of a patches view the whole images that its patches are cut from; else the collection."""
+    if not is_patches(samples):
+        return samples
+    return all_images(dataset_of(samples)).select(list(set(samples.values("sample_id"))))
+
+
 def whole_images(samples: Any) -> Any:
     """Of a patches view the whole images with the labels that it shows; else the collection."""
-    if not isinstance(samples, (PatchesView, EvaluationPatchesView)):
+    if not is_patches(samples):
         return samples
     ids: list[str] = []
     for field, kind in samples.get_field_schema(embedded_doc_type=fo.Label).items():

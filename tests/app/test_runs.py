@@ -15,6 +15,7 @@ from ntt_plugin.app import segment_with_memory_bank
 from tests.app.driver import calls
 
 LABELS = "ground_truth.detections"
+ONE_CLASS = "magenta dotted arrow"
 
 
 def sampled(dataset, folder):
@@ -29,6 +30,43 @@ def built(dataset, folder):
     tagged = dataset.filter_labels("ground_truth", F("tags").contains("reference"))
     assert info.shots == tagged.count_values(f"{LABELS}.label")
     assert info.recipe.name == "tiny"
+
+
+def added(dataset, folder):
+    tagged = dataset.filter_labels("ground_truth", F("tags").contains("mine"))
+    assert tagged.count(LABELS) == dataset.count(LABELS)
+
+
+def updated(dataset, folder):
+    info = ntt.get_memory_bank_info(dataset, "shapes")
+    assert info.shots == dataset.count_values(f"{LABELS}.label")
+
+
+def promoted(dataset, folder):
+    tags = dataset.count_label_tags("ntt_references.detections")
+    assert tags == {"reference": dataset.count("ntt_references.detections")}
+    learnt = sum(ntt.get_memory_bank_info(dataset, "shapes").shots.values())
+    assert learnt == tags["reference"] + dataset.count_label_tags(LABELS)["reference"]
+
+
+def demoted(dataset, folder):
+    negatives = ntt.get_memory_bank_info(dataset, "shapes").negatives
+    tags = dataset.count_label_tags("ntt_references.detections")
+    assert tags["negative"] == sum(negatives.values()) > 0
+
+
+def removed(dataset, folder):
+    shots = ntt.get_memory_bank_info(dataset, "shapes").shots
+    assert len(shots) > 1 and ONE_CLASS not in shots
+
+
+def duplicated(dataset, folder):
+    assert ntt.list_memory_banks(dataset) == ["forms", "shapes"]
+
+
+def merged(dataset, folder):
+    shots = [ntt.get_memory_bank_info(dataset, name).shots for name in ("shapes", "both")]
+    assert shots[0] == shots[1]
 
 
 def segmented(dataset, folder):
@@ -91,6 +129,7 @@ def cleared(dataset, folder):
 
 CASES = {
     "sample_references": ({"label_field": "ground_truth", "shots": 1, "tag": "few"}, sampled),
+    "add_references": ({"label_field": "ground_truth", "tag": "mine"}, added),
     "masks_from_boxes": (
         {"label_field": "boxes", "new_field": "masks", "preset": "tiny"},
         masked,
@@ -99,16 +138,22 @@ CASES = {
         {"label_field": "ground_truth", "name": "second", "tag": "reference", "preset": "tiny"},
         built,
     ),
+    "update_memory_bank": ({"label_field": "ground_truth", "name": "shapes"}, updated),
     "segment_with_memory_bank": ({"bank": "shapes", "label_field": "found"}, segmented),
     "evaluate_segmentation": (
         {"label_field": "ntt", "gt_field": "ground_truth", "eval_key": "score"},
         evaluated,
     ),
     "suggest_references": ({"bank": "shapes", "count": 7}, suggested),
+    "promote_references": ({"label_field": "ntt", "bank": "shapes"}, promoted),
+    "add_negatives": ({"label_field": "ntt", "bank": "shapes"}, demoted),
+    "remove_references": ({"name": "shapes", "classes": [ONE_CLASS]}, removed),
     "load_references_view": ({"name": "shapes"}, unchanged),
     "check_references": ({"name": "shapes"}, checked),
     "get_memory_bank_info": ({"name": "shapes"}, unchanged),
     "rename_memory_bank": ({"name": "shapes", "new_name": "forms"}, renamed),
+    "duplicate_memory_bank": ({"name": "shapes", "new_name": "forms"}, duplicated),
+    "merge_memory_banks": ({"names": ["shapes", "second"], "new_name": "both"}, merged),
     "delete_memory_bank": ({"name": "shapes"}, deleted),
     "export_memory_bank": ({"name": "shapes", "path": "FOLDER/out.safetensors"}, exported),
     "import_memory_bank": ({"path": "FOLDER/in.safetensors", "name": "taken"}, imported),
@@ -122,8 +167,12 @@ CASES = {
 # Images that the button at the end opens, of five; no button for the others.
 SHOWN = {
     "sample_references": 4,
+    "add_references": 5,
     "masks_from_boxes": 5,
     "build_memory_bank": 3,
+    "update_memory_bank": 5,
+    "promote_references": 2,
+    "add_negatives": 2,
     "segment_with_memory_bank": 5,
     "suggest_references": 7,
     "load_references_view": 3,
@@ -147,6 +196,8 @@ def prepared(operator: str, dataset, folder: Path) -> dict:
         params["path"] = params["path"].replace("FOLDER", str(folder))
     if operator == "import_memory_bank":
         ntt.load_memory_bank(dataset, "shapes").save(params["path"])
+    if operator == "merge_memory_banks":
+        ntt.duplicate_memory_bank(dataset, "shapes", "second")
     return params
 
 

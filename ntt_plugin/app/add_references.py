@@ -1,0 +1,149 @@
+"""Operator: mark selected labels as references, and those selected with Alt as negatives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators.types as types
+
+from ..errors import DatasetError
+from . import fields, teaching
+from .operator import NttOperator
+from .outcome import Outcome
+from .progress import Report
+
+if TYPE_CHECKING:
+    from ..dataset.bank_info import BankInfo
+
+
+class AddReferences(NttOperator):
+    """Form of ``add_references``, with ``add_negatives`` for what was selected with Alt."""
+
+    uses = "add_references"
+    operator_name = "add_references"
+    title = "Add references"
+    about = (
+        "Tag labels as references, and what you selected with Alt as negatives. Use it on labels "
+        "or samples that you selected, before you build a memory bank, or to teach one more."
+    )
+    icon = "add_task"
+    risk = types.RiskLevel.MEDIUM
+    parameters = teaching.PARAMETERS
+    submit = "Add"
+    doing = "Adding the references"
+
+    def resolve_placement(self, ctx: Any) -> types.Placement:
+        """A button: in the sample viewer while a sample is open, else above the grid."""
+        place = types.Places.SAMPLES_GRID_ACTIONS
+        if ctx.current_sample is not None:
+            place = types.Places.SAMPLES_VIEWER_ACTIONS
+        button = types.Button(label=self.title, icon=self.icon, prompt=True)
+        return types.Placement(place, button)
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ..dataset.banks import list_memory_banks
+        from . import samples
+
+        images = samples.target(ctx, inputs, "Add", labels=True)
+        field, counts = samples.label_field(
+            ctx, inputs, images, "label_field", "Labels", "The field of the references.",
+            polylines=True, prefer=teaching.field_at_first(ctx, predictions=False),
+        )  # fmt: skip
+        if field is None:
+            return
+        if counts.labels and not counts.masks:
+            fields.mark(inputs.properties["label_field"], samples.no_masks(field))
+        names = list_memory_banks(ctx.dataset)
+        info = None
+        if names:
+            info = teaching.bank_choice(
+                ctx, inputs, names, "A bank that learns them at once; none, to tag them alone."
+            )
+        teaching.tag_field(inputs, "reference")
+        teaching.seldom(ctx, inputs, counts)
+        _say(ctx, inputs, field, info)
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Mark, and learn if a bank is given: references first, negatives of their classes then."""
+        from .. import add_negatives, add_references
+        from ..dataset.tagging import mark_negatives
+
+        given = self.arguments(ctx)
+        parts = []
+        plain = _part(ctx, given, alt=False)
+        if plain is not None:
+            view, arguments = plain
+            parts.append(add_references(view, **arguments, progress=progress))
+        with_alt = _part(ctx, given, alt=True)
+        if with_alt is not None:
+            view, arguments = with_alt
+            del arguments["tag"]
+            if "bank" in arguments:
+                parts.append(add_negatives(view, **arguments, progress=progress))
+            else:
+                arguments.pop("device", None)
+                parts.append(mark_negatives(view, **arguments))
+        if not parts:
+            raise DatasetError("No label of these classes is chosen; choose others.")
+        return teaching.taught(ctx, given["label_field"], parts)
+
+
+def _part(ctx: Any, given: dict[str, Any], alt: bool) -> tuple[Any, dict[str, Any]] | None:
+    """What was chosen with Alt or without it, with the arguments for it; None if nothing was."""
+    from ..dataset.inventory import count_labels
+    from ..dataset.views import image_view
+    from . import samples, selection
+
+    view = selection.chosen_labels(ctx, alt)
+    if view is None:
+        return None
+    arguments = {"tag": "reference", **samples.without_slices(view, given)}
+    arguments["label_field"] = _field(ctx, given["label_field"], alt)
+    if "classes" in arguments:
+        images = image_view(view, arguments.get("group_slices"))
+        here = count_labels(images, arguments["label_field"]).classes
+        arguments["classes"] = [name for name in arguments["classes"] if name in here]
+        if not arguments["classes"]:
+            return None
+    return view, arguments
+
+
+def _field(ctx: Any, field: str, alt: bool) -> str:
+    """The field of the labels: predictions may be negatives beside references of another field."""
+    from . import selection
+
+    return (selection.field_of_selection(ctx, alt=True) or field) if alt else field
+
+
+def _counts(ctx: Any, field: str, alt: bool) -> dict[str, int]:
+    """The chosen labels by class."""
+    from ..dataset.views import image_view
+    from . import samples, selection
+
+    view = selection.chosen_labels(ctx, alt)
+    if view is None:
+        return {}
+    images = image_view(view, samples.without_slices(view, ctx.params).get("group_slices"))
+    return teaching.wanted(ctx, samples.counted(ctx, images, _field(ctx, field, alt)))
+
+
+def _say(ctx: Any, inputs: types.Object, field: str, info: BankInfo | None) -> None:
+    plain, with_alt = _counts(ctx, field, alt=False), _counts(ctx, field, alt=True)
+    tag = fields.value_of(ctx, "tag", "reference")
+    parts = [
+        f"{sum(classes.values()):,} labels with {name!r}{how}: {teaching.in_words(classes)}"
+        for classes, name, how in (
+            (plain, tag, ""),
+            (with_alt, "negative", ", those selected with Alt"),
+        )
+        if classes
+    ]
+    kept = teaching.where_copied(ctx.dataset, field)
+    text = f"Will tag {'; and '.join(parts) or 'nothing'}.{kept}"
+    if info is None:
+        fields.notice(inputs, "will_do", text)
+        return
+    number = sum(plain.values()) + sum(with_alt.values())
+    text += f" Will teach them to {info.name!r}."
+    teaching.announce_learning(ctx, inputs, text, number, info)

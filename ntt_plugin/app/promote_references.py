@@ -1,0 +1,54 @@
+"""Operator: right predictions become references of a memory bank."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators.types as types
+
+from . import fields, teaching
+from .progress import Report
+
+if TYPE_CHECKING:
+    from ..dataset.bank_info import BankInfo
+    from ..dataset.tagging import AddedReferences
+
+
+class PromoteReferences(teaching.TeachingOperator):
+    """Form of ``add_references`` for predictions."""
+
+    uses = "add_references"
+    operator_name = "promote_references"
+    title = "Promote to references"
+    about = (
+        "Teach predictions that are right to the memory bank that made them, or to another. Use "
+        "it on the good ones that you selected after a first pass, then segment again."
+    )
+    icon = "thumb_up"
+    risk = types.RiskLevel.MEDIUM
+    submit = "Promote"
+    doing = "Learning the references"
+    action = "Promote"
+    kind = "right"
+    tag = "reference"
+    bank_required = False
+
+    def announce(
+        self, ctx: Any, inputs: types.Object, field: str, classes: dict[str, int], info: BankInfo
+    ) -> None:
+        """Say what will be learnt into which bank."""
+        number = sum(classes.values())
+        text = (
+            f"Will teach {info.name!r} up to {number:,} references: {teaching.in_words(classes)}."
+        )
+        new = [name for name in classes if name not in info.shots]
+        if new:
+            text += f" New to it: {fields.listed_briefly(new)}."
+        text += teaching.where_copied(ctx.dataset, field)
+        teaching.announce_learning(ctx, inputs, text, number, info)
+
+    def teach(self, view: Any, arguments: dict[str, Any], progress: Report) -> AddedReferences:
+        """Call the SDK."""
+        from .. import add_references
+
+        return add_references(view, **arguments, progress=progress)

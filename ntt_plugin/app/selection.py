@@ -1,0 +1,79 @@
+"""What a person chose to work on: a view, patches, samples or single labels; by click or Alt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators.types as types
+from fiftyone.operators.constants import ViewTarget
+
+from ..dataset.views import all_images, images_of, is_patches, whole_images
+from . import fields
+
+_ALT = "alt"
+
+
+def target_name(ctx: Any) -> str | None:
+    """Which of the targets of the form is chosen; None where nothing tells."""
+    name = ctx.params.get("view_target") or ctx.request_params.get("view_target")
+    return None if name is None else str(name)
+
+
+def chosen_labels(ctx: Any, alt: bool | None = None) -> Any:
+    """The chosen labels in their whole images, as a view; None if there are none.
+
+    Args:
+        ctx: the operator's context.
+        alt: whether those chosen with Alt are meant, or those without it; None for both. A view
+            is chosen without it.
+    """
+    name = target_name(ctx)
+    if name == ViewTarget.SELECTED_LABELS:
+        ids = [entry["label_id"] for entry in ctx.selected_labels if _is_meant(entry, alt)]
+        return all_images(ctx.dataset).select_labels(ids=ids) if ids or alt is None else None
+    view = ctx.target_view()
+    if name == ViewTarget.SELECTED_SAMPLES and alt is not None:
+        with_alt = {entry["id"] for entry in ctx.selected_samples if _is_meant(entry, True)}
+        ids = [key for key in ctx.selected if (key in with_alt) == alt]
+        return whole_images(view.select(ids)) if ids else None
+    return None if alt else whole_images(view)
+
+
+def chosen_images(ctx: Any) -> Any:
+    """The chosen samples; of patches the images that they are cut from."""
+    return images_of(ctx.target_view())
+
+
+def field_of_selection(ctx: Any, alt: bool | None = None) -> str | None:
+    """The field of the labels that are selected, or shown as patches; None if there are none.
+
+    Args:
+        ctx: the operator's context.
+        alt: as for ``chosen_labels``.
+    """
+    if target_name(ctx) == ViewTarget.SELECTED_LABELS:
+        meant = (entry.get("field") for entry in ctx.selected_labels if _is_meant(entry, alt))
+        return next(meant, None)
+    if is_patches(ctx.view):
+        return next(iter(ctx.view.get_field_schema(embedded_doc_type=fo.Label)), None)
+    return None
+
+
+def target_of_patches(ctx: Any, inputs: types.Object) -> None:
+    """The choice of whole images while patches are shown."""
+    choices = {
+        ViewTarget.DATASET: "Whole dataset",
+        ViewTarget.CURRENT_VIEW: "Images of these patches",
+    }
+    if ctx.selected:
+        choices[ViewTarget.SELECTED_SAMPLES] = "Images of the selected patches"
+    default = list(choices)[-1]
+    ctx.request_params.setdefault("view_target", default)
+    fields.choice(
+        ctx, inputs, "view_target", choices, "Images", "Whole images are worked on.", default, False
+    )
+
+
+def _is_meant(entry: Any, alt: bool | None) -> bool:
+    return alt is None or (isinstance(entry, dict) and entry.get("type") == _ALT) == alt

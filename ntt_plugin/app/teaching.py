@@ -1,0 +1,271 @@
+"""What the forms that mark labels and teach them to a bank have in common."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import fiftyone.operators.types as types
+from fiftyone import ViewField as F
+from fiftyone.operators.constants import ViewTarget
+
+from . import fields
+from .operator import NttOperator
+from .outcome import NextStep, Outcome
+from .progress import Report
+
+if TYPE_CHECKING:
+    from ..dataset.bank_info import BankInfo
+    from ..dataset.inventory import FieldCounts
+    from ..dataset.tagging import AddedReferences
+
+PARAMETERS = ("label_field", "bank", "tag", "classes", "group_slices", "device")
+_SELDOM = ("classes", "device")
+
+# The ids go to the browser, and into the database with a delegated run.
+_MOST_SHOWN_BY_ID = 1000
+
+
+class TeachingOperator(NttOperator):
+    """Form of an SDK function that teaches predictions to a bank, as one thing or the other.
+
+    Attributes:
+        action: a verb for what will be done to the labels.
+        kind: what they become.
+        tag: the tag they get if none is given.
+        bank_required: whether the SDK's function asks for a bank.
+    """
+
+    action: ClassVar[str]
+    kind: ClassVar[str]
+    bank_required: ClassVar[bool]
+    tag: ClassVar[str]
+    parameters = PARAMETERS
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ..dataset.banks import list_memory_banks
+        from ..dataset.inventory import banks_named
+        from . import banks, samples
+
+        images = samples.target(ctx, inputs, self.action, labels=True)
+        names = list_memory_banks(ctx.dataset)
+        if not names:
+            raise banks.no_bank(ctx.dataset.name)
+        field, counts = samples.label_field(
+            ctx, inputs, images, "label_field", "Labels", "As a rule predictions.",
+            polylines=True, prefer=field_at_first(ctx, predictions=True),
+        )  # fmt: skip
+        if field is None:
+            return
+        if counts.labels and not counts.masks:
+            fields.mark(inputs.properties["label_field"], samples.no_masks(field))
+        made_by = samples.asked_once(ctx, images, banks_named, field)
+        first = [name for name in made_by if name in names] or names
+        info = bank_choice(
+            ctx, inputs, names, "The bank that learns them.", first[0], self.bank_required
+        )
+        tag_field(inputs, self.tag)
+        seldom(ctx, inputs, counts)
+        if info is None:
+            return
+        if target_is_everything(ctx) and predicted(ctx.dataset, field):
+            fields.notice(
+                inputs,
+                "everything",
+                f"Nothing is selected, so all {counts.labels:,} labels of {field!r} are taken. "
+                f"Select those that are {self.kind}s first, or filter the view.",
+                types.Warning,
+            )
+        self.announce(ctx, inputs, field, wanted(ctx, counts), info)
+
+    def announce(
+        self,
+        ctx: Any,
+        inputs: types.Object,
+        field: str,
+        classes: dict[str, int],
+        info: BankInfo,
+    ) -> None:
+        """Say what will be learnt into which bank."""
+        raise NotImplementedError
+
+    def teach(self, view: Any, arguments: dict[str, Any], progress: Report) -> AddedReferences:
+        """Call the SDK."""
+        raise NotImplementedError
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Mark and learn."""
+        from . import samples
+
+        view = samples.target_of(ctx, labels=True)
+        arguments = samples.without_slices(view, self.arguments(ctx))
+        added = self.teach(view, arguments, progress)
+        return taught(ctx, arguments["label_field"], [added])
+
+
+def field_at_first(ctx: Any, predictions: bool) -> str:
+    """The field to offer first: that of the selected labels, else predictions or ground truth."""
+    from ..dataset.label_field import segmentation_fields
+    from . import selection
+
+    selected = selection.field_of_selection(ctx)
+    if selected is not None:
+        return selected
+    made = segmentation_fields(ctx.dataset) if predictions else []
+    return made[0] if made else "ground_truth"
+
+
+def bank_choice(
+    ctx: Any,
+    inputs: types.Object,
+    names: Sequence[str],
+    description: str,
+    default: str | None = None,
+    required: bool = False,
+) -> BankInfo | None:
+    """The choice of the bank that learns.
+
+    Returns:
+        What the bank is made of; None while none is chosen.
+    """
+    from ..dataset.banks import get_memory_bank_info
+    from . import banks
+
+    choices = {name: name for name in names}
+    name = fields.choice(
+        ctx, inputs, "bank", choices, "Memory bank", description, default, required
+    )
+    if name is None:
+        return None
+    info = get_memory_bank_info(ctx.dataset, name)
+    inputs.properties["bank"].view.description = banks.in_words(info)
+    return info
+
+
+def tag_field(inputs: types.Object, default: str) -> None:
+    """The tag that marks the labels."""
+    inputs.str(
+        "tag", default=default, label="Tag", description="The label tag that will mark them."
+    )
+
+
+def seldom(ctx: Any, inputs: types.Object, counts: FieldCounts) -> None:
+    """What is seldom needed: classes and device."""
+    from . import running
+
+    if fields.advanced(ctx, inputs, _SELDOM):
+        fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
+        running.device(ctx, inputs)
+
+
+def wanted(ctx: Any, counts: FieldCounts) -> dict[str, int]:
+    """Number of labels by class, of the classes that are asked for."""
+    names = fields.value_of(ctx, "classes", list(counts.classes))
+    return {name: counts.classes[name] for name in names if name in counts.classes}
+
+
+def in_words(classes: dict[str, int]) -> str:
+    """Classes with their numbers."""
+    return fields.listed_briefly([f"{name} ({count:,})" for name, count in classes.items()], 10)
+
+
+def predicted(dataset: Any, field: str) -> bool:
+    """Whether runs made a field, so that the next one replaces what it holds."""
+    from ..dataset.label_field import segmentation_fields
+
+    return field in segmentation_fields(dataset)
+
+
+def target_is_everything(ctx: Any) -> bool:
+    """Whether nobody selected or filtered anything."""
+    from . import selection
+
+    return selection.target_name(ctx) in (None, ViewTarget.DATASET)
+
+
+def where_copied(dataset: Any, field: str) -> str:
+    """What becomes of predictions, as a sentence; empty for other labels."""
+    from ..dataset.kept_references import KEPT_FIELD
+
+    if not predicted(dataset, field):
+        return ""
+    return f" The next run replaces {field!r}, so copies are kept in {KEPT_FIELD!r}."
+
+
+def announce_learning(
+    ctx: Any, inputs: types.Object, text: str, number: int, info: BankInfo
+) -> None:
+    """Say what will be learnt, with which networks, in what time."""
+    from ..dataset.estimates import estimate_references
+    from ..dataset.networks import networks_of
+    from . import running
+
+    estimate = estimate_references(info.recipe, ctx.params.get("device"), number)
+    running.announce(inputs, text, networks_of(info.recipe), estimate)
+
+
+def taught(ctx: Any, field: str, parts: Sequence[AddedReferences]) -> Outcome:
+    """The end of a run that marked labels: counts, what was left out, what to do next.
+
+    Args:
+        ctx: the operator's context.
+        field: the field that the labels were chosen in.
+        parts: what was marked; one or two.
+    """
+    refused = Counter(entry.reason for part in parts for entry in part.refused)
+    facts = {
+        f"Tagged {part.tag!r}": f"{in_words(part.counts)}; in the field {part.field!r}"
+        for part in parts
+    }
+    banks = list(dict.fromkeys(part.bank for part in parts if part.bank is not None))
+    return Outcome(
+        " ".join(_done(part) for part in parts),
+        facts,
+        [f"{count} labels: {reason}" for reason, count in refused.items()],
+        view=_shown(ctx.dataset, parts),
+        view_label="Show these labels",
+        changed=True,
+        next_step=segment_again(ctx, field, banks[0]) if banks else None,
+    )
+
+
+def segment_again(ctx: Any, field: str, bank: str) -> NextStep | None:
+    """The step after a bank was changed; None where nothing was segmented with it yet."""
+    from ..dataset.inventory import fields_of_bank
+    from ..dataset.views import is_patches
+
+    made = fields_of_bank(ctx.dataset, bank)
+    if not made:
+        return None
+    whole = is_patches(ctx.view) or not ctx.has_custom_view
+    params = {
+        "bank": bank,
+        "label_field": field if field in made else made[0],
+        "overwrite": True,
+        # Not the few labels or samples that were selected for the change.
+        "view_target": ViewTarget.DATASET if whole else ViewTarget.CURRENT_VIEW,
+    }
+    return NextStep("Segment again", "segment_with_memory_bank", params)
+
+
+def _done(part: AddedReferences) -> str:
+    text = f"{len(part.label_ids):,} labels are tagged {part.tag!r}."
+    if part.bank is None:
+        return text
+    learnt = sum(part.added.values())
+    return f"{text} The memory bank {part.bank!r} learnt {learnt:,} of them" + (
+        f", and held {part.already:,} before." if part.already else "."
+    )
+
+
+def _shown(dataset: Any, parts: Sequence[AddedReferences]) -> Any:
+    from ..dataset.views import all_images
+    from . import samples
+
+    ids = [label for part in parts for label in part.label_ids]
+    if len(ids) <= _MOST_SHOWN_BY_ID:
+        return all_images(dataset).select_labels(ids=ids)
+    has_one = F("tags").contains([part.tag for part in parts])
+    return samples.labels_view(dataset, parts[0].field, has_one)

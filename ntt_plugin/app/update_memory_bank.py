@@ -1,0 +1,108 @@
+"""Operator: teach a memory bank more labels."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from . import fields, teaching
+from .build_memory_bank import label_tag, references, sample_tag
+from .operator import NttOperator
+from .outcome import Outcome
+from .progress import Report
+
+_SELDOM = ("device", "sample_tag", "negatives")
+
+
+class UpdateMemoryBank(NttOperator):
+    """Form of ``update_memory_bank``."""
+
+    uses = "update_memory_bank"
+    operator_name = "update_memory_bank"
+    title = "Update memory bank"
+    about = (
+        "Teach a memory bank labels that it does not hold yet: more references, or new classes. "
+        "Use it when you have tagged more; what the bank holds is not computed again."
+    )
+    icon = "library_add_check"
+    risk = types.RiskLevel.MEDIUM
+    parameters = (
+        "label_field",
+        "name",
+        "tag",
+        "classes",
+        "device",
+        "negatives",
+        "sample_tag",
+        "group_slices",
+    )
+    submit = "Update"
+    doing = "Updating the memory bank"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ..dataset.banks import get_memory_bank_info
+        from . import banks, running, samples
+
+        images = samples.target(ctx, inputs, "Learn from", labels=True)
+        name = banks.bank_of_dataset(ctx, inputs)
+        field, counts = samples.label_field(
+            ctx, inputs, images, "label_field", "Labels", "The field of the references.",
+            polylines=True, prefer=teaching.field_at_first(ctx, predictions=False),
+        )  # fmt: skip
+        if field is None:
+            return
+        if counts.labels and not counts.masks:
+            fields.mark(inputs.properties["label_field"], samples.no_masks(field))
+        tag = label_tag(ctx, inputs, counts)
+        fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
+        if fields.advanced(ctx, inputs, _SELDOM):
+            running.device(ctx, inputs)
+            sample_tag(ctx, inputs, images)
+            inputs.bool(
+                "negatives",
+                default=False,
+                label="As negatives",
+                description="They are taken for their class and are not of it.",
+                view=types.CheckboxView(),
+            )
+        if name is None:
+            return
+        info = get_memory_bank_info(ctx.dataset, name)
+        inputs.properties["name"].view.description = banks.in_words(info)
+        number = references(ctx, counts, tag)
+        what = "negatives" if ctx.params.get("negatives") else "references"
+        text = f"Will teach {name!r} what it does not hold yet of {number:,} {what}."
+        if teaching.predicted(ctx.dataset, field):
+            text += (
+                f" The next run replaces {field!r}: with Promote to references copies would be "
+                "kept."
+            )
+        teaching.announce_learning(ctx, inputs, text, number, info)
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Learn what is new."""
+        from .. import load_references_view, update_memory_bank
+        from . import samples
+
+        view = samples.target_of(ctx, labels=True)
+        arguments = samples.without_slices(view, self.arguments(ctx))
+        change = update_memory_bank(view, **arguments, progress=progress)
+        reasons = Counter(refused.reason for refused in change.refused)
+        learnt = change.negatives or change.added
+        facts = {
+            "Learnt": teaching.in_words(learnt),
+            "Held before": change.already,
+            "Taken away": teaching.in_words(change.removed),
+            "Version": change.version,
+        }
+        return Outcome(
+            f"The memory bank {change.name!r} learnt {sum(learnt.values()):,} labels.",
+            {name: value for name, value in facts.items() if value},
+            [f"{count} labels: {reason}" for reason, count in reasons.items()],
+            view=load_references_view(ctx.dataset, change.name),
+            view_label="Show the references",
+            next_step=teaching.segment_again(ctx, arguments["label_field"], change.name),
+        )
