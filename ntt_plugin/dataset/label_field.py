@@ -133,9 +133,9 @@ def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) 
             dataset.add_sample_field(
                 field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, info=dict(_MARK)
             )
-        dataset.add_sample_field(f"{field}.run", fo.StringField)
-        for name, kind in attributes.items():
-            dataset.add_sample_field(f"{field}.detections.{name}", kind)
+        own = {f"{field}.detections.{name}": kind() for name, kind in attributes.items()}
+        # At once: each call of ``add_sample_field`` writes and reads the whole dataset document.
+        dataset._merge_sample_field_schema({f"{field}.run": fo.StringField(), **own})
     except ValueError as error:
         raise DatasetError(f"The field {field!r} cannot be made: {error}.") from error
 

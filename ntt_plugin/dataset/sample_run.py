@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timezone
 from functools import partial
 from typing import Any
 
@@ -193,7 +194,7 @@ def _save(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> list[str]:
             raise
         _store(run, sample.id, labels)
         notes.append(_in_files(run))
-        _write(run, _fetch_again(run, sample), labels)
+        _write(run, sample, labels)
     run.masks.drop_leftovers(sample.id, labels)
     return notes
 
@@ -204,29 +205,58 @@ def _store(run: SampleRun, sample_id: str, labels: list[fo.Detection]) -> None:
 
 
 def _write(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> None:
-    _require_free(run, sample.id)
-    try:
-        _write_once(run, sample, labels)
-    except ConnectionFailure:
-        # A database that is being restarted is waited for, once.
-        _write_once(run, _fetch_again(run, sample), labels)
-
-
-def _require_free(run: SampleRun, sample_id: str) -> None:
-    """Make sure that nobody took over or labelled the sample while its image was worked on."""
     run.lock.require()
-    filled = {"_id": ObjectId(sample_id), run.report.label_field: {"$ne": None}}
-    if run.dataset._sample_collection.find_one(filled, {"_id": 1}) is not None:
+    document = fo.Detections(run=run_of(run.run, sample.id), detections=labels).to_dict()
+    try:
+        _update(run, sample, document, {run.report.label_field: None})
+    except ConnectionFailure:
+        # A database that is being restarted is waited for, once. The labels that the sample holds
+        # then may be these: the connection may have been lost after they were written.
+        _require_free(run, sample.id, document)
+        _update(run, sample, document, {})
+
+
+def _require_free(run: SampleRun, sample_id: str, own: Mapping[str, Any] | None = None) -> None:
+    """Make sure that nobody took over or labelled the sample while its image was worked on.
+
+    Args:
+        run: the run.
+        sample_id: the sample.
+        own: labels that it may hold.
+    """
+    run.lock.require()
+    field = run.report.label_field
+    wanted = {f"{field}.run": 1, f"{field}.detections._id": 1}
+    found = run.dataset._sample_collection.find_one({"_id": ObjectId(sample_id)}, wanted)
+    held = (found or {}).get(field)
+    if held is not None and (own is None or _identity(held) != _identity(own)):
         raise _FilledError
 
 
-def _write_once(run: SampleRun, sample: Any, labels: list[fo.Detection]) -> None:
+def _identity(labels: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+    """What tells a field's labels, as the database has them, from others: their run and ids."""
+    return labels.get("run"), [label["_id"] for label in labels.get("detections", [])]
+
+
+def _update(run: SampleRun, sample: Any, document: dict[str, Any], only_if: dict[str, Any]) -> None:
+    """Write labels as FiftyOne keeps them, if the sample is as it should be: in one step.
+
+    ``sample.save()`` writes the same, but encodes every mask several times and cannot say of which
+    state it takes the sample to be.
+    """
     field = run.report.label_field
-    # In two steps, since FiftyOne compares what a field is set to with what it was, which encodes
-    # every mask twice more. A field that was deleted meanwhile must not come back.
-    sample.set_field(field, fo.Detections(run=run_of(run.run, sample.id)), create=False)
-    sample[field].detections = labels
-    sample.save()
+    # A field that was deleted meanwhile must not come back.
+    if run.dataset.get_field(field) is None:
+        raise LookupError(f"There is no field {field!r} any more.")
+    found = run.dataset._sample_collection.update_one(
+        {"_id": ObjectId(sample.id), **only_if},
+        {"$set": {field: document, "last_modified_at": datetime.now(timezone.utc)}},
+    )
+    if not found.matched_count:
+        _require_free(run, sample.id)
+        raise LookupError("The sample was deleted.")
+    # Whoever holds the sample in memory sees its labels, as after ``save``.
+    sample._reload_parents()
 
 
 def _fail(run: SampleRun, sample_id: str, filepath: str, error: Exception) -> None:
@@ -253,11 +283,6 @@ def _fetch(run: SampleRun, sample_ids: Sequence[str]) -> Mapping[str, Any]:
     # between slow steps would expire, and a sample deleted meanwhile would go unnoticed.
     view = all_images(run.dataset).select_fields([run.report.label_field, *run.read])
     return {sample.id: sample for sample in view.select(sample_ids)}
-
-
-def _fetch_again(run: SampleRun, sample: Any) -> Any:
-    """A sample whose save failed, fresh: FiftyOne does not save the same object again."""
-    return _fetch(run, [sample.id])[sample.id]
 
 
 def _is_too_large(error: Exception) -> bool:

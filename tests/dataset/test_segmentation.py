@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntt_plugin.dataset import banks
+from ntt_plugin.dataset import banks, sample_run
 from ntt_plugin.dataset.labels import full_mask, pixel_box
 from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.dataset.segmentation import segment
@@ -232,19 +232,39 @@ def test_failed_samples_are_tried_again_by_the_next_call(dataset, segmenter):
 
 
 def test_a_sample_that_cannot_be_saved_loses_only_itself(dataset, segmenter, monkeypatch):
-    from fiftyone.core.sample import SampleView
+    victim, update = dataset.skip(2).first().id, sample_run._update
 
-    victim, save = dataset.skip(2).first().id, SampleView.save
-
-    def failing(sample):
+    def failing(run, sample, *rest):
         if sample.id == victim:
             raise RuntimeError("BSON document too large")
-        return save(sample)
+        return update(run, sample, *rest)
 
-    monkeypatch.setattr(SampleView, "save", failing)
+    monkeypatch.setattr(sample_run, "_update", failing)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert report.segmented == 5
     assert [f.reason for f in report.failed] == ["BSON document too large"]
+
+
+def test_what_is_written_is_what_fiftyone_would_write(dataset, segmenter):
+    segment(dataset, "blocks", segmenter=segmenter)
+    sample = dataset.first()
+    ours = dataset._sample_collection.find_one({"_id": sample._id})
+    labels = sample.ntt.copy()
+    for copied, label in zip(labels.detections, sample.ntt.detections, strict=True):
+        copied.id = label.id
+    sample["ntt"] = None
+    sample.save()
+    sample["ntt"] = labels
+    sample.save()
+    theirs = dataset._sample_collection.find_one({"_id": sample._id})
+    assert theirs.pop("last_modified_at") > ours.pop("last_modified_at") > ours["created_at"]
+    assert theirs == ours and len(ours["ntt"]["detections"]) > 0
+
+
+def test_a_sample_in_memory_gets_its_labels(dataset, segmenter):
+    held = dataset.first()
+    segment(dataset, "blocks", segmenter=segmenter)
+    assert held.ntt.detections[0].label in ("red", "green", "blue")
 
 
 def test_samples_deleted_during_the_run_are_counted(dataset, segmenter):

@@ -140,6 +140,41 @@ def test_a_database_that_comes_back_is_waited_for(dataset, segmenter, monkeypatc
     assert (report.segmented, report.failed, len(calls)) == (6, [], 7)
 
 
+def test_labels_written_before_the_connection_was_lost_count_as_written(
+    dataset, segmenter, monkeypatch
+):
+    update, calls = Collection.update_one, []
+
+    def losing(collection, *args, **kwargs):
+        answer = update(collection, *args, **kwargs)
+        if collection.name.startswith("samples."):
+            calls.append(1)
+            if len(calls) == 3:
+                raise AutoReconnect("connection closed")
+        return answer
+
+    monkeypatch.setattr(Collection, "update_one", losing)
+    report = segment(dataset, "blocks", segmenter=segmenter)
+    assert (report.segmented, report.failed, report.notes) == (6, [], [])
+
+
+def test_labels_of_another_from_the_last_moment_are_left(dataset, segmenter, monkeypatch):
+    """Between the last look and the write: the database itself refuses."""
+    require, made = sample_run._update, {"_cls": "Detections", "detections": [], "run": "other"}
+
+    def late(run, sample, *rest):
+        if sample.id == dataset.first().id:
+            place = {"_id": sample._id}
+            dataset._sample_collection.update_one(place, {"$set": {"ntt": made}})
+        return require(run, sample, *rest)
+
+    monkeypatch.setattr(sample_run, "_update", late)
+    report = segment(dataset, "blocks", segmenter=segmenter)
+    assert report.segmented == 5 and "left as they are" in report.notes[0].reason
+    kept = dataset._sample_collection.find_one({"_id": dataset.first()._id})
+    assert kept["ntt"] == made
+
+
 @pytest.mark.parametrize("step", ["require_writable", "declare", "keep_record", "_clear"])
 def test_a_database_gone_before_the_first_image_says_what_to_do(
     dataset, segmenter, monkeypatch, step
@@ -156,28 +191,24 @@ def test_a_database_gone_before_the_first_image_says_what_to_do(
 
 
 def test_the_full_disk_of_the_database_stops_the_run(dataset, segmenter, monkeypatch):
-    from fiftyone.core.sample import SampleView
-
-    def failing(sample):
+    def failing(*args):
         raise OperationFailure("no space left", 14031)
 
-    monkeypatch.setattr(SampleView, "save", failing)
+    monkeypatch.setattr(sample_run, "_update", failing)
     with pytest.raises(DatasetError, match=r"disk of the database is full.*0 of 6"):
         segment(dataset, "blocks", segmenter=segmenter)
 
 
 def test_another_refusal_of_the_database_fails_that_sample_only(dataset, segmenter, monkeypatch):
-    from fiftyone.core.sample import SampleView
+    update, calls = sample_run._update, []
 
-    save, calls = SampleView.save, []
-
-    def failing(sample):
+    def failing(*args):
         calls.append(1)
         if len(calls) == 2:
             raise DuplicateKeyError("odd", 11000)
-        return save(sample)
+        return update(*args)
 
-    monkeypatch.setattr(SampleView, "save", failing)
+    monkeypatch.setattr(sample_run, "_update", failing)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert (report.segmented, [note.reason for note in report.failed]) == (5, ["odd"])
 
