@@ -51,3 +51,12 @@ def test_a_selected_label_that_is_gone_is_no_obstacle(panel, dataset):
     sample.save()
     select(panel, sample, "ntt", label)
     assert "Why" not in panel.text()
+
+
+def test_a_selected_patch_is_shown_beside_its_reference(panel, dataset):
+    patches = dataset.to_patches("ntt")
+    patch = patches.first()
+    panel.request |= {"view": patches._serialize(), "selected": [patch.id]}
+    panel.event("on_change_selected")
+    assert f"Why {patch.ntt.label}?" in panel.text()
+    assert len(images(panel)) == 2

@@ -68,7 +68,7 @@ def test_one_class_can_be_chosen(panel, dataset):
     label = ntt.load_memory_bank(dataset, "shapes").classes[-1]
     panel.event("choose_class", value=label)
     assert len(pictures(panel)) == ntt.load_memory_bank(dataset, "shapes").shots(label)
-    panel.event("choose_class", value="")
+    panel.event("choose_class", value=" ")
     assert panel.state["place"]["label"] == ""
 
 

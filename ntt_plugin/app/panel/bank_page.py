@@ -29,8 +29,7 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     except NttError as error:
         page.view("problem", types.Error(label=str(error)))
         return
-    pieces.title(page, "title", name)
-    pieces.text(page, "facts", bank_list.summary(info))
+    pieces.heading(page, "facts", name, bank_list.summary(info))
     for number, note in enumerate(info.notes):
         page.view(f"note_{number}", types.Warning(label=note))
     _use(page, dataset, info, clicks)
@@ -46,6 +45,7 @@ def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> No
     operator_button.draw(row, "add_references", clicks, bank=name)
     operator_button.draw(row, "update_memory_bank", clicks, "Update", name=name)
     operator_button.draw(row, "check_references", clicks, name=name)
+    operator_button.draw(row, "suggest_references", clicks, bank=name)
     show = clicks.show_references(name)
     pieces.button(row, "show", "Show the references", show, "photo_library")
     network_notice.draw(page, [info.recipe], clicks)

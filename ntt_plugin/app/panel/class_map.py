@@ -24,7 +24,7 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     pieces.text(page, "map_title", _title(labels, matrix))
     if len(labels) > _MOST:
         return
-    side = max(320, 60 + 22 * len(labels))
+    side = 200 + 20 * len(labels)
     page.plot(
         "class_map",
         data=[
@@ -40,8 +40,8 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
         layout={
             "height": side,
             "margin": {"t": 10, "l": 10, "r": 10, "b": 10},
-            "xaxis": {"automargin": True, "tickangle": -45},
-            "yaxis": {"automargin": True, "autorange": "reversed"},
+            "xaxis": {"automargin": True, "tickangle": -45, "dtick": 1},
+            "yaxis": {"automargin": True, "autorange": "reversed", "dtick": 1},
         },
         config={"displayModeBar": False, "scrollZoom": False},
         height=f"{side}px",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ...dataset.runs import RunInfo
 from .pieces import Click
 
 
@@ -61,9 +62,10 @@ class Clicks:
         """Show a bank's references in the grid."""
         return {"on_click": self.events.show_references, "params": {"bank": bank}}
 
-    def show_run(self, field: str) -> Click:
-        """Show what a run wrote in the grid."""
-        return {"on_click": self.events.show_run, "params": {"field": field}}
+    def show_run(self, run: RunInfo) -> Click:
+        """Show what a run wrote in the grid; suggestions one by one, as patches."""
+        params = {"field": run.label_field, "patches": run.kind == "suggestions"}
+        return {"on_click": self.events.show_run, "params": params}
 
     def show_failed(self, field: str) -> Click:
         """Show the samples that a run could not do in the grid."""

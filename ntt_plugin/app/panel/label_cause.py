@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import fiftyone as fo
 import fiftyone.operators.types as types
+from fiftyone.core.patches import PatchesView
 
 from ...dataset.banks import list_memory_banks, load_memory_bank
 from ...dataset.label_field import segmentation_fields
@@ -67,6 +68,10 @@ def selected(ctx: Any) -> Selected | None:
     for entry in reversed(ctx.selected_labels or []):
         if entry.get("field") in ours:
             return _read(ctx.dataset, entry["sample_id"], entry["field"], entry["label_id"])
+    if ctx.selected and isinstance(ctx.view, PatchesView):
+        patch, [field] = ctx.selected[-1], ctx.view._label_fields
+        found = ctx.view.select(patch).values("sample_id")
+        return _read(ctx.dataset, found[0], field, patch) if found and field in ours else None
     return None
 
 

@@ -9,6 +9,7 @@ import fiftyone.operators.types as types
 from fiftyone.operators.categories import Categories
 
 from ...errors import NttError
+from .pieces import ALL_CLASSES
 from .place import Place, from_state
 
 _HELP = (
@@ -56,8 +57,8 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
     def on_change_selected_labels(self, ctx: Any) -> None:
         """Show which reference made a selected prediction."""
 
-    def on_change_current_sample(self, ctx: Any) -> None:
-        """The same, for the sample that is open."""
+    def on_change_selected(self, ctx: Any) -> None:
+        """The same, for a selected patch."""
 
     def go(self, ctx: Any) -> None:
         """Go to another page of the panel."""
@@ -65,7 +66,9 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
     def choose_class(self, ctx: Any) -> None:
         """Show a bank's references of one class."""
-        self._move(ctx, self._place(ctx).moved({"label": ctx.params.get("value") or ""}))
+        chosen = ctx.params.get("value") or ALL_CLASSES
+        label = "" if chosen == ALL_CLASSES else chosen
+        self._move(ctx, self._place(ctx).moved({"label": label}))
 
     def ask(self, ctx: Any) -> None:
         """Open an operator's form, with some of its fields filled in."""
@@ -100,7 +103,7 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         """Show what a run wrote in the grid."""
         from . import shown
 
-        self._show(ctx, shown.written, ctx.params["field"])
+        self._show(ctx, shown.written, ctx.params["field"], ctx.params["patches"])
 
     def show_failed(self, ctx: Any) -> None:
         """Show the samples that a run could not do in the grid."""
@@ -128,4 +131,4 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         return from_state(ctx.panel.get_state("place"))
 
     def _move(self, ctx: Any, place: Place) -> None:
-        ctx.panel.set_state({"place": place.to_dict(), "class": place.label})
+        ctx.panel.set_state({"place": place.to_dict(), "class": place.label or ALL_CLASSES})

@@ -37,9 +37,9 @@ def text(parent: types.Object, name: str, words: str, **options: Any) -> None:
     parent.str(name, default=words, view=types.MarkdownView(**options))
 
 
-def title(parent: types.Object, name: str, words: str) -> None:
-    """The heading of a page."""
-    text(parent, name, f"##### {escaped(words)}")
+def heading(parent: types.Object, name: str, title: str, facts: str) -> None:
+    """The heading of a page, with what it is about in a line."""
+    text(parent, name, f"##### {escaped(title)}\n\n{facts}")
 
 
 def label(parent: types.Object, name: str, words: str) -> None:
@@ -134,5 +134,8 @@ def moment(iso: str) -> str:
     """A time in ISO 8601 as people read it."""
     return f"{iso[:16].replace('T', ' ')} UTC"
 
+
+ALL_CLASSES = " "
+"""Stands for no class in particular: a class needs a name, and the App shows no empty choice."""
 
 _MARKS = frozenset("\\`*_{}[]<>#|~$")

@@ -89,9 +89,9 @@ def _classes(
     counts = Counter(check.label for check in checks)
     if len(counts) > 1:
         words = {label: f"{label} ({count:,})" for label, count in counts.items()}
-        pieces.class_choice(
-            page, {"": "All classes", **words}, place.label, clicks.events.choose_class
-        )
+        every = {pieces.ALL_CLASSES: "All classes"}
+        chosen = place.label or pieces.ALL_CLASSES
+        pieces.class_choice(page, every | words, chosen, clicks.events.choose_class)
 
 
 def _tile(

@@ -61,4 +61,4 @@ def _card(page: types.Object, name: str, run: RunInfo, clicks: Clicks) -> None:
     pieces.text(card, "facts", f"**{pieces.escaped(field)}**\n\n{summary(run)}")
     row = pieces.row(card, "buttons")
     pieces.button(row, "open", "Open", clicks.go(tab="runs", run=field), "folder_open", strong=True)
-    pieces.button(row, "show", "Show", clicks.show_run(field), "photo_library")
+    pieces.button(row, "show", "Show", clicks.show_run(run), "photo_library")

@@ -30,8 +30,7 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     if run is None:
         page.view("problem", types.Error(label=f"The field {field!r} is gone, or no run made it."))
         return
-    pieces.title(page, "title", field)
-    pieces.text(page, "facts", run_list.summary(run))
+    pieces.heading(page, "facts", field, run_list.summary(run))
     _use(page, dataset, run, place, clicks)
     if run.notes:
         _notes(page, run.notes)
@@ -58,8 +57,8 @@ def figures_in_words(figures: CocoFigures) -> str:
 def _use(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: Clicks) -> None:
     field = run.label_field
     row = pieces.row(page, "use")
-    show = clicks.show_run(field)
-    pieces.button(row, "show", "Show the images", show, "photo_library", strong=True)
+    words = "Show the suggestions" if run.kind == "suggestions" else "Show the images"
+    pieces.button(row, "show", words, clicks.show_run(run), "photo_library", strong=True)
     if run.kind == "boxes":
         operator_button.draw(row, "build_memory_bank", clicks, label_field=field)
         return

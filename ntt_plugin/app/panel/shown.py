@@ -32,15 +32,16 @@ def references(dataset: Any, bank: str, classes: Iterable[str] | None = None) ->
     return view.select_labels(ids=[label for label in wanted if label])
 
 
-def written(dataset: Any, field: str) -> Any:
-    """The samples that hold labels of a run, or were looked at by it.
+def written(dataset: Any, field: str, patches: bool = False) -> Any:
+    """The samples that a run looked at, or its labels as patches.
 
     Raises:
         DatasetError: the field is gone.
     """
     if dataset.get_field(field) is None:
         raise DatasetError(f"The field {field!r} of {dataset.name!r} is gone.")
-    return all_images(dataset).exists(field)
+    images = all_images(dataset)
+    return images.to_patches(field) if patches else images.exists(field)
 
 
 def failed(dataset: Any, field: str) -> Any:
