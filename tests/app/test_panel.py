@@ -58,6 +58,12 @@ def test_a_bank_is_opened_and_closed(panel):
     [
         ("Segment", "segment_with_memory_bank", {"bank": "shapes"}),
         ("Rename", "rename_memory_bank", {"name": "shapes"}),
+        ("Add references", "add_references", {"bank": "shapes"}),
+        ("Update", "update_memory_bank", {"name": "shapes"}),
+        ("Check references", "check_references", {"name": "shapes"}),
+        ("Suggest references", "suggest_references", {"bank": "shapes"}),
+        ("Duplicate", "duplicate_memory_bank", {"name": "shapes"}),
+        ("Merge", "merge_memory_banks", {"names": ["shapes"]}),
         ("Export", "export_memory_bank", {"name": "shapes"}),
         ("Delete", "delete_memory_bank", {"name": "shapes"}),
     ],

@@ -31,6 +31,22 @@ def test_a_selected_prediction_is_shown_beside_its_reference(panel, dataset):
     assert len(images(panel)) == 2
 
 
+@pytest.mark.parametrize(
+    ("words", "operator"),
+    [
+        ("Wrong: add as negative", "add_negatives"),
+        ("Right: promote to reference", "promote_references"),
+    ],
+)
+def test_it_can_be_told_right_from_wrong(panel, dataset, words, operator):
+    sample = dataset.exists("ntt").first()
+    select(panel, sample, "ntt", sample["ntt"].detections[0])
+    panel.click(words)
+    [asked] = panel.asked("prompt_user_for_operation")
+    assert asked["operator_uri"].endswith(f"/{operator}")
+    assert asked["params"] == {"bank": "shapes", "label_field": "ntt"}
+
+
 def test_it_stays_when_the_bank_is_deleted(panel, dataset):
     ntt.delete_memory_bank(dataset, "shapes")
     sample = dataset.exists("ntt").first()

@@ -72,6 +72,14 @@ def test_one_class_can_be_chosen(panel, dataset):
     assert panel.state["place"]["label"] == ""
 
 
+def test_a_reference_can_be_removed(panel, dataset):
+    [first, *_] = ntt.reference_quality(dataset, "shapes")
+    panel.click("Remove")
+    [asked] = panel.asked("prompt_user_for_operation")
+    assert asked["operator_uri"].endswith("/remove_references")
+    assert asked["params"] == {"name": "shapes", "references": [first.id]}
+
+
 def test_flagged_references_say_why(panel, dataset):
     add_many(dataset, 2)
     panel.click("Refresh")

@@ -10,7 +10,6 @@ from ...dataset.reference_quality import class_similarity
 from . import pieces
 from .clicks import Clicks
 from .place import Place
-from .remembered import remembered
 
 # A larger map cannot be read, and would be long on its way.
 _MOST = 80
@@ -18,7 +17,7 @@ _MOST = 80
 
 def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None:
     """The heat map of a bank's classes; nothing for a single class."""
-    labels, matrix = remembered(dataset, str(place.bank), class_similarity)
+    labels, matrix = class_similarity(dataset, str(place.bank))
     if len(labels) < 2:
         return
     pieces.text(page, "map_title", _title(labels, matrix))

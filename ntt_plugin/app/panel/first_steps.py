@@ -61,6 +61,7 @@ def _references(card: types.Object, offers: str, clicks: Clicks) -> None:
     if offers == "boxes":
         operator_button.draw(row, "masks_from_boxes", clicks, strong=True)
     if offers == "masks":
+        operator_button.draw(row, "add_references", clicks)
         operator_button.draw(row, "sample_references", clicks, strong=True)
 
 

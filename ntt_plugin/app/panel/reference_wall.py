@@ -15,7 +15,6 @@ from ...dataset.thumbnails import reference_thumbnails
 from . import operator_button, pages, pieces
 from .clicks import Clicks
 from .place import Place
-from .remembered import remembered
 
 A_PAGE = 24
 SIDE = 96
@@ -34,7 +33,7 @@ _LEGEND_RECUT = (
 def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None:
     """A page of a bank's references, of its flagged ones, or of its negatives."""
     bank = str(place.bank)
-    checks = remembered(dataset, bank, reference_quality)
+    checks = reference_quality(dataset, bank)
     kinds = _by_kind(checks)
     _kinds(page, kinds, place, clicks)
     chosen = kinds[place.shown]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import lru_cache
 from typing import Any, TypeVar
 
-import fiftyone as fo
 from fiftyone.core.odm import get_db_conn
 
+from ...dataset.remembered import Remembered
+
 T = TypeVar("T")
+
+_answers: Remembered[Any] = Remembered(64)
 
 
 def remembered(
@@ -26,7 +28,8 @@ def remembered(
         of_samples: whether it looks at samples too, so that a change of any asks anew.
     """
     stamp = _stamp(dataset) + (_last_change(dataset) if of_samples else "")
-    found: T = _answer(stamp, str(dataset.name), name, question)
+    key = (str(dataset.name), name, question, stamp)
+    found: T = _answers.get(key, lambda: question(dataset, name))
     return found
 
 
@@ -41,8 +44,3 @@ def _last_change(dataset: Any) -> str:
     samples = dataset._sample_collection
     latest = samples.find_one({}, {"last_modified_at": 1}, sort=[("last_modified_at", -1)])
     return f"{latest} {samples.estimated_document_count()}"
-
-
-@lru_cache(maxsize=64)
-def _answer(stamp: str, dataset: str, name: str, question: Callable[..., Any]) -> Any:
-    return question(fo.load_dataset(dataset), name)
