@@ -25,3 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         metavar="FOLDER",
         help="golden data of the authors' algorithm: tests/parity compares every step with it",
     )
+    parser.addoption(
+        "--screenshots",
+        type=lambda folder: Path(folder).resolve(),
+        metavar="FOLDER",
+        help="where tests/e2e writes its pictures of the App (default: below pytest's own folder)",
+    )

@@ -1,0 +1,169 @@
+"""A page of the App, driven as a person does: by what is seen, clicked and typed."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from playwright.sync_api import Locator, Page
+
+from tests.e2e.form import Form
+from tests.e2e.server import PATIENCE
+
+WINDOW = {"width": 1400, "height": 900}
+CHECKBOX = {"x": 14, "y": 14}
+"""Where in a tile of the grid a click selects its sample."""
+
+# Otherwise a pop-over about another product covers the first clicks.
+_INIT_SCRIPT = "localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')"
+_TILES_LOADED = """() => {
+    const tiles = [...document.querySelectorAll('[data-cy=fo-grid] [data-cy=looker] canvas')];
+    return tiles.length > 0 && tiles.every(tile => tile.getAttribute('canvas-loaded') === 'true');
+}"""
+
+
+class AppPage:
+    """One browser tab with the App.
+
+    Args:
+        page: a blank page.
+        url: the server's address.
+        shots: the folder for pictures.
+    """
+
+    def __init__(self, page: Page, url: str, shots: Path) -> None:
+        self.page = page
+        self.url = url
+        self.shots = shots
+        page.set_default_timeout(1000 * PATIENCE)
+        page.set_viewport_size(WINDOW)
+        page.add_init_script(_INIT_SCRIPT)
+
+    @property
+    def tiles(self) -> Locator:
+        """The grid's samples."""
+        return self.page.locator("[data-cy=fo-grid] [data-cy=looker]")
+
+    def open(self, dataset: str) -> None:
+        """Open a dataset and wait for its grid."""
+        self.page.goto(f"{self.url}/datasets/{dataset}")
+        self.wait_for_grid()
+
+    def reload(self) -> None:
+        """Load the page anew, as a person does whose tab hangs."""
+        self.page.reload()
+        self.wait_for_grid()
+
+    def wait_for_grid(self) -> None:
+        """Wait until every tile in sight is drawn."""
+        self.page.wait_for_function(_TILES_LOADED)
+
+    def entry_counts(self) -> str:
+        """What the App says it shows: ``4 samples``, ``1 of 4 samples`` and so on."""
+        return self.page.locator("[data-cy=entry-counts]").inner_text().strip()
+
+    def wait_for_counts(self, text: str) -> None:
+        """Wait until the App says that it shows this much."""
+        counts = self.page.locator("[data-cy=entry-counts]")
+        counts.filter(has_text=re.compile(rf"^\s*{re.escape(text)}\s*$")).wait_for()
+        self.wait_for_grid()
+
+    def select_sample(self, index: int, alt: bool = False) -> None:
+        """Select a sample of the grid, with the Alt key if so wanted."""
+        tile = self.tiles.nth(index)
+        tile.hover()
+        tile.click(position=CHECKBOX, modifiers=["Alt"] if alt else [])
+        tile.locator(
+            "[data-cy^=looker-checkbox-input] input:checked, input:checked"
+        ).first.wait_for(state="attached")
+
+    def open_sample(self, index: int) -> Locator:
+        """Open a sample of the grid; the sample viewer."""
+        self.tiles.nth(index).click()
+        modal = self.page.locator("[data-cy=modal]")
+        modal.locator("canvas[canvas-loaded=true]").wait_for()
+        return modal
+
+    def find_operators(self, words: str) -> list[str]:
+        """Titles that the operator browser finds; it stays open."""
+        self.page.keyboard.press("Backquote")
+        search = self.page.get_by_placeholder("Search operations by name...")
+        search.fill(words)
+        found = self.page.get_by_text(re.compile(rf"^{re.escape(words)}$"))
+        found.first.wait_for()
+        return found.all_inner_texts()
+
+    def operator(self, title: str) -> Form:
+        """Open an operator's form through the operator browser (the backtick key)."""
+        self.find_operators(title)
+        self.page.keyboard.press("Enter")
+        form = Form(self.page, title)
+        form.wait()
+        return form
+
+    def panel(self, name: str) -> Locator:
+        """Open a panel beside the grid's tab; its content."""
+        self.page.locator("[data-cy=new-panel-btn]").first.click()
+        self.page.locator(f"[data-cy=new-panel-option-{name}]").click()
+        content = self.page.locator(f"[data-cy=panel-content-{name}]")
+        content.wait_for()
+        return content
+
+    def grid_button(self, title: str) -> Form:
+        """Open an operator's form with its button above the grid."""
+        self.page.locator(f"[data-cy=fo-grid-actions] [title='{title}']").first.click()
+        form = Form(self.page, title)
+        form.wait()
+        return form
+
+    def next_step(self, words: str, title: str) -> Form:
+        """Press the button of an end page that opens the form of what comes next."""
+        Form(self.page, title).press(words)
+        form = Form(self.page, title)
+        form.wait()
+        return form
+
+    def show_patches(self, field: str) -> None:
+        """Show the labels of a field one by one."""
+        self.page.locator("[data-cy=action-clips-patches]").first.click()
+        self.page.locator("[data-cy=popout]").get_by_text(field, exact=True).click()
+        self.page.locator("[data-cy=entry-counts]").get_by_text("patches").wait_for()
+        self.wait_for_grid()
+
+    def clear_selection(self) -> None:
+        """Take the selection back."""
+        self.page.keyboard.press("Escape")
+        self.page.locator("[data-cy=fo-grid] input:checked").first.wait_for(state="detached")
+
+    def clear_view(self) -> None:
+        """Show the whole dataset again."""
+        self.page.locator("[data-cy=btn-clear-view-bar]").click()
+        self.wait_for_grid()
+
+    def close_panel(self, name: str) -> None:
+        """Close a panel."""
+        self.page.locator(f"[data-cy=panel-tab-{name}] svg").last.click()
+        self.page.locator(f"[data-cy=panel-content-{name}]").wait_for(state="detached")
+
+    def wait_for_pictures(self, pictures: Locator) -> None:
+        """Wait until pictures have come from the server."""
+        for picture in pictures.all():
+            picture.scroll_into_view_if_needed()
+            self.page.wait_for_function(
+                "image => image.complete && image.naturalWidth > 0", arg=picture.element_handle()
+            )
+
+    def close_windows(self) -> None:
+        """Close a form or a page at the end of a run that something went wrong with."""
+        if self.page.locator("[role=dialog]").count():
+            self.reload()
+
+    def close(self) -> None:
+        """Close the tab."""
+        self.page.context.close()
+
+    def shoot(self, name: str) -> Path:
+        """Save what the window shows."""
+        path = self.shots / f"{name}.png"
+        self.page.screenshot(path=path, animations="disabled")
+        return path
