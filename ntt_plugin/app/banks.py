@@ -14,6 +14,7 @@ from ..dataset.bank_info import BankInfo, bank_info
 from ..dataset.banks import get_memory_bank_info, list_memory_banks
 from ..dataset.inventory import banks_of, datasets_with_banks
 from ..dataset.paths import as_path
+from ..dataset.run_record import read_facts
 from ..errors import DatasetError, NttError
 from . import fields
 
@@ -23,9 +24,24 @@ _HOW_TO_GET_ONE = (
 
 
 def bank_of_dataset(
-    ctx: Any, inputs: types.Object, label: str = "Memory bank", description: str = ""
+    ctx: Any,
+    inputs: types.Object,
+    label: str = "Memory bank",
+    description: str = "",
+    name: str = "name",
+    prefer: str | None = None,
+    required: bool = True,
 ) -> str | None:
-    """The choice of one of the dataset's banks, as the field ``name``.
+    """The choice of one of the dataset's banks.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        label: the field's label.
+        description: what it is for.
+        name: the form's field.
+        prefer: the bank chosen at first, if it is there.
+        required: whether one must be chosen.
 
     Returns:
         The bank's name; None while none is chosen.
@@ -36,8 +52,19 @@ def bank_of_dataset(
     names = list_memory_banks(ctx.dataset)
     if not names:
         raise no_bank(ctx.dataset.name)
-    words = {name: name for name in names}
-    return fields.choice(ctx, inputs, "name", words, label, description, default=names[0])
+    words = {bank: bank for bank in names}
+    default = prefer if prefer in names else names[0]
+    return fields.choice(ctx, inputs, name, words, label, description, default, required)
+
+
+def bank_of_field(dataset: Any, field: str) -> str | None:
+    """The name of the bank that a field was segmented with; None if no bank made it."""
+    return read_facts(dataset, field).get("bank")
+
+
+def thresholds_of(dataset: Any, bank: str) -> dict[str, float]:
+    """The thresholds that a bank of the dataset keeps."""
+    return get_memory_bank_info(dataset, bank).thresholds
 
 
 def new_name(ctx: Any, inputs: types.Object) -> None:

@@ -8,7 +8,7 @@ import fiftyone.operators.types as types
 
 from . import fields
 from .operator import NttOperator
-from .outcome import Outcome
+from .outcome import NextStep, Outcome
 from .progress import Report
 
 _FIGURES = {"AP": "AP", "AP50": "AP at IoU 0.50", "AP75": "AP at IoU 0.75"}
@@ -93,4 +93,17 @@ class EvaluateSegmentation(NttOperator):
             facts,
             str(left_out).splitlines(),
             changed=True,
+            next_step=_thresholds(ctx, arguments),
         )
+
+
+def _thresholds(ctx: Any, arguments: dict[str, Any]) -> NextStep | None:
+    """Save thresholds, where the dataset keeps the memory bank that made the predictions."""
+    from ..dataset.banks import list_memory_banks
+    from .banks import bank_of_field
+
+    bank = bank_of_field(ctx.dataset, arguments["label_field"])
+    if bank not in list_memory_banks(ctx.dataset):
+        return None
+    params = {"bank": bank, "eval_key": arguments["eval_key"]}
+    return NextStep("Save thresholds", "save_thresholds", params)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from .add_negatives import AddNegatives
 from .add_references import AddReferences
+from .apply_thresholds import ApplyThresholds
 from .build_memory_bank import BuildMemoryBank
 from .check_references import CheckReferences
 from .clear_proposals import ClearProposals
+from .compare_segmentations import CompareSegmentations
 from .compute_proposals import ComputeProposals
 from .delete_memory_bank import DeleteMemoryBank
 from .download_networks import DownloadNetworks
@@ -24,6 +26,7 @@ from .promote_references import PromoteReferences
 from .remove_references import RemoveReferences
 from .rename_memory_bank import RenameMemoryBank
 from .sample_references import SampleReferences
+from .save_thresholds import SaveThresholds
 from .segment_with_memory_bank import SegmentWithMemoryBank
 from .suggest_references import SuggestReferences
 from .update_memory_bank import UpdateMemoryBank
@@ -36,6 +39,9 @@ OPERATORS: tuple[type[NttOperator], ...] = (
     UpdateMemoryBank,
     SegmentWithMemoryBank,
     EvaluateSegmentation,
+    SaveThresholds,
+    ApplyThresholds,
+    CompareSegmentations,
     SuggestReferences,
     PromoteReferences,
     AddNegatives,

@@ -10,10 +10,13 @@ from typing import Any
 import fiftyone.operators.types as types
 from bson import json_util
 
+from .tables import Table
+
 _PLUGIN = "@ntt/no-time-to-train"
 _MOST_PROBLEMS = 20
 _RESULT_VIEW = "ntt_view"
 _NEXT_STEP = "ntt_next"
+_TABLE = "ntt_table"
 
 
 @dataclass(frozen=True)
@@ -44,6 +47,7 @@ class Outcome:
         open_view: show ``view`` at once, without a button.
         changed: whether the dataset was changed, so that the App must look again.
         next_step: what a person may want to do next.
+        table: figures in rows, below the facts.
     """
 
     message: str
@@ -54,6 +58,7 @@ class Outcome:
     open_view: bool = False
     changed: bool = False
     next_step: NextStep | None = None
+    table: Table | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Plain values, as a delegated operation keeps them; the view as a text of JSON."""
@@ -65,6 +70,8 @@ class Outcome:
             # A text: MongoDB need not take the names in a view's stages, which begin with "$".
             stages = json_util.dumps(self.view.view()._serialize())
             found[_RESULT_VIEW] = {"label": self.view_label, "stages": stages}
+        if self.table is not None:
+            found[_TABLE] = asdict(self.table)
         if self.next_step is not None:
             found[_NEXT_STEP] = asdict(self.next_step)
         return found
@@ -88,11 +95,13 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
     facts = {
         name: value
         for name, value in results.items()
-        if name not in ("message", "problems", _RESULT_VIEW, _NEXT_STEP)
+        if name not in ("message", "problems", _RESULT_VIEW, _NEXT_STEP, _TABLE)
     }
     if facts:
         lines = [f"- **{name}**: {value}" for name, value in facts.items()]
         outputs.view("facts", types.MarkdownView(label="\n".join(lines)))
+    if _TABLE in results:
+        outputs.view("table", types.MarkdownView(label=Table(**results[_TABLE]).markdown()))
     if problems:
         lines = [f"Left out or to note: {len(problems):,}", ""]
         lines += [f"- {_one_line(problem)}" for problem in problems[:_MOST_PROBLEMS]]

@@ -86,6 +86,15 @@ def fields_of_bank(dataset: Any, bank: str) -> list[str]:
     return found
 
 
+def evaluations(dataset: Any) -> dict[str, str]:
+    """The evaluations by COCO's rules, in the order of their making, with the field each scored."""
+    dataset = dataset_of(dataset)
+    keys = dataset.list_evaluations(type="detection", method="coco")
+    made = {key: dataset.get_evaluation_info(key) for key in keys}
+    ordered = sorted(made, key=lambda key: made[key].timestamp)
+    return {key: str(made[key].config.pred_field) for key in ordered}
+
+
 def image_slices(dataset: Any) -> list[str]:
     """Slices of a grouped dataset that hold images, the active one first; none if not grouped."""
     dataset = dataset_of(dataset)

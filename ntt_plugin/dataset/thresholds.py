@@ -108,7 +108,7 @@ def find_thresholds(dataset: Any, eval_key: str) -> tuple[dict[str, Threshold], 
         found = matches.is_found & (matches.found == label)
         best = best_threshold(matches.scores[found], true[found], int(true.sum()))
         if best is None:
-            what = "prediction that is right" if true.any() and found.any() else "prediction"
+            what = "right prediction" if true.any() and found.any() else "prediction"
             what = what if true.any() else "true label"
             without[str(label)] = (
                 f"{quoted(str(label))} has no threshold: there is no {what} of it."

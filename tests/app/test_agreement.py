@@ -16,8 +16,12 @@ from tests.app.driver import NAME, ROOT
 
 # What the context gives, and what only a script can pass on.
 NOT_IN_FORMS = {"samples", "dataset", "progress", "segmenter"}
-# A store of one's own, where the form has nothing to switch.
-NOT_IN_ITS_FORM = {"compute_proposals": {"cache"}}
+# A store of one's own where the form has nothing to switch; numbers by hand, for scripts.
+NOT_IN_ITS_FORM = {
+    "compute_proposals": {"cache"},
+    "save_thresholds": {"thresholds"},
+    "apply_thresholds": {"thresholds"},
+}
 each = pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: o.operator_name)
 
 

@@ -24,6 +24,8 @@ WITH_LABELS = [
     "build_memory_bank",
     "masks_from_boxes",
     "evaluate_segmentation",
+    "apply_thresholds",
+    "compare_segmentations",
 ]
 BUILD = {"label_field": "ground_truth", "name": "second", "preset": "tiny"}
 

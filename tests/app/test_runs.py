@@ -91,6 +91,22 @@ def evaluated(dataset, folder):
     assert -1 <= figures.segm["AP"] <= 1
 
 
+def thresholds_saved(dataset, folder):
+    found = ntt.best_thresholds(dataset, "check")
+    saved = ntt.load_memory_bank(dataset, "shapes").thresholds
+    assert saved == {label: entry.value for label, entry in found.items()} != {}
+
+
+def thresholds_applied(dataset, folder):
+    tagged = dataset.filter_labels("ntt", F("tags").contains("low"))
+    assert 0 < tagged.count("ntt.detections") < dataset.count("ntt.detections")
+    assert tagged.bounds("ntt.detections.confidence")[1] < 0.7
+
+
+def compared(dataset, folder):
+    assert len(dataset.list_evaluations()) == 1
+
+
 def renamed(dataset, folder):
     assert ntt.list_memory_banks(dataset) == ["forms"]
 
@@ -144,6 +160,12 @@ CASES = {
         {"label_field": "ntt", "gt_field": "ground_truth", "eval_key": "score"},
         evaluated,
     ),
+    "save_thresholds": ({"bank": "shapes", "eval_key": "check"}, thresholds_saved),
+    "apply_thresholds": ({"label_field": "ntt", "tag": "low"}, thresholds_applied),
+    "compare_segmentations": (
+        {"label_field": "ntt", "other_field": "boxes", "gt_field": "ground_truth"},
+        compared,
+    ),
     "suggest_references": ({"bank": "shapes", "count": 7}, suggested),
     "promote_references": ({"label_field": "ntt", "bank": "shapes"}, promoted),
     "add_negatives": ({"label_field": "ntt", "bank": "shapes"}, demoted),
@@ -174,6 +196,8 @@ SHOWN = {
     "promote_references": 2,
     "add_negatives": 2,
     "segment_with_memory_bank": 5,
+    "apply_thresholds": 2,
+    "compare_segmentations": 5,
     "suggest_references": 7,
     "load_references_view": 3,
 }
@@ -198,6 +222,9 @@ def prepared(operator: str, dataset, folder: Path) -> dict:
         ntt.load_memory_bank(dataset, "shapes").save(params["path"])
     if operator == "merge_memory_banks":
         ntt.duplicate_memory_bank(dataset, "shapes", "second")
+    if operator == "apply_thresholds":
+        every = ntt.get_memory_bank_info(dataset, "shapes").shots
+        ntt.save_thresholds(dataset, "shapes", thresholds=dict.fromkeys(every, 0.7))
     return params
 
 

@@ -126,7 +126,7 @@ def test_classes_without_a_threshold_are_named(evaluated, caplog):
     assert found["red"] == Threshold(0.5, *(pytest.approx(v) for v in (2 / 3, 1, 0.5, 6 / 11)))
     assert "'$green.a' has no threshold: there is no true label of it." in caplog.text
     assert "'blue' has no threshold: there is no prediction of it." in caplog.text
-    assert "'grey' has no threshold: there is no prediction that is right of it." in caplog.text
+    assert "'grey' has no threshold: there is no right prediction of it." in caplog.text
 
 
 def test_labels_made_since_change_nothing(evaluated):

@@ -1,0 +1,124 @@
+"""Operator: keep thresholds of confidence with a memory bank."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators.types as types
+
+from ..errors import DatasetError, NttError
+from . import fields
+from .operator import NttOperator
+from .outcome import NextStep, Outcome
+from .progress import Report
+from .tables import Table
+
+if TYPE_CHECKING:
+    from ..dataset.best_f1 import Threshold
+
+
+class SaveThresholds(NttOperator):
+    """Form of ``save_thresholds``."""
+
+    uses = "save_thresholds"
+    operator_name = "save_thresholds"
+    title = "Save thresholds"
+    about = (
+        "Find for each class the confidence that maximises F1 in an evaluation, and keep it with "
+        "the memory bank. Use it after an evaluation, before Apply thresholds."
+    )
+    icon = "tune"
+    risk = types.RiskLevel.MEDIUM
+    parameters = ("bank", "eval_key")
+    submit = "Save"
+    doing = "Finding thresholds"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ..dataset.inventory import evaluations
+        from . import banks, samples
+
+        scored = evaluations(ctx.dataset)
+        if not scored:
+            raise DatasetError(
+                f"{ctx.dataset.name!r} has no evaluation by COCO's rules yet. Make one with the "
+                "operator Evaluate segmentation."
+            )
+        keys = list(scored)
+        key = fields.choice(
+            ctx,
+            inputs,
+            "eval_key",
+            {name: f"{name} (of {scored[name]})" for name in keys},
+            "Evaluation",
+            "Where the thresholds are found.",
+            default=keys[-1],
+            required=False,
+        )
+        bank = banks.bank_of_dataset(
+            ctx, inputs, description="It keeps the thresholds.", name="bank",
+            prefer=banks.bank_of_field(ctx.dataset, scored.get(key or "", "")),
+        )  # fmt: skip
+        if key is None or bank is None:
+            return
+        try:
+            values, without = samples.asked_once(ctx, ctx.dataset, _found, key, bank)
+        except NttError as error:
+            fields.mark(inputs.properties["eval_key"], str(error))
+            return
+        if not values:
+            fields.mark(
+                inputs.properties["bank"],
+                f"{key!r} has no threshold for any class of {bank!r}; choose another evaluation, "
+                "or the bank that made its predictions.",
+            )
+            return
+        shown = fields.listed_briefly(f"{label} {value:.2f}" for label, value in values.items())
+        left = f" {without:,} other classes have none there." if without else ""
+        fields.notice(inputs, "will_do", f"Will keep with {bank!r}: {shown}.{left}")
+        kept = banks.thresholds_of(ctx.dataset, bank)
+        if kept and kept != values:
+            fields.overwrite(
+                ctx, inputs, f"{bank!r} keeps thresholds of {len(kept):,} classes already."
+            )
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Find them and save them."""
+        from .. import save_thresholds
+        from ..dataset.inventory import evaluations
+        from ..dataset.thresholds import find_thresholds
+
+        arguments = self.arguments(ctx)
+        saved = save_thresholds(ctx.dataset, **arguments)
+        found, without = find_thresholds(ctx.dataset, arguments["eval_key"])
+        others = [f"{label!r} is no class of the bank." for label in found if label not in saved]
+        params = {
+            "bank": arguments["bank"],
+            "label_field": evaluations(ctx.dataset)[arguments["eval_key"]],
+        }
+        return Outcome(
+            f"The memory bank {arguments['bank']!r} keeps thresholds of {len(saved):,} classes.",
+            table=_table({label: found[label] for label in saved}),
+            problems=[*without.values(), *others],
+            next_step=NextStep("Apply thresholds", "apply_thresholds", params),
+        )
+
+
+def _table(found: dict[str, Threshold]) -> Table:
+    columns = ["Class", "Threshold", "F1 of all", "F1 from it on", "Precision", "Recall"]
+    rows = [
+        [label, entry.value, entry.f1_without, entry.f1, entry.precision, entry.recall]
+        for label, entry in found.items()
+    ]
+    return Table(columns, rows)
+
+
+def _found(dataset: Any, key: str, bank: str) -> tuple[dict[str, float], int]:
+    """The thresholds that would be kept, and how many classes would have none."""
+    from ..dataset.banks import get_memory_bank_info
+    from ..dataset.thresholds import find_thresholds
+
+    held = get_memory_bank_info(dataset, bank).shots
+    found, without = find_thresholds(dataset, key)
+    values = {label: entry.value for label, entry in found.items() if label in held}
+    return values, len(without) + len(found) - len(values)

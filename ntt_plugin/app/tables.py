@@ -1,0 +1,42 @@
+"""Tables on pages of the App, whatever their cells hold."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+# What Markdown takes for something else than a letter.
+_MARKS = re.compile(r"([\\`*_{}\[\]<>()#+.!|~$&-])")
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for a page.
+
+    Attributes:
+        columns: the columns' heads.
+        rows: of each row a value for each column; an empty cell for None.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+
+    def markdown(self) -> str:
+        """The table as Markdown; all columns but the first flush right."""
+        under = "|---|" + "---:|" * (len(self.columns) - 1)
+        return "\n".join([_line(self.columns), under, *map(_line, self.rows)])
+
+
+def _line(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(map(_cell, cells)) + " |"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return _MARKS.sub(r"\\\1", " ".join(str(value).split()))

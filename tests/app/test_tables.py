@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from ntt_plugin.app.outcome import Outcome, output_page
+from ntt_plugin.app.tables import Table
+
+TABLE = Table(["Class", "n", "AP"], [["a|b *c*", 1200, 0.12345], ["d\ne", None, 1.0]])
+
+
+def test_numbers_are_written_for_people_and_names_as_they_are():
+    head, under, first, second = TABLE.markdown().splitlines()
+    assert head == "| Class | n | AP |"
+    assert under == "|---|---:|---:|"
+    assert first == r"| a\|b \*c\* | 1,200 | 0.123 |"
+    assert second == "| d e |  | 1.000 |"
+
+
+def test_a_page_shows_the_table_also_of_a_delegated_run():
+    kept = Outcome("Done.", {"Facts": 1}, table=TABLE).as_dict()
+    page = output_page(kept).type.properties
+    assert page["table"].view.label == TABLE.markdown()
+    assert "ntt_table" not in page["facts"].view.label

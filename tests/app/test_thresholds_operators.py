@@ -1,0 +1,127 @@
+"""The way from an evaluation over saved thresholds to labels that can be trusted."""
+
+from __future__ import annotations
+
+import pytest
+from fiftyone import ViewField as F
+
+import ntt_plugin as ntt
+from tests.app.driver import calls, page
+
+SAVE = {"bank": "shapes", "eval_key": "check"}
+APPLY = {"label_field": "ntt", "bank": "shapes"}
+COMPARE = {"label_field": "ntt", "other_field": "boxes", "gt_field": "ground_truth"}
+
+
+def every(dataset, value):
+    """Thresholds for all classes of the bank."""
+    return dict.fromkeys(ntt.get_memory_bank_info(dataset, "shapes").shots, value)
+
+
+@pytest.fixture
+def kept(dataset):
+    ntt.save_thresholds(dataset, "shapes", thresholds=every(dataset, 0.7))
+    return dataset
+
+
+def test_without_an_evaluation_the_form_says_how_to_get_one(plugin, bare):
+    form = plugin.form(bare, "save_thresholds")
+    assert "Evaluate segmentation" in form.text() and form.errors
+
+
+def test_the_form_shows_what_would_be_kept(plugin, dataset):
+    form = plugin.form(dataset, "save_thresholds")
+    assert (form.default("eval_key"), form.default("bank")) == ("check", "shapes")
+    assert form.choices("eval_key") == {"check": "check (of ntt)"}
+    label, found = next(iter(ntt.best_thresholds(dataset, "check").items()))
+    assert f"{label} {found.value:.2f}" in form.said("will_do")
+    assert plugin.form(dataset, "save_thresholds", params=SAVE).errors == {}
+
+
+def test_a_bank_of_other_classes_is_marked(plugin, dataset):
+    ntt.build_memory_bank(
+        dataset, "ground_truth", "other", tag="reference", classes=["yellow plain triangle"],
+        preset="tiny",
+    )  # fmt: skip
+    assert "yellow plain triangle" not in ntt.best_thresholds(dataset, "check")
+    form = plugin.form(dataset, "save_thresholds", params={**SAVE, "bank": "other"})
+    assert list(form.errors) == ["bank"]
+
+
+def test_thresholds_that_would_be_replaced_must_be_ticked(plugin, kept):
+    form = plugin.form(kept, "save_thresholds", params=SAVE)
+    assert form.warns() and list(form.errors) == ["overwrite"]
+    assert plugin.form(kept, "save_thresholds", params={**SAVE, "overwrite": True}).errors == {}
+
+
+def test_the_end_of_an_evaluation_leads_to_thresholds(plugin, dataset):
+    params = {"label_field": "ntt", "gt_field": "ground_truth", "eval_key": "score"}
+    shown = page(plugin.run(dataset, "evaluate_segmentation", params))
+    assert shown["ntt_next"]["operator"] == "save_thresholds"
+    assert shown["ntt_next"]["params"] == {"bank": "shapes", "eval_key": "score"}
+
+
+def test_an_evaluation_of_labels_that_no_bank_made_leads_nowhere(plugin, dataset):
+    dataset.clone_sample_field("ntt", "copied")
+    params = {"label_field": "copied", "gt_field": "ground_truth", "eval_key": "score"}
+    assert "ntt_next" not in page(plugin.run(dataset, "evaluate_segmentation", params))
+
+
+def test_saving_tells_each_threshold_and_leads_to_applying_them(plugin, dataset):
+    shown = page(plugin.run(dataset, "save_thresholds", SAVE))
+    saved = ntt.load_memory_bank(dataset, "shapes").thresholds
+    assert {row[0]: row[1] for row in shown["ntt_table"]["rows"]} == saved
+    assert shown["ntt_next"]["operator"] == "apply_thresholds"
+    assert shown["ntt_next"]["params"] == APPLY
+
+
+def test_a_bank_without_thresholds_is_marked(plugin, dataset):
+    form = plugin.form(dataset, "apply_thresholds", params=APPLY)
+    assert list(form.errors) == ["bank"]
+    assert "Save thresholds" in form.errors["bank"]
+
+
+def test_a_tag_that_cannot_be_is_marked(plugin, kept):
+    form = plugin.form(kept, "apply_thresholds", params={**APPLY, "tag": "$x"})
+    assert list(form.errors) == ["tag"]
+
+
+def test_the_form_says_how_many_are_below(plugin, kept):
+    below = kept.filter_labels("ntt", F("confidence") < 0.7).count("ntt.detections")
+    total = kept.count("ntt.detections")
+    said = plugin.form(kept, "apply_thresholds").said("will_do")
+    assert f"Of {total} labels will tag {below} with 'below_threshold'" in said
+    said = plugin.form(kept, "apply_thresholds", params={**APPLY, "action": "hide"}).said("will_do")
+    assert f"will hide {below}" in said
+
+
+def test_hiding_opens_the_view_at_once_and_changes_nothing(plugin, kept):
+    messages = plugin.run(kept, "apply_thresholds", {**APPLY, "action": "hide"})
+    assert calls(messages) == ["set_view", "notify"]
+    assert kept.count_label_tags("ntt") == {}
+
+
+def test_a_comparison_is_a_table_by_class(plugin, dataset):
+    shown = page(plugin.run(dataset, "compare_segmentations", COMPARE))
+    found = ntt.compare_segmentations(dataset, "ntt", "boxes", "ground_truth")
+    rows = {row[0]: row[1:] for row in shown["ntt_table"]["rows"]}
+    assert set(rows) == {"all classes", *found.by_class}
+    assert rows["all classes"][:3] == [
+        dataset.count("ntt.detections"),
+        dataset.count("boxes.detections"),
+        found.overall.same,
+    ]
+    assert rows["all classes"][-2] == pytest.approx(found.overall.first_ap)
+    assert len(shown["ntt_table"]["columns"]) == 9
+
+
+def test_a_comparison_needs_no_truth(plugin, dataset):
+    params = {"label_field": "ntt", "other_field": "ground_truth"}
+    shown = page(plugin.run(dataset, "compare_segmentations", params))
+    assert len(shown["ntt_table"]["columns"]) == 7
+
+
+def test_truth_is_neither_of_the_two(plugin, dataset):
+    form = plugin.form(dataset, "compare_segmentations", params=COMPARE)
+    assert set(form.choices("gt_field")) == {"ground_truth"}
+    assert "ntt" not in form.choices("other_field")
