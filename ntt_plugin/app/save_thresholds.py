@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
-from ..errors import DatasetError, NttError
+from ..errors import NttError
 from . import fields
-from .operator import NttOperator
+from .operator import NttOperator, problem
 from .outcome import NextStep, Outcome
 from .progress import Report
 from .tables import Table
@@ -39,22 +39,7 @@ class SaveThresholds(NttOperator):
         from . import banks, samples
 
         scored = evaluations(ctx.dataset)
-        if not scored:
-            raise DatasetError(
-                f"{ctx.dataset.name!r} has no evaluation by COCO's rules yet. Make one with the "
-                "operator Evaluate segmentation."
-            )
-        keys = list(scored)
-        key = fields.choice(
-            ctx,
-            inputs,
-            "eval_key",
-            {name: f"{name} (of {scored[name]})" for name in keys},
-            "Evaluation",
-            "Where the thresholds are found.",
-            default=keys[-1],
-            required=False,
-        )
+        key = _evaluation(ctx, inputs, scored)
         bank = banks.bank_of_dataset(
             ctx, inputs, description="It keeps the thresholds.", name="bank",
             prefer=banks.bank_of_field(ctx.dataset, scored.get(key or "", "")),
@@ -102,6 +87,28 @@ class SaveThresholds(NttOperator):
             problems=[*without.values(), *others],
             next_step=NextStep("Apply thresholds", "apply_thresholds", params),
         )
+
+
+def _evaluation(ctx: Any, inputs: types.Object, scored: dict[str, str]) -> str | None:
+    """The choice of an evaluation, the latest at first; None while there is none."""
+    if not scored:
+        problem(
+            inputs,
+            "no_evaluation",
+            f"{ctx.dataset.name!r} has no evaluation by COCO's rules yet. Make one with the "
+            "operator Evaluate segmentation.",
+        )
+        return None
+    return fields.choice(
+        ctx,
+        inputs,
+        "eval_key",
+        {name: f"{name} (of {field})" for name, field in scored.items()},
+        "Evaluation",
+        "Where the thresholds are found.",
+        default=list(scored)[-1],
+        required=False,
+    )
 
 
 def _table(found: dict[str, Threshold]) -> Table:

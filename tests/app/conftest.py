@@ -41,10 +41,7 @@ def plugin(plugins_dir) -> Plugin:
 
 @pytest.fixture(scope="session")
 def worked_on(tmp_path_factory):
-    """Five scenes: references, a bank ``shapes``, predictions in ``ntt``, boxes in ``boxes``.
-
-    The predictions are evaluated under ``check``.
-    """
+    """Five scenes: references, a bank ``shapes``, predictions in ``ntt``, boxes in ``boxes``."""
     dataset = make_dataset(tmp_path_factory.mktemp("scenes"), pool=3, targets=2, name="app_tests")
     ntt.sample_references(dataset.match_tags("pool"), "ground_truth", shots=1)
     ntt.build_memory_bank(dataset, "ground_truth", "shapes", tag="reference", preset="tiny")
@@ -56,7 +53,6 @@ def worked_on(tmp_path_factory):
                 for label in sample["ground_truth"].detections
             ]
         )
-    ntt.evaluate(dataset.match_tags("target"), "ntt", "ground_truth", "check")
     yield dataset
     fo.delete_dataset("app_tests")
 

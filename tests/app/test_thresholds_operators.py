@@ -19,9 +19,15 @@ def every(dataset, value):
 
 
 @pytest.fixture
-def kept(dataset):
-    ntt.save_thresholds(dataset, "shapes", thresholds=every(dataset, 0.7))
+def scored(dataset):
+    ntt.evaluate(dataset.match_tags("target"), "ntt", "ground_truth", "check")
     return dataset
+
+
+@pytest.fixture
+def kept(scored):
+    ntt.save_thresholds(scored, "shapes", thresholds=every(scored, 0.7))
+    return scored
 
 
 def test_without_an_evaluation_the_form_says_how_to_get_one(plugin, bare):
@@ -29,22 +35,22 @@ def test_without_an_evaluation_the_form_says_how_to_get_one(plugin, bare):
     assert "Evaluate segmentation" in form.text() and form.errors
 
 
-def test_the_form_shows_what_would_be_kept(plugin, dataset):
-    form = plugin.form(dataset, "save_thresholds")
+def test_the_form_shows_what_would_be_kept(plugin, scored):
+    form = plugin.form(scored, "save_thresholds")
     assert (form.default("eval_key"), form.default("bank")) == ("check", "shapes")
     assert form.choices("eval_key") == {"check": "check (of ntt)"}
-    label, found = next(iter(ntt.best_thresholds(dataset, "check").items()))
+    label, found = next(iter(ntt.best_thresholds(scored, "check").items()))
     assert f"{label} {found.value:.2f}" in form.said("will_do")
-    assert plugin.form(dataset, "save_thresholds", params=SAVE).errors == {}
+    assert plugin.form(scored, "save_thresholds", params=SAVE).errors == {}
 
 
-def test_a_bank_of_other_classes_is_marked(plugin, dataset):
+def test_a_bank_of_other_classes_is_marked(plugin, scored):
     ntt.build_memory_bank(
-        dataset, "ground_truth", "other", tag="reference", classes=["yellow plain triangle"],
+        scored, "ground_truth", "other", tag="reference", classes=["yellow plain triangle"],
         preset="tiny",
     )  # fmt: skip
-    assert "yellow plain triangle" not in ntt.best_thresholds(dataset, "check")
-    form = plugin.form(dataset, "save_thresholds", params={**SAVE, "bank": "other"})
+    assert "yellow plain triangle" not in ntt.best_thresholds(scored, "check")
+    form = plugin.form(scored, "save_thresholds", params={**SAVE, "bank": "other"})
     assert list(form.errors) == ["bank"]
 
 
@@ -67,9 +73,9 @@ def test_an_evaluation_of_labels_that_no_bank_made_leads_nowhere(plugin, dataset
     assert "ntt_next" not in page(plugin.run(dataset, "evaluate_segmentation", params))
 
 
-def test_saving_tells_each_threshold_and_leads_to_applying_them(plugin, dataset):
-    shown = page(plugin.run(dataset, "save_thresholds", SAVE))
-    saved = ntt.load_memory_bank(dataset, "shapes").thresholds
+def test_saving_tells_each_threshold_and_leads_to_applying_them(plugin, scored):
+    shown = page(plugin.run(scored, "save_thresholds", SAVE))
+    saved = ntt.load_memory_bank(scored, "shapes").thresholds
     assert {row[0]: row[1] for row in shown["ntt_table"]["rows"]} == saved
     assert shown["ntt_next"]["operator"] == "apply_thresholds"
     assert shown["ntt_next"]["params"] == APPLY
