@@ -123,7 +123,7 @@ def _kept_copies(filled: Any) -> list[list[tuple[str, Sequence[float]]]]:
 def _has_copy(
     label: str, box: Sequence[float], copies: Sequence[tuple[str, Sequence[float]]]
 ) -> bool:
-    return any(
+    return len(box or ()) == 4 and any(
         name == label and box_iou(_corners(box), _corners(other)) >= _SAME_OBJECT
         for name, other in copies
     )

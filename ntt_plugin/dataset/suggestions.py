@@ -27,7 +27,7 @@ from .segmenters import SegmenterLike, as_recipe, get_segmenter
 from .suggestion_field import ATTRIBUTES, RUN_PREFIX, require_replaceable
 from .suggestion_labels import suggestion_work
 from .suggestion_search import search
-from .views import image_view
+from .views import all_images, image_view
 
 
 @dataclass(frozen=True)
@@ -156,11 +156,12 @@ def suggest_references(
         replaces=require_replaceable(images, field, overwrite),
     )
     label_samples(job, overwrite=True, progress=False)
-    rows = _written(images.select(report.segmented_ids), field)
-    patches = images.select(report.segmented_ids).to_patches(field)
+    # Not of the view, which may hide the field.
+    written = all_images(dataset).select(report.segmented_ids)
+    rows = _written(written, field)
     return Suggestions(
         label_field=field,
-        view=patches.sort_by(f"{field}.gain", reverse=True),
+        view=written.to_patches(field).sort_by(f"{field}.gain", reverse=True),
         label_ids=tuple(rows),
         reasons=rows,
         images=found.images,

@@ -210,6 +210,14 @@ def test_stopped_by_its_progress_it_leaves_former_suggestions(dataset, segmenter
     assert set(suggested(dataset)) == set(odd)
 
 
+def test_a_view_that_hides_fields_is_looked_through_like_any_other(dataset, segmenter, odd):
+    suggest_references(dataset, "blocks", segmenter=segmenter)
+    view = dataset.select(odd).select_fields("ground_truth")
+    found = suggest_references(view, "blocks", segmenter=segmenter)
+    assert tuple(found.view.values("suggestions.id")) == found.label_ids
+    assert len(found.label_ids) == 2
+
+
 def test_kept_proposals_are_used(dataset, segmenter, odd, tmp_path):
     segmenter.upstream = "colours"
     store = ProposalStore(tmp_path / "kept", 10**8)
