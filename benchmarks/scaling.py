@@ -164,6 +164,8 @@ def plot(result: dict[str, list[dict[str, float]]], path: Path) -> None:
         panel.loglog(values, [seconds[0] * value / values[0] for value in values], "--", c="0.7")
         panel.loglog(values, seconds, "o-")
         panel.set(xlabel=what, ylim=(min(seconds) / 2, max(seconds) * 2))
+        panel.set_xticks(values, labels=[f"{value:.3g}" for value in values], fontsize=7)
+        panel.set_xticks([], minor=True)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("seconds an image")
     figure.tight_layout()
