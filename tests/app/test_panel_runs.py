@@ -73,6 +73,31 @@ def test_scheduled_runs_are_listed_with_state_and_error(plugin, dataset, worker)
     assert "Get proposals info" in text
 
 
+@pytest.mark.parametrize(
+    ("words", "operator", "values"),
+    [
+        ("Evaluate", "evaluate_segmentation", {"label_field": "ntt"}),
+        ("Apply thresholds", "apply_thresholds", {"label_field": "ntt", "bank": "shapes"}),
+        ("Save thresholds", "save_thresholds", {"bank": "shapes", "eval_key": "score"}),
+    ],
+)
+def test_a_runs_buttons_open_forms_with_the_run_filled_in(panel, dataset, words, operator, values):
+    ntt.evaluate(dataset, "ntt", "ground_truth", "score")
+    panel.click("Open")
+    panel.click(words)
+    [asked] = panel.asked("prompt_user_for_operation")
+    assert asked["operator_uri"].endswith(f"/{operator}")
+    assert asked["params"] == values
+
+
+def test_two_runs_can_be_compared(panel, dataset):
+    assert "Compare segmentations" not in panel.buttons()
+    ntt.segment(dataset, "shapes", "again", progress=False)
+    panel.click("Refresh")
+    panel.click("Compare segmentations")
+    assert len(panel.asked("prompt_user_for_operation")) == 1
+
+
 def chart(panel):
     [plot] = [part for part in panel.parts() if part["view"]["name"] == "PlotlyView"]
     return plot["view"]

@@ -31,8 +31,6 @@ def draw(
         strong: whether it is what most people want to do next.
         **values: fields of the form that are filled in.
     """
-    if operator not in _BY_NAME:
-        return
     found = _BY_NAME[operator]
     pieces.button(
         row, operator, words or found.title, clicks.ask(operator, **values), found.icon, strong

@@ -15,10 +15,13 @@ from ...dataset.thumbnails import reference_thumbnails
 from . import operator_button, pages, pieces
 from .clicks import Clicks
 from .place import Place
+from .thresholds import thresholds_of
 
 A_PAGE = 24
 SIDE = 96
 _TILE = {"item": {"sx": {"width": "152px"}}}
+# Wide enough for a sentence.
+_FLAGGED_TILE = {"item": {"sx": {"width": "312px"}}}
 
 _LEGEND = (
     "*own: likeness to the other references of its class. next: to the nearest other class. Good "
@@ -46,9 +49,11 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     shown = pages.part(chosen, place, A_PAGE)
     pictures = reference_thumbnails([check.provenance for check in shown], SIDE, dataset)
     entries = list(zip(shown, pictures, strict=True))
-    wall = pieces.column(page, "wall")
+    wall, thresholds = pieces.column(page, "wall"), thresholds_of(dataset, bank)
     for number, (label, of_class) in enumerate(groupby(entries, key=lambda entry: entry[0].label)):
         title = f"**{pieces.escaped(label)}**"
+        if label in thresholds:
+            title += f" · threshold {thresholds[label]:.2f}"
         pieces.text(wall, f"class_{number}", title)
         row = pieces.row(wall, f"tiles_{number}", align_y="top")
         for position, (check, path) in enumerate(of_class):
@@ -96,12 +101,13 @@ def _classes(
 def _tile(
     row: types.Object, name: str, bank: str, check: ReferenceCheck, path: Any, clicks: Clicks
 ) -> None:
-    tile = pieces.column(row, name, gap=0.5, componentsProps=_TILE)
+    width = _FLAGGED_TILE if check.flags else _TILE
+    tile = pieces.column(row, name, gap=0.5, componentsProps=width)
     what = "negative" if check.negative else "reference"
     pieces.picture(tile, "picture", path, SIDE, f"A {what} of {check.label}")
     pieces.text(tile, "quality", quality_line(check))
     for number, flag in enumerate(check.flags):
-        pieces.text(tile, f"flag_{number}", f"⚠ **{pieces.escaped(flag)}**")
+        pieces.text(tile, f"flag_{number}", f"⚠ {pieces.escaped(flag)}")
     operator_button.draw(
         pieces.row(tile, "actions"),
         "remove_references",

@@ -7,10 +7,12 @@ from typing import Any
 import fiftyone.operators.types as types
 from fiftyone.core.odm import get_db_conn
 
+from ..operators import OPERATORS
 from . import pieces
 
 PLUGIN = "@ntt/no-time-to-train"
 _MOST = 10
+_TITLES = {operator.operator_name: operator.title for operator in OPERATORS}
 _STATES = {
     "scheduled": "scheduled",
     "queued": "waiting for a worker",
@@ -20,7 +22,6 @@ _STATES = {
 }
 # Not the parameters: a run of many selected samples holds their ids.
 _WANTED = {
-    "label": 1,
     "operator": 1,
     "run_state": 1,
     "queued_at": 1,
@@ -56,7 +57,8 @@ def latest(dataset: Any) -> list[dict[str, Any]]:
 
 def _in_words(operation: dict[str, Any]) -> str:
     state = _STATES.get(operation["run_state"], operation["run_state"])
-    parts = [f"{operation.get('label') or operation['operator']}: {state}"]
+    name = operation["operator"].removeprefix(f"{PLUGIN}/")
+    parts = [f"{_TITLES.get(name, pieces.escaped(name))}: {state}"]
     if operation.get("queued_at") is not None:
         parts.append(pieces.moment(operation["queued_at"].isoformat()))
     result = operation.get("result") or {}

@@ -7,12 +7,12 @@ from typing import Any
 import fiftyone.operators.types as types
 import numpy as np
 
-from ...dataset.banks import list_memory_banks, load_memory_bank
 from ...dataset.runs import RunInfo, score_histogram
 from . import pieces
 from .clicks import Clicks
 from .place import Place
 from .remembered import remembered
+from .thresholds import thresholds_of
 
 _BINS = 20
 _BAR, _LINE = "#5b9bd5", "#ff6d04"
@@ -35,13 +35,6 @@ def draw(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: C
     threshold = thresholds_of(dataset, run.bank).get(label)
     pieces.text(page, "scores_title", _title(label, found[label], threshold))
     _chart(page, found[label], threshold)
-
-
-def thresholds_of(dataset: Any, bank: str) -> dict[str, float]:
-    """The thresholds that a bank keeps; none where it is gone."""
-    if bank not in list_memory_banks(dataset):
-        return {}
-    return dict(remembered(dataset, bank, load_memory_bank).thresholds)
 
 
 def _title(label: str, bins: np.ndarray[Any, Any], threshold: float | None) -> str:
