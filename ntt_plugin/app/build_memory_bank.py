@@ -60,6 +60,7 @@ class BuildMemoryBank(NttOperator):
             return
         if counts.labels and not counts.masks:
             fields.mark(inputs.properties["label_field"], samples.no_masks(field))
+            return
         name = fields.name_field(
             ctx, inputs, "name", "Name", "What to call the bank.", "memory bank", default="bank"
         )

@@ -55,7 +55,7 @@ def ask(
         made_by: what else can have made labels in it.
 
     Returns:
-        How many samples a run would do; None if it may not write the field.
+        How many samples a run would do; None if it may not write the field, or all is done.
     """
     if found.foreign:
         fields.mark(
@@ -82,4 +82,8 @@ def ask(
         )
         if ctx.params.get("overwrite"):
             return found.total
+        if not found.to_do:
+            text = f"All of these {found.total:,} images are done: there is nothing left to do."
+            fields.notice(inputs, "will_do", f"{text} Tick Start anew to do them again.")
+            return None
     return found.to_do

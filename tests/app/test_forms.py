@@ -171,6 +171,23 @@ def test_selected_samples_are_the_target_at_first(plugin, dataset):
     assert "2 images" in form.said("will_do")
 
 
+def test_where_all_is_done_the_form_says_that_nothing_is_left(plugin, dataset):
+    params = {"bank": "shapes", "label_field": "ntt"}
+    done = dataset.match_tags("target")
+    form = plugin.form(dataset, "segment_with_memory_bank", view=done, params=params)
+    assert "nothing left to do" in form.said("will_do")
+    params["overwrite"] = True
+    form = plugin.form(dataset, "segment_with_memory_bank", view=done, params=params)
+    assert "labels into 'ntt' of 2 images" in form.said("will_do")
+
+
+def test_of_labels_without_masks_no_bank_is_announced(plugin, dataset):
+    params = {**BUILD, "label_field": "boxes"}
+    form = plugin.form(dataset, "build_memory_bank", params=params)
+    assert "Masks from boxes" in form.errors["label_field"]
+    assert "will_do" not in form.fields
+
+
 def test_selected_labels_alone_are_learned_from(plugin, dataset):
     sample = dataset.first()
     label = sample["ground_truth"].detections[0]
