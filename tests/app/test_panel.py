@@ -110,8 +110,18 @@ def test_another_dataset_begins_anew(panel, bare):
     assert "No memory bank yet" in panel.text()
 
 
-def test_a_state_of_another_version_is_no_obstacle(panel):
-    panel.state["place"] = {"tab": "elsewhere", "page": "x"}
+@pytest.mark.parametrize(
+    "place",
+    [
+        {"tab": "elsewhere", "page": "x"},
+        {"bank": "shapes", "shown": "scores"},
+        {"page": 900},
+        "nowhere",
+        None,
+    ],
+)
+def test_a_state_of_another_version_is_no_obstacle(panel, place):
+    panel.state["place"] = place
     panel.event("refresh")
     assert "shapes" in panel.text()
 

@@ -105,6 +105,7 @@ def test_negatives_are_shown_apart(panel, dataset):
     assert f"References ({references})" in panel.buttons()
     panel.click("Negatives (1)")
     assert len(pictures(panel)) == 1
+    assert "**Negatives of " in panel.text()
 
 
 def test_a_reference_that_is_gone_says_so(panel, dataset):

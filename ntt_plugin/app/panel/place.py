@@ -52,6 +52,7 @@ def from_state(kept: Any) -> Place:
     if not isinstance(kept, Mapping):
         return Place()
     place = Place().moved(kept)
-    if place.tab not in TABS or place.shown not in SHOWN or not isinstance(place.page, int):
+    known = place.tab in TABS and place.shown in SHOWN and isinstance(place.page, int)
+    if not known or (place.tab == "banks" and place.shown == "scores"):
         return Place()
     return replace(place, page=max(0, place.page))

@@ -51,7 +51,8 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     entries = list(zip(shown, pictures, strict=True))
     wall, thresholds = pieces.column(page, "wall"), thresholds_of(dataset, bank)
     for number, (label, of_class) in enumerate(groupby(entries, key=lambda entry: entry[0].label)):
-        title = f"**{pieces.escaped(label)}**"
+        whose = "Negatives of " if place.shown == "negatives" else ""
+        title = f"**{whose}{pieces.escaped(label)}**"
         if label in thresholds:
             title += f" · threshold {thresholds[label]:.2f}"
         pieces.text(wall, f"class_{number}", title)
