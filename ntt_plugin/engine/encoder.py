@@ -12,6 +12,7 @@ from .compiling import Compiled
 from .images import normalise
 from .memory import Fingerprint
 from .memory_limit import refused_memory
+from .proposal_key import architecture
 
 
 class PatchEncoder:
@@ -22,6 +23,7 @@ class PatchEncoder:
         grid: patches along each side.
         channels: feature channels.
         fingerprint: what its features may be compared with.
+        architecture: what it computes with beside its weights, as a text.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class PatchEncoder:
         self.grid = fingerprint.size // int(config.patch_size)
         self.channels = fingerprint.channels
         self.fingerprint = fingerprint
+        self.architecture = architecture(config.to_dict())
         self._device = device
         self._dtype = dtype
         self._tokens_before = 1 + getattr(config, "num_register_tokens", 0)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -39,12 +41,39 @@ AFTER_PROPOSALS = frozenset(
 # Their names say less than the digests and the dtype that stand in for them.
 _REPLACED = frozenset({"segmenter", "encoder", "precision"})
 
+# Of a network's configuration, what does not change what it computes.
+_NOT_COMPUTED = frozenset(
+    {
+        "_name_or_path",
+        "architectures",
+        "dtype",
+        "id2label",
+        "initializer_range",
+        "label2id",
+        "problem_type",
+        "transformers_version",
+    }
+)
+
 _DIGEST_BYTES = 32
 _CHUNK = 1 << 20
 
 
+def architecture(configuration: Mapping[str, Any]) -> str:
+    """What a network computes with beside its weights (heads, windows, epsilons), as a text.
+
+    Args:
+        configuration: the network's, as ``transformers`` gives it by ``to_dict()``.
+    """
+    return json.dumps(_computed(configuration), sort_keys=True, default=str)
+
+
 def upstream_digest(
-    recipe: Recipe, segmenter_digest: str, encoder_digest: str, dtype: torch.dtype
+    recipe: Recipe,
+    segmenter_digest: str,
+    encoder_digest: str,
+    dtype: torch.dtype,
+    architectures: Sequence[str],
 ) -> str:
     """One text for everything but the image that proposals depend on; computed once a run.
 
@@ -55,6 +84,7 @@ def upstream_digest(
         segmenter_digest: of the segmenter's weights, as ``LoadedModel.digest``.
         encoder_digest: of the encoder's weights.
         dtype: what the recipe's precision came to on the device.
+        architectures: the ``architecture`` of each network.
     """
     upstream = {
         "codec": CODEC_VERSION,
@@ -62,6 +92,7 @@ def upstream_digest(
         "segmenter_digest": segmenter_digest,
         "encoder_digest": encoder_digest,
         "dtype": str(dtype),
+        "architectures": list(architectures),
         "recipe": {
             field: value
             for field, value in asdict(recipe).items()
@@ -105,6 +136,12 @@ def proposal_key(image: str, upstream: str) -> str:
         upstream: the ``upstream_digest`` of the run.
     """
     return _hash(f"{image} {upstream}".encode())
+
+
+def _computed(value: Any) -> Any:
+    if not isinstance(value, Mapping):
+        return value
+    return {str(key): _computed(item) for key, item in value.items() if key not in _NOT_COMPUTED}
 
 
 def _hash(*parts: bytes) -> str:

@@ -13,6 +13,7 @@ from .compiling import Compiled
 from .decoder import Attended, DecoderImage, PromptDecoder
 from .images import normalise
 from .memory_limit import Portions, PromptBatches, refused_memory
+from .proposal_key import architecture
 from .sending import send
 
 
@@ -21,6 +22,7 @@ class MaskProposer:
 
     Attributes:
         size: side of its input, in pixels (the recipe's R).
+        architecture: what it computes with beside its weights, as a text.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class MaskProposer:
         self._maps = Compiled(self._feature_maps) if compile else self._feature_maps
         self._batches = PromptBatches(device)
         self._portions = Portions.for_device(device, *self._decoder.memory())
+        self.architecture = architecture(model.config.to_dict())
         self.size = int(model.config.prompt_encoder_config.image_size)
 
     def batch_size(self, asked: int) -> int:

@@ -134,6 +134,7 @@ class Segmenter:
             self._segmenter_digest,
             self.fingerprint.digest,
             resolve_dtype(self.recipe.precision, self.device),
+            (self._proposer.architecture, self._encoder.architecture),
         )
 
     @property

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from transformers import Dinov2Config
 
 from ntt_plugin.engine import Recipe, proposal_key
-from ntt_plugin.engine.proposal_key import image_digest, upstream_digest
+from ntt_plugin.engine.proposal_key import architecture, image_digest, upstream_digest
 from ntt_plugin.errors import ImageError
 
 # Another value of each field that proposals depend on, and of each that they do not.
@@ -35,6 +36,7 @@ def upstream(recipe: Recipe | None = None, **other: object) -> str:
         "segmenter_digest": "5" * 16,
         "encoder_digest": "e" * 16,
         "dtype": torch.float32,
+        "architectures": ("s", "e"),
         **other,
     }
     return upstream_digest(**arguments)
@@ -43,6 +45,21 @@ def upstream(recipe: Recipe | None = None, **other: object) -> str:
 @pytest.mark.parametrize("field", BEFORE)
 def test_what_proposals_depend_on_changes_the_key(field: str) -> None:
     assert upstream(replace(Recipe(), **{field: BEFORE[field]})) != upstream()
+
+
+@pytest.mark.parametrize("part", [{"num_attention_heads": 6}, {"layer_norm_eps": 0.5}])
+def test_equal_weights_of_another_architecture_have_another_key(part: dict[str, float]) -> None:
+    config, other = Dinov2Config(), Dinov2Config(**part)
+    keys = [
+        upstream(architectures=("s", architecture(entry.to_dict()))) for entry in (config, other)
+    ]
+    assert keys[0] != keys[1]
+
+
+def test_what_a_network_is_called_is_no_architecture() -> None:
+    plain = {"heads": 2, "vision": {"layers": 3}}
+    named = {"_name_or_path": "a", "heads": 2, "vision": {"layers": 3, "dtype": "float16"}}
+    assert architecture(plain) == architecture(named)
 
 
 @pytest.mark.parametrize("field", AFTER)
