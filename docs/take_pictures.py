@@ -5,11 +5,14 @@ Run ``make demo`` first, then, from the root of the project::
     .venv/bin/python docs/take_pictures.py
 
 It opens the App in headless Chromium (Debian's ``chromium``, or any Chrome named with
-``--chromium``), sets the scene as a person would by clicking, and writes three pictures:
+``--chromium``), sets the scene as a person would by clicking, and writes these pictures:
 
 - ``app_grid.png``: the target samples with the confident predictions;
 - ``app_sample.png``: one of them opened, the one most ahead in right predictions less wrong ones;
-- ``app_evaluation.png``: the evaluation's summary and its figures of each class.
+- ``app_evaluation.png``: the evaluation's summary and its figures of each class;
+- ``panel_bank.png``, ``panel_classes.png``, ``panel_run.png``, ``panel_cause.png``: the panel
+  Memory banks at a bank, at its map of classes, at a run, and at a selected prediction;
+- ``form_segment.png``: the form of Segment with memory bank.
 
 The dataset is only read.
 """
@@ -18,10 +21,12 @@ from __future__ import annotations
 
 import argparse
 import colorsys
+import io
 import os
 import shutil
 import socket
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -34,9 +39,10 @@ os.environ.setdefault("FIFTYONE_LOGGING_LEVEL", "ERROR")
 
 import fiftyone as fo
 from fiftyone import ViewField
+from PIL import Image
 
 try:
-    from playwright.sync_api import Page, sync_playwright
+    from playwright.sync_api import Locator, Page, sync_playwright
 except ModuleNotFoundError:
     sys.exit("Playwright is missing: .venv/bin/pip install 'playwright>=1.50' (no browser needed).")
 
@@ -54,6 +60,7 @@ PATIENCE = 300
 # The colours' hues in degrees; a shade is a turn of the hue, a saturation and a brightness.
 _HUES = {"red": 0, "yellow": 50, "green": 120, "cyan": 186, "blue": 224, "magenta": 306}
 _SHADES = ((0, 1.0, 0.9), (-7, 0.7, 0.95), (9, 0.95, 0.7))
+_PANEL = "memory_banks"
 _EVALUATION_PANEL = "model_evaluation_panel_builtin"
 _CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 _CHROMIUM_OPTIONS = (
@@ -88,7 +95,7 @@ def main() -> None:
     chromium = options.chromium or find_chromium()
     dataset = load_demo(options.name)
     options.folder.mkdir(parents=True, exist_ok=True)
-    with sync_playwright() as playwright:
+    with only_this_plugin(), sync_playwright() as playwright:
         browser = playwright.chromium.launch(
             executable_path=chromium, args=_CHROMIUM_OPTIONS, timeout=1000 * PATIENCE
         )
@@ -97,6 +104,8 @@ def main() -> None:
         page.add_init_script(_INIT_SCRIPT)
         picture_samples(page, dataset, options.folder)
         picture_evaluation(page, dataset, options.folder)
+        picture_panel(page, dataset, options.folder)
+        picture_form(page, dataset, options.folder)
         browser.close()
 
 
@@ -166,6 +175,67 @@ def picture_evaluation(page: Page, dataset: fo.Dataset, folder: Path) -> None:
         shoot(page, folder / "app_evaluation.png")
 
 
+def picture_panel(page: Page, dataset: fo.Dataset, folder: Path) -> None:
+    """The panel Memory banks: a bank, its map of classes, a run, and a prediction's cause."""
+    page.set_viewport_size({"width": WINDOW[0], "height": WINDOW[1]})
+    with served(view=dataset.match_tags("target"), color_scheme=class_colours(dataset)) as url:
+        panel = open_panel(page, url)
+        panel.get_by_role("button", name="Open", exact=True).click()
+        panel.locator("img[alt^='A reference of']").first.wait_for()
+        shoot(page, folder / "panel_bank.png")
+        chart = panel.locator(".js-plotly-plot").first
+        chart.scroll_into_view_if_needed()
+        shoot(page, folder / "panel_classes.png", panel)
+        panel.get_by_role("button", name="Runs", exact=True).first.click()
+        panel.get_by_role("button", name="Open", exact=True).click()
+        panel.get_by_role("button", name="Scores by class").click()
+        chart = panel.locator(".js-plotly-plot").first
+        chart.wait_for()
+        chart.scroll_into_view_if_needed()
+        shoot(page, folder / "panel_run.png", panel)
+    doubtful = dataset.filter_labels(FIELD, ViewField(EVALUATION) == "fp")
+    patches = doubtful.to_patches(FIELD).sort_by(f"{FIELD}.confidence", reverse=True)
+    with served(view=patches) as url:
+        panel = open_panel(page, url)
+        page.locator("[data-cy=fo-grid] [data-cy=looker]").first.click(position={"x": 14, "y": 14})
+        panel.get_by_role("img", name="The reference").wait_for()
+        shoot(page, folder / "panel_cause.png")
+
+
+def picture_form(page: Page, dataset: fo.Dataset, folder: Path) -> None:
+    """The form of Segment with memory bank, before anything was segmented."""
+    with served(view=dataset.match_tags("pool")) as url:
+        page.goto(url)
+        page.wait_for_function(_TILES_LOADED)
+        page.keyboard.press("Backquote")
+        page.get_by_placeholder("Search operations by name...").fill("Segment with memory bank")
+        page.get_by_text("Segment with memory bank", exact=True).first.wait_for()
+        page.keyboard.press("Enter")
+        form = page.locator("[data-cy=operators-prompt-modal]")
+        form.get_by_text("Will write labels").wait_for()
+        shoot(page, folder / "form_segment.png", form)
+
+
+def open_panel(page: Page, url: str) -> Locator:
+    """Open the panel beside the grid, as a person does."""
+    page.goto(url)
+    page.wait_for_function(_TILES_LOADED)
+    page.locator("[data-cy=new-panel-btn]").first.click()
+    page.locator(f"[data-cy=new-panel-option-{_PANEL}]").click()
+    panel = page.locator(f"[data-cy=panel-content-{_PANEL}]").first
+    panel.get_by_role("button", name="Banks", exact=True).wait_for()
+    return panel
+
+
+@contextmanager
+def only_this_plugin() -> Iterator[None]:
+    """The App's servers find this checkout as a plugin and no other, whatever is installed."""
+    with tempfile.TemporaryDirectory(prefix="ntt_plugins_") as folder:
+        Path(folder, "ntt").symlink_to(Path(__file__).resolve().parent.parent)
+        os.environ["FIFTYONE_PLUGINS_DIR"] = folder
+        yield
+
+
 @contextmanager
 def served(**scene: Any) -> Iterator[str]:
     """The App on a free port of this machine only; its view and layout live in the server.
@@ -216,8 +286,8 @@ def tidy_sidebar(place: Any) -> None:
     place.locator(f"[data-cy=sidebar-field-arrow-enabled-{FIELD}]").click()
 
 
-def shoot(page: Page, path: Path) -> None:
-    """Save the window once nothing has moved in it for three seconds.
+def shoot(page: Page, path: Path, part: Locator | None = None) -> None:
+    """Save the window, or a part of it, once nothing has moved in it for three seconds.
 
     Raises:
         TimeoutError: it never came to rest.
@@ -229,10 +299,12 @@ def shoot(page: Page, path: Path) -> None:
         if time.monotonic() > deadline:
             raise TimeoutError(f"The App did not come to rest in {PATIENCE} s: {path.name}")
         page.wait_for_timeout(1000)
-        now = page.screenshot()
+        now = page.screenshot() if part is None else part.screenshot()
         still = still + 1 if now == before else 0
         before = now
-    path.write_bytes(before)
+    with Image.open(io.BytesIO(before)) as picture:
+        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(path, optimize=True)
     print(path, flush=True)
 
 
