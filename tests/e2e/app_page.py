@@ -84,22 +84,13 @@ class AppPage:
         modal.locator("canvas[canvas-loaded=true]").wait_for()
         return modal
 
-    def find_operators(self, words: str) -> list[str]:
-        """Titles that the operator browser finds; it stays open."""
-        self.page.keyboard.press("Backquote")
-        search = self.page.get_by_placeholder("Search operations by name...")
-        search.fill(words)
-        found = self.page.get_by_text(re.compile(rf"^{re.escape(words)}$"))
-        found.first.wait_for()
-        return found.all_inner_texts()
-
     def operator(self, title: str) -> Form:
         """Open an operator's form through the operator browser (the backtick key)."""
-        self.find_operators(title)
+        self.page.keyboard.press("Backquote")
+        self.page.get_by_placeholder("Search operations by name...").fill(title)
+        self.page.get_by_text(title, exact=True).first.wait_for()
         self.page.keyboard.press("Enter")
-        form = Form(self.page, title)
-        form.wait()
-        return form
+        return self.form(title)
 
     def panel(self, name: str) -> Locator:
         """Open a panel beside the grid's tab; its content."""
@@ -109,41 +100,16 @@ class AppPage:
         content.wait_for()
         return content
 
-    def grid_button(self, title: str) -> Form:
-        """Open an operator's form with its button above the grid."""
-        self.page.locator(f"[data-cy=fo-grid-actions] [title='{title}']").first.click()
+    def form(self, title: str) -> Form:
+        """The operator's form that something has opened."""
         form = Form(self.page, title)
         form.wait()
         return form
-
-    def next_step(self, words: str, title: str) -> Form:
-        """Press the button of an end page that opens the form of what comes next."""
-        Form(self.page, title).press(words)
-        form = Form(self.page, title)
-        form.wait()
-        return form
-
-    def show_patches(self, field: str) -> None:
-        """Show the labels of a field one by one."""
-        self.page.locator("[data-cy=action-clips-patches]").first.click()
-        self.page.locator("[data-cy=popout]").get_by_text(field, exact=True).click()
-        self.page.locator("[data-cy=entry-counts]").get_by_text("patches").wait_for()
-        self.wait_for_grid()
-
-    def clear_selection(self) -> None:
-        """Take the selection back."""
-        self.page.keyboard.press("Escape")
-        self.page.locator("[data-cy=fo-grid] input:checked").first.wait_for(state="detached")
 
     def clear_view(self) -> None:
         """Show the whole dataset again."""
         self.page.locator("[data-cy=btn-clear-view-bar]").click()
         self.wait_for_grid()
-
-    def close_panel(self, name: str) -> None:
-        """Close a panel."""
-        self.page.locator(f"[data-cy=panel-tab-{name}] svg").last.click()
-        self.page.locator(f"[data-cy=panel-content-{name}]").wait_for(state="detached")
 
     def wait_for_pictures(self, pictures: Locator) -> None:
         """Wait until pictures have come from the server."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,35 +12,25 @@ from playwright.sync_api import Browser, sync_playwright
 
 from ntt_plugin.demo.dataset import make_dataset
 from tests.e2e.app_page import AppPage
+from tests.e2e.chromium import OPTIONS, find_chromium
 from tests.e2e.datasets import add_boxes, add_work
 from tests.e2e.server import Server
-
-_CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_CHROMIUM_OPTIONS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
     """Path of an installed Chromium or Chrome."""
-    for name in _CHROMIUM_NAMES:
-        if path := shutil.which(name):
-            return path
-    pytest.skip("No Chromium or Chrome in PATH: the App is not driven. apt-get install chromium")
+    path = find_chromium()
+    if path is None:
+        pytest.skip("No Chromium or Chrome in PATH: apt-get install chromium drives the App too.")
+    return path
 
 
 @pytest.fixture(scope="module")
 def browser(chromium: str) -> Iterator[Browser]:
     """A headless browser, for one file: Playwright's event loop must not outlive these tests."""
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=_CHROMIUM_OPTIONS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         yield browser
         browser.close()
 

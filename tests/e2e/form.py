@@ -57,23 +57,11 @@ class Form:
         """Type into a field in place of what stands there."""
         self.field(label).get_by_role("textbox").fill(text)
 
-    def fill_number(self, label: str, text: str) -> None:
-        """Type a number into a field in place of what stands there."""
-        self.field(label).get_by_role("spinbutton").fill(text)
-
     def choose(self, label: str, words: str) -> None:
         """Choose from a list the entry that begins with these words."""
         self.field(label).get_by_role("combobox").click()
         entry = re.compile(rf"^{re.escape(words)}")
         self.page.get_by_role("option", name=entry).click()
-
-    def tick(self, label: str) -> None:
-        """Tick a box, or turn a switch on."""
-        self.field(label).locator("input[type=checkbox]").check()
-
-    def untick(self, label: str) -> None:
-        """Take a tick away."""
-        self.field(label).locator("input[type=checkbox]").uncheck()
 
     def submit(self, words: str) -> None:
         """Press the button that runs it, once it can be pressed."""
@@ -88,12 +76,6 @@ class Form:
     def button(self, words: str) -> Locator:
         """A button of the form."""
         return self.window.get_by_role("button", name=words, exact=True)
-
-    def schedule(self) -> None:
-        """Choose "Schedule" beside the button, and press it."""
-        self.window.locator("button[aria-haspopup=menu]").click()
-        self.page.get_by_role("menuitem").filter(has_text="Schedule").click()
-        self.submit("Schedule")
 
     def wait_for_progress(self, words: str) -> None:
         """Wait until the progress bar says these words."""

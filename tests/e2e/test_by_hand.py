@@ -35,7 +35,7 @@ def segmented(shared_tab, built) -> str:
     form.wait_for("Will write labels into 'ntt' of 8 images.")
     shared_tab.shoot("segment_form")
     form.submit("Segment")
-    form.wait_for_progress("Segmenting: 2 of 8")
+    form.wait_for_progress("Segmenting: ")
     shared_tab.shoot("segment_progress")
     end = form.wait_for_end("in the field 'ntt'")
     shared_tab.shoot("segment_end")

@@ -1,0 +1,21 @@
+"""The browser that drives the App."""
+
+from __future__ import annotations
+
+import shutil
+
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
+
+
+def find_chromium() -> str | None:
+    """Path of an installed Chromium or Chrome; None where there is none."""
+    return next((path for name in _NAMES if (path := shutil.which(name))), None)
