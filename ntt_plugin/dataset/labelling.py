@@ -19,6 +19,7 @@ from .report import SegmentReport, to_dict
 from .run_lock import RunLock
 from .run_record import catch_up, keep_record, keep_results, read_results
 from .sample_run import Labelled, SampleRun, Work, run_samples
+from .sample_write import Target
 from .segmenters import SegmenterLike
 
 
@@ -89,15 +90,11 @@ def label_samples(
         elif not overwrite:
             report.skipped, report.skipped_ids = len(state.done), state.done
         run = SampleRun(
-            dataset=dataset,
+            target=Target(dataset, field, job.run, masks, mask_dir is not None, lock),
             dataset_id=dataset._doc.id,
-            run=job.run,
             work=work,
             read=job.read,
-            masks=masks,
-            all_in_files=mask_dir is not None,
             report=report,
-            lock=lock,
         )
         run_samples(run, to_do, progress)
     return report

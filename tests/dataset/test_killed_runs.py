@@ -23,7 +23,7 @@ CHILD = """
 import os, signal, sys
 import fiftyone as fo
 from ntt_plugin.dataset import label_field, labelling, mask_files, run_record
-from ntt_plugin.dataset import sample_run, segmentation
+from ntt_plugin.dataset import sample_write, segmentation
 from tests.dataset.scenes import ColourSegmenter
 
 name, bank, moment, overwrite, mask_dir = sys.argv[1:]
@@ -38,7 +38,7 @@ def dying(*args, **kwargs):
     return original(*args, **kwargs)
 
 setattr(module, step, dying)
-for user in (labelling, sample_run):
+for user in (labelling, sample_write):
     if getattr(user, step, None) is original:
         setattr(user, step, dying)
 segmentation.segment(fo.load_dataset(name), bank, overwrite=overwrite == "1",
@@ -88,13 +88,13 @@ def whole(dataset, segmenter):
 
 @pytest.mark.parametrize(
     "moment",
-    ["sample_run:_write:3", "label_field:declare:1", "run_record:keep_record:1"],
+    ["sample_write:_write:3", "label_field:declare:1", "run_record:keep_record:1"],
 )
 def test_a_second_call_goes_on_after_a_kill(dataset, segmenter, whole, moment):
     die(dataset, moment)
     left = computed(dataset) if dataset.has_field("ntt") else [None] * 6
     assert all(labels in (None, done) for labels, done in zip(left, whole, strict=True))
-    if moment.startswith("sample_run"):
+    if moment.startswith("sample_write"):
         kept = load_segment_report(dataset, "ntt")
         assert (kept.state, kept.bank) == ("running", "blocks") and "killed" in str(kept)
 
@@ -114,7 +114,7 @@ def test_masks_in_files_are_whole_and_none_is_left_over(dataset, segmenter, whol
     assert {str(path) for path in folder.rglob("*.*")} == named
 
 
-@pytest.mark.parametrize("moment", ["label_field:clear:1", "sample_run:_write:3"])
+@pytest.mark.parametrize("moment", ["label_field:clear:1", "sample_write:_write:3"])
 def test_after_a_kill_over_an_overwrite_a_call_without_it_goes_on(
     dataset, segmenter, whole, moment
 ):

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntt_plugin.dataset import banks, sample_run
+from ntt_plugin.dataset import banks, sample_write
 from ntt_plugin.dataset.labels import full_mask, pixel_box
 from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.dataset.segmentation import segment
@@ -232,14 +232,14 @@ def test_failed_samples_are_tried_again_by_the_next_call(dataset, segmenter):
 
 
 def test_a_sample_that_cannot_be_saved_loses_only_itself(dataset, segmenter, monkeypatch):
-    victim, update = dataset.skip(2).first().id, sample_run._update
+    victim, update = dataset.skip(2).first().id, sample_write._update
 
-    def failing(run, sample, *rest):
-        if sample.id == victim:
+    def failing(target, sample_id, *rest):
+        if sample_id == victim:
             raise RuntimeError("BSON document too large")
-        return update(run, sample, *rest)
+        return update(target, sample_id, *rest)
 
-    monkeypatch.setattr(sample_run, "_update", failing)
+    monkeypatch.setattr(sample_write, "_update", failing)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert report.segmented == 5
     assert [f.reason for f in report.failed] == ["BSON document too large"]

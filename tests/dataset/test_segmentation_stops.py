@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
@@ -20,7 +21,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from ntt_plugin.dataset import banks, labelling, run_lock, sample_run
+from ntt_plugin.dataset import banks, labelling, run_lock, sample_run, sample_write
 from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.errors import DatasetError
@@ -41,7 +42,7 @@ def at(iteration, act):
 
 def test_a_dataset_deleted_during_the_run_ends_it_with_a_word(dataset, segmenter):
     lock = f"{dataset._doc.id}/ntt"
-    with pytest.raises(DatasetError, match=r"deleted during the run.*2 of 6 samples"):
+    with pytest.raises(DatasetError, match=r"deleted during the run.*[0-2] of 6 samples"):
         segment(dataset, "blocks", segmenter=segmenter, progress=at(2, dataset.delete))
     assert run_lock._locks().find_one({"_id": lock}) is None
 
@@ -59,7 +60,8 @@ def test_a_field_deleted_during_the_run_does_not_come_back(dataset, segmenter):
 
 def test_all_samples_deleted_during_the_run_are_counted(dataset, segmenter):
     report = segment(dataset, "blocks", segmenter=segmenter, progress=at(2, dataset.clear))
-    assert (report.segmented, report.deleted) == (2, 4)
+    # The labels of the first two are written beside the callback.
+    assert report.segmented + report.deleted == 6 and report.deleted >= 4
 
 
 def test_labels_that_somebody_made_meanwhile_are_left(tmp_path):
@@ -160,15 +162,15 @@ def test_labels_written_before_the_connection_was_lost_count_as_written(
 
 def test_labels_of_another_from_the_last_moment_are_left(dataset, segmenter, monkeypatch):
     """Between the last look and the write: the database itself refuses."""
-    require, made = sample_run._update, {"_cls": "Detections", "detections": [], "run": "other"}
+    require, made = sample_write._update, {"_cls": "Detections", "detections": [], "run": "other"}
 
-    def late(run, sample, *rest):
-        if sample.id == dataset.first().id:
-            place = {"_id": sample._id}
+    def late(target, sample_id, *rest):
+        if sample_id == dataset.first().id:
+            place = {"_id": dataset.first()._id}
             dataset._sample_collection.update_one(place, {"$set": {"ntt": made}})
-        return require(run, sample, *rest)
+        return require(target, sample_id, *rest)
 
-    monkeypatch.setattr(sample_run, "_update", late)
+    monkeypatch.setattr(sample_write, "_update", late)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert report.segmented == 5 and "left as they are" in report.notes[0].reason
     kept = dataset._sample_collection.find_one({"_id": dataset.first()._id})
@@ -194,13 +196,13 @@ def test_the_full_disk_of_the_database_stops_the_run(dataset, segmenter, monkeyp
     def failing(*args):
         raise OperationFailure("no space left", 14031)
 
-    monkeypatch.setattr(sample_run, "_update", failing)
+    monkeypatch.setattr(sample_write, "_update", failing)
     with pytest.raises(DatasetError, match=r"disk of the database is full.*0 of 6"):
         segment(dataset, "blocks", segmenter=segmenter)
 
 
 def test_another_refusal_of_the_database_fails_that_sample_only(dataset, segmenter, monkeypatch):
-    update, calls = sample_run._update, []
+    update, calls = sample_write._update, []
 
     def failing(*args):
         calls.append(1)
@@ -208,7 +210,7 @@ def test_another_refusal_of_the_database_fails_that_sample_only(dataset, segment
             raise DuplicateKeyError("odd", 11000)
         return update(*args)
 
-    monkeypatch.setattr(sample_run, "_update", failing)
+    monkeypatch.setattr(sample_write, "_update", failing)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert (report.segmented, [note.reason for note in report.failed]) == (5, ["odd"])
 
@@ -248,8 +250,8 @@ os._exit(0)
         text=True,
     )
     said = ended.stdout.strip().splitlines()[-1]
-    assert "does not answer" in said and "2 of 40 samples were labelled" in said, ended.stderr
-    assert said.endswith("3 set()"), "it went on, or did not let go"
+    assert re.search(r"does not answer.* [0-2] of 40 samples were labelled", said), ended.stderr
+    assert re.search(r" [34] set\(\)$", said), "it went on, or did not let go"
     assert time.monotonic() - began < 120
 
 
@@ -263,7 +265,9 @@ def test_a_growing_report_is_kept_while_the_run_goes(dataset, segmenter, monkeyp
         segmenter=segmenter,
         progress=lambda bar: seen.append(load_segment_report(dataset, "ntt")),
     )
-    assert [report.segmented for report in seen] == [1, 2, 3, 4, 5, 6]
+    # Labels are written beside the work: the report is behind by those that wait to be written.
+    behind = [number - report.segmented for number, report in enumerate(seen, 1)]
+    assert all(0 <= waiting <= 2 for waiting in behind)
     assert {report.state for report in seen} == {"running"}
 
 

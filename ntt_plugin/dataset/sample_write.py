@@ -1,0 +1,152 @@
+"""One sample's labels into the database: in one step, and only where no labels are.
+
+The files of its masks come first. So a sample has all its labels or none, whenever a run ends.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import fiftyone as fo
+from bson import ObjectId
+from pymongo.errors import ConnectionFailure, DocumentTooLarge, OperationFailure
+
+from .label_field import RunIds, run_of
+from .mask_files import MaskFiles, are_too_large
+from .run_lock import RunLock
+
+_TOO_LARGE_CODES = (10334, 17419, 17420)
+
+
+class FilledError(Exception):
+    """The sample got labels from elsewhere meanwhile, which are not to be replaced."""
+
+    def __init__(self) -> None:
+        super().__init__("it got labels from elsewhere meanwhile, which are left as they are")
+
+
+@dataclass(frozen=True)
+class Target:
+    """Where labels are written.
+
+    Attributes:
+        dataset: the dataset.
+        field: the field.
+        run: the run's id, kept with each sample's labels.
+        masks: where files of masks go.
+        all_in_files: write every mask to a file, not only what is too large for the database.
+        lock: the field's lock, held.
+    """
+
+    dataset: Any
+    field: str
+    run: RunIds
+    masks: MaskFiles
+    all_in_files: bool
+    lock: RunLock
+
+
+def write_labels(target: Target, sample: Any, labels: list[fo.Detection]) -> list[str]:
+    """Write a sample's labels; masks that go to files are taken out of them.
+
+    Args:
+        target: where to.
+        sample: the sample. What holds it in memory does not see its labels yet.
+        labels: the labels, with masks.
+
+    Returns:
+        What is to be noted of it, a sentence each.
+
+    Raises:
+        FilledError: the sample got labels from elsewhere.
+        LookupError: the sample or the field is there no more.
+        LockLostError: another run took over.
+        MaskFolderError: its masks cannot be written to files.
+    """
+    notes = []
+    if target.all_in_files:
+        _store(target, sample.id, labels)
+    elif are_too_large([label.mask for label in labels]):
+        _store(target, sample.id, labels)
+        notes.append(_in_files(target))
+    try:
+        _write(target, sample.id, labels)
+    except (DocumentTooLarge, OperationFailure) as error:
+        if not _is_too_large(error) or all(label.mask is None for label in labels):
+            raise
+        _store(target, sample.id, labels)
+        notes.append(_in_files(target))
+        _write(target, sample.id, labels)
+    target.masks.drop_leftovers(sample.id, labels)
+    return notes
+
+
+def _store(target: Target, sample_id: str, labels: list[fo.Detection]) -> None:
+    _require_free(target, sample_id)
+    target.masks.store(sample_id, labels)
+
+
+def _write(target: Target, sample_id: str, labels: list[fo.Detection]) -> None:
+    target.lock.require()
+    run = run_of(target.run, sample_id)
+    document = fo.Detections(run=run, detections=labels).to_dict()
+    try:
+        _update(target, sample_id, document, {target.field: None})
+    except ConnectionFailure:
+        # A database that is being restarted is waited for, once. The labels that the sample holds
+        # then may be these: the connection may have been lost after they were written.
+        _require_free(target, sample_id, document)
+        _update(target, sample_id, document, {})
+
+
+def _require_free(target: Target, sample_id: str, own: Mapping[str, Any] | None = None) -> None:
+    """Make sure that nobody took over or labelled the sample while its image was worked on.
+
+    Args:
+        target: where labels are written.
+        sample_id: the sample.
+        own: labels that it may hold.
+    """
+    target.lock.require()
+    field = target.field
+    wanted = {f"{field}.run": 1, f"{field}.detections._id": 1}
+    found = target.dataset._sample_collection.find_one({"_id": ObjectId(sample_id)}, wanted)
+    held = (found or {}).get(field)
+    if held is not None and (own is None or _identity(held) != _identity(own)):
+        raise FilledError
+
+
+def _identity(labels: Mapping[str, Any]) -> tuple[Any, list[Any]]:
+    """What tells a field's labels, as the database has them, from others: their run and ids."""
+    return labels.get("run"), [label["_id"] for label in labels.get("detections", [])]
+
+
+def _update(
+    target: Target, sample_id: str, document: dict[str, Any], only_if: dict[str, Any]
+) -> None:
+    """Write labels as FiftyOne keeps them, if the sample is as it should be: in one step.
+
+    ``sample.save()`` writes the same, but encodes every mask several times and cannot say of which
+    state it takes the sample to be.
+    """
+    # A field that was deleted meanwhile must not come back.
+    if target.dataset.get_field(target.field) is None:
+        raise LookupError(f"There is no field {target.field!r} any more.")
+    found = target.dataset._sample_collection.update_one(
+        {"_id": ObjectId(sample_id), **only_if},
+        {"$set": {target.field: document, "last_modified_at": datetime.now(timezone.utc)}},
+    )
+    if not found.matched_count:
+        _require_free(target, sample_id)
+        raise LookupError("The sample was deleted.")
+
+
+def _is_too_large(error: Exception) -> bool:
+    return isinstance(error, DocumentTooLarge) or getattr(error, "code", 0) in _TOO_LARGE_CODES
+
+
+def _in_files(target: Target) -> str:
+    return f"its masks are too large for the database; they are files below {target.masks.root}"
