@@ -159,3 +159,17 @@ def test_the_engine_runs_where_fiftyone_is_not_installed():
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_form_and_no_page_of_the_panel_waits_for_the_networks_code():
+    code = (
+        "import pkgutil, sys\n"
+        "import ntt_plugin.app, ntt_plugin.dataset, ntt_plugin.engine\n"
+        "for floor in (ntt_plugin.app, ntt_plugin.dataset):\n"
+        "    for module in pkgutil.walk_packages(floor.__path__, floor.__name__ + '.'):\n"
+        "        __import__(module.name)\n"
+        "assert 'ntt_plugin.app.panel.page' in sys.modules\n"
+        "assert 'transformers' not in sys.modules\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr

@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 import ntt_plugin as ntt
-
-SOURCE = Path(ntt.__file__).read_text()
+from ntt_plugin import engine
 
 
 @pytest.mark.parametrize("name", ntt.__all__)
@@ -18,15 +17,23 @@ def test_every_public_name_is_there(name):
     assert getattr(ntt, name).__name__ == name
 
 
-def test_the_names_typed_for_editors_are_the_public_names():
-    block = next(node for node in ast.parse(SOURCE).body if isinstance(node, ast.If))
+@pytest.mark.parametrize("name", engine.__all__)
+def test_every_name_of_the_engine_is_there(name):
+    assert getattr(engine, name) is not None and name in dir(engine)
+
+
+@pytest.mark.parametrize("package", [ntt, engine])
+def test_the_names_typed_for_editors_are_the_public_names(package):
+    tree = ast.parse(Path(package.__file__).read_text())
+    block = next(node for node in tree.body if isinstance(node, ast.If))
     typed = {alias.asname or alias.name for node in block.body for alias in node.names}
-    assert typed == set(ntt.__all__)
+    assert typed == set(package.__all__)
 
 
-def test_an_unknown_name_is_an_attribute_error():
+@pytest.mark.parametrize("package", [ntt, engine])
+def test_an_unknown_name_is_an_attribute_error(package):
     with pytest.raises(AttributeError, match="no attribute 'nope'"):
-        _ = ntt.nope
+        _ = package.nope
 
 
 def test_importing_the_package_imports_nothing_heavy():

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import fiftyone as fo
 import numpy as np
@@ -19,7 +19,9 @@ from ..engine.images import ImageLike
 from ..engine.memory import Fingerprint
 from ..engine.proposals import Proposals
 from ..engine.references import Reference
-from ..engine.segmenter import Segmenter
+
+if TYPE_CHECKING:
+    from ..engine.segmenter import Segmenter
 
 Array = np.ndarray[Any, Any]
 
@@ -84,6 +86,9 @@ def get_segmenter(
         CheckpointError: a network cannot be loaded.
         RecipeError: the device is not there, or the batch size is not allowed.
     """
+    # The networks' code takes seconds to import, and a form or the panel needs none of it.
+    from ..engine.segmenter import Segmenter
+
     if batch_size is not None:
         recipe = replace(recipe, point_batch=batch_size)
     resolved = resolve_device(device)

@@ -11,7 +11,7 @@ import fiftyone as fo
 import pytest
 import torch
 
-from ntt_plugin.dataset import banks, segmenters
+from ntt_plugin.dataset import banks
 from ntt_plugin.dataset.bank_files import export_memory_bank, import_memory_bank
 from ntt_plugin.engine.memory import MemoryBank
 from ntt_plugin.errors import BankError, DatasetError
@@ -166,8 +166,8 @@ def test_a_file_whose_name_no_bank_can_have_asks_for_one(dataset, bank, tmp_path
 
 
 def test_a_strangers_networks_are_named_and_not_loaded(dataset, bank, tmp_path, monkeypatch):
-    monkeypatch.setattr(segmenters, "Segmenter", None)
     monkeypatch.setattr("ntt_plugin.engine.segmenter.Segmenter.from_preset", None)
+    monkeypatch.setattr("ntt_plugin.engine.segmenter.Segmenter", None)
     recipe = replace(bank.recipe, segmenter="stranger/sam", encoder="/stranger/dino")
     strange = MemoryBank(bank.fingerprint, recipe)
     strange.add("a", torch.ones(3))

@@ -202,13 +202,11 @@ def test_an_image_without_a_proposal_is_kept_as_such(dataset, bank, store):
 
 def test_a_recipe_with_other_thresholds_shares_the_networks(monkeypatch):
     from ntt_plugin.dataset import segmenters
-    from ntt_plugin.engine import Recipe
+    from ntt_plugin.engine import Recipe, Segmenter
 
     loads = []
-    load = segmenters.Segmenter.from_preset
-    monkeypatch.setattr(
-        segmenters.Segmenter, "from_preset", lambda *a, **k: loads.append(a) or load(*a, **k)
-    )
+    load = Segmenter.from_preset
+    monkeypatch.setattr(Segmenter, "from_preset", lambda *a, **k: loads.append(a) or load(*a, **k))
     segmenters.forget_segmenters()
     recipe = Recipe.from_preset("tiny", grid=4)
     first = segmenters.get_segmenter(recipe, "cpu")

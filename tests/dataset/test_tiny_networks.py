@@ -5,7 +5,7 @@ import pytest
 from ntt_plugin.dataset import segmenters
 from ntt_plugin.dataset.banks import build_memory_bank
 from ntt_plugin.dataset.segmentation import segment
-from ntt_plugin.engine.config import Recipe
+from ntt_plugin.engine import Recipe, Segmenter
 
 
 @pytest.fixture(autouse=True)
@@ -17,9 +17,9 @@ def nothing_kept():
 
 def test_the_way_through_real_networks_loads_them_once(dataset, monkeypatch):
     loads = []
-    load = segmenters.Segmenter.from_preset
+    load = Segmenter.from_preset
     monkeypatch.setattr(
-        segmenters.Segmenter,
+        Segmenter,
         "from_preset",
         lambda *args, **options: loads.append(args) or load(*args, **options),
     )
