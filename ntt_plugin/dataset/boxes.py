@@ -22,6 +22,7 @@ from .checks import dataset_of, listed, literals, quoted, require_classes, requi
 from .database import database_errors
 from .labelling import Job, label_samples, watching_memory
 from .labels import pixel_box, relative_box
+from .new_label import NewLabel
 from .reading_ahead import ReadSample
 from .report import SegmentReport
 from .sample_run import Labelled, Work
@@ -220,15 +221,14 @@ def _cropped(mask: Array) -> tuple[Array, Box]:
 
 def _label(
     source: fo.Detection, mask: Array, box: Box, size: tuple[int, int], preset: str
-) -> fo.Detection:
-    return fo.Detection(
+) -> NewLabel:
+    return NewLabel(
         label=source.label,
         bounding_box=relative_box(box, size),
         mask=mask,
         confidence=source.confidence,
         tags=list(source.tags),
-        source=source.id,
-        preset=preset,
+        attributes={"source": source.id, "preset": preset},
     )
 
 

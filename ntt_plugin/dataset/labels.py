@@ -13,6 +13,7 @@ import numpy as np
 from ..engine.instances import Instances
 from ..engine.references import Box, Provenance, tight_box
 from ..errors import DatasetError
+from .new_label import NewLabel
 
 Array = np.ndarray[Any, Any]
 
@@ -53,8 +54,8 @@ def to_labels(
     instances: Instances,
     origin: Origin,
     sources: Mapping[str, Provenance] | None = None,
-) -> list[fo.Detection]:
-    """Instances as ``fo.Detection``, every one of them, with unrounded scores.
+) -> list[NewLabel]:
+    """Instances as labels, every one of them, with unrounded scores.
 
     Args:
         instances: what was found in the image.
@@ -68,19 +69,21 @@ def to_labels(
         reference = instances.references[index]
         source = (sources or {}).get(reference, Provenance())
         labels.append(
-            fo.Detection(
+            NewLabel(
                 label=label,
                 bounding_box=relative_box(instances.boxes[index], instances.image_size),
                 mask=np.ascontiguousarray(instances.masks[index], dtype=bool),
                 confidence=float(instances.scores[index]),
-                margin=float(instances.margins[index]),
-                proposal_iou=float(instances.proposal_ious[index]),
-                reference=source.label or reference,
-                reference_sample=source.sample,
-                reference_dataset=source.dataset,
-                bank=origin.bank,
-                bank_version=origin.bank_version,
-                preset=origin.preset,
+                attributes={
+                    "margin": float(instances.margins[index]),
+                    "proposal_iou": float(instances.proposal_ious[index]),
+                    "reference": source.label or reference,
+                    "reference_sample": source.sample,
+                    "reference_dataset": source.dataset,
+                    "bank": origin.bank,
+                    "bank_version": origin.bank_version,
+                    "preset": origin.preset,
+                },
             )
         )
     return labels

@@ -16,6 +16,7 @@ from PIL import Image
 from ..engine.whole_file import write_whole
 from ..errors import DatasetError
 from .checks import quoted
+from .new_label import NewLabel
 
 Array = np.ndarray[Any, Any]
 
@@ -64,8 +65,12 @@ class MaskFiles:
         except (OSError, ValueError) as error:
             raise _folder_error(parent, error) from error
 
-    def store(self, sample_id: str, labels: Sequence[fo.Detection]) -> None:
+    def store(self, sample_id: str, labels: Sequence[NewLabel]) -> None:
         """Write the masks of a sample's labels to files, and name these in place of the masks.
+
+        Args:
+            sample_id: the sample.
+            labels: its labels, each with a mask.
 
         Raises:
             MaskFolderError: the disk is full, or the folder cannot be written.
@@ -75,12 +80,13 @@ class MaskFiles:
             folder.mkdir(parents=True, exist_ok=True)
             for index, label in enumerate(labels):
                 path = folder / f"{index}.png"
+                assert label.mask is not None
                 _write(path, label.mask)
                 label.mask_path, label.mask = str(path), None
         except OSError as error:
             raise _folder_error(folder, error) from error
 
-    def drop_leftovers(self, sample_id: str, labels: Sequence[fo.Detection]) -> None:
+    def drop_leftovers(self, sample_id: str, labels: Sequence[NewLabel]) -> None:
         """Remove files of a sample that its labels, which are saved by now, do not name."""
         folder = self.root / sample_id
         named = {label.mask_path for label in labels}

@@ -19,6 +19,7 @@ from pymongo.errors import ConnectionFailure, OperationFailure
 from ..errors import DatasetError
 from .banks import Progress
 from .mask_files import MaskFolderError
+from .new_label import NewLabel
 from .reading_ahead import ReadingAhead, ReadSample, Recalled
 from .report import SampleNote, SegmentReport, to_dict
 from .run_lock import LockLostError
@@ -45,7 +46,7 @@ class Labelled:
         from_cache: whether they were made without a network, from kept proposals.
     """
 
-    labels: list[fo.Detection]
+    labels: list[NewLabel]
     notes: Sequence[str] = ()
     from_cache: bool = False
 

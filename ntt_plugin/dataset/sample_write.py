@@ -16,6 +16,7 @@ from pymongo.errors import ConnectionFailure, DocumentTooLarge, OperationFailure
 
 from .label_field import RunIds, run_of
 from .mask_files import MaskFiles, are_too_large
+from .new_label import NewLabel
 from .run_lock import RunLock
 
 _TOO_LARGE_CODES = (10334, 17419, 17420)
@@ -49,7 +50,7 @@ class Target:
     lock: RunLock
 
 
-def write_labels(target: Target, sample: Any, labels: list[fo.Detection]) -> list[str]:
+def write_labels(target: Target, sample: Any, labels: list[NewLabel]) -> list[str]:
     """Write a sample's labels; masks that go to files are taken out of them.
 
     Args:
@@ -69,7 +70,7 @@ def write_labels(target: Target, sample: Any, labels: list[fo.Detection]) -> lis
     notes = []
     if target.all_in_files:
         _store(target, sample.id, labels)
-    elif are_too_large([label.mask for label in labels]):
+    elif are_too_large([label.mask for label in labels if label.mask is not None]):
         _store(target, sample.id, labels)
         notes.append(_in_files(target))
     try:
@@ -84,15 +85,18 @@ def write_labels(target: Target, sample: Any, labels: list[fo.Detection]) -> lis
     return notes
 
 
-def _store(target: Target, sample_id: str, labels: list[fo.Detection]) -> None:
+def _store(target: Target, sample_id: str, labels: list[NewLabel]) -> None:
     _require_free(target, sample_id)
     target.masks.store(sample_id, labels)
 
 
-def _write(target: Target, sample_id: str, labels: list[fo.Detection]) -> None:
+def _write(target: Target, sample_id: str, labels: list[NewLabel]) -> None:
     target.lock.require()
     run = run_of(target.run, sample_id)
-    document = fo.Detections(run=run, detections=labels).to_dict()
+    document = {
+        **fo.Detections(run=run).to_dict(),
+        "detections": [label.document() for label in labels],
+    }
     try:
         _update(target, sample_id, document, {target.field: None})
     except ConnectionFailure:
@@ -129,8 +133,7 @@ def _update(
 ) -> None:
     """Write labels as FiftyOne keeps them, if the sample is as it should be: in one step.
 
-    ``sample.save()`` writes the same, but encodes every mask several times and cannot say of which
-    state it takes the sample to be.
+    ``sample.save()`` cannot say of which state it takes the sample to be.
     """
     # A field that was deleted meanwhile must not come back.
     if target.dataset.get_field(target.field) is None:

@@ -49,8 +49,11 @@ def suggestion_work(
         suggestions, proposals = chosen[read.sample_id], kept.propose(read)
         labels = to_labels(_instances(proposals, suggestions, bank), origin, sources)
         for made, suggestion in zip(labels, suggestions, strict=True):
-            made["suggested"], made["reason"] = suggestion.label, suggestion.reason
-            made["gain"] = suggestion.gain
+            made.attributes |= {
+                "suggested": suggestion.label,
+                "reason": suggestion.reason,
+                "gain": suggestion.gain,
+            }
         return Labelled(labels, from_cache=read.image is None)
 
     return Work(label, kept.recall, kept.finish)

@@ -48,7 +48,8 @@ def random_instances(rng, image_size, count):
 def test_instances_survive_the_way_through_detections(size):
     instances = random_instances(np.random.default_rng(1), size, 40)
 
-    back = to_instances(fo.Detections(detections=to_labels(instances, ORIGIN)), size)
+    labels = [fo.Detection.from_dict(made.document()) for made in to_labels(instances, ORIGIN)]
+    back = to_instances(fo.Detections(detections=labels), size)
 
     assert np.array_equal(back.boxes, instances.boxes)
     assert all(map(np.array_equal, back.masks, instances.masks))
@@ -68,13 +69,15 @@ def test_a_label_names_the_label_most_like_it():
 
     first, second = to_labels(instances, ORIGIN, sources)
 
-    assert (first.reference, first.reference_sample, first.reference_dataset) == ("l", "s", "d")
-    assert (second.reference, second.reference_sample) == ("reference 1", None)
+    named = ("reference", "reference_sample", "reference_dataset")
+    assert [first.attributes[name] for name in named] == ["l", "s", "d"]
+    assert [second.attributes[name] for name in named] == ["reference 1", None, None]
 
 
 def test_a_label_names_what_made_it():
     (label,) = to_labels(random_instances(np.random.default_rng(2), (20, 20), 1), ORIGIN)
-    assert (label.bank, label.bank_version, label.preset) == ("bank", 3, "tiny")
+    named = ("bank", "bank_version", "preset")
+    assert [label.attributes[name] for name in named] == ["bank", 3, "tiny"]
 
 
 def test_pixel_boxes_come_back_as_they_went_in():

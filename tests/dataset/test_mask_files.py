@@ -11,6 +11,7 @@ from PIL import Image
 
 from ntt_plugin.dataset import banks, mask_files, segmentation
 from ntt_plugin.dataset.mask_files import MaskFiles, MaskFolderError, are_too_large
+from ntt_plugin.dataset.new_label import NewLabel
 from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.engine.instances import Instances
@@ -28,7 +29,7 @@ def speckled(count, size=(1000, 1500), seed=0):
 
 
 def labels(masks):
-    return [fo.Detection(label="a", bounding_box=[0, 0, 1, 1], mask=mask) for mask in masks]
+    return [NewLabel("a", [0, 0, 1, 1], mask) for mask in masks]
 
 
 def test_masks_asked_for_as_files_are_the_masks(dataset, segmenter, tmp_path):
@@ -45,7 +46,8 @@ def test_masks_asked_for_as_files_are_the_masks(dataset, segmenter, tmp_path):
 
 def test_the_files_hold_what_fiftyones_own_would(tmp_path, dataset):
     mask = np.random.default_rng(1).random((30, 40)) < 0.5
-    ours, theirs = labels([mask]), labels([mask])[0]
+    ours = labels([mask])
+    theirs = fo.Detection(label="a", bounding_box=[0, 0, 1, 1], mask=mask)
     MaskFiles(dataset, "ntt", tmp_path).store("1", ours)
     theirs.export_mask(str(tmp_path / "theirs.png"))
     written, expected = (Image.open(path) for path in (ours[0].mask_path, tmp_path / "theirs.png"))
