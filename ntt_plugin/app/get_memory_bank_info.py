@@ -47,7 +47,6 @@ class GetMemoryBankInfo(NttOperator):
             "Classes": ", ".join(_class(info, label) for label in info.shots),
             "Made": f"{info.created[:19].replace('T', ' ')} UTC",
             "From": ", ".join(info.sources),
-            "Version": info.version,
             "Preset": info.recipe.name,
             "Segmenter": segmenter,
             "Encoder": encoder,

@@ -82,7 +82,7 @@ class RemoveReferences(NttOperator):
         return Outcome(
             f"{sum(change.removed.values()):,} references are out of the memory bank "
             f"{change.name!r}.",
-            {"Removed": teaching.in_words(change.removed), "Version": change.version},
+            {"Removed": teaching.in_words(change.removed)},
             next_step=teaching.segment_again(ctx, "", change.name),
         )
 

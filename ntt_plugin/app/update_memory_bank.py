@@ -96,7 +96,6 @@ class UpdateMemoryBank(NttOperator):
             "Learnt": teaching.in_words(learnt),
             "Held before": change.already,
             "Taken away": teaching.in_words(change.removed),
-            "Version": change.version,
         }
         return Outcome(
             f"The memory bank {change.name!r} learnt {sum(learnt.values()):,} labels.",

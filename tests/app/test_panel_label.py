@@ -47,6 +47,16 @@ def test_it_can_be_told_right_from_wrong(panel, dataset, words, operator):
     assert asked["params"] == {"bank": "shapes", "label_field": "ntt"}
 
 
+def test_it_tells_that_its_bank_was_changed_since(panel, dataset):
+    sample = dataset.exists("ntt").first()
+    label = sample["ntt"].detections[0]
+    select(panel, sample, "ntt", label)
+    assert "bank shapes\n" in panel.text()
+    ntt.update_memory_bank(dataset, "ground_truth", "shapes", progress=False)
+    select(panel, sample, "ntt", label)
+    assert "bank shapes, which was changed since" in panel.text()
+
+
 def test_it_stays_when_the_bank_is_deleted(panel, dataset):
     ntt.delete_memory_bank(dataset, "shapes")
     sample = dataset.exists("ntt").first()

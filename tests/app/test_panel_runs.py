@@ -4,6 +4,7 @@ import fiftyone as fo
 import pytest
 
 import ntt_plugin as ntt
+from ntt_plugin.dataset.run_lock import RunLock
 from tests.app.panel_driver import PanelOnScreen
 
 
@@ -19,6 +20,13 @@ def test_a_run_is_listed_with_its_bank_and_its_counts(panel, dataset):
     text = panel.text()
     for fact in ("ntt", "bank shapes", "preset tiny", f"{report.instances} labels in 2 images"):
         assert fact in text
+
+
+def test_a_run_tells_that_its_bank_was_changed_since(panel, dataset):
+    assert "changed since" not in panel.text()
+    ntt.remove_references(dataset, "shapes", classes=[dataset.distinct("ntt.detections.label")[0]])
+    panel.click("Refresh")
+    assert "bank shapes, which was changed since" in panel.text()
 
 
 def test_what_a_run_wrote_is_shown_in_the_grid(panel, dataset):
@@ -61,15 +69,16 @@ def test_without_runs_it_says_how_to_make_one(plugin, bare):
 
 
 def test_scheduled_runs_are_listed_with_state_and_error(plugin, dataset, worker):
-    failing = plugin.queue(dataset, "get_memory_bank_info", {"name": "shapes"})
-    ntt.delete_memory_bank(dataset, "shapes")
-    worker(failing)
+    # As long as another run writes the field, whenever the worker begins.
+    with RunLock(dataset, "found"):
+        params = {"bank": "shapes", "label_field": "found"}
+        worker(plugin.queue(dataset, "segment_with_memory_bank", params))
     plugin.queue(dataset, "get_proposals_info", {})
     panel = PanelOnScreen(dataset)
     panel.click("Runs")
     text = panel.text()
     assert "**failed**" in text
-    assert "has no memory bank yet" in text
+    assert "Another run is writing" in text
     assert "Get proposals info" in text
 
 

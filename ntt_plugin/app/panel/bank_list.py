@@ -55,10 +55,7 @@ def summary(info: BankInfo) -> str:
     made = f"made {pieces.moment(info.created)}"
     if info.sources:
         made += f" from {pieces.escaped(', '.join(info.sources))}"
-    return (
-        f"{', '.join(parts)} · preset {pieces.escaped(info.recipe.name)} · {made}, "
-        f"version {info.version}"
-    )
+    return f"{', '.join(parts)} · preset {pieces.escaped(info.recipe.name)} · {made}"
 
 
 def _card(page: types.Object, name: str, info: BankInfo, clicks: Clicks) -> None:

@@ -14,6 +14,7 @@ from ...dataset.thumbnails import label_thumbnail, reference_thumbnail
 from ...dataset.views import all_images
 from ...engine.references import Provenance
 from . import operator_button, pieces
+from .bank_in_words import bank_in_words
 from .clicks import Clicks
 from .remembered import remembered
 
@@ -46,7 +47,9 @@ def draw(page: types.Object, ctx: Any, clicks: Clicks) -> None:
         return
     sample, field, label = found
     card = pieces.card(page, "cause")
-    pieces.text(card, "title", f"**Why {pieces.escaped(label.label)}?** {_numbers(label)}")
+    pieces.text(
+        card, "title", f"**Why {pieces.escaped(label.label)}?** {_numbers(ctx.dataset, label)}"
+    )
     row = pieces.row(card, "beside", align_y="top")
     path = label_thumbnail(sample, label, _SIDE)
     _picture(row, "label", path, "This prediction")
@@ -100,10 +103,11 @@ def _source(dataset: Any, label: fo.Detection) -> Provenance:
     return Provenance(label["reference_dataset"], label["reference_sample"], label["reference"])
 
 
-def _numbers(label: fo.Detection) -> str:
+def _numbers(dataset: Any, label: fo.Detection) -> str:
+    bank = bank_in_words(dataset, label["bank"], label["bank_version"])
     return (
         f"score {label.confidence:.2f}, margin to the next class {label['margin']:.2f} · bank "
-        f"{pieces.escaped(label['bank'])}, version {label['bank_version']}"
+        f"{bank}"
     )
 
 

@@ -8,6 +8,7 @@ import fiftyone.operators.types as types
 
 from ...dataset.runs import RunInfo
 from . import operator_button, pages, pieces, scheduled_runs
+from .bank_in_words import bank_in_words
 from .clicks import Clicks
 from .known_runs import known_runs
 from .place import Place
@@ -34,17 +35,15 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     if len(found) > 1:
         operator_button.draw(row, "compare_segmentations", clicks)
     for number, run in enumerate(pages.part(found, place, _A_PAGE)):
-        _card(page, f"run_{number}", run, clicks)
+        _card(page, f"run_{number}", dataset, run, clicks)
     pages.draw(page, len(found), place, _A_PAGE, clicks)
     scheduled_runs.draw(page, dataset)
 
 
-def summary(run: RunInfo) -> str:
+def summary(dataset: Any, run: RunInfo) -> str:
     """A run in a line: with what, when, how much."""
-    with_what = f"{_WITH[run.kind]} {run.bank}"
-    if run.bank_version:
-        with_what += f", version {run.bank_version}"
-    parts = [pieces.escaped(with_what), f"preset {pieces.escaped(run.preset)}"]
+    bank = bank_in_words(dataset, run.bank, run.bank_version)
+    parts = [f"{_WITH[run.kind]} {bank}", f"preset {pieces.escaped(run.preset)}"]
     if run.started:
         parts.append(f"{pieces.moment(run.started)}, {run.seconds:,.0f} s")
     labels, images = pieces.counted(run.instances, "label"), pieces.counted(run.segmented, "image")
@@ -56,9 +55,9 @@ def summary(run: RunInfo) -> str:
     return " · ".join(parts)
 
 
-def _card(page: types.Object, name: str, run: RunInfo, clicks: Clicks) -> None:
+def _card(page: types.Object, name: str, dataset: Any, run: RunInfo, clicks: Clicks) -> None:
     card, field = pieces.card(page, name), run.label_field
-    pieces.text(card, "facts", f"**{pieces.escaped(field)}**\n\n{summary(run)}")
+    pieces.text(card, "facts", f"**{pieces.escaped(field)}**\n\n{summary(dataset, run)}")
     row = pieces.row(card, "buttons")
     pieces.button(row, "open", "Open", clicks.go(tab="runs", run=field), "folder_open", strong=True)
     pieces.button(row, "show", "Show", clicks.show_run(run), "photo_library")

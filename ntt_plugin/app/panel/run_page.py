@@ -30,7 +30,7 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     if run is None:
         page.view("problem", types.Error(label=f"The field {field!r} is gone, or no run made it."))
         return
-    pieces.heading(page, "facts", field, run_list.summary(run))
+    pieces.heading(page, "facts", field, run_list.summary(dataset, run))
     _use(page, dataset, run, place, clicks)
     if run.notes:
         _notes(page, run.notes)
