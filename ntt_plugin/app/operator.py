@@ -63,6 +63,7 @@ class NttOperator(foo.Operator):
                 self.form(ctx, inputs)
             except NttError as error:
                 problem(inputs, "cannot_run", str(error))
+            _say_nothing_beside_errors(inputs)
         view = types.PromptView(label=self.title, submit_button_label=self.submit)
         return types.Property(inputs, view=view)
 
@@ -120,6 +121,17 @@ class NttOperator(foo.Operator):
             explain_delegated(ctx, error)
             raise
         return outcome.as_dict()
+
+
+def _say_nothing_beside_errors(inputs: types.Object) -> None:
+    """Take back what a run will do where a field has an error that keeps it from being run.
+
+    A tick that is asked for before something is replaced is a question: whoever answers it should
+    know what will be done.
+    """
+    fields = inputs.properties
+    if any(field.invalid for name, field in fields.items() if name != "overwrite"):
+        fields.pop("will_do", None)
 
 
 def problem(inputs: types.Object, name: str, text: str) -> None:

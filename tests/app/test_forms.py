@@ -188,6 +188,26 @@ def test_of_labels_without_masks_no_bank_is_announced(plugin, dataset):
     assert "will_do" not in form.fields
 
 
+@pytest.mark.parametrize(
+    ("operator", "params"),
+    [
+        ("build_memory_bank", {**BUILD, "classes": ["unicorn"]}),
+        ("segment_with_memory_bank", {"bank": "shapes", "label_field": "new", "batch_size": 0}),
+        ("evaluate_segmentation", {"label_field": "ntt", "gt_field": "boxes"}),
+    ],
+)
+def test_beside_an_error_nothing_is_announced(operator, params, plugin, dataset):
+    form = plugin.form(dataset, operator, params=params)
+    assert form.errors
+    assert "will_do" not in form.fields
+
+
+def test_what_a_tick_would_replace_is_announced(plugin, dataset):
+    form = plugin.form(dataset, "build_memory_bank", params={**BUILD, "name": "shapes"})
+    assert list(form.errors) == ["overwrite"]
+    assert "Will save the bank 'shapes'" in form.said("will_do")
+
+
 def test_selected_labels_alone_are_learned_from(plugin, dataset):
     sample = dataset.first()
     label = sample["ground_truth"].detections[0]
