@@ -8,7 +8,7 @@ import fiftyone.operators.types as types
 
 from . import fields
 from .operator import NttOperator
-from .outcome import NextStep, Outcome
+from .outcome import NextStep, Outcome, PanelButton
 from .progress import Report
 
 _FIGURES = {"AP": "AP", "AP50": "AP at IoU 0.50", "AP75": "AP at IoU 0.75"}
@@ -93,6 +93,7 @@ class EvaluateSegmentation(NttOperator):
             facts,
             str(left_out).splitlines(),
             changed=True,
+            panel=PanelButton("Open the Model Evaluation panel", "model_evaluation_panel_builtin"),
             next_step=_thresholds(ctx, arguments),
         )
 

@@ -15,6 +15,7 @@ from .tables import Table
 _PLUGIN = "@ntt/no-time-to-train"
 _MOST_PROBLEMS = 20
 _RESULT_VIEW = "ntt_view"
+_PANEL = "ntt_panel"
 _NEXT_STEP = "ntt_next"
 _TABLE = "ntt_table"
 
@@ -34,6 +35,19 @@ class NextStep:
     params: Mapping[str, Any]
 
 
+@dataclass(frozen=True)
+class PanelButton:
+    """A panel of the App that a button at the end opens.
+
+    Attributes:
+        label: the button's words.
+        name: the panel's name.
+    """
+
+    label: str
+    name: str
+
+
 @dataclass
 class Outcome:
     """The end of a run.
@@ -46,6 +60,7 @@ class Outcome:
         view_label: the button's words.
         open_view: show ``view`` at once, without a button.
         changed: whether the dataset was changed, so that the App must look again.
+        panel: a panel that shows the result, to be opened with a button.
         next_step: what a person may want to do next.
         table: figures in rows, below the facts.
     """
@@ -57,6 +72,7 @@ class Outcome:
     view_label: str = "Show the result"
     open_view: bool = False
     changed: bool = False
+    panel: PanelButton | None = None
     next_step: NextStep | None = None
     table: Table | None = None
 
@@ -72,6 +88,8 @@ class Outcome:
             found[_RESULT_VIEW] = {"label": self.view_label, "stages": stages}
         if self.table is not None:
             found[_TABLE] = asdict(self.table)
+        if self.panel is not None:
+            found[_PANEL] = asdict(self.panel)
         if self.next_step is not None:
             found[_NEXT_STEP] = asdict(self.next_step)
         return found
@@ -79,7 +97,12 @@ class Outcome:
     def show(self, ctx: Any) -> Any:
         """The message to the App that opens the page."""
         results = self.as_dict()
-        return ctx.ops.show_output(outputs=output_page(results).to_json(), results=results)
+        page = output_page(results)
+        if self.view is not None or self.panel is not None:
+            # The App closes this window for nothing but its own button.
+            words = "This window lies over what a button shows: press **Done** to see it."
+            page.type.view("done", types.MarkdownView(label=words))
+        return ctx.ops.show_output(outputs=page.to_json(), results=results)
 
 
 def output_page(results: Mapping[str, Any]) -> types.Property:
@@ -95,7 +118,7 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
     facts = {
         name: value
         for name, value in results.items()
-        if name not in ("message", "problems", _RESULT_VIEW, _NEXT_STEP, _TABLE)
+        if name not in ("message", "problems", _RESULT_VIEW, _PANEL, _NEXT_STEP, _TABLE)
     }
     if facts:
         lines = [f"- **{name}**: {value}" for name, value in facts.items()]
@@ -116,6 +139,16 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
                 label=view["label"],
                 operator="@voxel51/operators/set_view",
                 params={"view": json.loads(view["stages"])},
+            ),
+        )
+    panel = results.get(_PANEL)
+    if panel is not None:
+        outputs.view(
+            "panel",
+            types.Button(
+                label=panel["label"],
+                operator="@voxel51/operators/open_panel",
+                params={"name": panel["name"], "isActive": True, "layout": "horizontal"},
             ),
         )
     step = results.get(_NEXT_STEP)

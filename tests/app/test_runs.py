@@ -266,6 +266,17 @@ def test_a_view_of_many_images_names_none_of_them(dataset, monkeypatch):
     assert dataset.first().id not in str(outcome.as_dict())
 
 
+def test_the_window_at_the_end_tells_how_to_see_what_its_buttons_show(plugin, dataset):
+    def said(operator, params):
+        [shown] = [m for m in plugin.run(dataset, operator, params) if "outputs" in m["params"]]
+        return str(shown["params"]["outputs"])
+
+    assert "press **Done**" in said(
+        "segment_with_memory_bank", {"bank": "shapes", "label_field": "found"}
+    )
+    assert "press **Done**" not in said("get_proposals_info", {})
+
+
 def test_what_was_done_to_another_slice_is_shown(worked_on):
     grouped = fo.Dataset()
     grouped.add_group_field("group", default="left")
