@@ -15,10 +15,12 @@ _LONGEST_NAME = 200
 
 
 def dataset_of(samples: Any) -> Any:
-    """The dataset that a collection of samples belongs to: itself, or a view's."""
-    if isinstance(samples, fo.Dataset):
-        return samples
-    return fo.load_dataset(samples.dataset_name)
+    """The dataset that a collection of samples belongs to: itself, or a view's.
+
+    A view's is its very object, which learns of each new field at once: in the App's server
+    ``fo.load_dataset`` makes another one with each call.
+    """
+    return samples if isinstance(samples, fo.Dataset) else samples._root_dataset
 
 
 def require_detections(samples: Any, field: str) -> None:

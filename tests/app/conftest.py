@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 
 import fiftyone as fo
@@ -20,6 +21,15 @@ from tests.app.driver import ROOT, Plugin
 
 START = "from fiftyone.core.cli import main; main()"
 PATIENCE = 240
+
+
+@pytest.fixture(scope="module", autouse=True)
+def no_singletons() -> Iterator[None]:
+    """``fo.load_dataset`` gives another object with each call, as it does in the App's server."""
+    before = fo.config.singleton_cache
+    fo.config.singleton_cache = False
+    yield
+    fo.config.singleton_cache = before
 
 
 @pytest.fixture(scope="session")
