@@ -73,7 +73,7 @@ class BuildMemoryBank(NttOperator):
         if recipe is None or name is None:
             return
         number = references(ctx, counts, tag)
-        estimate = estimate_references(recipe, ctx.params.get("device"), number)
+        estimate = estimate_references(ctx.dataset, recipe, ctx.params.get("device"), number)
         running.announce(
             inputs,
             f"Will save the bank {name!r} with up to {number:,} references.",

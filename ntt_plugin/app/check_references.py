@@ -50,7 +50,9 @@ class CheckReferences(NttOperator):
             f"Will look at {references:,} references; what is found is kept with the dataset.",
             networks_of(info.recipe),
             # How many images they are in is not known without reading the bank.
-            estimate_boxes(info.recipe, ctx.params.get("device"), references, references),
+            estimate_boxes(
+                ctx.dataset, info.recipe, ctx.params.get("device"), references, references
+            ),
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:

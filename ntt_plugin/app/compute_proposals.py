@@ -42,7 +42,6 @@ class ComputeProposals(NttOperator):
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
-        from ..dataset.estimates import estimate_segmentation
         from ..dataset.networks import networks_of
         from . import running, samples
 
@@ -58,7 +57,7 @@ class ComputeProposals(NttOperator):
             f"Will keep the proposals of {len(images):,} images on disk; the dataset stays as it "
             "is. Images whose proposals are kept already are passed over.",
             networks_of(recipe),
-            estimate_segmentation(ctx.dataset, recipe, ctx.params.get("device"), len(images)),
+            running.estimate_images(ctx, images, recipe, len(images)),
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:

@@ -102,7 +102,7 @@ class MasksFromBoxes(NttOperator):
             f"Will write up to {boxes_to_do:,} masks into {new_field!r} of {to_do:,} images; "
             f"{field!r} stays as it is.",
             networks_of(recipe),
-            estimate_boxes(recipe, ctx.params.get("device"), to_do, boxes_to_do),
+            estimate_boxes(ctx.dataset, recipe, ctx.params.get("device"), to_do, boxes_to_do),
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:

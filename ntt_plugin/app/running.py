@@ -6,12 +6,13 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ..dataset.estimates import Estimate
+from ..dataset.estimates import Estimate, estimate_segmentation
+from ..dataset.kept_share import NOTHING_KEPT, kept_share
 from ..dataset.networks import Network, available_devices, networks_of
 from ..dataset.paths import as_path
 from ..engine.config import PRESETS, Recipe
 from ..errors import DatasetError
-from . import fields
+from . import fields, samples
 
 _WORDS = {
     "paper": "the published recipe, to the letter",
@@ -102,6 +103,22 @@ def announce(inputs: types.Object, what: str, networks: list[Network], estimate:
     names = " and ".join(dict.fromkeys(network.name for network in networks))
     warn_of_downloads(inputs, networks)
     fields.notice(inputs, "will_do", f"{what} Runs {names}. Takes {estimate}.")
+
+
+def estimate_images(ctx: Any, images: Any, recipe: Recipe, number: int) -> Estimate:
+    """How long images take: those whose proposals are kept hardly any time.
+
+    Args:
+        ctx: the operator's context.
+        images: the images, as a view.
+        recipe: the recipe.
+        number: how many they are.
+    """
+    device = fields.value_of(ctx, "device")
+    kept = NOTHING_KEPT
+    if ctx.params.get("cache", True):
+        kept = samples.asked_once(ctx, images, kept_share, recipe, device)
+    return estimate_segmentation(ctx.dataset, recipe, device, number, kept)
 
 
 def warn_of_downloads(inputs: types.Object, networks: list[Network]) -> None:

@@ -34,8 +34,8 @@ def target(ctx: Any, inputs: types.Object, action: str, labels: bool = False) ->
     Raises:
         DatasetError: there is no image to work on; says what to do.
     """
-    if is_patches(ctx.view) and not labels:
-        selection.target_of_patches(ctx, inputs)
+    if (is_patches(ctx.view) and not labels) or selection.was_given_images(ctx):
+        selection.target_of_images(ctx, inputs)
     else:
         chosen = inputs.view_target(
             ctx,

@@ -46,7 +46,6 @@ class SegmentWithMemoryBank(NttOperator):
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
-        from ..dataset.estimates import estimate_segmentation
         from ..dataset.label_field import run_id
         from ..dataset.networks import networks_of
         from . import banks, running, samples, written_field
@@ -75,12 +74,13 @@ class SegmentWithMemoryBank(NttOperator):
         to_do = written_field.ask(ctx, inputs, "label_field", field, found, others)
         if to_do is None:
             return
-        estimate = estimate_segmentation(ctx.dataset, recipe, ctx.params.get("device"), to_do)
+        # Those that are done are left alone; their proposals say nothing of the others'.
+        left = images.exists(field, bool=False) if to_do < found.total else images
         running.announce(
             inputs,
             f"Will write labels into {field!r} of {to_do:,} images.",
             networks_of(recipe),
-            estimate,
+            running.estimate_images(ctx, left, recipe, to_do),
         )
 
     def arguments(self, ctx: Any) -> dict[str, Any]:

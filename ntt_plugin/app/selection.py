@@ -60,14 +60,23 @@ def field_of_selection(ctx: Any, alt: bool | None = None) -> str | None:
     return None
 
 
-def target_of_patches(ctx: Any, inputs: types.Object) -> None:
-    """The choice of whole images while patches are shown."""
-    choices = {
-        ViewTarget.DATASET: "Whole dataset",
-        ViewTarget.CURRENT_VIEW: "Images of these patches",
-    }
+def was_given_images(ctx: Any) -> bool:
+    """Whether whoever opened the form named images of its own: those of an earlier run."""
+    return bool(ctx.params.get("custom_view_target"))
+
+
+def target_of_images(ctx: Any, inputs: types.Object) -> None:
+    """The choice of whole images where FiftyOne's own would not do: of patches, of a former run."""
+    patches = is_patches(ctx.view)
+    choices = {ViewTarget.DATASET: "Whole dataset"}
+    if patches or ctx.has_custom_view:
+        shown = "Images of these patches" if patches else "Current view"
+        choices[ViewTarget.CURRENT_VIEW] = shown
     if ctx.selected:
-        choices[ViewTarget.SELECTED_SAMPLES] = "Images of the selected patches"
+        chosen = "Images of the selected patches" if patches else "Selected samples"
+        choices[ViewTarget.SELECTED_SAMPLES] = chosen
+    if was_given_images(ctx):
+        choices[ViewTarget.CUSTOM_VIEW_TARGET] = "Images that were segmented before"
     default = list(choices)[-1]
     ctx.request_params.setdefault("view_target", default)
     fields.choice(

@@ -49,7 +49,6 @@ class SuggestReferences(NttOperator):
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
-        from ..dataset.estimates import estimate_segmentation
         from ..dataset.networks import networks_of
         from . import banks, running, samples
 
@@ -82,7 +81,7 @@ class SuggestReferences(NttOperator):
             f"Will look through {len(images):,} images and write suggestions into {field!r}; "
             "former ones go. Nothing else is changed.",
             networks_of(recipe),
-            estimate_segmentation(ctx.dataset, recipe, ctx.params.get("device"), len(images)),
+            running.estimate_images(ctx, images, recipe, len(images)),
         )
 
     def arguments(self, ctx: Any) -> dict[str, Any]:

@@ -202,7 +202,7 @@ def announce_learning(
     from ..dataset.networks import networks_of
     from . import running
 
-    estimate = estimate_references(info.recipe, ctx.params.get("device"), number)
+    estimate = estimate_references(ctx.dataset, info.recipe, ctx.params.get("device"), number)
     running.announce(inputs, text, networks_of(info.recipe), estimate)
 
 
@@ -234,18 +234,19 @@ def taught(ctx: Any, field: str, parts: Sequence[AddedReferences]) -> Outcome:
 def segment_again(ctx: Any, field: str, bank: str) -> NextStep | None:
     """The step after a bank was changed; None where nothing was segmented with it yet."""
     from ..dataset.inventory import fields_of_bank
-    from ..dataset.views import is_patches
+    from ..dataset.views import all_images
 
     made = fields_of_bank(ctx.dataset, bank)
     if not made:
         return None
-    whole = is_patches(ctx.view) or not ctx.has_custom_view
+    written = field if field in made else made[0]
     params = {
         "bank": bank,
-        "label_field": field if field in made else made[0],
+        "label_field": written,
         "overwrite": True,
-        # Not the few labels or samples that were selected for the change.
-        "view_target": ViewTarget.DATASET if whole else ViewTarget.CURRENT_VIEW,
+        # Those that it was done for: neither all there are, nor the few that are selected now.
+        "view_target": ViewTarget.CUSTOM_VIEW_TARGET,
+        "custom_view_target": all_images(ctx.dataset).exists(written)._serialize(),
     }
     return NextStep("Segment again", "segment_with_memory_bank", params)
 

@@ -11,6 +11,7 @@ import torch
 
 from ..engine.config import Recipe, resolve_device
 from ..errors import NttError
+from .kept_share import NOTHING_KEPT, KeptShare
 from .label_field import segmentation_fields
 from .report import load_segment_report
 
@@ -26,6 +27,8 @@ _BUNDLED_WORK = {"segmenter": 0.42, "encoder": 0.42, "point": 0.0174}
 _EFFICIENCY = 0.5
 # Reading, matching, merging and writing, whatever the networks.
 _SECONDS_BESIDES = 0.3
+# The same for an image whose proposals are kept, with its labels.
+_SECONDS_KEPT = 0.1
 _PRODUCTS = 5
 
 
@@ -47,7 +50,11 @@ class Estimate:
 
 
 def estimate_segmentation(
-    dataset: Any, recipe: Recipe, device: str | None, images: int
+    dataset: Any,
+    recipe: Recipe,
+    device: str | None,
+    images: int,
+    kept: KeptShare = NOTHING_KEPT,
 ) -> Estimate:
     """How long segmenting some images takes, without loading the networks.
 
@@ -56,25 +63,36 @@ def estimate_segmentation(
         recipe: the recipe.
         device: where to run; the best there is if None.
         images: number of images.
+        kept: the share of them whose proposals are kept.
     """
-    where = str(resolve_device(device))
-    measured = _measured(dataset, recipe.name, where)
-    if measured is not None:
-        return Estimate(images * measured, "as fast as the last run here")
-    return _computed(segmentation_work(recipe), where, images)
+    computed = round(images * (1 - kept.share))
+    found = _estimate(dataset, recipe, device, segmentation_work(recipe), computed)
+    if not kept.share:
+        return found
+    seconds = found.seconds + (images - computed) * _SECONDS_KEPT
+    about = "about " if kept.sampled else ""
+    if kept.share == 1:
+        source = f"the proposals of {about}all of them are kept"
+    else:
+        source = f"the proposals of {about}{images - computed:,} of them are kept; {found.source}"
+    return Estimate(seconds, source)
 
 
-def estimate_references(recipe: Recipe, device: str | None, references: int) -> Estimate:
+def estimate_references(
+    dataset: Any, recipe: Recipe, device: str | None, references: int
+) -> Estimate:
     """How long building a bank takes: each reference is one pass through the encoder."""
-    return _computed(encoder_work(recipe), str(resolve_device(device)), references)
+    return _estimate(dataset, recipe, device, encoder_work(recipe), references)
 
 
-def estimate_boxes(recipe: Recipe, device: str | None, images: int, boxes: int) -> Estimate:
+def estimate_boxes(
+    dataset: Any, recipe: Recipe, device: str | None, images: int, boxes: int
+) -> Estimate:
     """How long turning boxes into masks takes: an image is embedded once, a box decoded."""
     bundled = recipe.segmenter == "tiny"
     point = _BUNDLED_WORK["point"] if bundled else _POINT_WORK
     work = (segmenter_work(recipe) * images + point * boxes) / max(images, 1)
-    return _computed(work, str(resolve_device(device)), images)
+    return _estimate(dataset, recipe, device, work, images)
 
 
 def segmentation_work(recipe: Recipe) -> float:
@@ -115,9 +133,17 @@ def _by_size(name: str, table: dict[str, float]) -> float:
     return table["large"]
 
 
-def _computed(work: float, device: str, times: int) -> Estimate:
-    each = work / (_rate(device) * _EFFICIENCY) + _SECONDS_BESIDES
-    return Estimate(times * each, f"a guess for {device}")
+def _estimate(
+    dataset: Any, recipe: Recipe, device: str | None, work: float, times: int
+) -> Estimate:
+    """From the last run with the recipe, by its share of the work; else from the work alone."""
+    where = str(resolve_device(device))
+    measured = _measured(dataset, recipe.name, where)
+    if measured is not None:
+        each = measured * work / segmentation_work(recipe)
+        return Estimate(times * each, "as fast as the last run here")
+    each = work / (_rate(where) * _EFFICIENCY) + _SECONDS_BESIDES
+    return Estimate(times * each, f"on {where}; a guess until the first run")
 
 
 @lru_cache
@@ -135,10 +161,14 @@ def _rate(device: str) -> float:
 
 
 def _seconds_of_product(matrix: torch.Tensor) -> float:
-    started = time.perf_counter()
+    started, worked = time.perf_counter(), time.process_time()
     # Reading one number back waits for the device.
     float((matrix @ matrix)[0, 0])
-    return time.perf_counter() - started
+    passed = time.perf_counter() - started
+    if matrix.device.type != "cpu":
+        return passed
+    # While other programs run, a product waits longer than a network will that takes minutes.
+    return min(passed, (time.process_time() - worked) / torch.get_num_threads())
 
 
 def _measured(dataset: Any, preset: str, device: str) -> float | None:

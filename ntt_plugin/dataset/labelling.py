@@ -30,7 +30,7 @@ class Job:
     Attributes:
         samples: a dataset or view of images, not grouped.
         run: the run's id: of equal ids, one goes on where the other stopped.
-        facts: what to keep of the run with the dataset.
+        facts: what to keep of the run with the dataset; ``load`` may add to them.
         attributes: the labels' own attributes and their types.
         load: loads the networks, checks that they fit, and gives the work on one sample.
         read: the fields that the work reads, beside the file's path.

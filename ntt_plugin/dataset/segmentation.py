@@ -105,28 +105,30 @@ def segment(
         raise DatasetError(f"The memory bank {name!r} is empty; add references to it first.")
     recipe = segmenter.recipe if segmenter else as_recipe(preset or bank.recipe)
     digest = bank_digest(bank)
+    run = run_id(digest, recipe)
+    facts = {
+        "run": run,
+        "bank": name,
+        "bank_digest": digest,
+        "bank_version": bank.version,
+        "recipe": asdict(recipe),
+    }
     report = SegmentReport(label_field, name, recipe.name, bank.version)
 
     def load() -> Work:
         loaded = segmenter or get_segmenter(recipe, device, batch_size)
         bank.require_encoder(loaded.fingerprint)
         report.device = str(loaded.device)
+        facts["upstream"] = loaded.upstream
         origin = Origin(name, bank.version, recipe.name)
         kept = KeptProposals(loaded, store_of(cache))
         label = _labeller(kept, recipe, bank, origin)
         return Work(watching_memory(loaded, label), kept.recall, kept.finish)
 
-    run = run_id(digest, recipe)
     job = Job(
         samples=images,
         run=run,
-        facts={
-            "run": run,
-            "bank": name,
-            "bank_digest": digest,
-            "bank_version": bank.version,
-            "recipe": asdict(recipe),
-        },
+        facts=facts,
         attributes=LABEL_ATTRIBUTES,
         load=load,
         report=report,

@@ -104,6 +104,13 @@ def get_segmenter(
         return _kept[key].with_recipe(recipe)
 
 
+def upstream_in_memory(recipe: Recipe, device: str | torch.device | None = None) -> str | None:
+    """The ``upstream`` of a recipe's segmenter; None if its networks are not in memory."""
+    # Without the lock, which is held for as long as others are loaded.
+    kept = _kept.get((recipe.networks, str(resolve_device(device))))
+    return None if kept is None else kept.with_recipe(recipe).upstream
+
+
 def forget_segmenters() -> None:
     """Let go of every segmenter that is kept, and of the memory its networks hold."""
     with _lock:

@@ -138,6 +138,14 @@ class ProposalStore:
         self._count(hits=1)
         return payload
 
+    def holds(self, key: str) -> bool:
+        """Whether there is a record under a key; it is not read, and not counted as used.
+
+        Args:
+            key: 64 hexadecimal digits.
+        """
+        return record_path(self.folder, key).is_file()
+
     def put(self, key: str, payload: bytes) -> bool:
         """Keep a payload under a key, in place of what was there.
 

@@ -362,12 +362,29 @@ def test_downloads_are_named_with_their_size(plugin, dataset):
 
 
 def test_the_time_of_a_first_run_is_a_guess_and_of_the_next_one_is_measured(plugin, dataset, bare):
-    params = {"bank": "shapes", "label_field": "other"}
+    params = {"bank": "shapes", "label_field": "other", "cache": False}
     form = plugin.form(dataset, "segment_with_memory_bank", params=params)
     assert "as fast as the last run here" in form.said("will_do")
     params |= {"bank_dataset": "app_tests"}
     form = plugin.form(bare, "segment_with_memory_bank", params=params)
-    assert "a guess for" in form.said("will_do")
+    assert "a guess until the first run" in form.said("will_do")
+
+
+def test_kept_proposals_are_counted_in_the_time(plugin, dataset):
+    ntt.propose(dataset, "tiny", progress=False)
+    for operator in ("segment_with_memory_bank", "suggest_references", "compute_proposals"):
+        params = {"bank": "shapes", "label_field": "other", "preset": "tiny"}
+        form = plugin.form(dataset, operator, params=params)
+        assert "the proposals of all of them are kept" in form.said("will_do")
+
+
+def test_of_a_run_that_goes_on_the_images_that_are_left_are_looked_at(plugin, dataset, tmp_path):
+    dataset.add_samples([fo.Sample(filepath=str(tmp_path / "new.png"))])
+    left = dataset.exists("ntt", bool=False)
+    ntt.propose(left, "tiny", progress=False)
+    params = {"bank": "shapes", "label_field": "ntt"}
+    form = plugin.form(dataset, "segment_with_memory_bank", params=params)
+    assert f"the proposals of {len(left) - 1} of them are kept" in form.said("will_do")
 
 
 def test_slices_are_asked_for_in_a_grouped_dataset_alone(plugin, dataset):

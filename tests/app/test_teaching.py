@@ -179,7 +179,12 @@ def test_the_page_at_the_end_opens_the_form_to_segment_again(plugin, dataset):
     assert button.prompt and button.operator == plugin.uri("segment_with_memory_bank")
     form = plugin.form(dataset, "segment_with_memory_bank", params=button.params)
     assert form.errors == {}
-    assert f"into 'ntt' of {len(dataset)} images" in form.said("will_do")
+    written = len(dataset.exists("ntt"))
+    assert 0 < written < len(dataset)
+    assert f"into 'ntt' of {written} images" in form.said("will_do")
+    assert "the proposals of all of them are kept" in form.said("will_do")
+    words = list(form.choices("view_target").values())
+    assert words == ["Whole dataset", "Images that were segmented before"]
 
 
 def test_labels_that_no_run_made_are_segmented_again_where_the_bank_was_used(plugin, dataset):
@@ -233,7 +238,10 @@ def test_patches_that_are_selected_are_promoted(plugin, dataset):
     )
     told = operator.run(context, None).as_dict()
     assert "2 labels are tagged" in told["message"]
-    assert told["ntt_next"]["params"]["view_target"] == "DATASET"
+    again = told["ntt_next"]["params"]
+    assert again["view_target"] == "CUSTOM_VIEW_TARGET"
+    view = fo.DatasetView._build(dataset, again["custom_view_target"])
+    assert view.values("id") == dataset.exists("ntt").values("id")
 
 
 @pytest.mark.parametrize(("target", "images"), [("CURRENT_VIEW", 1), ("DATASET", 5)])

@@ -9,10 +9,15 @@ from torch.utils.flop_counter import FlopCounterMode
 from ntt_plugin.dataset.estimates import (
     encoder_work,
     estimate_references,
+    estimate_segmentation,
     in_words,
     segmentation_work,
 )
+from ntt_plugin.dataset.kept_share import KeptShare
+from ntt_plugin.dataset.label_field import declare
 from ntt_plugin.dataset.networks import available_devices, networks_of
+from ntt_plugin.dataset.report import SegmentReport, to_dict
+from ntt_plugin.dataset.run_record import keep_record, keep_results
 from ntt_plugin.engine import PRESETS, Recipe, Segmenter
 
 
@@ -35,9 +40,38 @@ def test_a_smaller_input_is_less_work():
     assert encoder_work(half) == pytest.approx(encoder_work(PRESETS["paper"]) / 4)
 
 
-def test_ten_times_the_references_take_ten_times_as_long():
-    one, ten = (estimate_references(PRESETS["tiny"], "cpu", count) for count in (1, 10))
+def test_ten_times_the_references_take_ten_times_as_long(dataset):
+    one, ten = (estimate_references(dataset, PRESETS["tiny"], "cpu", count) for count in (1, 10))
     assert ten.seconds == pytest.approx(10 * one.seconds)
+
+
+def test_a_reference_takes_the_encoders_part_of_an_image(dataset):
+    recipe = PRESETS["paper"]
+    report = SegmentReport("ntt", "b", "paper", device="cpu", segmented=10, seconds=100.0)
+    declare(dataset, "ntt", {})
+    keep_record(dataset, "ntt", {})
+    keep_results(dataset, "ntt", report=to_dict(report))
+    expected = 10 * encoder_work(recipe) / segmentation_work(recipe)
+    found = estimate_references(dataset, recipe, "cpu", 1)
+    assert found.seconds == pytest.approx(expected)
+    assert found.source == "as fast as the last run here"
+
+
+def test_a_guess_says_so(dataset):
+    told = str(estimate_references(dataset, PRESETS["tiny"], "cpu", 1))
+    assert told == "a moment (on cpu; a guess until the first run)"
+
+
+def test_images_whose_proposals_are_kept_take_hardly_any_time(dataset):
+    def estimated(share: float, sampled: bool = False):
+        kept = KeptShare(share, sampled)
+        return estimate_segmentation(dataset, PRESETS["paper"], "cpu", 1000, kept)
+
+    none, half, every = estimated(0), estimated(0.5, True), estimated(1)
+    assert half.seconds == pytest.approx(none.seconds / 2, rel=0.05)
+    assert every.seconds < none.seconds / 20
+    assert "about 500 of them are kept; on cpu" in half.source
+    assert every.source == "the proposals of all of them are kept"
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,8 @@ import fiftyone.operators.types as types
 from ...dataset.bank_info import BankInfo
 from ...dataset.banks import get_memory_bank_info
 from ...dataset.estimates import Estimate, estimate_segmentation
+from ...dataset.kept_share import kept_share
+from ...dataset.views import all_images
 from ...errors import NttError
 from . import bank_list, class_map, network_notice, operator_button, pieces, reference_wall
 from .clicks import Clicks
@@ -50,17 +52,17 @@ def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> No
     pieces.button(row, "show", "Show the references", show, "photo_library")
     network_notice.draw(page, [info.recipe], clicks)
     images = dataset.count()
-    estimate = remembered(dataset, name, _an_image)
-    total = Estimate(images * estimate.seconds, estimate.source)
+    total = remembered(dataset, name, _all_images, of_samples=True)
     if total.seconds > _LONG:
         words = f"Segmenting all {images:,} images takes {total}. Try a few first: select them."
         page.view("estimate", types.Notice(label=words))
 
 
-def _an_image(dataset: Any, bank: str) -> Estimate:
-    """How long one image takes."""
+def _all_images(dataset: Any, bank: str) -> Estimate:
+    """How long all images take."""
     recipe = get_memory_bank_info(dataset, bank).recipe
-    return estimate_segmentation(dataset, recipe, None, 1)
+    kept = kept_share(all_images(dataset), recipe, None)
+    return estimate_segmentation(dataset, recipe, None, dataset.count(), kept)
 
 
 def _manage(page: types.Object, name: str, clicks: Clicks) -> None:
