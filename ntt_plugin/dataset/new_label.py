@@ -17,7 +17,7 @@ Array = np.ndarray[Any, Any]
 
 @dataclass
 class NewLabel:
-    """What an ``fo.Detection`` would hold, made and encoded in a tenth of the time.
+    """What an ``fo.Detection`` would hold, made and encoded in an eighth of the time.
 
     Attributes:
         label: its class.
