@@ -85,8 +85,9 @@ def label_samples(
         if overwrite:
             filled = list(dict.fromkeys([*filled, *job.replaces]))
         if overwrite and filled:
-            _clear(dataset, report, filled)
+            # Looked up before: the view may be of the samples that hold what is cleared.
             to_do = job.samples.values("id")
+            _clear(dataset, report, filled)
         elif not overwrite:
             report.skipped, report.skipped_ids = len(state.done), state.done
         run = SampleRun(

@@ -185,6 +185,12 @@ def test_the_page_at_the_end_opens_the_form_to_segment_again(plugin, dataset):
     assert "the proposals of all of them are kept" in form.said("will_do")
     words = list(form.choices("view_target").values())
     assert words == ["Whole dataset", "Images that were segmented before"]
+    before = dataset.exists("ntt").values("id")
+    plugin.run(dataset, "segment_with_memory_bank", dict(button.params))
+    dataset.reload()
+    assert dataset.exists("ntt").values("id") == before
+    version = ntt.load_memory_bank(dataset, "shapes").version
+    assert dataset.distinct("ntt.detections.bank_version") == [version]
 
 
 def test_labels_that_no_run_made_are_segmented_again_where_the_bank_was_used(plugin, dataset):

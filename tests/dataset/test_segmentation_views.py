@@ -54,6 +54,25 @@ def test_a_view_that_hides_the_field_protects_it_and_may_overwrite(
     assert dataset.distinct("ntt.detections.bank") == ["others"]
 
 
+OF_THE_FIELD = {
+    "that hold it": lambda dataset: dataset.exists("ntt"),
+    "with a label of it": lambda dataset: dataset.match(F("ntt.detections").length() > 0),
+    "with labels of it": lambda dataset: dataset.filter_labels("ntt", F("confidence") > 0),
+}
+
+
+@pytest.mark.parametrize("view", OF_THE_FIELD.values(), ids=OF_THE_FIELD)
+def test_samples_that_were_chosen_by_what_is_replaced_are_all_done(
+    dataset, segmenter, others, view
+):
+    done = dataset.values("id")[1:4]
+    segment(dataset.select(done), "blocks", segmenter=segmenter)
+    report = segment(view(dataset), "others", overwrite=True, segmenter=segmenter)
+    assert report.segmented_ids == done
+    assert dataset.exists("ntt").values("id") == done
+    assert dataset.distinct("ntt.detections.bank") == ["others"]
+
+
 @pytest.fixture
 def grouped(dataset):
     """Three groups of a left and a right image each, made of the six images."""
