@@ -89,6 +89,22 @@ def main() -> None:
     options.output.write_text(json.dumps(result, indent=1) + "\n")
 
 
+def protocol_options(about: str | None) -> argparse.ArgumentParser:
+    """The options of all that is scored on held-out scenes with drawn references.
+
+    Args:
+        about: what is measured, the module's docstring.
+    """
+    parser = argparse.ArgumentParser(
+        description=about, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--scenes", type=int, default=100, help="held-out scenes")
+    parser.add_argument("--references", type=int, default=120, help="scenes to draw them from")
+    parser.add_argument("--shots", type=int, default=3)
+    parser.add_argument("--seeds", type=int, default=5, help="draws of references")
+    return parser
+
+
 def reference_features(segmenter: Segmenter, count: int) -> dict[str, list[torch.Tensor]]:
     """Features of every object in the reference scenes, by class."""
     features = defaultdict(list)

@@ -9,7 +9,6 @@ option, for the same draws of references; and the size of a kept record. Writes
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import statistics
@@ -19,7 +18,15 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from demo_ap import draw_bank, recall, reference_features, score, summarise, true_names
+from demo_ap import (
+    draw_bank,
+    protocol_options,
+    recall,
+    reference_features,
+    score,
+    summarise,
+    true_names,
+)
 
 from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Segmenter, match
@@ -39,13 +46,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 def main() -> None:
     """Measure every option and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scenes", type=int, default=100, help="held-out scenes")
-    parser.add_argument("--references", type=int, default=120, help="scenes to draw them from")
-    parser.add_argument("--shots", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=5, help="draws of references")
+    parser = protocol_options(__doc__)
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
 

@@ -11,7 +11,6 @@ here. Writes ``benchmarks/results/precision.json``.
 
 from __future__ import annotations
 
-import argparse
 import json
 import platform
 import statistics
@@ -21,7 +20,15 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from demo_ap import draw_bank, recall, reference_features, score, summarise, true_names
+from demo_ap import (
+    draw_bank,
+    protocol_options,
+    recall,
+    reference_features,
+    score,
+    summarise,
+    true_names,
+)
 from torch import Tensor
 
 from ntt_plugin.demo.scenes import Scene
@@ -55,13 +62,7 @@ class Seen:
 
 def main() -> None:
     """Measure every precision and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scenes", type=int, default=100, help="held-out scenes")
-    parser.add_argument("--references", type=int, default=120, help="scenes to draw them from")
-    parser.add_argument("--shots", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=5, help="draws of references")
+    parser = protocol_options(__doc__)
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
 

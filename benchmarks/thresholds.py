@@ -9,7 +9,6 @@ For each draw of references both halves are chosen on and scored once. F1 counts
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import io
 import json
@@ -19,7 +18,15 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from demo_ap import CATEGORY, draw_bank, encode, ground_truth, reference_features, true_names
+from demo_ap import (
+    CATEGORY,
+    draw_bank,
+    encode,
+    ground_truth,
+    protocol_options,
+    reference_features,
+    true_names,
+)
 from oracle import SeenScene, proposal_cache
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
@@ -42,13 +49,7 @@ class Predictions(NamedTuple):
 
 def main() -> None:
     """Measure every draw and write the table."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--scenes", type=int, default=100, help="held-out scenes")
-    parser.add_argument("--references", type=int, default=120, help="scenes to draw them from")
-    parser.add_argument("--shots", type=int, default=3)
-    parser.add_argument("--seeds", type=int, default=5, help="draws of references")
+    parser = protocol_options(__doc__)
     parser.add_argument("--kept", type=Path, help="folder to keep proposals in between runs")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()

@@ -46,14 +46,15 @@ class AddReferences(NttOperator):
         from . import samples
 
         images = samples.target(ctx, inputs, "Add", labels=True)
-        field, counts = samples.label_field(
-            ctx, inputs, images, "label_field", "Labels", "The field of the references.",
-            polylines=True, prefer=teaching.field_at_first(ctx, predictions=False),
-        )  # fmt: skip
+        field, counts = samples.labels_with_masks(
+            ctx,
+            inputs,
+            images,
+            "The field of the references.",
+            teaching.field_at_first(ctx, predictions=False),
+        )
         if field is None:
             return
-        if counts.labels and not counts.masks:
-            fields.mark(inputs.properties["label_field"], samples.no_masks(field))
         names = list_memory_banks(ctx.dataset)
         info = None
         if names:

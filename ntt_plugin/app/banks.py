@@ -141,6 +141,16 @@ def any_bank(ctx: Any, inputs: types.Object) -> BankInfo | None:
     return _read(field, home, chosen)
 
 
+def without_this_dataset(ctx: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments for a bank of ``any_bank``: that it is this dataset's goes without saying.
+
+    The form says so by default, and beside a bank's file the SDK takes no dataset.
+    """
+    if arguments.get("bank_dataset") != ctx.dataset.name:
+        return arguments
+    return {name: value for name, value in arguments.items() if name != "bank_dataset"}
+
+
 def _read(field: types.Property, home: str, chosen: str | None) -> BankInfo | None:
     if chosen is None:
         return None

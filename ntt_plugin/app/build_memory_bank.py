@@ -52,14 +52,10 @@ class BuildMemoryBank(NttOperator):
         from . import running, samples
 
         images = samples.target(ctx, inputs, "Learn from", labels=True)
-        field, counts = samples.label_field(
-            ctx, inputs, images, "label_field", "Labels", "The field of the references.",
-            polylines=True,
-        )  # fmt: skip
+        field, counts = samples.labels_with_masks(
+            ctx, inputs, images, "The field of the references."
+        )
         if field is None:
-            return
-        if counts.labels and not counts.masks:
-            fields.mark(inputs.properties["label_field"], samples.no_masks(field))
             return
         name = fields.name_field(
             ctx, inputs, "name", "Name", "What to call the bank.", "memory bank", default="bank"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from typing import Any, ClassVar
 
@@ -14,7 +15,7 @@ from .outcome import Outcome, output_page
 from .progress import Report, run_delegated, run_watched
 
 
-class NttOperator(foo.Operator):
+class NttOperator(foo.Operator, ABC):
     """An operator over one function of the SDK, whose parameters it passes on by their names.
 
     Attributes:
@@ -75,21 +76,21 @@ class NttOperator(foo.Operator):
         """Run: delegated to its end, else as a generator of messages to the App."""
         return self._delegated(ctx) if ctx.delegated else self._live(ctx)
 
+    @abstractmethod
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form.
 
         Raises:
             NttError: there is nothing that could be run; the form says so in its words.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Call the SDK.
 
         Raises:
             NttError: as the SDK function.
         """
-        raise NotImplementedError
 
     def watch(self, ctx: Any) -> Generator[Any, None, Outcome]:
         """Call the SDK, yielding the moves of a progress bar."""

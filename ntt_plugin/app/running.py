@@ -43,6 +43,24 @@ def preset(
     return PRESETS[chosen] if chosen else None
 
 
+def recipe_for(ctx: Any, inputs: types.Object, made_with: Recipe | None) -> Recipe | None:
+    """What to run a bank with, and how: another preset than its own, the device, points at once.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        made_with: the bank's recipe; None while no bank is chosen.
+
+    Returns:
+        The recipe to run with.
+    """
+    description = "In place of the one that the bank was made with."
+    other = preset(ctx, inputs, description, default=None)
+    device(ctx, inputs)
+    batch_size(ctx, inputs)
+    return other or made_with
+
+
 def device(ctx: Any, inputs: types.Object) -> str | None:
     """The choice of a device, the best one if none is chosen."""
     found = available_devices()

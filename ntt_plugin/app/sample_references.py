@@ -40,14 +40,9 @@ class SampleReferences(NttOperator):
         from . import samples
 
         images = samples.target(ctx, inputs, "Sample from")
-        field, counts = samples.label_field(
-            ctx, inputs, images, "label_field", "Labels", "The field to choose from.",
-            polylines=True,
-        )  # fmt: skip
+        field, counts = samples.labels_with_masks(ctx, inputs, images, "The field to choose from.")
         if field is None:
             return
-        if counts.labels and not counts.masks:
-            fields.mark(inputs.properties["label_field"], samples.no_masks(field))
         shots = ctx.params.get("shots", 10)
         inputs.int(
             "shots",

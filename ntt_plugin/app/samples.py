@@ -138,6 +138,29 @@ def label_field(
     return chosen, counts
 
 
+def labels_with_masks(
+    ctx: Any,
+    inputs: types.Object,
+    samples: Any,
+    description: str,
+    prefer: str = "ground_truth",
+) -> tuple[str | None, FieldCounts]:
+    """The choice of a field to learn from; one that holds boxes alone is marked.
+
+    Arguments, what is returned and raised as for ``label_field``.
+    """
+    field, counts = label_field(
+        ctx, inputs, samples, "label_field", "Labels", description, polylines=True, prefer=prefer
+    )
+    if field is not None and counts.labels and not counts.masks:
+        fields.mark(
+            inputs.properties["label_field"],
+            f"No label in {field!r} has a mask here. Fill masks into a new field first with the "
+            "operator Masks from boxes, or choose another field.",
+        )
+    return field, counts
+
+
 def said(counts: FieldCounts) -> str:
     """Counts in a sentence."""
     return (
@@ -175,14 +198,6 @@ def _answer(
 ) -> Any:
     view = fo.DatasetView._build(fo.load_dataset(dataset), json.loads(stages))
     return question(view, *arguments)
-
-
-def no_masks(field: str) -> str:
-    """What to do about a field whose labels have boxes only."""
-    return (
-        f"No label in {field!r} has a mask here. Fill masks into a new field first with the "
-        "operator Masks from boxes, or choose another field."
-    )
 
 
 def labels_view(dataset: Any, field: str, condition: Any) -> Any:

@@ -58,12 +58,7 @@ class SegmentWithMemoryBank(NttOperator):
         )  # fmt: skip
         recipe = info.recipe if info else None
         if fields.advanced(ctx, inputs, _SELDOM):
-            other = running.preset(
-                ctx, inputs, "In place of the one that the bank was made with.", default=None
-            )
-            recipe = other or recipe
-            running.device(ctx, inputs)
-            running.batch_size(ctx, inputs)
+            recipe = running.recipe_for(ctx, inputs, recipe)
             running.mask_dir(ctx, inputs)
             running.cache(inputs)
         if info is None or recipe is None or field is None:
@@ -84,12 +79,10 @@ class SegmentWithMemoryBank(NttOperator):
         )
 
     def arguments(self, ctx: Any) -> dict[str, Any]:
-        """The form's values; without the choice of this dataset, which the form has by default."""
-        given = super().arguments(ctx)
-        # Beside a bank's file the SDK takes none.
-        if given.get("bank_dataset") == ctx.dataset.name:
-            del given["bank_dataset"]
-        return given
+        """The form's values as the SDK takes them."""
+        from . import banks
+
+        return banks.without_this_dataset(ctx, super().arguments(ctx))
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Segment."""

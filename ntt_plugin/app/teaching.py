@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -53,14 +54,11 @@ class TeachingOperator(NttOperator):
         names = list_memory_banks(ctx.dataset)
         if not names:
             raise banks.no_bank(ctx.dataset.name)
-        field, counts = samples.label_field(
-            ctx, inputs, images, "label_field", "Labels", "As a rule predictions.",
-            polylines=True, prefer=field_at_first(ctx, predictions=True),
-        )  # fmt: skip
+        field, counts = samples.labels_with_masks(
+            ctx, inputs, images, "As a rule predictions.", field_at_first(ctx, predictions=True)
+        )
         if field is None:
             return
-        if counts.labels and not counts.masks:
-            fields.mark(inputs.properties["label_field"], samples.no_masks(field))
         made_by = samples.asked_once(ctx, images, banks_named, field)
         first = [name for name in made_by if name in names] or names
         info = bank_choice(
@@ -80,6 +78,7 @@ class TeachingOperator(NttOperator):
             )
         self.announce(ctx, inputs, field, wanted(ctx, counts), info)
 
+    @abstractmethod
     def announce(
         self,
         ctx: Any,
@@ -89,11 +88,10 @@ class TeachingOperator(NttOperator):
         info: BankInfo,
     ) -> None:
         """Say what will be learnt into which bank."""
-        raise NotImplementedError
 
+    @abstractmethod
     def teach(self, view: Any, arguments: dict[str, Any], progress: Report) -> AddedReferences:
         """Call the SDK."""
-        raise NotImplementedError
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Mark and learn."""

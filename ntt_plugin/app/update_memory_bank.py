@@ -48,14 +48,15 @@ class UpdateMemoryBank(NttOperator):
 
         images = samples.target(ctx, inputs, "Learn from", labels=True)
         name = banks.bank_of_dataset(ctx, inputs)
-        field, counts = samples.label_field(
-            ctx, inputs, images, "label_field", "Labels", "The field of the references.",
-            polylines=True, prefer=teaching.field_at_first(ctx, predictions=False),
-        )  # fmt: skip
+        field, counts = samples.labels_with_masks(
+            ctx,
+            inputs,
+            images,
+            "The field of the references.",
+            teaching.field_at_first(ctx, predictions=False),
+        )
         if field is None:
             return
-        if counts.labels and not counts.masks:
-            fields.mark(inputs.properties["label_field"], samples.no_masks(field))
         tag = label_tag(ctx, inputs, counts)
         fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
         if fields.advanced(ctx, inputs, _SELDOM):
