@@ -95,7 +95,7 @@ def by_lot(seed: int) -> Choice:
     generator = random.Random(seed)
 
     def choose(pool: SuggestionPool, count: int) -> list[Suggestion]:
-        candidates = pool.choose(sys.maxsize)
+        candidates = pool.candidates()
         return generator.sample(candidates, min(count, len(candidates)))
 
     return choose

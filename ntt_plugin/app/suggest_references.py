@@ -26,9 +26,9 @@ class SuggestReferences(NttOperator):
     operator_name = "suggest_references"
     title = "Suggest references"
     about = (
-        "Show the objects that would teach a memory bank most: those it is unsure of and has "
-        "nothing like, each with one line why. Use it to decide what to label next; correct the "
-        "class where it is wrong, then use Promote to references."
+        "Show the objects that would teach a memory bank most: typical ones that its references "
+        "do not stand for yet, each with one line why. Use it to decide what to label next; "
+        "correct the class where it is wrong, then use Promote to references."
     )
     icon = "lightbulb"
     risk = types.RiskLevel.HIGH

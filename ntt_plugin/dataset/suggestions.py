@@ -85,12 +85,12 @@ def suggest_references(
 ) -> Suggestions:
     """Suggest what to label next: proposals that would teach a memory bank most.
 
-    Each is one that the bank is unsure of, unlike what it holds and unlike the other
-    suggestions, and likely an object. Correct the class of those that are wrong, then
-    ``add_references`` with the bank; what shows no object at all is a case for
-    ``add_negatives``. A suggestion has the label of the likeliest class, also kept as
-    ``suggested``, and ``reason`` (one line), ``gain``, mask, and all that ``segment`` gives a
-    label.
+    Each would take the prototype of its class nearer to the objects of the class, by what the
+    images show, is unlike what the bank holds and unlike the other suggestions, and likely an
+    object. Correct the class of those that are wrong, then ``add_references`` with the bank; what
+    shows no object at all is a case for ``add_negatives``. A suggestion has the label of the
+    likeliest class, also kept as ``suggested``, and ``reason`` (one line), ``gain``, mask, and all
+    that ``segment`` gives a label.
 
     Former suggestions in the field go, in every sample of the dataset. Nothing else is changed.
     Kept proposals are used, and those that are missing are computed and kept.

@@ -1,8 +1,12 @@
 """Proposals of many images that would teach a memory bank most, were a person to name them.
 
-Three things make one worth a look: the bank is unsure of its class, it has nothing like it, and
-it is likely an object. They are chosen one after the other, and what is like one
-that is chosen already is worth less: so twenty suggestions are not twenty of the same.
+Three things make one worth a look: as a reference it would take its class's prototype nearer to
+where the objects of the class lie, the bank has nothing like it, and it is likely an object. They
+are chosen one after the other as if the bank had learnt those before: so twenty suggestions are
+not twenty of the same, and together they stand for their classes.
+
+The rule was tuned with the networks of the preset `tiny`, on scenes and draws that
+benchmarks/suggestions.py does not report.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from .config import Recipe
 from .matching import best_class, similarities
 from .memory import MemoryBank
 from .nms import box_iou, suppress
+from .populations import Populations
 from .proposals import Proposals
 from .references import Box
 
@@ -32,8 +37,10 @@ _LEAST_IOU = 0.6
 _SAME_OBJECT = 0.5
 # From this share of the best class's similarity on, the second best is as good a guess.
 _UNSURE = 0.9
-# Below it a proposal is all but the same as something that the bank holds.
-_LEAST_GAIN = 0.001
+# Above this cosine a proposal is all but the same as something that the bank holds.
+_KNOWN = 0.999
+# Where the prototypes are as near to their classes as they get, the unlike are chosen still.
+_LEAST_CLOSED = 1e-6
 
 _ROW = np.dtype(
     [
@@ -47,8 +54,7 @@ _ROW = np.dtype(
         ("iou", np.float32),
         ("nearest", np.float32),
         ("known", np.float32),
-        ("worth", np.float32),
-        ("gain", np.float32),
+        ("lot", np.float64),
     ]
 )
 
@@ -67,7 +73,8 @@ class Suggestion:
         margin: by how much that is above the rival's; the score itself with one class.
         proposal_iou: the segmenter's own predicted IoU.
         nearest: cosine to the most similar reference of the likeliest class.
-        gain: how much it would teach, in [0, 1]: to be compared, and of no unit.
+        gain: how much it would teach beside those before it, in [0, 1]: to be compared, and of no
+            unit.
         reason: why it is suggested, one line.
     """
 
@@ -85,7 +92,11 @@ class Suggestion:
 
 
 class SuggestionPool:
-    """Candidates of many images, the best of which are kept: memory does not grow with images."""
+    """Candidates of many images.
+
+    Memory does not grow with images: when there are too many candidates, as many of each class are
+    kept, or all of those classes that have fewer, by lot. The same candidates give the same.
+    """
 
     def __init__(self, bank: MemoryBank, recipe: Recipe, size: int = _POOL) -> None:
         """An empty pool.
@@ -103,6 +114,8 @@ class SuggestionPool:
         self._recipe = recipe
         self._size = size
         self._taught = _Taught(bank)
+        self._lots = np.random.default_rng(0)
+        self._seen = np.zeros(len(bank.classes), np.int64)
         self._rows = np.zeros(0, _ROW)
         self._features = np.zeros((0, bank.fingerprint.channels), np.float32)
         self._waiting: list[tuple[Array, Array]] = []
@@ -110,7 +123,7 @@ class SuggestionPool:
     def add(self, image: int, proposals: Proposals, taught: Sequence[Box] = ()) -> None:
         """Take the candidates of an image: what matching leaves and is worth a look.
 
-        Of proposals that overlap (box IoU above 0.5), one is taken.
+        Of proposals that overlap (box IoU above 0.5), that of the highest predicted IoU is taken.
 
         Args:
             image: a number of one's own for it.
@@ -128,33 +141,47 @@ class SuggestionPool:
         rows, features = self._look(image, proposals)
         free = [_is_free(proposals, index, taught) for index in rows["proposal"].tolist()]
         self._waiting.append((rows[free], features[free]))
+        self._seen += np.bincount(rows["label"][free], minlength=len(self._seen))
         if sum(len(rows) for rows, _ in self._waiting) > self._size:
             self._sift()
 
     def choose(self, count: int) -> list[Suggestion]:
-        """The suggestions, the most telling first; fewer where nothing else would teach anything.
+        """The suggestions, the most telling first; fewer where there are no more candidates.
 
-        One after the other the candidate of the largest gain: the similarity to its second best
-        class (large where the bank is unsure, and small for background, which is like no class)
-        times unlikeness (one less its largest cosine to what the bank holds and to what is chosen
-        already) times predicted IoU.
+        One after the other the candidate of the largest gain: how far it would take its class's
+        prototype to the mean of the class's candidates, counted by how many those are
+        (``Populations.closed``), times the root of its unlikeness (one less its largest cosine to
+        what the bank holds and to what is chosen already), times predicted IoU. What is as good as
+        the same as something held or chosen is left out.
 
         Args:
             count: the most to choose.
         """
         self._sift()
         rows, features = self._rows, self._features
+        populations = self._populations()
         nearest = rows["known"].copy()
         found: list[Suggestion] = []
         for _ in range(min(count, len(rows))):
-            gains = rows["worth"] * (1 - nearest)
+            gains = _gains(rows, populations, nearest)
             best = int(gains.argmax())
-            if gains[best] < _LEAST_GAIN:
+            if gains[best] <= 0:
                 break
-            found.append(self._suggestion(best, float(gains[best])))
+            found.append(self._suggestion(best, float(gains[best]), populations.labels))
+            populations.learn(best)
             nearest = np.maximum(nearest, features @ features[best])
             nearest[best] = 1
         return found
+
+    def candidates(self) -> list[Suggestion]:
+        """All that could be suggested, in the order of their images, each with its gain alone."""
+        self._sift()
+        populations = self._populations()
+        gains = _gains(self._rows, populations, self._rows["known"])
+        return [
+            self._suggestion(index, float(gains[index]), populations.labels)
+            for index in np.flatnonzero(gains > 0).tolist()
+        ]
 
     def _look(self, image: int, proposals: Proposals) -> tuple[Array, Array]:
         """The candidates of one image, as rows and features."""
@@ -174,23 +201,28 @@ class SuggestionPool:
         rows["score"], rows["iou"] = scores[kept], ious[kept]
         rows["rival_score"] = scores[kept] - margins[kept]
         rows["nearest"], rows["known"] = nearest, known
-        # With one class there is nothing to take it for: all are equally unsure.
-        alone = similarity.shape[1] == 1
-        unsure = rows["score"] if alone else rows["rival_score"]
-        rows["worth"] = unsure * rows["iou"].clip(0, 1)
-        rows["gain"] = rows["worth"] * (1 - known).clip(0, 1)
+        rows["lot"] = self._lots.random(len(rows))
         alike = np.zeros(len(rows), np.int64)
-        apart = np.sort(suppress(rows["box"], rows["gain"], alike, _SAME_OBJECT))
+        apart = np.sort(suppress(rows["box"], rows["iou"], alike, _SAME_OBJECT))
         return rows[apart], features.numpy()[apart]
 
     def _sift(self) -> None:
-        """Keep the candidates of the largest gain; the earlier among equals."""
+        """Keep as many candidates of each class as there is room for."""
         rows = np.concatenate([self._rows, *(rows for rows, _ in self._waiting)])
         features = np.concatenate([self._features, *(found for _, found in self._waiting)])
-        best = np.sort(np.argsort(-rows["gain"], kind="stable")[: self._size])
-        self._rows, self._features, self._waiting = rows[best], features[best], []
+        kept = np.sort(_fair_share(rows["label"], rows["lot"], self._size))
+        self._rows, self._features, self._waiting = rows[kept], features[kept], []
 
-    def _suggestion(self, index: int, gain: float) -> Suggestion:
+    def _populations(self) -> Populations:
+        """Where the classes lie, by the candidates kept, which stand for those that are not."""
+        rows, labels = self._rows, self._rows["label"]
+        kept = np.bincount(labels, minlength=len(self._seen))
+        # Squared, so that the many that show nothing of any class count for little.
+        each = rows["iou"] * rows["score"] ** 2
+        weights = each * self._seen[labels] / kept[labels]
+        return Populations(self._features, labels, weights, *self._taught.sums())
+
+    def _suggestion(self, index: int, gain: float, likes: Array) -> Suggestion:
         row, classes = self._rows[index], self._bank.classes
         rival = None if len(classes) == 1 else classes[row["rival"]]
         score, rival_score = float(row["score"]), float(row["rival_score"])
@@ -206,13 +238,15 @@ class SuggestionPool:
             proposal_iou=float(row["iou"]),
             nearest=float(row["nearest"]),
             gain=gain,
-            reason=self._reason(index),
+            reason=self._reason(index, int(likes[index])),
         )
 
-    def _reason(self, index: int) -> str:
-        """What sets a candidate apart."""
+    def _reason(self, index: int, like: int) -> str:
+        """What sets a candidate apart that is most like those of the class ``like``."""
         row, classes = self._rows[index], self._bank.classes
         label, rival = classes[row["label"]], classes[row["rival"]]
+        if like != row["label"]:
+            return f"taken for {label!r}, but more like the candidates for {classes[like]!r}"
         if len(classes) > 1 and row["rival_score"] >= _UNSURE * row["score"]:
             both = f"{row['score']:.2f}, {row['rival_score']:.2f}"
             return f"unsure between {label!r} and {rival!r} ({both})"
@@ -232,6 +266,12 @@ class _Taught:
         self._references = F.normalize(features, dim=1)
         self._negatives = F.normalize(negatives, dim=1)
 
+    def sums(self) -> tuple[Array, Array]:
+        """Of each class the sum of its references' unit-length features, and their number."""
+        references = self._references.numpy()
+        ends = np.append(self._starts[1:], len(references))
+        return np.add.reduceat(references, self._starts, axis=0), ends - self._starts
+
     def nearest(self, features: Tensor, labels: Array) -> tuple[Array, Array]:
         """Cosine to the most similar reference of a class, and to the most similar of anything.
 
@@ -245,6 +285,23 @@ class _Taught:
         if len(self._negatives):
             known = np.maximum(known, (features @ self._negatives.T).numpy().max(axis=1))
         return np.take_along_axis(by_class, labels[:, None], axis=1)[:, 0], known
+
+
+def _gains(rows: Array, populations: Populations, nearest: Array) -> Array:
+    """What each candidate would teach: float (n,), 0 where it is known already."""
+    unlike = np.where(nearest < _KNOWN, np.sqrt((1 - nearest).clip(0, 1)), 0)
+    gains: Array = rows["iou"].clip(0, 1) * unlike * populations.closed.clip(_LEAST_CLOSED, 1)
+    return gains
+
+
+def _fair_share(labels: Array, lots: Array, size: int) -> Array:
+    """Indices of ``size`` candidates, as many of each class as can be, the lowest lots first."""
+    order = np.lexsort((lots, labels))
+    starts = np.searchsorted(labels[order], labels[order])
+    place = np.empty(len(order), np.int64)
+    place[order] = np.arange(len(order)) - starts
+    kept: Array = np.lexsort((lots, place))[:size]
+    return kept
 
 
 def _rivals(similarity: Array, labels: Array) -> Array:

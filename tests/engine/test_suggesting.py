@@ -74,14 +74,45 @@ def plain_suppression(entries, key, same):
     return kept
 
 
+def plain_mean(rows):
+    """Mean of (weight, feature) pairs."""
+    total = sum(weight for weight, _ in rows)
+    return sum(weight * np.asarray(feature, np.float64) for weight, feature in rows) / total
+
+
+def plain_groups(pool, held):
+    """The class of each candidate by its likes, and where the classes lie, in three turns."""
+    groups = [entry["label"] for entry in pool]
+    for turn in range(4):
+        means = {
+            label: plain_mean(
+                [(1, row) for row in held[label]]
+                + [
+                    (entry["iou"] * entry["score"] ** 2, entry["feature"])
+                    for entry, group in zip(pool, groups, strict=True)
+                    if group == label
+                ]
+            )
+            for label in held
+        }
+        if turn < 3:
+            groups = [
+                max(means, key=lambda label: cosine(entry["feature"], means[label]))
+                for entry in pool
+            ]
+    return groups, means
+
+
+def squared_distance(a, b):
+    return float(((np.asarray(a) - np.asarray(b)) ** 2).sum())
+
+
 def plain_choice(images, bank, count):
     """The rule in words, one number at a time."""
-    prototypes = {}
-    for label in bank.classes:
-        mean = bank.features(label).double().mean(dim=0)
-        prototypes[label] = mean
-    held = [row for label in bank.classes for row in bank.features(label)]
-    held += [row for label in bank.classes for row in bank.negatives(label)]
+    prototypes = {label: bank.features(label).double().mean(dim=0) for label in bank.classes}
+    held = {label: list(F.normalize(bank.features(label).double())) for label in bank.classes}
+    known = [row for rows in held.values() for row in rows]
+    known += [row for label in bank.classes for row in bank.negatives(label)]
     pool = []
     for image, proposals in enumerate(images):
         entries = []
@@ -91,7 +122,7 @@ def plain_choice(images, bank, count):
                 ((max(0.0, cosine(feature, prototypes[label])), label) for label in bank.classes),
                 reverse=True,
             )
-            (best, label), (second, rival) = scores[:2]
+            (best, label), (_, rival) = scores[:2]
             entries.append(
                 {
                     "image": image,
@@ -101,21 +132,40 @@ def plain_choice(images, bank, count):
                     "label": label,
                     "rival": rival,
                     "score": best,
-                    "worth": second * float(proposals.ious[index]),
                     "feature": feature,
-                    "likest": max(cosine(feature, row) for row in held),
+                    "likest": max(cosine(feature, row) for row in known),
                 }
             )
         entries = plain_suppression(entries, "iou", lambda a, b: a["label"] == b["label"])
         entries = [entry for entry in entries if entry["iou"] >= 0.6]
-        for entry in entries:
-            entry["first"] = entry["worth"] * (1 - entry["likest"])
-        pool += plain_suppression(entries, "first", lambda a, b: True)
+        pool += sorted(
+            plain_suppression(entries, "iou", lambda a, b: True),
+            key=lambda entry: entry["proposal"],
+        )
+    groups, means = plain_groups(pool, held)
+    for entry, group in zip(pool, groups, strict=True):
+        entry["group"] = group
+
+    def weight(label):
+        return sum(e["iou"] * e["score"] ** 2 for e in whole if e["group"] == label)
+
+    def distance(label, rows):
+        return squared_distance(means[label], plain_mean([(1, row) for row in rows]))
+
+    whole = list(pool)
+    at_first = sum(weight(label) * distance(label, held[label]) for label in held)
     chosen = []
     while len(chosen) < count and pool:
-        best = max(pool, key=lambda entry: entry["worth"] * (1 - entry["likest"]))
-        best["gain"] = best["worth"] * (1 - best["likest"])
+        for entry in pool:
+            label = entry["group"]
+            closer = distance(label, held[label]) - distance(
+                label, [*held[label], entry["feature"]]
+            )
+            closed = max(weight(label) * closer / at_first, 1e-6)
+            entry["gain"] = entry["iou"] * (1 - entry["likest"]) ** 0.5 * closed
+        best = max(pool, key=lambda entry: entry["gain"])
         chosen.append(best)
+        held[best["group"]].append(best["feature"])
         pool = [entry for entry in pool if entry is not best]
         for entry in pool:
             entry["likest"] = max(entry["likest"], cosine(entry["feature"], best["feature"]))
@@ -147,17 +197,64 @@ def test_the_choice_is_that_of_a_plain_loop(seed):
         assert list(suggestion.box) == entry["box"]
 
 
-def test_a_small_pool_gives_the_first_suggestion_of_a_large_one():
-    images = random_images(np.random.default_rng(9), 40)
+def test_a_choice_is_the_same_each_time():
+    images = random_images(np.random.default_rng(3), 20)
     bank = bank_of(a=axis(0), b=axis(1), c=axis(2))
-    [first] = pool_of(images, bank).choose(1)
-    [of_few] = pool_of(images, bank, size=3).choose(1)
-    assert (of_few.image, of_few.proposal) == (first.image, first.proposal)
+    assert pool_of(images, bank, size=30).choose(20) == pool_of(images, bank, size=30).choose(20)
+
+
+def test_candidates_are_all_that_could_be_suggested():
+    images = random_images(np.random.default_rng(6), 5)
+    pool = pool_of(images, bank_of(a=axis(0), b=axis(1), c=axis(2)))
+    candidates = [(found.image, found.proposal) for found in pool.candidates()]
+    images_of = [image for image, _ in candidates]
+    assert images_of == sorted(images_of)
+    assert set(candidates) == {(found.image, found.proposal) for found in pool.choose(1000)}
 
 
 def test_a_pool_keeps_no_more_than_its_size():
     pool = pool_of(random_images(np.random.default_rng(1), 30), bank_of(a=axis(0)), size=7)
-    assert len(pool.choose(100)) <= 7
+    assert len(pool.choose(100)) == 7
+
+
+def test_a_full_pool_keeps_all_of_a_rare_class():
+    seldom = proposals_of([(4, 4, 20)], [axis(1) + 0.2 * axis(5)])
+    images = [proposals_of([(4, 4, 20)], [axis(0) + 0.1 * axis(3 + i % 3)]) for i in range(60)]
+    images[10] = images[50] = seldom
+    pool = pool_of(images, bank_of(a=axis(0), b=axis(1)), size=6)
+    labels = [found.label for found in pool.candidates()]
+    assert (labels.count("a"), labels.count("b")) == (4, 2)
+
+
+def test_a_pool_that_was_full_stands_for_all_it_saw():
+    many = [proposals_of([(4, 4, 20)], [axis(0) + axis(3)]) for _ in range(300)]
+    few = [proposals_of([(4, 4, 20)], [axis(1) + axis(4)]) for _ in range(30)]
+    bank = bank_of(a=axis(0), b=axis(1))
+    found = pool_of([*few, *many], bank, size=40).choose(2)
+    assert [suggestion.label for suggestion in found] == ["a", "b"]
+    of_all = pool_of([*few, *many], bank).choose(2)
+    gains = [suggestion.gain for suggestion in of_all]
+    assert [suggestion.gain for suggestion in found] == pytest.approx(gains, rel=1e-4)
+
+
+def test_the_typical_object_of_a_class_comes_before_an_odd_one():
+    squares = [(2, 2, 12), (22, 2, 12), (42, 2, 12), (2, 22, 12), (22, 22, 12)]
+    typical = [axis(0) + axis(1) + 0.1 * axis(other) for other in (2, 3, 4, 5)]
+    odd = axis(0) - axis(1)
+    found = pool_of([proposals_of(squares, [odd, *typical])], bank_of(a=axis(0))).choose(1)
+    assert found[0].proposal != 0
+
+
+def test_a_class_whose_references_lie_aside_comes_before_one_whose_do_not():
+    squares = [(2, 2, 12), (22, 2, 12), (2, 22, 12), (22, 22, 12)]
+    features = [
+        axis(0) + 0.3 * axis(2),
+        axis(0) - 0.3 * axis(2),
+        axis(1) + axis(3),
+        axis(1) + axis(3) + 0.2 * axis(4),
+    ]
+    found = pool_of([proposals_of(squares, features)], bank_of(a=axis(0), b=axis(1))).choose(1)
+    assert found[0].label == "b"
 
 
 def test_twenty_of_the_same_are_suggested_once_before_anything_else():
@@ -195,12 +292,12 @@ def test_no_proposal_is_an_ordinary_case():
     assert SuggestionPool(bank_of(a=axis(0)), RECIPE).choose(3) == []
 
 
-def test_with_one_class_the_unlike_come_first():
-    proposals = proposals_of(
-        [(4, 4, 20), (30, 30, 20)], [axis(0) + 0.1 * axis(1), axis(0) + axis(1)]
-    )
-    found = pool_of([proposals], bank_of(a=axis(0))).choose(2)
-    assert [suggestion.proposal for suggestion in found] == [1, 0]
+def test_with_one_class_what_its_references_do_not_stand_for_comes_first():
+    squares = [(2, 2, 12), (22, 2, 12), (2, 22, 12)]
+    features = [axis(0) + 0.1 * axis(1), axis(0) + axis(1), axis(0) + axis(1) + 0.1 * axis(2)]
+    found = pool_of([proposals_of(squares, features)], bank_of(a=axis(0))).choose(3)
+    assert found[0].proposal != 0
+    assert len(found) == 3
     assert all(suggestion.rival is None for suggestion in found)
     assert all(suggestion.margin == suggestion.score for suggestion in found)
 
@@ -221,6 +318,18 @@ def test_a_reason_names_what_sets_a_suggestion_apart():
     assert reasons[0] == "unsure between 'cat' and 'dog' (0.73, 0.69)"
     assert reasons[1] == "unlike all references of 'cat' (0.44)"
     assert reasons[2] == "not covered yet: the nearest reference is at 0.92"
+
+
+def test_a_reason_says_where_its_likes_are():
+    squares = [(2 + 20 * (i % 3), 2 + 20 * (i // 3), 12) for i in range(7)]
+    dogs = [axis(0) + axis(2), axis(0) + axis(2) + 0.2 * axis(1), axis(0) + 1.2 * axis(2)]
+    mistaken = 0.4 * axis(0) + 0.5 * axis(1) + axis(2)
+    cats = [axis(1) + 0.1 * axis(2), axis(1) + 0.1 * axis(0), axis(1) + 0.1 * axis(3)]
+    proposals = proposals_of(squares, [*dogs, mistaken, *cats])
+    found = pool_of([proposals], bank_of(dog=axis(0), cat=axis(1))).choose(7)
+    [suggestion] = [suggestion for suggestion in found if suggestion.proposal == 3]
+    assert suggestion.label == "cat"
+    assert suggestion.reason == "taken for 'cat', but more like the candidates for 'dog'"
 
 
 def test_proposals_of_another_encoder_are_refused():
