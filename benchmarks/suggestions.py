@@ -48,7 +48,7 @@ def main() -> None:
     parser.add_argument("--scenes", type=int, default=100, help="scenes to score")
     parser.add_argument("--pool", type=int, default=100, help="scenes to choose from")
     parser.add_argument("--references", type=int, default=120, help="scenes of first references")
-    parser.add_argument("--seeds", type=int, nargs="*", default=range(10), help="of those")
+    parser.add_argument("--seeds", type=int, nargs="*", default=range(20), help="of those")
     parser.add_argument("--draws", type=int, default=2, help="random curves a seed")
     parser.add_argument("--kept", type=Path, help="folder to keep proposals in between runs")
     parser.add_argument("--output", type=Path, default=RESULTS)
