@@ -6,13 +6,14 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
+from fiftyone.operators.constants import ViewTarget
 
 from . import fields
 from .operator import NttOperator
-from .outcome import Outcome
+from .outcome import NextStep, Outcome
 from .progress import Report
 
-_SELDOM = ("device", "sample_tag")
+_SELDOM = ("classes", "device", "sample_tag")
 
 if TYPE_CHECKING:
     from ..dataset.inventory import FieldCounts
@@ -61,9 +62,9 @@ class BuildMemoryBank(NttOperator):
             ctx, inputs, "name", "Name", "What to call the bank.", "memory bank", default="bank"
         )
         tag = label_tag(ctx, inputs, counts)
-        fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
         recipe = running.preset(ctx, inputs, "The networks and constants to use.")
         if fields.advanced(ctx, inputs, _SELDOM):
+            fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
             running.device(ctx, inputs)
             sample_tag(ctx, inputs, images)
         if recipe is None or name is None:
@@ -95,6 +96,12 @@ class BuildMemoryBank(NttOperator):
             [f"{count} labels: {reason}" for reason, count in reasons.items()],
             view=load_references_view(ctx.dataset, arguments["name"]),
             view_label="Show the references",
+            next_step=NextStep(
+                "Segment images with it",
+                "segment_with_memory_bank",
+                # Not the few samples or labels that were selected as references.
+                {"bank": arguments["name"], "view_target": ViewTarget.DATASET},
+            ),
         )
 
 

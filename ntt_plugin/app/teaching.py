@@ -33,7 +33,7 @@ class TeachingOperator(NttOperator):
 
     Attributes:
         action: a verb for what will be done to the labels.
-        kind: what they become.
+        kind: a word for the labels that one should select.
         tag: the tag they get if none is given.
         bank_required: whether the SDK's function asks for a bank.
     """
@@ -73,7 +73,7 @@ class TeachingOperator(NttOperator):
                 inputs,
                 "everything",
                 f"Nothing is selected, so all {counts.labels:,} labels of {field!r} are taken. "
-                f"Select those that are {self.kind}s first, or filter the view.",
+                f"Select those that are {self.kind} first, or filter the view.",
                 types.Warning,
             )
         self.announce(ctx, inputs, field, wanted(ctx, counts), info)
@@ -225,8 +225,18 @@ def taught(ctx: Any, field: str, parts: Sequence[AddedReferences]) -> Outcome:
         view=_shown(ctx.dataset, parts),
         view_label="Show these labels",
         changed=True,
-        next_step=segment_again(ctx, field, banks[0]) if banks else None,
+        next_step=segment_again(ctx, field, banks[0]) if banks else _build(parts[0]),
     )
+
+
+def _build(part: AddedReferences) -> NextStep | None:
+    """The step after references were marked for no bank; None after negatives, which need one."""
+    from ..dataset.tagging import NEGATIVE_TAG
+
+    if part.tag == NEGATIVE_TAG:
+        return None
+    params = {"label_field": part.field, "tag": part.tag, "view_target": ViewTarget.DATASET}
+    return NextStep("Build a memory bank", "build_memory_bank", params)
 
 
 def segment_again(ctx: Any, field: str, bank: str) -> NextStep | None:

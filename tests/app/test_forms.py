@@ -150,7 +150,7 @@ def test_only_fields_of_detections_are_offered_to_be_scored(plugin, dataset):
 
 def test_classes_come_with_counts(plugin, dataset):
     counts = dataset.count_values("ground_truth.detections.label")
-    form = plugin.form(dataset, "build_memory_bank")
+    form = plugin.form(dataset, "build_memory_bank", params={"advanced": True})
     assert form.choices("classes") == {name: f"{name} ({n})" for name, n in sorted(counts.items())}
 
 

@@ -208,6 +208,26 @@ def test_a_bank_that_segmented_nothing_offers_no_next_step(plugin, dataset):
     assert "ntt_next" not in told
 
 
+def test_references_that_no_bank_learnt_are_followed_by_building_one(plugin, dataset):
+    ids = dataset.values("id")[:1]
+    params = {"label_field": "ground_truth", "tag": "mine"}
+    step = page(plugin.run(dataset, "add_references", params))["ntt_next"]
+    assert step["params"]["tag"] == "mine"
+    form = plugin.form(dataset, step["operator"], params=step["params"], selected=ids)
+    labels = dataset.count("ground_truth.detections")
+    assert f"up to {labels} references" in form.said("will_do")
+
+
+def test_a_new_bank_is_followed_by_segmenting_the_whole_dataset(plugin, dataset):
+    params = {"label_field": "ground_truth", "name": "second", "preset": "tiny"}
+    step = page(plugin.run(dataset, "build_memory_bank", params))["ntt_next"]
+    params = {**step["params"], "label_field": "other"}
+    ids = dataset.values("id")[:1]
+    form = plugin.form(dataset, step["operator"], params=params, selected=ids)
+    assert form.errors == {}
+    assert f"into 'other' of {len(dataset)} images" in form.said("will_do")
+
+
 def test_the_marked_labels_are_shown(plugin, dataset):
     labels = entries(dataset.last(), "ntt")
     params = {"label_field": "ntt", "bank": "shapes"}

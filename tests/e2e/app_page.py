@@ -7,6 +7,7 @@ from pathlib import Path
 
 from playwright.sync_api import Locator, Page
 
+from tests.app.driver import NAME
 from tests.e2e.form import Form
 from tests.e2e.server import PATIENCE
 
@@ -88,8 +89,8 @@ class AppPage:
         """Open an operator's form through the operator browser (the backtick key)."""
         self.page.keyboard.press("Backquote")
         self.page.get_by_placeholder("Search operations by name...").fill(title)
-        self.page.get_by_text(title, exact=True).first.wait_for()
-        self.page.keyboard.press("Enter")
+        browser = self.page.locator("[data-cy=operators-browser]")
+        browser.get_by_text(title, exact=True).click()
         return self.form(title)
 
     def panel(self, name: str) -> Locator:
@@ -100,11 +101,43 @@ class AppPage:
         content.wait_for()
         return content
 
+    def close_panel(self, name: str) -> None:
+        """Close a panel with the cross on its tab."""
+        tab = self.page.locator(f"[data-cy=panel-tab-{name}]")
+        tab.locator("[data-testid=CloseIcon]").click()
+        tab.wait_for(state="detached")
+        self.wait_for_grid()
+
     def form(self, title: str) -> Form:
         """The operator's form that something has opened."""
         form = Form(self.page, title)
         form.wait()
         return form
+
+    def button(self, operator: str, title: str) -> Form:
+        """Open an operator's form with its button above the grid."""
+        self.page.locator(f"[data-item-id='{NAME}/{operator}']").click()
+        return self.form(title)
+
+    def next_step(self, words: str, title: str) -> Form:
+        """Press the button of an end page that opens the form of what comes next."""
+        # What the run changed is loaded anew below the page, which can swallow a click.
+        self.wait_for_grid()
+        Form(self.page, title).press(words)
+        return self.form(title)
+
+    def show_patches(self, field: str) -> None:
+        """Show the labels of a field one by one."""
+        self.page.locator("[data-cy=action-clips-patches]").first.click()
+        self.page.locator("[data-cy=popout]").get_by_text(field, exact=True).click()
+        self.page.locator("[data-cy=entry-counts]").get_by_text("patches").wait_for()
+        self.wait_for_grid()
+
+    def clear_selection(self) -> None:
+        """Take the selection of samples, or of patches, back."""
+        self.page.locator("[data-cy=action-manage-selected]").first.click()
+        self.page.get_by_text("Clear selected").first.click()
+        self.page.locator("[data-cy=fo-grid] input:checked").first.wait_for(state="detached")
 
     def clear_view(self) -> None:
         """Show the whole dataset again."""

@@ -40,9 +40,14 @@ class Form:
         """The first line of every field."""
         return self.window.locator("form .MuiStack-root p:first-child").all_inner_texts()
 
-    def notices(self) -> list[str]:
-        """What its coloured boxes say."""
-        return self.window.get_by_role("alert").all_inner_texts()
+    def errors(self) -> list[str]:
+        """What its red boxes say."""
+        return self.window.locator(".MuiAlert-standardError").all_inner_texts()
+
+    def fits(self) -> bool:
+        """Whether all of it is seen at once, without scrolling."""
+        script = "content => content.scrollHeight <= content.clientHeight + 1"
+        return bool(self.window.locator(".MuiDialogContent-root").evaluate(script))
 
     def field(self, label: str) -> Locator:
         """A field with its label, its description and its error."""
@@ -57,11 +62,27 @@ class Form:
         """Type into a field in place of what stands there."""
         self.field(label).get_by_role("textbox").fill(text)
 
+    def fill_number(self, label: str, text: str) -> None:
+        """Type a number into a field in place of what stands there."""
+        self.field(label).get_by_role("spinbutton").fill(text)
+
+    def choose_target(self, words: str) -> None:
+        """Choose what to work on, where there is a choice."""
+        self.window.get_by_role("radio", name=words).check()
+
     def choose(self, label: str, words: str) -> None:
         """Choose from a list the entry that begins with these words."""
         self.field(label).get_by_role("combobox").click()
         entry = re.compile(rf"^{re.escape(words)}")
         self.page.get_by_role("option", name=entry).click()
+
+    def tick(self, label: str) -> None:
+        """Tick a box, or turn a switch on."""
+        self.field(label).locator("input[type=checkbox]").check()
+
+    def untick(self, label: str) -> None:
+        """Take a tick away."""
+        self.field(label).locator("input[type=checkbox]").uncheck()
 
     def submit(self, words: str) -> None:
         """Press the button that runs it, once it can be pressed."""
@@ -77,13 +98,21 @@ class Form:
         """A button of the form."""
         return self.window.get_by_role("button", name=words, exact=True)
 
+    def schedule(self) -> None:
+        """Choose "Schedule" beside the button, and press it."""
+        self.window.locator("button[aria-haspopup=menu]").click()
+        self.page.get_by_role("menuitem").filter(has_text="Schedule").click()
+        self.submit("Schedule")
+
     def wait_for_progress(self, words: str) -> None:
         """Wait until the progress bar says these words."""
         self.run.get_by_text(words).wait_for()
 
     def wait_for_end(self, words: str) -> str:
-        """Wait for the page at the end of a run, known by these words; all that it says."""
-        self.run.get_by_role("alert").get_by_text(words).wait_for()
+        """Wait for the page at the end of a run, which says these words; all that it says."""
+        message = self.run.get_by_role("alert").first
+        message.wait_for()
+        assert words in message.inner_text(), self.run.inner_text()
         return self.run.inner_text()
 
     def press(self, words: str) -> None:
