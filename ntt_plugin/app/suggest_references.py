@@ -11,7 +11,10 @@ from . import fields
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
+from .tables import Table
 
+_FIELD = "suggestions"
+_MOST_REASONS = 20
 _SELDOM = ("preset", "device", "batch_size", "cache")
 _WHAT_NOW = (
     "Give those with a wrong class the right one, select what is good and use Promote to "
@@ -61,7 +64,7 @@ class SuggestReferences(NttOperator):
             fields.mark(count, "Give a whole number, 1 or more.")
         field = fields.name_field(
             ctx, inputs, "field", "Write to", "The field for the suggestions.", "label field",
-            default="suggestions", required=False,
+            default=_FIELD, required=False,
         )  # fmt: skip
         recipe = info.recipe if info else None
         if fields.advanced(ctx, inputs, _SELDOM):
@@ -91,6 +94,8 @@ class SuggestReferences(NttOperator):
         yield ctx.ops.reload_dataset()
         if outcome.view is not None:
             yield ctx.ops.set_view(outcome.view)
+            # The App shows a field that was switched off before by nothing but a bare crop.
+            yield ctx.ops.set_active_fields([fields.value_of(ctx, "field", _FIELD)])
         return outcome
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
@@ -116,9 +121,19 @@ class SuggestReferences(NttOperator):
             message,
             {name: value for name, value in facts.items() if value != 0},
             [f"{note.filepath}: {note.reason}".removeprefix(": ") for note in _notes(found)],
+            table=_reasons(found),
             view=found.view if count else None,
             view_label="Show the suggestions",
         )
+
+
+def _reasons(found: Any) -> Table | None:
+    """The first suggestions in the order of the patches, each with what it is taken for and why."""
+    if not found.label_ids:
+        return None
+    labels = found.view.values(f"{found.label_field}.label")
+    rows = list(zip(labels, found.reasons.values(), strict=True))
+    return Table(["Taken for", "Why it is suggested"], rows[:_MOST_REASONS], texts=2)
 
 
 def _is_count(value: Any) -> bool:

@@ -17,14 +17,16 @@ class Table:
     Attributes:
         columns: the columns' heads.
         rows: of each row a value for each column; an empty cell for None.
+        texts: number of the first columns that hold texts, flush left; the others are flush right.
     """
 
     columns: Sequence[str]
     rows: Sequence[Sequence[object]]
+    texts: int = 1
 
     def markdown(self) -> str:
-        """The table as Markdown; all columns but the first flush right."""
-        under = "|---|" + "---:|" * (len(self.columns) - 1)
+        """The table as Markdown."""
+        under = "|" + "---|" * self.texts + "---:|" * (len(self.columns) - self.texts)
         return "\n".join([_line(self.columns), under, *map(_line, self.rows)])
 
 

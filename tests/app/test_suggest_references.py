@@ -26,7 +26,18 @@ def test_the_patches_are_opened_with_the_most_telling_first(plugin, dataset):
     gains = view.values("suggestions.gain")
     assert len(gains) == 5
     assert gains == sorted(gains, reverse=True)
-    assert calls(messages)[-2:] == ["set_view", "show_output"]
+    assert calls(messages)[-3:] == ["set_view", "set_active_fields", "show_output"]
+    [switched_on] = [m["params"] for m in messages if m["operator_uri"] == "set_active_fields"]
+    assert switched_on == {"fields": ["suggestions"]}
+
+
+def test_the_page_says_of_each_why(plugin, dataset):
+    messages = plugin.run(dataset, "suggest_references", ASKED)
+    dataset.reload()
+    found = [label for s in dataset if s.suggestions for label in s.suggestions.detections]
+    found.sort(key=lambda label: -label.gain)
+    rows = page(messages)["ntt_table"]["rows"]
+    assert [list(row) for row in rows] == [[label.label, label.reason] for label in found]
 
 
 def test_the_page_tells_what_to_do_next(plugin, dataset):
