@@ -1,16 +1,18 @@
-"""The panel Memory banks: its list of banks, and the page of one."""
+"""Each part of the panel Memory banks."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 
 import fiftyone as fo
 import pytest
-from playwright.sync_api import Locator
+from playwright.sync_api import Locator, expect
 
 import ntt_plugin as ntt
-from tests.e2e.app_page import AppPage
+from tests.e2e.app_page import WINDOW, AppPage
 from tests.e2e.datasets import add_work
+from tests.e2e.server import PATIENCE
 
 NAME = "memory_banks"
 
@@ -32,7 +34,8 @@ def opened(shared_tab: AppPage) -> Locator:
 def panel(opened: Locator) -> Locator:
     """The panel at its list of banks."""
     press(opened, "Banks")
-    opened.get_by_text("preset tiny").wait_for()
+    # The page of a bank has no such button: a click before it is gone would be lost.
+    opened.get_by_role("button", name="Import memory bank").wait_for()
     return opened
 
 
@@ -43,6 +46,14 @@ def bank(panel: Locator) -> Locator:
     panel.get_by_role("button", name="All banks").wait_for()
     panel.locator("img").first.wait_for()
     return panel
+
+
+@pytest.fixture
+def wide(tab: AppPage) -> Iterator[None]:
+    """A window in which the grid's buttons have room beside the panel."""
+    tab.page.set_viewport_size({**WINDOW, "width": 2400})
+    yield
+    tab.page.set_viewport_size(WINDOW)
 
 
 def press(panel: Locator, words: str) -> None:
@@ -81,3 +92,42 @@ def test_a_cell_of_the_heat_map_shows_the_two_classes(bank, tab):
     tab.wait_for_grid()
     tab.shoot("panel_heat_map")
     tab.clear_view()
+
+
+def test_runs_are_listed_and_scored(panel, tab, dataset):
+    press(panel, "Runs")
+    dataset.reload()
+    labels = dataset.count("ntt.detections")
+    panel.get_by_text(f"{labels} labels in 4 images").wait_for()
+    press(panel, "Open")
+    panel.get_by_text("ntt_eval: mask AP").wait_for()
+    press(panel, "Scores by class")
+    panel.locator(".js-plotly-plot").first.wait_for()
+    tab.shoot("panel_run")
+
+
+def test_a_selected_prediction_stands_beside_its_reference(panel, wide, tab):
+    tab.show_patches("ntt")
+    tab.select_sample(0)
+    pictures = panel.get_by_role("img", name=re.compile("This prediction|The reference"))
+    expect(pictures).to_have_count(2, timeout=1000 * PATIENCE)
+    tab.wait_for_pictures(pictures)
+    tab.shoot("panel_cause")
+    tab.clear_selection()
+    tab.clear_view()
+
+
+def test_alt_click_marks_a_negative(panel, wide, tab, dataset):
+    tab.show_patches("ntt")
+    tab.select_sample(0)
+    tab.select_sample(1, alt=True)
+    form = tab.operator("Add references")
+    form.wait_for("those selected with Alt")
+    tab.shoot("alt_click")
+    form.submit("Add")
+    form.wait_for_end("1 labels are tagged 'negative'")
+    form.close()
+    tab.clear_selection()
+    tab.clear_view()
+    dataset.reload()
+    assert dataset.count_label_tags("ntt_references") == {"reference": 1, "negative": 1}
