@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from . import fields, teaching
+from .number_words import number_of
 from .progress import Report
 
 if TYPE_CHECKING:
@@ -50,7 +51,8 @@ class AddNegatives(teaching.TeachingOperator):
             )
         number = sum(known.values())
         text = (
-            f"Will teach {info.name!r} up to {number:,} negatives, each of the class that it "
+            f"Will teach {info.name!r} up to {number_of('negative', number)}, each of the "
+            f"class that it "
             f"carries: {teaching.in_words(known)}.{teaching.where_copied(ctx.dataset, field)}"
         )
         teaching.announce_learning(ctx, inputs, text, number, info)

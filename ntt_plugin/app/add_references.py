@@ -8,6 +8,7 @@ import fiftyone.operators.types as types
 
 from ..errors import DatasetError
 from . import fields, teaching
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -133,7 +134,8 @@ def _say(ctx: Any, inputs: types.Object, field: str, info: BankInfo | None) -> N
     plain, with_alt = _counts(ctx, field, alt=False), _counts(ctx, field, alt=True)
     tag = fields.value_of(ctx, "tag", "reference")
     parts = [
-        f"{sum(classes.values()):,} labels with {name!r}{how}: {teaching.in_words(classes)}"
+        f"{number_of('label', sum(classes.values()))} with {name!r}{how}: "
+        f"{teaching.in_words(classes)}"
         for classes, name, how in (
             (plain, tag, ""),
             (with_alt, "negative", ", those selected with Alt"),

@@ -9,6 +9,7 @@ import fiftyone.operators.types as types
 
 from ..errors import NttError
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -94,7 +95,9 @@ class ApplyThresholds(NttOperator):
         does = f"tag {below:,} with {tag!r}" if action == "tag" else f"hide {below:,}"
         without = [label for label in counts.classes if label not in limits]
         left = f" {fields.listed_briefly(without)}: no threshold, left alone." if without else ""
-        fields.notice(inputs, "will_do", f"Of {counts.labels:,} labels will {does}.{left}")
+        fields.notice(
+            inputs, "will_do", f"Of {number_of('label', counts.labels)} will {does}.{left}"
+        )
 
     def watch(self, ctx: Any) -> Generator[Any, None, Outcome]:
         """Call the SDK; before a view without a progress bar, which would stay open over it."""
@@ -116,11 +119,11 @@ class ApplyThresholds(NttOperator):
         does = "hidden" if hidden else f"tagged {tag!r}"
         total = found.below + found.above + sum(found.without.values())
         return Outcome(
-            f"Of {total:,} labels in {field!r} {found.below:,} are below their thresholds, and "
-            f"{does}.",
+            f"Of {number_of('label', total)} in {field!r} {found.below:,} are below their "
+            f"thresholds, and {does}.",
             table=_table(found),
             problems=[
-                f"{label!r} has no threshold; its {count:,} labels are left alone."
+                f"{label!r} has no threshold; {number_of('label', count)} left alone."
                 for label, count in found.without.items()
             ],
             view=found.view if hidden or found.below else None,

@@ -17,6 +17,7 @@ from ..dataset.paths import as_path
 from ..dataset.run_record import read_facts
 from ..errors import DatasetError, NttError
 from . import fields
+from .number_words import number_of
 
 _HOW_TO_GET_ONE = (
     "Make one with the operator Build memory bank, or bring one with Import memory bank."
@@ -88,7 +89,8 @@ def in_words(info: BankInfo) -> str:
     """A bank in a sentence."""
     shots = [f"{label} ({count})" for label, count in info.shots.items()]
     return (
-        f"{info.name}: {sum(info.shots.values()):,} references of {len(info.shots):,} classes, "
+        f"{info.name}: {number_of('reference', sum(info.shots.values()))} of "
+        f"{number_of('class', len(info.shots))}, "
         f"{fields.listed_briefly(shots)}; made with the preset {info.recipe.name}."
     )
 

@@ -9,6 +9,7 @@ import fiftyone.operators.types as types
 from fiftyone.operators.constants import ViewTarget
 
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import NextStep, Outcome
 from .progress import Report
@@ -73,7 +74,7 @@ class BuildMemoryBank(NttOperator):
         estimate = estimate_references(ctx.dataset, recipe, ctx.params.get("device"), number)
         running.announce(
             inputs,
-            f"Will save the bank {name!r} with up to {number:,} references.",
+            f"Will save the bank {name!r} with up to {number_of('reference', number)}.",
             networks_of(recipe),
             estimate,
         )
@@ -90,10 +91,11 @@ class BuildMemoryBank(NttOperator):
         bank = build_memory_bank(view, **arguments, progress=progress)
         reasons = Counter(refused.reason for refused in bank.refused)
         return Outcome(
-            f"The memory bank {arguments['name']!r} is ready: {len(bank):,} references of "
-            f"{len(bank.classes):,} classes.",
+            f"The memory bank {arguments['name']!r} is ready: "
+            f"{number_of('reference', len(bank))} of "
+            f"{number_of('class', len(bank.classes))}.",
             {"Classes": ", ".join(f"{label} ({bank.shots(label)})" for label in bank.classes)},
-            [f"{count} labels: {reason}" for reason, count in reasons.items()],
+            [f"{number_of('label', count)}: {reason}" for reason, count in reasons.items()],
             view=load_references_view(ctx.dataset, arguments["name"]),
             view_label="Show the references",
             next_step=NextStep(

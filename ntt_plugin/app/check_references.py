@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -47,7 +48,8 @@ class CheckReferences(NttOperator):
         references = sum(info.shots.values())
         running.announce(
             inputs,
-            f"Will look at {references:,} references; what is found is kept with the dataset.",
+            f"Will look at {number_of('reference', references)}; what is found is kept with "
+            f"the dataset.",
             networks_of(info.recipe),
             # How many images they are in is not known without reading the bank.
             estimate_boxes(
@@ -69,7 +71,7 @@ class CheckReferences(NttOperator):
             facts["Agreement with their masks"] = f"{sum(cut) / len(cut):.2f} (mean IoU)"
         found = f"{len(flagged):,} to look at" if flagged else "none stands out"
         return Outcome(
-            f"{len(references):,} references of {arguments['name']!r}: {found}.",
+            f"{number_of('reference', len(references))} of {arguments['name']!r}: {found}.",
             facts,
             [_in_words(check) for check in flagged],
             view=_shown(ctx.dataset, flagged),

@@ -8,6 +8,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -54,7 +55,8 @@ class ComputeProposals(NttOperator):
             return
         running.announce(
             inputs,
-            f"Will keep the proposals of {len(images):,} images on disk; the dataset stays as it "
+            f"Will keep the proposals of {number_of('image', len(images))} on disk; the "
+            f"dataset stays as it "
             "is. Images whose proposals are kept already are passed over.",
             networks_of(recipe),
             running.estimate_images(ctx, images, recipe, len(images)),
@@ -76,7 +78,7 @@ class ComputeProposals(NttOperator):
             "Device": report.device,
         }
         return Outcome(
-            f"The proposals of {report.computed + report.from_cache:,} images are kept; "
+            f"The proposals of {number_of('image', report.computed + report.from_cache)} are kept; "
             f"{report.computed:,} were computed now.",
             {name: value for name, value in facts.items() if value not in (0, "")},
             [f"{note.filepath}: {note.reason}".removeprefix(": ") for note in _notes(report)],

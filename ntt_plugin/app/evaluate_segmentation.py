@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import NextStep, Outcome, PanelButton
 from .progress import Report
@@ -59,15 +60,17 @@ class EvaluateSegmentation(NttOperator):
         if ctx.params.get("masks", True) and bare:
             fields.mark(
                 inputs.properties["masks"],
-                f"{bare:,} labels have no mask: switch this off to score boxes alone.",
+                f"{number_of('label', bare)} without a mask: switch this off to score boxes alone.",
             )
         if fields.advanced(ctx, inputs, ("classes",)):
             fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
         if key is None:
             return
         text = (
-            f"Will compare {predicted.labels:,} labels with {counts.labels:,} true ones in "
-            f"{len(images):,} images and mark each in {field!r} and {truth!r} under {key!r}."
+            f"Will compare {number_of('label', predicted.labels)} with {counts.labels:,} true "
+            f"ones in "
+            f"{number_of('image', len(images))} and mark each in {field!r} and {truth!r} under "
+            f"{key!r}."
         )
         fields.notice(inputs, "will_do", text)
         if key in ctx.dataset.list_evaluations():

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -50,11 +51,12 @@ class GetMemoryBankInfo(NttOperator):
             "Preset": info.recipe.name,
             "Segmenter": segmenter,
             "Encoder": encoder,
-            "Left out": f"{info.refused} labels" if info.refused else "",
+            "Left out": number_of("label", info.refused) if info.refused else "",
             "Size": f"{info.size / 1000:,.0f} KB",
         }
         return Outcome(
-            f"{info.name}: {sum(info.shots.values()):,} references of {len(info.shots):,} classes.",
+            f"{info.name}: {number_of('reference', sum(info.shots.values()))} of "
+            f"{number_of('class', len(info.shots))}.",
             {name: value for name, value in facts.items() if value},
             info.notes,
         )
@@ -62,4 +64,5 @@ class GetMemoryBankInfo(NttOperator):
 
 def _class(info: BankInfo, label: str) -> str:
     negatives = info.negatives.get(label, 0)
-    return f"{label} ({info.shots[label]}{f', {negatives} negatives' if negatives else ''})"
+    beside = f", {number_of('negative', negatives)}" if negatives else ""
+    return f"{label} ({info.shots[label]}{beside})"

@@ -9,6 +9,7 @@ import fiftyone.operators.types as types
 
 from ..errors import NttError
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -75,7 +76,7 @@ class ImportMemoryBank(NttOperator):
         bank = import_memory_bank(ctx.dataset, **arguments)
         name = arguments.get("name", Path(arguments["path"]).stem)
         return Outcome(
-            f"The memory bank {name!r} is in this dataset: {len(bank):,} references of "
-            f"{len(bank.classes):,} classes.",
+            f"The memory bank {name!r} is in this dataset: {number_of('reference', len(bank))} of "
+            f"{number_of('class', len(bank.classes))}.",
             {"Classes": ", ".join(f"{label} ({bank.shots(label)})" for label in bank.classes)},
         )

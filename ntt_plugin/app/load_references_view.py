@@ -7,6 +7,7 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -46,7 +47,7 @@ class LoadReferencesView(NttOperator):
         arguments = self.arguments(ctx)
         view = load_references_view(ctx.dataset, **arguments)
         return Outcome(
-            f"{len(view):,} images hold the references of {arguments['name']!r}.",
+            f"The references of {arguments['name']!r} are in {number_of('image', len(view))}.",
             {"Images": len(view)},
             view=view,
             open_view=True,

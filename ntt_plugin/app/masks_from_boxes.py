@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -99,7 +100,8 @@ class MasksFromBoxes(NttOperator):
             boxes_to_do = boxes
         running.announce(
             inputs,
-            f"Will write up to {boxes_to_do:,} masks into {new_field!r} of {to_do:,} images; "
+            f"Will write up to {number_of('mask', boxes_to_do)} into {new_field!r} of "
+            f"{number_of('image', to_do)}; "
             f"{field!r} stays as it is.",
             networks_of(recipe),
             estimate_boxes(ctx.dataset, recipe, ctx.params.get("device"), to_do, boxes_to_do),

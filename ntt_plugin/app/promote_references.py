@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from . import fields, teaching
+from .number_words import number_of
 from .progress import Report
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class PromoteReferences(teaching.TeachingOperator):
         """Say what will be learnt into which bank."""
         number = sum(classes.values())
         text = (
-            f"Will teach {info.name!r} up to {number:,} references: {teaching.in_words(classes)}."
+            f"Will teach {info.name!r} up to {number_of('reference', number)}: "
+            f"{teaching.in_words(classes)}."
         )
         new = [name for name in classes if name not in info.shots]
         if new:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from . import fields, teaching
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -80,7 +81,7 @@ class RemoveReferences(NttOperator):
 
         change = remove_references(ctx.dataset, **self.arguments(ctx))
         return Outcome(
-            f"{sum(change.removed.values()):,} references are out of the memory bank "
+            f"{number_of('reference', sum(change.removed.values()))} taken out of the memory bank "
             f"{change.name!r}.",
             {"Removed": teaching.in_words(change.removed)},
             next_step=teaching.segment_again(ctx, "", change.name),

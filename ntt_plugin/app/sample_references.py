@@ -8,6 +8,7 @@ import fiftyone.operators.types as types
 from fiftyone import ViewField as F
 
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -82,11 +83,12 @@ class SampleReferences(NttOperator):
         chosen = sample_references(samples.target_of(ctx), **arguments)
         problems = [f"{label}: only {count} found" for label, count in chosen.short.items()]
         problems += [
-            f"{count} labels passed over: {why}" for why, count in chosen.passed_over.items()
+            f"{number_of('label', count)} passed over: {why}"
+            for why, count in chosen.passed_over.items()
         ]
         field = arguments["label_field"]
         return Outcome(
-            f"{len(chosen.label_ids)} references are tagged {chosen.tag!r}.",
+            f"{number_of('reference', len(chosen.label_ids))} tagged {chosen.tag!r}.",
             {"Classes": ", ".join(f"{name} ({n})" for name, n in chosen.counts.items())},
             problems,
             view=samples.labels_view(ctx.dataset, field, F("tags").contains(chosen.tag)),
@@ -98,12 +100,17 @@ class SampleReferences(NttOperator):
 def _say(ctx: Any, inputs: types.Object, counts: Any, tag: str, shots: Any) -> None:
     wanted = fields.value_of(ctx, "classes", list(counts.classes))
     short = [name for name in wanted if counts.classes.get(name, 0) < (shots or 1)]
-    text = f"Will tag up to {shots} labels of each of {len(wanted):,} classes with {tag!r}."
+    text = (
+        f"Will tag up to {number_of('label', shots)} of each of "
+        f"{number_of('class', len(wanted))} with {tag!r}."
+    )
     if short:
         text += f" Fewer labels than that: {fields.listed_briefly(short)}."
     fields.notice(inputs, "will_do", text)
     tagged = counts.tags.get(tag, 0)
     if tagged:
         fields.overwrite(
-            ctx, inputs, f"The tag {tag!r} is taken from the {tagged:,} labels that have it now."
+            ctx,
+            inputs,
+            f"The tag {tag!r} is taken from {number_of('label', tagged)} that had it before.",
         )

@@ -15,6 +15,7 @@ from ..dataset.inventory import FieldCounts, count_labels, image_slices, label_f
 from ..dataset.views import all_images, image_view, is_patches
 from ..errors import DatasetError
 from . import fields, selection
+from .number_words import number_of
 
 T = TypeVar("T")
 
@@ -164,7 +165,8 @@ def labels_with_masks(
 def said(counts: FieldCounts) -> str:
     """Counts in a sentence."""
     return (
-        f"It holds {counts.labels:,} labels of {len(counts.classes):,} classes here, "
+        f"It holds {number_of('label', counts.labels)} of "
+        f"{number_of('class', len(counts.classes))} here, "
         f"{counts.masks:,} of them with a mask."
     )
 

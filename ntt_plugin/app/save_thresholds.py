@@ -8,6 +8,7 @@ import fiftyone.operators.types as types
 
 from ..errors import NttError
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator, problem
 from .outcome import NextStep, Outcome
 from .progress import Report
@@ -64,7 +65,9 @@ class SaveThresholds(NttOperator):
         kept = banks.thresholds_of(ctx.dataset, bank)
         if kept and kept != values:
             fields.overwrite(
-                ctx, inputs, f"{bank!r} keeps thresholds of {len(kept):,} classes already."
+                ctx,
+                inputs,
+                f"{bank!r} keeps thresholds of {number_of('class', len(kept))} already.",
             )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
@@ -82,7 +85,8 @@ class SaveThresholds(NttOperator):
             "label_field": evaluations(ctx.dataset)[arguments["eval_key"]],
         }
         return Outcome(
-            f"The memory bank {arguments['bank']!r} keeps thresholds of {len(saved):,} classes.",
+            f"The memory bank {arguments['bank']!r} keeps thresholds of "
+            f"{number_of('class', len(saved))}.",
             table=_table({label: found[label] for label in saved}),
             problems=[*without.values(), *others],
             next_step=NextStep("Apply thresholds", "apply_thresholds", params),

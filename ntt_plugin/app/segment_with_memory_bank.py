@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -73,7 +74,7 @@ class SegmentWithMemoryBank(NttOperator):
         left = images.exists(field, bool=False) if to_do < found.total else images
         running.announce(
             inputs,
-            f"Will write labels into {field!r} of {to_do:,} images.",
+            f"Will write labels into {field!r} of {number_of('image', to_do)}.",
             networks_of(recipe),
             running.estimate_images(ctx, left, recipe, to_do),
         )
@@ -112,7 +113,8 @@ def reported(ctx: Any, report: Any) -> Outcome:
         "Device": report.device,
     }
     return Outcome(
-        f"{report.instances:,} labels in {report.segmented:,} images, in the field "
+        f"{number_of('label', report.instances)} in {number_of('image', report.segmented)}, in "
+        f"the field "
         f"{report.label_field!r}.",
         {name: value for name, value in facts.items() if value not in (0, "")},
         [f"{note.filepath}: {note.reason}" for note in (*report.failed, *report.notes)],

@@ -8,6 +8,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -76,7 +77,8 @@ class SuggestReferences(NttOperator):
             return
         running.announce(
             inputs,
-            f"Will look through {len(images):,} images and write suggestions into {field!r}; "
+            f"Will look through {number_of('image', len(images))} and write suggestions into "
+            f"{field!r}; "
             "former ones go. Nothing else is changed.",
             networks_of(recipe),
             running.estimate_images(ctx, images, recipe, len(images)),
@@ -106,7 +108,8 @@ class SuggestReferences(NttOperator):
         found = suggest_references(samples.target_of(ctx), **self.arguments(ctx), progress=progress)
         count = len(found.label_ids)
         message = (
-            f"{count:,} suggestions out of {found.images:,} images. {_WHAT_NOW}"
+            f"{number_of('suggestion', count)} out of {number_of('image', found.images)}. "
+            f"{_WHAT_NOW}"
             if count
             else f"There is nothing in these {found.images:,} images that would teach the bank "
             "anything new."
@@ -155,8 +158,8 @@ def _may_replace(ctx: Any, inputs: types.Object, images: Any, field: str) -> boo
         fields.overwrite(
             ctx,
             inputs,
-            f"{former.changed:,} labels in {field!r} were drawn, tagged or given another class by "
-            "a person and are no references yet. Promote them first; else they go.",
+            f"{number_of('label', former.changed)} in {field!r} that a person drew, tagged or gave "
+            "another class, no references yet. Promote them first; else they go.",
         )
     return True
 

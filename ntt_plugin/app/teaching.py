@@ -12,6 +12,7 @@ from fiftyone import ViewField as F
 from fiftyone.operators.constants import ViewTarget
 
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import NextStep, Outcome
 from .progress import Report
@@ -72,7 +73,8 @@ class TeachingOperator(NttOperator):
             fields.notice(
                 inputs,
                 "everything",
-                f"Nothing is selected, so all {counts.labels:,} labels of {field!r} are taken. "
+                f"Nothing is selected, so all {number_of('label', counts.labels)} of {field!r} "
+                f"are taken. "
                 f"Select those that are {self.kind} first, or filter the view.",
                 types.Warning,
             )
@@ -221,7 +223,7 @@ def taught(ctx: Any, field: str, parts: Sequence[AddedReferences]) -> Outcome:
     return Outcome(
         " ".join(_done(part) for part in parts),
         facts,
-        [f"{count} labels: {reason}" for reason, count in refused.items()],
+        [f"{number_of('label', count)}: {reason}" for reason, count in refused.items()],
         view=_shown(ctx.dataset, parts),
         view_label="Show these labels",
         changed=True,
@@ -260,7 +262,7 @@ def segment_again(ctx: Any, field: str, bank: str) -> NextStep | None:
 
 
 def _done(part: AddedReferences) -> str:
-    text = f"{len(part.label_ids):,} labels are tagged {part.tag!r}."
+    text = f"{number_of('label', len(part.label_ids))} tagged {part.tag!r}."
     if part.bank is None:
         return text
     learnt = sum(part.added.values())

@@ -9,6 +9,7 @@ import fiftyone.operators.types as types
 
 from . import fields, teaching
 from .build_memory_bank import label_tag, references, sample_tag
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -99,9 +100,9 @@ class UpdateMemoryBank(NttOperator):
             "Taken away": teaching.in_words(change.removed),
         }
         return Outcome(
-            f"The memory bank {change.name!r} learnt {sum(learnt.values()):,} labels.",
+            f"The memory bank {change.name!r} learnt {number_of('label', sum(learnt.values()))}.",
             {name: value for name, value in facts.items() if value},
-            [f"{count} labels: {reason}" for reason, count in reasons.items()],
+            [f"{number_of('label', count)}: {reason}" for reason, count in reasons.items()],
             view=load_references_view(ctx.dataset, change.name),
             view_label="Show the references",
             next_step=teaching.segment_again(ctx, arguments["label_field"], change.name),

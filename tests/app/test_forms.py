@@ -214,7 +214,7 @@ def test_selected_labels_alone_are_learned_from(plugin, dataset):
     selected = [{"label_id": label.id, "sample_id": sample.id, "field": "ground_truth"}]
     form = plugin.form(dataset, "build_memory_bank", selected_labels=selected, params=BUILD)
     assert form.default("view_target") == "SELECTED_LABELS"
-    assert "up to 1 references" in form.said("will_do")
+    assert "up to 1 reference" in form.said("will_do")
 
 
 def test_boxes_alone_are_sent_to_masks_from_boxes(plugin, dataset):

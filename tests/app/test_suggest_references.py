@@ -62,7 +62,7 @@ def test_what_a_person_corrected_must_be_ticked_to_go(plugin, dataset):
     corrected(dataset)
     form = plugin.form(dataset, "suggest_references", params=ASKED)
     assert list(form.errors) == ["overwrite"]
-    assert "1 labels" in form.said("replaces")
+    assert "1 label in" in form.said("replaces")
     assert (
         plugin.form(dataset, "suggest_references", params={**ASKED, "overwrite": True}).errors == {}
     )

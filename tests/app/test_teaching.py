@@ -66,8 +66,8 @@ def test_selected_labels_are_counted_and_their_field_is_offered(plugin, dataset)
 def test_labels_selected_with_alt_become_negatives_in_one_go(plugin, dataset):
     labels = entries(dataset.first(), "ground_truth", alt=(1,))
     form = plugin.form(dataset, "add_references", selected_labels=labels)
-    assert "1 labels with 'reference'" in form.said("will_do")
-    assert "1 labels with 'negative', those selected with Alt" in form.said("will_do")
+    assert "1 label with 'reference'" in form.said("will_do")
+    assert "1 label with 'negative', those selected with Alt" in form.said("will_do")
     ask(plugin, dataset, "add_references", {"label_field": "ground_truth"}, **selected(labels))
     assert labels[0]["label_id"] in tagged(dataset, "reference")
     assert tagged(dataset, "negative") == {labels[1]["label_id"]}
@@ -263,7 +263,7 @@ def test_patches_that_are_selected_are_promoted(plugin, dataset):
         }
     )
     told = operator.run(context, None).as_dict()
-    assert "2 labels are tagged" in told["message"]
+    assert "2 labels tagged" in told["message"]
     again = told["ntt_next"]["params"]
     assert again["view_target"] == "CUSTOM_VIEW_TARGET"
     view = fo.DatasetView._build(dataset, again["custom_view_target"])
@@ -276,7 +276,7 @@ def test_whole_images_are_segmented_while_patches_are_shown(target, images, plug
     params = {"bank": "shapes", "label_field": "found", "view_target": target}
     form = plugin.form(dataset, "segment_with_memory_bank", view=patches, params=params)
     assert form.errors == {}
-    assert f"into 'found' of {images} images" in form.said("will_do")
+    assert f"into 'found' of {images} image" in form.said("will_do")
 
 
 def test_references_whose_labels_are_selected_are_offered_for_removal(plugin, dataset):

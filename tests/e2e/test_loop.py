@@ -23,7 +23,7 @@ def marked(shared_tab: AppPage) -> str:
     form.wait_for("Will tag ")
     shared_tab.shoot("loop_1_add_references")
     form.submit("Add")
-    end = form.wait_for_end("labels are tagged 'reference'")
+    end = form.wait_for_end("labels tagged 'reference'")
     shared_tab.shoot("loop_1_added")
     return end
 
@@ -78,10 +78,10 @@ def corrected(shared_tab: AppPage, evaluated: str) -> str:
     shared_tab.show_patches("ntt")
     shared_tab.select_sample(0)
     form = shared_tab.operator("Add as negatives")
-    form.wait_for("Will teach 'shapes' up to 1 negatives")
+    form.wait_for("Will teach 'shapes' up to 1 negative,")
     shared_tab.shoot("loop_5_add_as_negatives")
     form.submit("Add")
-    end = form.wait_for_end("1 labels are tagged 'negative'")
+    end = form.wait_for_end("1 label tagged 'negative'")
     form.close()
     return end
 
@@ -92,9 +92,9 @@ def promoted(shared_tab: AppPage, corrected: str) -> str:
     shared_tab.clear_selection()
     shared_tab.select_sample(2)
     form = shared_tab.operator("Promote to references")
-    form.wait_for("Will teach 'shapes' up to 1 references")
+    form.wait_for("Will teach 'shapes' up to 1 reference")
     form.submit("Promote")
-    end = form.wait_for_end("1 labels are tagged 'reference'")
+    end = form.wait_for_end("1 label tagged 'reference'")
     shared_tab.shoot("loop_6_promoted")
     return end
 

@@ -10,6 +10,7 @@ from ...dataset.bank_info import BankInfo
 from ...dataset.banks import get_memory_bank_info, list_memory_banks
 from ...errors import NttError
 from .. import fields
+from ..number_words import number_of
 from . import first_steps, network_notice, operator_button, pages, pieces
 from .clicks import Clicks
 from .place import Place
@@ -44,12 +45,12 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
 def summary(info: BankInfo) -> str:
     """A bank in a line: how much it holds, made with what, when and from what."""
     parts = [
-        pieces.counted(len(info.shots), "class", "classes"),
-        pieces.counted(sum(info.shots.values()), "reference"),
+        number_of("class", len(info.shots)),
+        number_of("reference", sum(info.shots.values())),
     ]
     negatives = sum(info.negatives.values())
     if negatives:
-        parts.append(pieces.counted(negatives, "negative"))
+        parts.append(number_of("negative", negatives))
     if info.refused:
         parts.append(f"{info.refused:,} left out")
     made = f"made {pieces.moment(info.created)}"

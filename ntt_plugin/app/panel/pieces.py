@@ -125,11 +125,6 @@ def escaped(words: object) -> str:
     return "".join(f"\\{letter}" if letter in _MARKS else letter for letter in str(words))
 
 
-def counted(number: int, one: str, many: str | None = None) -> str:
-    """A number with its noun: ``1 image``, ``1,200 images``."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
-
-
 def moment(iso: str) -> str:
     """A time in ISO 8601 as people read it."""
     return f"{iso[:16].replace('T', ' ')} UTC"

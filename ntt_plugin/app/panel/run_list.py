@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ...dataset.runs import RunInfo
+from ..number_words import number_of
 from . import operator_button, pages, pieces, scheduled_runs
 from .bank_in_words import bank_in_words
 from .clicks import Clicks
@@ -46,7 +47,7 @@ def summary(dataset: Any, run: RunInfo) -> str:
     parts = [f"{_WITH[run.kind]} {bank}", f"preset {pieces.escaped(run.preset)}"]
     if run.started:
         parts.append(f"{pieces.moment(run.started)}, {run.seconds:,.0f} s")
-    labels, images = pieces.counted(run.instances, "label"), pieces.counted(run.segmented, "image")
+    labels, images = number_of("label", run.instances), number_of("image", run.segmented)
     parts.append(f"{labels} in {images}")
     if run.failed:
         parts.append(f"**{run.failed:,} failed**")
