@@ -55,8 +55,9 @@ class MasksFromBoxes(NttOperator):
 
         images = samples.target(ctx, inputs, "Fill masks in", labels=True)
         field, counts = samples.label_field(
-            ctx, inputs, images, "label_field", "Boxes", "The field with the boxes."
-        )
+            ctx, inputs, images, "label_field", "Boxes", "The field with the boxes.",
+            prefer=_bare_boxes(ctx, images),
+        )  # fmt: skip
         if field is None:
             return
         new_field = fields.name_field(
@@ -114,6 +115,18 @@ class MasksFromBoxes(NttOperator):
 
         report = masks_from_boxes(samples.target_of(ctx), **self.arguments(ctx), progress=progress)
         return reported(ctx, report)
+
+
+def _bare_boxes(ctx: Any, images: Any) -> str:
+    """The first field whose labels all lack a mask, ground truth before others."""
+    from ..dataset.inventory import label_fields
+    from . import samples
+
+    for name in sorted(label_fields(ctx.dataset), key=lambda name: name != "ground_truth"):
+        counts = samples.counted(ctx, images, name)
+        if counts.labels and not counts.masks:
+            return name
+    return "ground_truth"
 
 
 def _held(

@@ -217,6 +217,11 @@ def test_selected_labels_alone_are_learned_from(plugin, dataset):
     assert "up to 1 reference" in form.said("will_do")
 
 
+def test_the_field_that_lacks_masks_is_offered_to_be_filled(plugin, dataset):
+    form = plugin.form(dataset, "masks_from_boxes", params={"preset": "tiny"})
+    assert form.fields["label_field"].default == "boxes"
+
+
 def test_boxes_alone_are_sent_to_masks_from_boxes(plugin, dataset):
     for operator in ("build_memory_bank", "sample_references"):
         form = plugin.form(dataset, operator, params={"label_field": "boxes"})
