@@ -15,6 +15,9 @@ It opens the App in headless Chromium (Debian's ``chromium``, or any Chrome name
 - ``form_segment.png``: the form of Segment with memory bank.
 
 The dataset is only read.
+
+``suggestions.png``, ``compare.png`` and ``panel_first_steps.png`` are cut out of what
+``make test TESTS=tests/e2e PYTEST_ARGS=--screenshots=FOLDER`` shows.
 """
 
 from __future__ import annotations
