@@ -104,7 +104,7 @@ class Form:
         self.page.get_by_role("menuitem").filter(has_text="Schedule").click()
         self.submit("Schedule")
 
-    def wait_for_progress(self, words: str | re.Pattern[str]) -> None:
+    def wait_for_progress(self, words: re.Pattern[str]) -> None:
         """Wait until the progress bar says these words."""
         self.run.get_by_text(words).wait_for()
 

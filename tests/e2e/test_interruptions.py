@@ -93,6 +93,7 @@ def test_after_a_reload_a_second_run_goes_on(app, dataset):
     form = segment_without_kept_proposals(app)
     form.submit("Segment")
     form.wait_for_progress(BEGUN)
+    app.shoot("segment_progress")
     app.reload()
     stopped = wait_until(lambda: stopped_run(dataset))
     assert 1 <= stopped.segmented < IMAGES

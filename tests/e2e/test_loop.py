@@ -48,8 +48,6 @@ def segmented(shared_tab: AppPage, built: str) -> str:
     form = shared_tab.next_step("Segment images with it", "Segment with memory bank")
     form.wait_for("Will write labels into 'ntt' of 8 images.")
     form.submit("Segment")
-    form.wait_for_progress("Segmenting: ")
-    shared_tab.shoot("loop_3_progress")
     end = form.wait_for_end("in the field 'ntt'")
     form.press("Show these images")
     shared_tab.shoot("loop_3_segmented")
