@@ -125,7 +125,7 @@ def test_alt_click_marks_a_negative(panel, wide, tab, dataset):
     form.wait_for("those selected with Alt")
     tab.shoot("alt_click")
     form.submit("Add")
-    form.wait_for_end("1 labels are tagged 'negative'")
+    form.wait_for_end("1 label tagged 'negative'")
     form.close()
     tab.clear_selection()
     tab.clear_view()
