@@ -118,7 +118,7 @@ def add_references(tab: Any) -> None:
     form = tab.button("add_references", "Add references")
     form.wait_for("Will tag ")
     form.submit("Add")
-    form.wait_for_end("are tagged 'reference'")
+    form.wait_for_end("labels tagged 'reference'")
 
 
 def build(tab: Any) -> None:
