@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import nullcontext, suppress
 from types import TracebackType
 from typing import Generic, TypeVar
 
@@ -52,10 +52,8 @@ class WritingBehind(Generic[T, Outcome]):
         After an error, what waits is written and told of too, if it can be; that error counts.
         """
         try:
-            if error is None:
+            with nullcontext() if error is None else suppress(Exception):
                 self._take(0)
-            else:
-                self._take_what_is_written()
         finally:
             self._thread.shutdown(wait=True)
 
@@ -72,10 +70,6 @@ class WritingBehind(Generic[T, Outcome]):
         """Tell of what is written, until so many pieces at most are waiting."""
         while self._waiting and (len(self._waiting) > left or self._waiting[0].done()):
             self._done(self._waiting.popleft().result())
-
-    def _take_what_is_written(self) -> None:
-        with contextlib.suppress(Exception):
-            self._take(0)
 
     def _write_next(self, piece: T) -> Outcome:
         if self._failed.is_set():
