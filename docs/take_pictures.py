@@ -26,7 +26,6 @@ import argparse
 import colorsys
 import io
 import os
-import shutil
 import socket
 import sys
 import tempfile
@@ -49,6 +48,10 @@ try:
 except ModuleNotFoundError:
     sys.exit("Playwright is missing: .venv/bin/pip install 'playwright>=1.50' (no browser needed).")
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests.e2e.chromium import OPTIONS, find_chromium
+
 FIELD = "ntt"
 GROUND_TRUTH = "ground_truth"
 EVALUATION = "ntt_eval"
@@ -65,16 +68,6 @@ _HUES = {"red": 0, "yellow": 50, "green": 120, "cyan": 186, "blue": 224, "magent
 _SHADES = ((0, 1.0, 0.9), (-7, 0.7, 0.95), (9, 0.95, 0.7))
 _PANEL = "memory_banks"
 _EVALUATION_PANEL = "model_evaluation_panel_builtin"
-_CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
-_CHROMIUM_OPTIONS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 # Otherwise a pop-over about another product covers the first clicks.
 _INIT_SCRIPT = "localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')"
 _TILES_LOADED = """() => {
@@ -95,12 +88,12 @@ def main() -> None:
     )
     parser.add_argument("--chromium", help="path of Chromium or Chrome (default: the one in PATH)")
     options = parser.parse_args()
-    chromium = options.chromium or find_chromium()
+    chromium = options.chromium or installed_chromium()
     dataset = load_demo(options.name)
     options.folder.mkdir(parents=True, exist_ok=True)
     with only_this_plugin(), sync_playwright() as playwright:
         browser = playwright.chromium.launch(
-            executable_path=chromium, args=_CHROMIUM_OPTIONS, timeout=1000 * PATIENCE
+            executable_path=chromium, args=OPTIONS, timeout=1000 * PATIENCE
         )
         page = browser.new_page(viewport={"width": WINDOW[0], "height": WINDOW[1]})
         page.set_default_timeout(1000 * PATIENCE)
@@ -112,11 +105,10 @@ def main() -> None:
         browser.close()
 
 
-def find_chromium() -> str:
+def installed_chromium() -> str:
     """Path of an installed Chromium or Chrome; ends the program where there is none."""
-    for name in _CHROMIUM_NAMES:
-        if path := shutil.which(name):
-            return path
+    if path := find_chromium():
+        return path
     sys.exit("No Chromium in PATH: apt-get install chromium, or name one with --chromium.")
 
 
