@@ -91,8 +91,15 @@ def label_samples(
         elif not overwrite:
             report.skipped, report.skipped_ids = len(state.done), state.done
         run = SampleRun(
-            target=Target(dataset, field, job.run, masks, mask_dir is not None, lock),
-            dataset_id=dataset._doc.id,
+            target=Target(
+                dataset=dataset,
+                dataset_id=dataset._doc.id,
+                field=field,
+                run=job.run,
+                masks=masks,
+                all_in_files=mask_dir is not None,
+                lock=lock,
+            ),
             work=work,
             read=job.read,
             report=report,

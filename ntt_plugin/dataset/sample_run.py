@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
@@ -23,8 +24,8 @@ from .new_label import NewLabel
 from .reading_ahead import ReadingAhead, ReadSample, Recalled
 from .report import SampleNote, SegmentReport, to_dict
 from .run_lock import LockLostError
-from .run_record import is_stored, keep_results
-from .sample_write import FilledError, Target, write_labels
+from .run_record import keep_results
+from .sample_write import FilledError, Target, drop_strays, write_labels
 from .views import all_images
 from .writing_behind import WritingBehind
 
@@ -72,14 +73,12 @@ class SampleRun:
 
     Attributes:
         target: where labels are written.
-        dataset_id: the dataset's id; one that was deleted does not tell it any more.
         work: what is done to each sample.
         read: the fields that the work reads, beside the file's path.
         report: grows as the run goes.
     """
 
     target: Target
-    dataset_id: Any
     work: Work
     read: Sequence[str]
     report: SegmentReport
@@ -131,6 +130,8 @@ def run_samples(run: SampleRun, sample_ids: Sequence[str], progress: Progress) -
         raise DatasetError(f"{problem} {_so_far(run, sample_ids)}") from error
     except BaseException as error:
         run.report.state = "stopped"
+        with suppress(ConnectionFailure):
+            drop_strays(run.target)
         keeper.keep_if_possible()
         if isinstance(error, DatasetError):
             raise DatasetError(f"{error} {_so_far(run, sample_ids)}") from error
@@ -220,7 +221,7 @@ def _fail(run: SampleRun, sample_id: str, filepath: str, error: Exception | None
 
 
 def _require_target(run: SampleRun) -> None:
-    if not is_stored(run.dataset_id, run.target.field):
+    if not run.target.is_there():
         raise DatasetError(
             f"The dataset or its field {run.target.field!r} was deleted during the run."
         )

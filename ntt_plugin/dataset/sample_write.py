@@ -18,6 +18,7 @@ from .label_field import RunIds, run_of
 from .mask_files import MaskFiles, are_too_large
 from .new_label import NewLabel
 from .run_lock import RunLock
+from .run_record import is_stored
 
 _TOO_LARGE_CODES = (10334, 17419, 17420)
 
@@ -35,6 +36,7 @@ class Target:
 
     Attributes:
         dataset: the dataset.
+        dataset_id: its id; one that was deleted does not tell it any more.
         field: the field.
         run: the run's id, kept with each sample's labels.
         masks: where files of masks go.
@@ -43,11 +45,16 @@ class Target:
     """
 
     dataset: Any
+    dataset_id: Any
     field: str
     run: RunIds
     masks: MaskFiles
     all_in_files: bool
     lock: RunLock
+
+    def is_there(self) -> bool:
+        """Whether the database has the dataset and the field, at this moment."""
+        return is_stored(self.dataset_id, self.field)
 
 
 def write_labels(target: Target, sample: Any, labels: list[NewLabel]) -> list[str]:
@@ -83,6 +90,22 @@ def write_labels(target: Target, sample: Any, labels: list[NewLabel]) -> list[st
         _write(target, sample.id, labels)
     target.masks.drop_leftovers(sample.id, labels)
     return notes
+
+
+def drop_strays(target: Target) -> None:
+    """Take away labels that were written while somebody deleted their field.
+
+    FiftyOne takes the values out of the samples first and the field off the dataset after. What
+    is written in between is the value of no field, and FiftyOne cannot load a sample with one.
+
+    Args:
+        target: where labels were written; nothing writes there any more.
+    """
+    if target.is_there() or target.dataset.deleted:
+        return
+    target.dataset._sample_collection.update_many(
+        {f"{target.field}.run": {"$exists": True}}, {"$unset": {target.field: ""}}
+    )
 
 
 def _store(target: Target, sample_id: str, labels: list[NewLabel]) -> None:
@@ -136,7 +159,7 @@ def _update(
     ``sample.save()`` cannot say of which state it takes the sample to be.
     """
     # A field that was deleted meanwhile must not come back.
-    if target.dataset.get_field(target.field) is None:
+    if not target.is_there():
         raise LookupError(f"There is no field {target.field!r} any more.")
     found = target.dataset._sample_collection.update_one(
         {"_id": ObjectId(sample_id), **only_if},

@@ -11,6 +11,7 @@ import uuid
 from pathlib import Path
 
 import fiftyone as fo
+import fiftyone.core.odm as foo
 import pytest
 from PIL import Image
 from pymongo.collection import Collection
@@ -56,6 +57,36 @@ def test_a_field_deleted_during_the_run_does_not_come_back(dataset, segmenter):
             progress=at(2, lambda: dataset.delete_sample_field("ntt")),
         )
     assert not dataset.has_field("ntt")
+
+
+def test_a_field_deleted_by_another_process_ends_the_run(dataset, segmenter):
+    def delete():
+        # What this process knows of the dataset does not change.
+        wanted, field = {"_id": dataset._doc.id}, {"name": "ntt"}
+        foo.get_db_conn().datasets.update_one(wanted, {"$pull": {"sample_fields": field}})
+
+    with pytest.raises(DatasetError, match="'ntt' was deleted during the run"):
+        segment(dataset, "blocks", segmenter=segmenter, progress=at(2, delete))
+    assert segmenter.proposed <= 4
+    dataset.reload()
+    assert [sample["id"] for sample in dataset] == dataset.values("id")
+
+
+def test_labels_written_while_their_field_is_deleted_leave_no_sample_unreadable(dataset, segmenter):
+    samples = dataset._sample_collection
+
+    def delete():
+        # FiftyOne takes the values away first, and the field after.
+        while (written := samples.find_one({"ntt.run": {"$exists": True}})) is None:
+            time.sleep(0.01)
+        dataset.delete_sample_field("ntt")
+        samples.update_one({"_id": written["_id"]}, {"$set": {"ntt": written["ntt"]}})
+
+    with pytest.raises(DatasetError, match="'ntt' was deleted during the run"):
+        segment(dataset, "blocks", segmenter=segmenter, progress=at(2, delete))
+    assert samples.find_one({"ntt": {"$exists": True}}) is None
+    dataset.reload()
+    assert len(list(dataset)) == 6
 
 
 def test_all_samples_deleted_during_the_run_are_counted(dataset, segmenter):
