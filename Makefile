@@ -5,6 +5,7 @@ VENV_PYTHON := .venv/bin/python
 ARGS ?=
 TESTS ?= tests
 PYTEST_ARGS ?=
+JOBS ?= 2
 export PYTHON
 
 .DEFAULT_GOAL := help
@@ -19,8 +20,8 @@ demo: venv-run ## the whole way on generated scenes: references, memory bank, se
 app: venv-run ## the demo dataset in the FiftyOne App
 	$(VENV_PYTHON) -m ntt_plugin.demo.app $(ARGS)
 
-test: venv-tests ## all tests; PYTEST_ARGS="--golden=FOLDER" adds the comparison with golden data
-	HF_HUB_OFFLINE=1 $(VENV_PYTHON) -m pytest $(TESTS) $(PYTEST_ARGS)
+test: venv-tests ## all tests, two at a time (JOBS=4); PYTEST_ARGS="--golden=FOLDER" adds the comparison with golden data
+	HF_HUB_OFFLINE=1 $(VENV_PYTHON) -m pytest -n $(JOBS) --dist loadfile $(TESTS) $(PYTEST_ARGS)
 
 lint: venv-tests ## ruff and mypy, changing nothing
 	$(VENV_PYTHON) -m ruff check .

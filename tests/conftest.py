@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests import fiftyone_database  # noqa: F401  (before anything imports fiftyone)
+# Before anything imports fiftyone or torch.
+from tests import fiftyone_database, shared_cores  # noqa: F401
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -57,7 +57,7 @@ def test_a_label_that_is_gone_leaves_the_image(dataset, labels):
         {"dataset": "there is none of this name"},
         {"sample": None},
         {"sample": "no id"},
-        {"sample": str(ObjectId())},
+        {"sample": "0123456789abcdef01234567"},
     ],
     ids=str,
 )
