@@ -51,6 +51,9 @@ class UpsampledMasks:
     def __init__(self, logits: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> None:
         """Upsample nothing yet.
 
+        On a GPU what upsampling needs is sent there at once, on the stream that made the logits:
+        threads with streams of their own may ask for masks after it.
+
         Args:
             logits: float (n, m, m).
             boxes: x1 y1 x2 y2 of ``logits > 0``, inclusive pixel indices, (n, 4).
@@ -60,9 +63,11 @@ class UpsampledMasks:
         self._boxes: list[list[int]] = boxes.long().tolist()
         height, width = image_size
         rows, columns = ResizeAxis(logits.shape[-1], height), ResizeAxis(logits.shape[-1], width)
-        self._one_by_one = logits.device.type == "cpu"
-        self._cpu = BandedUpsampler(rows, columns)
-        self._gpu = BatchUpsampler(rows, columns, logits.device)
+        self._upsampler: BandedUpsampler | BatchUpsampler
+        if logits.device.type == "cpu":
+            self._upsampler = BandedUpsampler(rows, columns)
+        else:
+            self._upsampler = BatchUpsampler(rows, columns, logits.device)
         self._batch = max(1, _ON_DEVICE // (_PIXEL * height * width))
 
     def __len__(self) -> int:
@@ -73,14 +78,15 @@ class UpsampledMasks:
 
     def some(self, indices: Sequence[int]) -> Iterator[PackedMask | None]:
         """Masks in the order of ``indices``: on a CPU one by one, on a GPU a batch at a time."""
-        if self._one_by_one:
+        upsampler = self._upsampler
+        if isinstance(upsampler, BandedUpsampler):
             for index in indices:
-                yield self._cpu.upsample(self.logits[index], self._boxes[index])
+                yield upsampler.upsample(self.logits[index], self._boxes[index])
             return
         for start in range(0, len(indices), self._batch):
             batch = list(indices[start : start + self._batch])
             chosen = self.logits[send(torch.tensor(batch), self.logits.device)]
-            yield from self._gpu.upsample(chosen, [self._boxes[index] for index in batch])
+            yield from upsampler.upsample(chosen, [self._boxes[index] for index in batch])
 
 
 class ResizeAxis:
@@ -180,11 +186,15 @@ class BatchUpsampler:
     """Many masks at once, with one copy from the device."""
 
     def __init__(self, rows: ResizeAxis, columns: ResizeAxis, device: torch.device) -> None:
-        """Say how to resize; nothing is sent to the device yet."""
+        """Send to the device how to resize."""
         self._rows = rows
         self._columns = columns
-        self._device = device
-        self._taps: tuple[_Taps, _Taps, Tensor] | None = None
+        self._row_taps, self._column_taps = (
+            _Taps(*(send(part, device) for part in axis.taps())) for axis in (rows, columns)
+        )
+        # Bit by bit, the first pixel the highest, as numpy.packbits has them.
+        powers = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8)
+        self._powers = send(powers, device)
 
     def upsample(self, logits: Tensor, boxes: Sequence[Sequence[int]]) -> list[PackedMask | None]:
         """Masks at the image's size; only what one of them can reach is computed.
@@ -196,27 +206,15 @@ class BatchUpsampler:
         Returns:
             The masks, None where no pixel of the image is left.
         """
-        if self._taps is None:
-            self._taps = self._send_taps()
-        rows, columns, powers = self._taps
         x1, y1, x2, y2 = zip(*boxes, strict=True)
         xs = self._columns.targets(min(x1), max(x2))
         ys = self._rows.targets(min(y1), max(y2))
         if not xs or not ys:
             return [None] * len(logits)
-        wide = columns.resize(logits.float().mT.contiguous(), xs).mT.contiguous()
-        filled = rows.resize(wide, ys) > 0
+        wide = self._column_taps.resize(logits.float().mT.contiguous(), xs).mT.contiguous()
+        filled = self._row_taps.resize(wide, ys) > 0
         left = xs.start % WORD
         bits = torch.unflatten(F.pad(filled, (left, -xs.stop % WORD)), -1, (-1, 8))
-        packed = (bits * powers).sum(dim=-1, dtype=torch.int32).to(torch.uint8)
+        packed = (bits * self._powers).sum(dim=-1, dtype=torch.int32).to(torch.uint8)
         words = packed.cpu().numpy().view(np.uint64)
         return [trim_words(mask, xs.start - left, ys.start) for mask in words]
-
-    def _send_taps(self) -> tuple[_Taps, _Taps, Tensor]:
-        rows, columns = (
-            _Taps(*(send(part, self._device) for part in axis.taps()))
-            for axis in (self._rows, self._columns)
-        )
-        # Bit by bit, the first pixel the highest, as numpy.packbits has them.
-        powers = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8)
-        return rows, columns, send(powers, self._device)

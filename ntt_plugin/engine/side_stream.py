@@ -9,13 +9,15 @@ from typing import Any
 
 import torch
 
-# A stream for each thread and device: made once, for one image follows the other.
-_of_this_thread = threading.local()
+# Streams that nobody is on, by device. Memory of a GPU is kept apart for each stream that ever
+# used it, so a stream is used again by whichever thread comes next.
+_idle: dict[str, list[Any]] = {}
+_lock = threading.Lock()
 
 
 @contextmanager
 def side_stream(device: torch.device) -> Iterator[None]:
-    """On a GPU, run what is inside on a stream of this thread's own; elsewhere just run it.
+    """On a GPU, run what is inside on a stream that no other thread is on; elsewhere just run it.
 
     On the common stream each result that the host reads would wait for all that other threads
     have queued there. What was queued before is waited for, once.
@@ -26,15 +28,20 @@ def side_stream(device: torch.device) -> Iterator[None]:
     if device.type != "cuda":
         yield
         return
-    stream = _stream(device)
-    stream.wait_stream(torch.cuda.default_stream(device))
-    with torch.cuda.stream(stream):
-        yield
+    stream = _take(device)
+    try:
+        stream.wait_stream(torch.cuda.default_stream(device))
+        with torch.cuda.stream(stream):
+            yield
+    finally:
+        with _lock:
+            _idle[str(device)].append(stream)
 
 
-def _stream(device: torch.device) -> Any:
-    streams = _of_this_thread.__dict__
-    if str(device) not in streams:
-        new_stream: Any = torch.cuda.Stream
-        streams[str(device)] = new_stream(device)
-    return streams[str(device)]
+def _take(device: torch.device) -> Any:
+    with _lock:
+        idle = _idle.setdefault(str(device), [])
+        if idle:
+            return idle.pop()
+    new_stream: Any = torch.cuda.Stream
+    return new_stream(device)

@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from .config import Recipe
+from .full_masks import PackedMask
 from .matching import best_class, similarities
 from .memory import MemoryBank
 from .nms import box_iou, suppress
@@ -139,7 +140,8 @@ class SuggestionPool:
         if len(proposals) == 0:
             return
         rows, features = self._look(image, proposals)
-        free = [_is_free(proposals, index, taught) for index in rows["proposal"].tolist()]
+        masks = proposals.some_masks(rows["proposal"].tolist())
+        free = [_is_free(mask, taught) for mask in masks]
         self._waiting.append((rows[free], features[free]))
         self._seen += np.bincount(rows["label"][free], minlength=len(self._seen))
         if sum(len(rows) for rows, _ in self._waiting) > self._size:
@@ -312,7 +314,6 @@ def _rivals(similarity: Array, labels: Array) -> Array:
     return rivals
 
 
-def _is_free(proposals: Proposals, proposal: int, taught: Sequence[Box]) -> bool:
-    """Whether a proposal shows something of the image, and nothing that was taught."""
-    mask = proposals.masks[proposal]
+def _is_free(mask: PackedMask | None, taught: Sequence[Box]) -> bool:
+    """Whether a proposal's mask shows something of the image, and nothing that was taught."""
     return mask is not None and all(box_iou(mask.box, box) <= _SAME_OBJECT for box in taught)

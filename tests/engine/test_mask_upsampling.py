@@ -127,12 +127,14 @@ def test_a_gpu_is_asked_for_few_batches(monkeypatch):
     logits = blobs(7, 64)
     masks = UpsampledMasks(logits, mask_boxes(logits > 0), (120, 160))
     expected = list(masks.some(range(7)))
-    monkeypatch.setattr(masks, "_one_by_one", False)
+    axes = ResizeAxis(64, 120), ResizeAxis(64, 160)
+    batched = mask_upsampling.BatchUpsampler(*axes, logits.device)
+    monkeypatch.setattr(masks, "_upsampler", batched)
     monkeypatch.setattr(masks, "_batch", 3)
     seen = []
-    upsample = masks._gpu.upsample
+    upsample = batched.upsample
     monkeypatch.setattr(
-        masks._gpu, "upsample", lambda some, boxes: seen.append(len(some)) or upsample(some, boxes)
+        batched, "upsample", lambda some, boxes: seen.append(len(some)) or upsample(some, boxes)
     )
     found = list(masks.some([6, 0, 1, 5, 2, 3, 4]))
     assert seen == [3, 3, 1]

@@ -10,9 +10,18 @@ import numpy as np
 import pytest
 import torch
 
-from ntt_plugin.engine import MemoryBank, Proposals, Recipe, Reference, Segmenter, match
+from ntt_plugin.engine import (
+    MemoryBank,
+    Proposals,
+    Recipe,
+    Reference,
+    Segmenter,
+    mask_upsampling,
+    match,
+)
 from ntt_plugin.engine.mask_upsampling import UpsampledMasks
 from ntt_plugin.engine.proposal_codec import encode_proposals
+from ntt_plugin.engine.sending import send
 
 from .packed_masks import same_mask
 from .pretend_gpu import OnDevice, pretended_gpu
@@ -106,6 +115,21 @@ def test_masks_of_a_large_image_come_in_batches(
         gpu.waits.clear()
         assert len(list(proposals.some_masks(range(36)))) == 36
         assert gpu.waits.total() == 4
+
+
+def test_what_upsampling_needs_is_there_before_another_thread_asks_for_masks(
+    recipe: Recipe, image: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each thread may have a stream of its own, and none waits for what another one sends."""
+    with pretended_gpu(monkeypatch):
+        proposals = Segmenter.from_preset(recipe, device="cuda:0").propose(image)
+        sent: list[tuple[int, ...]] = []
+        monkeypatch.setattr(
+            mask_upsampling, "send", lambda part, to: (sent.append(part.shape), send(part, to))[1]
+        )
+        list(proposals.some_masks(range(36)))
+    # Which masks are asked for, and nothing else.
+    assert sent == [(36,)]
 
 
 def test_references_and_boxes_run_there_too(
