@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any
 
 from PIL import Image
+from pymongo.errors import PyMongoError
 
 from ..engine.images import image_notes, read_image, shown_size
 from ..engine.proposals import Proposals
@@ -24,6 +25,8 @@ _BUDGET = 256 * 2**20
 _MOST_FETCHED = 32
 # Samples are fetched in batches that last about this long, so that what is fetched is fresh.
 _FRESH_SECONDS = 2.0
+# What is no fault of a sample.
+_NO_DATABASE = (PyMongoError, ConnectionError)
 
 
 @dataclass(frozen=True)
@@ -126,18 +129,15 @@ class ReadingAhead:
     def _fetch_batch(self, ids: Sequence[str]) -> list[ReadSample]:
         try:
             found = self._fetch(ids)
-        except ValueError:
+        except _NO_DATABASE:
+            raise
+        # A document may have any form, and what FiftyOne raises of it has no base of its own.
+        except Exception as error:
             if len(ids) == 1:
-                raise
-            # One document that FiftyOne cannot load must not take the others with it.
-            return [read for sample_id in ids for read in self._fetch_one(sample_id)]
+                return [ReadSample(ids[0], error=error)]
+            # One that cannot be loaded must not take the others with it.
+            return [read for sample_id in ids for read in self._fetch_batch([sample_id])]
         return [ReadSample(sample_id, found.get(sample_id)) for sample_id in ids]
-
-    def _fetch_one(self, sample_id: str) -> list[ReadSample]:
-        try:
-            return self._fetch_batch([sample_id])
-        except ValueError as error:
-            return [ReadSample(sample_id, error=error)]
 
     def _read(self, read: ReadSample, turn: int) -> tuple[ReadSample, int]:
         size = 0

@@ -2,11 +2,14 @@ from __future__ import annotations
 
 import threading
 import time
+import zlib
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from mongoengine.errors import InvalidDocumentError
 from PIL import Image
+from pymongo.errors import AutoReconnect
 
 from ntt_plugin.dataset import reading_ahead
 from ntt_plugin.dataset.reading_ahead import ReadingAhead
@@ -62,11 +65,25 @@ def test_a_sample_that_cannot_be_loaded_does_not_take_its_batch_with_it(files):
     assert failed == ["4"]
 
 
-def test_a_database_that_is_gone_is_not_taken_for_a_bad_sample(files):
+@pytest.mark.parametrize("bad", ["0", "4"])
+@pytest.mark.parametrize("error", [InvalidDocumentError("odd"), zlib.error("not deflated")])
+def test_whatever_is_wrong_with_a_document_concerns_that_sample_only(files, error, bad):
     def fetch(ids):
-        raise ConnectionError
+        if bad in ids:
+            raise error
+        return fetcher(files)(ids)
 
-    with pytest.raises(ConnectionError), ReadingAhead(fetch, list(files)) as ahead:
+    with ReadingAhead(fetch, list(files)) as ahead:
+        errors = {read.sample_id: read.error for read in ahead}
+    assert errors == {i: error if i == bad else None for i in files}
+
+
+@pytest.mark.parametrize("error", [ConnectionError, AutoReconnect])
+def test_a_database_that_is_gone_is_not_taken_for_a_bad_sample(files, error):
+    def fetch(ids):
+        raise error
+
+    with pytest.raises(error), ReadingAhead(fetch, list(files)) as ahead:
         list(ahead)
 
 
