@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from pymongo.errors import ConnectionFailure
+from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
+from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure
 
 from ..errors import DatasetError
+
+_DISK_FULL_CODES = (14031,)
 
 
 @contextmanager
@@ -25,3 +28,14 @@ def database_errors(what_next: str) -> Iterator[None]:
         yield
     except ConnectionFailure as error:
         raise DatasetError(f"The database does not answer ({error!s:.200}); {what_next}") from error
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether the database refused something, or FiftyOne says that it did, for want of room."""
+    if isinstance(error, MongoEngineException):
+        # What keeps FiftyOne's documents raises an error of its own in place of the database's.
+        return is_disk_full(error.__context__)
+    codes = [error.code] if isinstance(error, OperationFailure) else []
+    if isinstance(error, BulkWriteError):
+        codes += [refused.get("code") for refused in error.details.get("writeErrors", [])]
+    return any(code in _DISK_FULL_CODES for code in codes)

@@ -21,7 +21,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 from fiftyone.core.odm import get_db_conn
-from pymongo.errors import DuplicateKeyError, PyMongoError
+from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
 
 from ..errors import DatasetError
 
@@ -87,8 +87,8 @@ class RunLock:
         self._ended.set()
         _held_here.discard(self._token)
         # A database that is gone would be waited for: 30 seconds by default.
-        if not isinstance(error, PyMongoError) and not isinstance(
-            error and error.__cause__, PyMongoError
+        if not isinstance(error, ConnectionFailure) and not isinstance(
+            error and error.__cause__, ConnectionFailure
         ):
             try:
                 _locks().delete_one({"_id": self._key, "token": self._token})

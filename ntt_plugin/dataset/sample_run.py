@@ -15,10 +15,12 @@ from functools import partial
 from typing import Any
 
 import fiftyone as fo
-from pymongo.errors import ConnectionFailure, OperationFailure
+from mongoengine.errors import DoesNotExist  # type: ignore[import-untyped]
+from pymongo.errors import ConnectionFailure, PyMongoError
 
 from ..errors import DatasetError
 from .banks import Progress
+from .database import is_disk_full
 from .mask_files import MaskFolderError
 from .new_label import NewLabel
 from .reading_ahead import ReadingAhead, ReadSample, Recalled
@@ -33,7 +35,6 @@ KEEP_SECONDS = 20.0
 # A report that takes long to keep is kept less often: this share of the time at most.
 _KEEP_SHARE = 0.02
 
-_DISK_FULL_CODES = (14031,)
 _ENDS_THE_RUN = (ConnectionFailure, LockLostError, MaskFolderError)
 
 
@@ -130,9 +131,12 @@ def run_samples(run: SampleRun, sample_ids: Sequence[str], progress: Progress) -
         raise DatasetError(f"{problem} {_so_far(run, sample_ids)}") from error
     except BaseException as error:
         run.report.state = "stopped"
-        with suppress(ConnectionFailure):
+        with suppress(PyMongoError):
             drop_strays(run.target)
         keeper.keep_if_possible()
+        if is_disk_full(error):
+            problem = "The disk of the database is full; free some space."
+            raise DatasetError(f"{problem} {_so_far(run, sample_ids)}") from error
         if isinstance(error, DatasetError):
             raise DatasetError(f"{error} {_so_far(run, sample_ids)}") from error
         raise
@@ -169,9 +173,9 @@ def _do(run: SampleRun, read: ReadSample) -> _Done:
         if read.sample[run.target.field] is not None:
             raise FilledError
         labelled = run.work.label(read)
-    except _ENDS_THE_RUN:
-        raise
     except Exception as error:
+        if _ends_the_run(error):
+            raise
         return replace(done, error=error)
     return replace(done, labelled=labelled, notes=[*read.notes, *labelled.notes])
 
@@ -182,9 +186,9 @@ def _write(target: Target, done: _Done) -> _Done:
         return done
     try:
         notes = write_labels(target, done.sample, done.labelled.labels)
-    except _ENDS_THE_RUN:
-        raise
     except Exception as error:
+        if _ends_the_run(error):
+            raise
         return replace(done, error=error)
     return replace(done, notes=[*done.notes, *notes])
 
@@ -199,25 +203,28 @@ def _count(run: SampleRun, done: _Done) -> None:
     if done.labelled is None or done.error is not None:
         _fail(run, sample_id, filepath, done.error)
         return
-    # Whoever holds the sample in memory sees its labels, as after ``save``.
-    done.sample._reload_parents()
     report.notes.extend(SampleNote(sample_id, filepath, note) for note in done.notes)
     report.segmented += 1
     report.instances += len(done.labelled.labels)
     report.from_cache += done.labelled.from_cache
     report.segmented_ids.append(sample_id)
+    # Whoever holds the sample in memory sees its labels, as after ``save``; if it is still there.
+    with suppress(DoesNotExist):
+        done.sample._reload_parents()
 
 
 def _fail(run: SampleRun, sample_id: str, filepath: str, error: Exception | None) -> None:
     _require_target(run)
-    if isinstance(error, OperationFailure) and error.code in _DISK_FULL_CODES:
-        raise DatasetError("The disk of the database is full; free some space.") from error
     if not len(all_images(run.target.dataset).select([sample_id])):
         run.report.deleted += 1
         run.target.masks.drop_leftovers(sample_id, [])
         return
     reason = str(error) or type(error).__name__
     run.report.failed.append(SampleNote(sample_id, filepath, reason))
+
+
+def _ends_the_run(error: Exception) -> bool:
+    return isinstance(error, _ENDS_THE_RUN) or is_disk_full(error)
 
 
 def _require_target(run: SampleRun) -> None:
@@ -252,6 +259,8 @@ class _ReportKeeper:
     def keep(self) -> None:
         run, started = self._run, time.monotonic()
         run.report.seconds = started - self._began
+        # The record of a run that took over, and what it is clearing, is not to be replaced.
+        run.target.lock.require()
         _require_target(run)
         keep_results(run.target.dataset, run.target.field, report=to_dict(run.report))
         now = time.monotonic()

@@ -74,22 +74,12 @@ def write_labels(target: Target, sample: Any, labels: list[NewLabel]) -> list[st
         LockLostError: another run took over.
         MaskFolderError: its masks cannot be written to files.
     """
-    notes = []
-    if target.all_in_files:
-        _store(target, sample.id, labels)
-    elif are_too_large([label.mask for label in labels if label.mask is not None]):
-        _store(target, sample.id, labels)
-        notes.append(_in_files(target))
     try:
-        _write(target, sample.id, labels)
-    except (DocumentTooLarge, OperationFailure) as error:
-        if not _is_too_large(error) or all(label.mask is None for label in labels):
-            raise
-        _store(target, sample.id, labels)
-        notes.append(_in_files(target))
-        _write(target, sample.id, labels)
-    target.masks.drop_leftovers(sample.id, labels)
-    return notes
+        return _write_with_files(target, sample, labels)
+    except (FilledError, LookupError):
+        if any(label.mask_path is not None for label in labels):
+            target.masks.drop_leftovers(sample.id, [])
+        raise
 
 
 def drop_strays(target: Target) -> None:
@@ -108,6 +98,25 @@ def drop_strays(target: Target) -> None:
     )
 
 
+def _write_with_files(target: Target, sample: Any, labels: list[NewLabel]) -> list[str]:
+    notes = []
+    if target.all_in_files:
+        _store(target, sample.id, labels)
+    elif are_too_large([label.mask for label in labels if label.mask is not None]):
+        _store(target, sample.id, labels)
+        notes.append(_in_files(target))
+    try:
+        _write(target, sample.id, labels)
+    except (DocumentTooLarge, OperationFailure) as error:
+        if not _is_too_large(error) or all(label.mask is None for label in labels):
+            raise
+        _store(target, sample.id, labels)
+        notes.append(_in_files(target))
+        _write(target, sample.id, labels)
+    target.masks.drop_leftovers(sample.id, labels)
+    return notes
+
+
 def _store(target: Target, sample_id: str, labels: list[NewLabel]) -> None:
     _require_free(target, sample_id)
     target.masks.store(sample_id, labels)
@@ -121,40 +130,23 @@ def _write(target: Target, sample_id: str, labels: list[NewLabel]) -> None:
         "detections": [label.document() for label in labels],
     }
     try:
-        _update(target, sample_id, document, {target.field: None})
+        _update(target, sample_id, document)
     except ConnectionFailure:
-        # A database that is being restarted is waited for, once. The labels that the sample holds
-        # then may be these: the connection may have been lost after they were written.
-        _require_free(target, sample_id, document)
-        _update(target, sample_id, document, {})
+        # A database that is being restarted is waited for, once.
+        target.lock.require()
+        _update(target, sample_id, document)
 
 
-def _require_free(target: Target, sample_id: str, own: Mapping[str, Any] | None = None) -> None:
-    """Make sure that nobody took over or labelled the sample while its image was worked on.
-
-    Args:
-        target: where labels are written.
-        sample_id: the sample.
-        own: labels that it may hold.
-    """
+def _require_free(target: Target, sample_id: str) -> None:
+    """Make sure that nobody took over or labelled the sample while its image was worked on."""
     target.lock.require()
-    field = target.field
-    wanted = {f"{field}.run": 1, f"{field}.detections._id": 1}
-    found = target.dataset._sample_collection.find_one({"_id": ObjectId(sample_id)}, wanted)
-    held = (found or {}).get(field)
-    if held is not None and (own is None or _identity(held) != _identity(own)):
+    held = {"_id": ObjectId(sample_id), target.field: {"$ne": None}}
+    if target.dataset._sample_collection.find_one(held, {"_id": 1}) is not None:
         raise FilledError
 
 
-def _identity(labels: Mapping[str, Any]) -> tuple[Any, list[Any]]:
-    """What tells a field's labels, as the database has them, from others: their run and ids."""
-    return labels.get("run"), [label["_id"] for label in labels.get("detections", [])]
-
-
-def _update(
-    target: Target, sample_id: str, document: dict[str, Any], only_if: dict[str, Any]
-) -> None:
-    """Write labels as FiftyOne keeps them, if the sample is as it should be: in one step.
+def _update(target: Target, sample_id: str, document: Mapping[str, Any]) -> None:
+    """Write labels as FiftyOne keeps them, if the sample has no others: in one step.
 
     ``sample.save()`` cannot say of which state it takes the sample to be.
     """
@@ -162,12 +154,19 @@ def _update(
     if not target.is_there():
         raise LookupError(f"There is no field {target.field!r} any more.")
     found = target.dataset._sample_collection.update_one(
-        {"_id": ObjectId(sample_id), **only_if},
+        {"_id": ObjectId(sample_id), "$or": [{target.field: None}, _holds(target.field, document)]},
         {"$set": {target.field: document, "last_modified_at": datetime.now(timezone.utc)}},
     )
     if not found.matched_count:
         _require_free(target, sample_id)
         raise LookupError("The sample was deleted.")
+
+
+def _holds(field: str, document: Mapping[str, Any]) -> dict[str, Any]:
+    """That a field holds these very labels: a connection may be lost after they were written."""
+    ids = [label["_id"] for label in document["detections"]]
+    same_run = {"$eq": [f"${field}.run", {"$literal": document["run"]}]}
+    return {"$expr": {"$and": [same_run, {"$eq": [f"${field}.detections._id", ids]}]}}
 
 
 def _is_too_large(error: Exception) -> bool:

@@ -157,6 +157,26 @@ def test_a_folder_that_can_not_be_is_said(dataset, segmenter, folder):
     assert len(str(said.value)) < 1000 and segmenter.proposed == 0
 
 
+def test_no_file_is_left_of_a_sample_that_somebody_labelled_meanwhile(
+    dataset, bank, segmenter, tmp_path, monkeypatch
+):
+    """Between its masks' files and its labels."""
+    first, store = dataset.first(), MaskFiles.store
+    made = {"_cls": "Detections", "detections": [], "run": "other"}
+
+    def then_label(files, sample_id, masks):
+        store(files, sample_id, masks)
+        if sample_id == first.id:
+            wanted, labels = {"_id": first._id}, {"$set": {"ntt": made}}
+            dataset._sample_collection.update_one(wanted, labels)
+
+    monkeypatch.setattr(MaskFiles, "store", then_label)
+    report = segment(dataset, bank, mask_dir=tmp_path / "m", segmenter=segmenter)
+    assert (report.segmented, report.notes[0].sample) == (5, first.id)
+    assert len(list((tmp_path / "m").rglob("*.png"))) == 15
+    assert not list((tmp_path / "m").rglob(first.id))
+
+
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS])
 def test_a_full_or_read_only_disk_stops_the_run(dataset, segmenter, tmp_path, monkeypatch, code):
     written = []

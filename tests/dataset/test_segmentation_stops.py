@@ -13,10 +13,12 @@ from pathlib import Path
 import fiftyone as fo
 import fiftyone.core.odm as foo
 import pytest
+from mongoengine.errors import OperationError
 from PIL import Image
 from pymongo.collection import Collection
 from pymongo.errors import (
     AutoReconnect,
+    BulkWriteError,
     DuplicateKeyError,
     OperationFailure,
     ServerSelectionTimeoutError,
@@ -89,6 +91,32 @@ def test_labels_written_while_their_field_is_deleted_leave_no_sample_unreadable(
     assert len(list(dataset)) == 6
 
 
+def test_a_sample_deleted_right_after_its_labels_were_written_is_counted(
+    dataset, segmenter, monkeypatch
+):
+    first, write = dataset.first(), sample_run.write_labels
+
+    def then_delete(target, sample, labels):
+        notes = write(target, sample, labels)
+        if sample.id == first.id:
+            dataset._sample_collection.delete_one({"_id": first._id})
+        return notes
+
+    monkeypatch.setattr(sample_run, "write_labels", then_delete)
+    report = segment(dataset, "blocks", segmenter=segmenter)
+    assert (report.state, report.segmented, report.failed) == ("finished", 6, [])
+    assert first.id in report.segmented_ids
+
+
+@pytest.mark.parametrize("place", [0, 3])
+def test_a_sample_that_fiftyone_cannot_load_fails_alone(dataset, segmenter, place):
+    bad = dataset.skip(place).first()._id
+    dataset._sample_collection.update_one({"_id": bad}, {"$set": {"tags": [{"_cls": "Nothing"}]}})
+    report = segment(dataset, "blocks", segmenter=segmenter)
+    assert (report.state, report.segmented) == ("finished", 5)
+    assert [note.sample for note in report.failed] == [str(bad)]
+
+
 def test_all_samples_deleted_during_the_run_are_counted(dataset, segmenter):
     report = segment(dataset, "blocks", segmenter=segmenter, progress=at(2, dataset.clear))
     # The labels of the first two are written beside the callback.
@@ -156,6 +184,8 @@ def test_a_run_taken_over_while_it_computed_an_image_writes_it_no_more(
         segment(dataset, bank, segmenter=SlowStart(sleep_while_another_runs))
     assert dataset.distinct("ntt.detections.bank") == ["others"]
     assert dataset.count("ntt") == 6
+    report = load_segment_report(dataset, "ntt")
+    assert (report.bank, report.state, report.segmented) == ("others", "finished", 6)
 
 
 def test_a_database_that_comes_back_is_waited_for(dataset, segmenter, monkeypatch):
@@ -208,6 +238,26 @@ def test_labels_of_another_from_the_last_moment_are_left(dataset, segmenter, mon
     assert kept["ntt"] == made
 
 
+def test_labels_that_came_while_the_connection_was_lost_are_left(dataset, segmenter, monkeypatch):
+    update, lost = Collection.update_one, []
+    made = {"_cls": "Detections", "detections": [], "run": "other"}
+
+    def losing(collection, *args, **kwargs):
+        if collection.name.startswith("samples.") and len(lost) < 2:
+            lost.append(collection.name)
+            if len(lost) == 1:
+                raise AutoReconnect("connection closed")
+            # At the last moment before the second try.
+            update(collection, {"_id": dataset.first()._id}, {"$set": {"ntt": made}})
+        return update(collection, *args, **kwargs)
+
+    monkeypatch.setattr(Collection, "update_one", losing)
+    report = segment(dataset, "blocks", segmenter=segmenter)
+    assert report.segmented == 5 and "left as they are" in report.notes[0].reason
+    kept = dataset._sample_collection.find_one({"_id": dataset.first()._id})
+    assert kept["ntt"] == made
+
+
 @pytest.mark.parametrize("step", ["require_writable", "declare", "keep_record", "_clear"])
 def test_a_database_gone_before_the_first_image_says_what_to_do(
     dataset, segmenter, monkeypatch, step
@@ -228,6 +278,31 @@ def test_the_full_disk_of_the_database_stops_the_run(dataset, segmenter, monkeyp
         raise OperationFailure("no space left", 14031)
 
     monkeypatch.setattr(sample_write, "_update", failing)
+    with pytest.raises(DatasetError, match=r"disk of the database is full.*0 of 6"):
+        segment(dataset, "blocks", segmenter=segmenter)
+    assert run_lock._locks().find_one({"_id": f"{dataset._doc.id}/ntt"}) is None
+
+
+def no_room(*args, **kwargs):
+    raise OperationFailure("no space left", 14031)
+
+
+def no_room_for_some(*args, **kwargs):
+    raise BulkWriteError({"writeErrors": [{"code": 14031, "errmsg": "no space left"}]})
+
+
+def no_room_for_a_document(*args, **kwargs):
+    try:
+        no_room()
+    except OperationFailure as error:
+        raise OperationError(f"Could not save document ({error})")  # noqa: B904, as mongoengine does
+
+
+@pytest.mark.parametrize("refusal", [no_room, no_room_for_some, no_room_for_a_document])
+def test_the_full_disk_is_said_also_where_the_report_meets_it(
+    dataset, segmenter, monkeypatch, refusal
+):
+    monkeypatch.setattr(sample_run, "keep_results", refusal)
     with pytest.raises(DatasetError, match=r"disk of the database is full.*0 of 6"):
         segment(dataset, "blocks", segmenter=segmenter)
 
