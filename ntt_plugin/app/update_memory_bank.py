@@ -16,6 +16,9 @@ from .progress import Report
 
 _SELDOM = ("device", "sample_tag", "negatives")
 
+# The ids go to the browser, and into the database with a delegated run.
+_MOST_SHOWN = 1000
+
 
 class UpdateMemoryBank(NttOperator):
     """Form of ``update_memory_bank``."""
@@ -86,7 +89,8 @@ class UpdateMemoryBank(NttOperator):
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Learn what is new."""
-        from .. import load_references_view, update_memory_bank
+        from .. import update_memory_bank
+        from ..dataset.views import all_images
         from . import samples
 
         view = samples.target_of(ctx, labels=True)
@@ -99,11 +103,14 @@ class UpdateMemoryBank(NttOperator):
             "Held before": change.already,
             "Taken away": teaching.in_words(change.removed),
         }
+        # Not all references: of a bank from elsewhere none may be a label of this dataset.
+        shown = list(change.label_ids[:_MOST_SHOWN])
+        few = len(shown) == len(change.label_ids)
         return Outcome(
             f"The memory bank {change.name!r} learnt {number_of('label', sum(learnt.values()))}.",
             {name: value for name, value in facts.items() if value},
             [f"{number_of('label', count)}: {reason}" for reason, count in reasons.items()],
-            view=load_references_view(ctx.dataset, change.name),
-            view_label="Show the references",
+            view=all_images(ctx.dataset).select_labels(ids=shown) if shown else None,
+            view_label="Show what it learnt" if few else f"Show the first {len(shown):,} it learnt",
             next_step=teaching.segment_again(ctx, arguments["label_field"], change.name),
         )

@@ -32,6 +32,7 @@ class BankChange:
         removed: number of references and negatives taken away by class.
         refused: labels that could not be learnt, each with the reason.
         version: the bank's version, the number of changes since it was built.
+        label_ids: ids of the labels that were learnt now, as references or as negatives.
     """
 
     name: str
@@ -41,6 +42,7 @@ class BankChange:
     removed: dict[str, int]
     refused: tuple[Refused, ...]
     version: int
+    label_ids: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """The counts in words, for logs and messages."""
@@ -144,6 +146,7 @@ class _Edit:
         self._removed: Counter[str] = Counter()
         self._already = 0
         self._refused: list[Refused] = []
+        self._label_ids: list[str] = []
 
     def __call__(self, bank: MemoryBank) -> bool:
         bank.require_encoder(self._learnt.fingerprint)
@@ -171,6 +174,7 @@ class _Edit:
             removed=dict(self._removed),
             refused=tuple(self._refused),
             version=version,
+            label_ids=tuple(self._label_ids),
         )
 
     def _hold(self, bank: MemoryBank, entry: _Wanted, places: list[_Place]) -> None:
@@ -188,6 +192,7 @@ class _Edit:
         add = bank.add_negatives if entry.negative else bank.add
         add(entry.label, stored.feature, stored.provenance)
         self._added[entry.negative][entry.label] += 1
+        self._label_ids.append(str(entry.provenance.label))
         for place in places:
             bank.remove_reference(place.stored.id)
             self._removed[place.label] += 1

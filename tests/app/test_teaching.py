@@ -14,7 +14,7 @@ from fiftyone.operators.registry import OperatorRegistry
 import ntt_plugin as ntt
 from ntt_plugin.app import teaching
 from ntt_plugin.app.outcome import output_page
-from tests.app.driver import page
+from tests.app.driver import loaded, page
 
 LABELS = "ground_truth.detections"
 TEACHING = ["add_references", "promote_references", "add_negatives", "update_memory_bank"]
@@ -335,3 +335,25 @@ def test_promoted_suggestions_are_followed_by_the_segmentation_with_their_bank(p
     assert told["ntt_next"]["params"]["label_field"] == "ntt"
     dataset.reload()
     assert dataset.count("ntt_references.detections") == 1
+
+
+def test_what_an_update_learnt_is_shown_also_where_no_reference_of_the_bank_is_here(
+    plugin, dataset
+):
+    # As of a bank that was imported: what it was built from is elsewhere.
+    dataset.delete_samples(ntt.load_references_view(dataset, "shapes").values("id"))
+    ids = dataset.values("ntt.detections.id", unwind=True)
+    params = {"label_field": "ntt", "name": "shapes", "negatives": True}
+    told = page(plugin.run(dataset, "update_memory_bank", params))
+    assert f"learnt {len(ids)} labels" in told["message"]
+    button = output_page(told).type.properties["show"].view
+    shown = fo.DatasetView._build(fo.load_dataset(dataset.name), button.params["view"])
+    assert ids and shown.values("ntt.detections.id", unwind=True) == ids
+
+
+def test_an_update_of_many_labels_shows_the_first(plugin, dataset, monkeypatch):
+    monkeypatch.setattr(loaded(plugin, "app.update_memory_bank"), "_MOST_SHOWN", 1)
+    told = page(
+        plugin.run(dataset, "update_memory_bank", {"label_field": "ground_truth", "name": "shapes"})
+    )
+    assert told["ntt_view"]["label"] == "Show the first 1 it learnt"

@@ -86,6 +86,7 @@ def test_a_second_update_computes_nothing_and_changes_nothing(dataset, bank, cou
     before = banks.load_memory_bank(dataset, "blocks").to_bytes()
     change = update(dataset, counting)
     assert (change.added, change.already, counting.asked) == ({}, 18, [])
+    assert change.label_ids == ()
     assert banks.load_memory_bank(dataset, "blocks").to_bytes() == before
 
 
@@ -94,6 +95,7 @@ def test_only_what_is_tagged_and_asked_for_is_learnt(dataset, bank, counting):
     dataset.select_labels(ids=ids_of(dataset, "blue")).tag_labels("more")
     change = update(dataset, counting, tag="more", classes=["blue"])
     assert change.added == {"blue": 6}
+    assert sorted(change.label_ids) == sorted(ids_of(dataset, "blue"))
 
 
 def test_negatives_are_learnt_as_negatives(dataset, bank, counting):
