@@ -57,11 +57,13 @@ class ApplyThresholds(NttOperator):
         )
         if field is None:
             return
-        made_by = banks.bank_of_field(ctx.dataset, field)
+        maker = banks.maker_of_field(ctx.dataset, field)
         bank = banks.bank_of_dataset(
-            ctx, inputs, description="It keeps the thresholds.", name="bank", prefer=made_by,
+            ctx, inputs, description="It keeps the thresholds.", name="bank", maker=maker,
             required=False,
         )  # fmt: skip
+        if bank is None and maker.gone:
+            fields.mark(inputs.properties["bank"], "Choose the bank that keeps the thresholds.")
         action = fields.choice(
             ctx, inputs, "action", _ACTIONS, "What to do", "Nothing is deleted.", default="tag",
             required=False,

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import fiftyone as fo
 import fiftyone.operators.types as types
 
 from ..dataset.bank_files import is_bank_file, read_bank_file
 from ..dataset.bank_info import BankInfo, bank_info
-from ..dataset.banks import get_memory_bank_info, list_memory_banks
+from ..dataset.banks import get_memory_bank_info, list_memory_banks, name_of_digest
 from ..dataset.inventory import banks_of, datasets_with_banks
 from ..dataset.paths import as_path
 from ..dataset.run_record import read_facts
@@ -24,13 +25,41 @@ _HOW_TO_GET_ONE = (
 )
 
 
+class Maker(NamedTuple):
+    """The memory bank that made labels.
+
+    Attributes:
+        named: what the labels or their run call it; None if no bank made them.
+        now: what the dataset calls it; None if it is not there.
+    """
+
+    named: str | None
+    now: str | None
+
+    @property
+    def gone(self) -> bool:
+        """Whether a bank made them that is not there, or was changed under another name."""
+        return self.named is not None and self.now is None
+
+    def offered(self, names: Sequence[str]) -> str | None:
+        """The bank of a form at first: the maker, any for labels without one, none if it is gone.
+
+        Args:
+            names: the banks there are, at least one.
+        """
+        return None if self.gone else self.now or names[0]
+
+
+_NOBODY = Maker(None, None)
+
+
 def bank_of_dataset(
     ctx: Any,
     inputs: types.Object,
     label: str = "Memory bank",
     description: str = "",
     name: str = "name",
-    prefer: str | None = None,
+    maker: Maker = _NOBODY,
     required: bool = True,
 ) -> str | None:
     """The choice of one of the dataset's banks.
@@ -41,7 +70,7 @@ def bank_of_dataset(
         label: the field's label.
         description: what it is for.
         name: the form's field.
-        prefer: the bank chosen at first, if it is there.
+        maker: the bank chosen at first; of one that is gone the form tells.
         required: whether one must be chosen.
 
     Returns:
@@ -54,13 +83,48 @@ def bank_of_dataset(
     if not names:
         raise no_bank(ctx.dataset.name)
     words = {bank: bank for bank in names}
-    default = prefer if prefer in names else names[0]
-    return fields.choice(ctx, inputs, name, words, label, description, default, required)
+    chosen = fields.choice(
+        ctx, inputs, name, words, label, description, maker.offered(names), required
+    )
+    if chosen is None:
+        tell_if_gone(inputs, maker)
+    return chosen
 
 
-def bank_of_field(dataset: Any, field: str) -> str | None:
-    """The name of the bank that a field was segmented with; None if no bank made it."""
-    return read_facts(dataset, field).get("bank")
+def maker_of_field(dataset: Any, field: str) -> Maker:
+    """The bank that a field was segmented with, also where it was renamed since."""
+    named = read_facts(dataset, field).get("bank")
+    return _NOBODY if named is None else maker_of_labels(dataset, field, [named])
+
+
+def maker_of_labels(dataset: Any, field: str, named: Sequence[str]) -> Maker:
+    """The bank that made labels, also where it was renamed since.
+
+    Args:
+        dataset: the dataset.
+        field: their field.
+        named: the banks that they say made them; none of a person's labels.
+    """
+    names = list_memory_banks(dataset)
+    for name in named:
+        if name in names:
+            return Maker(name, name)
+    facts = read_facts(dataset, field)
+    if facts.get("bank") in named and facts.get("bank_digest"):
+        return Maker(facts["bank"], name_of_digest(dataset, facts["bank_digest"]))
+    return Maker(named[0], None) if named else _NOBODY
+
+
+def tell_if_gone(inputs: types.Object, maker: Maker) -> None:
+    """Say that the bank that made the labels is not there, if so."""
+    if maker.gone:
+        fields.notice(
+            inputs,
+            "gone",
+            f"The memory bank {maker.named!r} made these labels and is not here any more, or was "
+            "renamed and changed. Choose the bank that you mean.",
+            types.Warning,
+        )
 
 
 def thresholds_of(dataset: Any, bank: str) -> dict[str, float]:

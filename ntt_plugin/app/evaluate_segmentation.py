@@ -103,11 +103,10 @@ class EvaluateSegmentation(NttOperator):
 
 def _thresholds(ctx: Any, arguments: dict[str, Any]) -> NextStep | None:
     """Save thresholds, where the dataset keeps the memory bank that made the predictions."""
-    from ..dataset.banks import list_memory_banks
-    from .banks import bank_of_field
+    from .banks import maker_of_field
 
-    bank = bank_of_field(ctx.dataset, arguments["label_field"])
-    if bank not in list_memory_banks(ctx.dataset):
+    bank = maker_of_field(ctx.dataset, arguments["label_field"]).now
+    if bank is None:
         return None
     params = {"bank": bank, "eval_key": arguments["eval_key"]}
     return NextStep("Save thresholds", "save_thresholds", params)

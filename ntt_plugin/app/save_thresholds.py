@@ -43,7 +43,7 @@ class SaveThresholds(NttOperator):
         key = _evaluation(ctx, inputs, scored)
         bank = banks.bank_of_dataset(
             ctx, inputs, description="It keeps the thresholds.", name="bank",
-            prefer=banks.bank_of_field(ctx.dataset, scored.get(key or "", "")),
+            maker=banks.maker_of_field(ctx.dataset, scored.get(key or "", "")),
         )  # fmt: skip
         if key is None or bank is None:
             return

@@ -61,13 +61,19 @@ class TeachingOperator(NttOperator):
         if field is None:
             return
         made_by = samples.asked_once(ctx, images, banks_named, field)
-        first = [name for name in made_by if name in names] or names
+        maker = banks.maker_of_labels(ctx.dataset, field, made_by)
         info = bank_choice(
-            ctx, inputs, names, "The bank that learns them.", first[0], self.bank_required
+            ctx,
+            inputs,
+            names,
+            "The bank that learns them.",
+            maker.offered(names),
+            self.bank_required,
         )
         tag_field(inputs, self.tag)
         seldom(ctx, inputs, counts)
         if info is None:
+            banks.tell_if_gone(inputs, maker)
             return
         if target_is_everything(ctx) and predicted(ctx.dataset, field):
             fields.notice(

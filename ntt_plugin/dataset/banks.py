@@ -249,7 +249,11 @@ def resolve_bank(
 
 def saved_name(dataset: Any, bank: MemoryBank) -> str | None:
     """The name under which a bank with the same features is saved with a dataset, if any."""
-    digest = bank_digest(bank)
+    return name_of_digest(dataset, bank_digest(bank))
+
+
+def name_of_digest(dataset: Any, digest: str) -> str | None:
+    """The name under which a bank of a digest is saved with a dataset, if any."""
     dataset = dataset_of(dataset)
     for name in bank_store.names(dataset):
         if bank_store.read_digest(dataset, name) == digest:

@@ -138,6 +138,34 @@ def test_the_bank_that_made_the_labels_is_offered(operator, plugin, dataset):
     assert not marked(form)
 
 
+def with_another_bank(dataset):
+    """A second bank, first in the alphabet and of other features than ``shapes``."""
+    ntt.duplicate_memory_bank(dataset, "shapes", "another")
+    ntt.remove_references(
+        dataset, "another", classes=list(ntt.get_memory_bank_info(dataset, "shapes").shots)[:1]
+    )
+
+
+@pytest.mark.parametrize("operator", ["promote_references", "add_negatives"])
+def test_the_bank_that_made_the_labels_is_offered_by_its_new_name(operator, plugin, dataset):
+    with_another_bank(dataset)
+    ntt.rename_memory_bank(dataset, "shapes", "renamed")
+    form = plugin.form(dataset, operator, selected_labels=entries(dataset.last(), "ntt"))
+    assert form.default("bank") == "renamed"
+    assert "'renamed' up to 2" in form.said("will_do")
+
+
+@pytest.mark.parametrize("operator", ["promote_references", "add_negatives"])
+def test_no_bank_is_offered_for_labels_whose_own_is_gone(operator, plugin, dataset):
+    with_another_bank(dataset)
+    ntt.delete_memory_bank(dataset, "shapes")
+    form = plugin.form(dataset, operator, selected_labels=entries(dataset.last(), "ntt"))
+    assert form.default("bank") is None
+    assert "'shapes' made these labels" in form.said("gone")
+    form = plugin.form(dataset, operator, params={"bank": "another"})
+    assert "gone" not in form.fields and "'another' up to" in form.said("will_do")
+
+
 @pytest.mark.parametrize("operator", ["promote_references", "add_negatives"])
 def test_all_predictions_are_taken_with_a_warning_only(operator, plugin, dataset):
     form = plugin.form(dataset, operator)

@@ -73,6 +73,36 @@ def test_an_evaluation_of_labels_that_no_bank_made_leads_nowhere(plugin, dataset
     assert "ntt_next" not in page(plugin.run(dataset, "evaluate_segmentation", params))
 
 
+def with_another_bank(dataset):
+    """A second bank, first in the alphabet and of other features than ``shapes``."""
+    ntt.duplicate_memory_bank(dataset, "shapes", "another")
+    ntt.remove_references(dataset, "another", classes=[next(iter(every(dataset, 0)))])
+
+
+@pytest.mark.parametrize("operator", ["save_thresholds", "apply_thresholds"])
+def test_a_renamed_bank_is_offered_by_its_new_name(operator, plugin, kept):
+    with_another_bank(kept)
+    ntt.rename_memory_bank(kept, "shapes", "renamed")
+    form = plugin.form(kept, operator)
+    assert form.default("bank") == "renamed" and "will_do" in form.fields
+
+
+@pytest.mark.parametrize("operator", ["save_thresholds", "apply_thresholds"])
+def test_no_other_bank_is_offered_for_one_that_is_gone(operator, plugin, kept):
+    with_another_bank(kept)
+    ntt.delete_memory_bank(kept, "shapes")
+    form = plugin.form(kept, operator)
+    assert form.default("bank") is None and "bank" in form.errors
+    assert "'shapes' made these labels" in form.said("gone")
+
+
+def test_the_end_of_an_evaluation_names_a_renamed_bank(plugin, dataset):
+    ntt.rename_memory_bank(dataset, "shapes", "renamed")
+    params = {"label_field": "ntt", "gt_field": "ground_truth", "eval_key": "score"}
+    shown = page(plugin.run(dataset, "evaluate_segmentation", params))
+    assert shown["ntt_next"]["params"]["bank"] == "renamed"
+
+
 def test_saving_tells_each_threshold_and_leads_to_applying_them(plugin, scored):
     shown = page(plugin.run(scored, "save_thresholds", SAVE))
     saved = ntt.load_memory_bank(scored, "shapes").thresholds
