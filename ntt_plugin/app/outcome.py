@@ -10,9 +10,10 @@ from typing import Any
 import fiftyone.operators.types as types
 from bson import json_util
 
+from .markdown import escaped
 from .tables import Table
 
-_PLUGIN = "@ntt/no-time-to-train"
+PLUGIN = "@ntt/no-time-to-train"
 _MOST_PROBLEMS = 20
 _RESULT_VIEW = "ntt_view"
 _PANEL = "ntt_panel"
@@ -121,13 +122,13 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
         if name not in ("message", "problems", _RESULT_VIEW, _PANEL, _NEXT_STEP, _TABLE)
     }
     if facts:
-        lines = [f"- **{name}**: {value}" for name, value in facts.items()]
+        lines = [f"- **{name}**: {escaped(value)}" for name, value in facts.items()]
         outputs.view("facts", types.MarkdownView(label="\n".join(lines)))
     if _TABLE in results:
         outputs.view("table", types.MarkdownView(label=Table(**results[_TABLE]).markdown()))
     if problems:
         lines = [f"Left out or to note: {len(problems):,}", ""]
-        lines += [f"- {_one_line(problem)}" for problem in problems[:_MOST_PROBLEMS]]
+        lines += [f"- {escaped(problem)}" for problem in problems[:_MOST_PROBLEMS]]
         if len(problems) > _MOST_PROBLEMS:
             lines.append(f"- and {len(problems) - _MOST_PROBLEMS:,} more")
         outputs.view("problems", types.MarkdownView(label="\n".join(lines)))
@@ -157,7 +158,7 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
             "next",
             types.Button(
                 label=step["label"],
-                operator=f"{_PLUGIN}/{step['operator']}",
+                operator=f"{PLUGIN}/{step['operator']}",
                 params=dict(step["params"]),
                 prompt=True,
             ),
@@ -167,7 +168,3 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
 
 def _plain(value: Any) -> Any:
     return value if isinstance(value, (bool, int, float, str)) else str(value)
-
-
-def _one_line(value: Any) -> str:
-    return " ".join(str(value).split())

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# What Markdown takes for something else than a letter.
-_MARKS = re.compile(r"([\\`*_{}\[\]<>()#+.!|~$&-])")
+from .markdown import escaped
 
 
 @dataclass(frozen=True)
@@ -41,4 +39,4 @@ def _cell(value: object) -> str:
         return f"{value:.3f}"
     if isinstance(value, int):
         return f"{value:,}"
-    return _MARKS.sub(r"\\\1", " ".join(str(value).split()))
+    return escaped(value)

@@ -7,7 +7,7 @@ from typing import Any
 
 from ...dataset.banks import get_memory_bank_info, list_memory_banks
 from ...errors import NttError
-from . import pieces
+from ..markdown import escaped
 
 
 def bank_in_words(dataset: Any, bank: str, version: int) -> str:
@@ -20,7 +20,7 @@ def bank_in_words(dataset: Any, bank: str, version: int) -> str:
         bank: its name, or that of another source of labels.
         version: its version then; 0 of what is no bank.
     """
-    words = pieces.escaped(bank)
+    words = escaped(bank)
     if version and bank in list_memory_banks(dataset):
         # A bank that cannot be read is told of on its own page.
         with suppress(NttError):

@@ -10,6 +10,7 @@ from ...dataset.bank_info import BankInfo
 from ...dataset.banks import get_memory_bank_info, list_memory_banks
 from ...errors import NttError
 from .. import fields
+from ..markdown import escaped
 from ..number_words import number_of
 from . import first_steps, network_notice, operator_button, pages, pieces
 from .clicks import Clicks
@@ -55,8 +56,8 @@ def summary(info: BankInfo) -> str:
         parts.append(f"{info.refused:,} left out")
     made = f"made {pieces.moment(info.created)}"
     if info.sources:
-        made += f" from {pieces.escaped(', '.join(info.sources))}"
-    return f"{', '.join(parts)} · preset {pieces.escaped(info.recipe.name)} · {made}"
+        made += f" from {escaped(', '.join(info.sources))}"
+    return f"{', '.join(parts)} · preset {escaped(info.recipe.name)} · {made}"
 
 
 def _card(page: types.Object, name: str, info: BankInfo, clicks: Clicks) -> None:
@@ -65,8 +66,8 @@ def _card(page: types.Object, name: str, info: BankInfo, clicks: Clicks) -> None
     pieces.text(
         card,
         "facts",
-        f"**{pieces.escaped(info.name)}**\n\n{summary(info)}\n\n"
-        f"{pieces.escaped(fields.listed_briefly(words, 8))}",
+        f"**{escaped(info.name)}**\n\n{summary(info)}\n\n"
+        f"{escaped(fields.listed_briefly(words, 8))}",
     )
     buttons = pieces.row(card, "buttons")
     pieces.button(

@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ...dataset.reference_quality import class_similarity
+from ..markdown import escaped
 from . import pieces
 from .clicks import Clicks
 from .place import Place
@@ -55,7 +56,7 @@ def _title(labels: list[str], matrix: Any) -> str:
     ]
     most, one, other = max(pairs)
     return (
-        f"**How alike the classes are.** Most alike: {pieces.escaped(one)} and "
-        f"{pieces.escaped(other)} ({most:.2f}). Click a cell to see the references of its two "
+        f"**How alike the classes are.** Most alike: {escaped(one)} and "
+        f"{escaped(other)} ({most:.2f}). Click a cell to see the references of its two "
         "classes."
     )

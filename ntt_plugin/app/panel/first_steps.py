@@ -9,6 +9,7 @@ import fiftyone.operators.types as types
 from ...dataset.inventory import datasets_with_banks, what_labels_hold
 from ...engine.config import PRESETS
 from .. import fields
+from ..markdown import escaped
 from . import network_notice, operator_button, pieces
 from .clicks import Clicks
 
@@ -68,7 +69,7 @@ def _references(card: types.Object, offers: str, clicks: Clicks) -> None:
 def _others(page: types.Object, dataset: Any, clicks: Clicks) -> None:
     homes = [name for name in datasets_with_banks() if name != dataset.name]
     words = "Or use a bank that was made elsewhere: from a file"
-    words += f", or of {pieces.escaped(fields.listed_briefly(homes, 3))}." if homes else "."
+    words += f", or of {escaped(fields.listed_briefly(homes, 3))}." if homes else "."
     pieces.text(page, "elsewhere", words)
     row = pieces.row(page, "from_elsewhere")
     operator_button.draw(row, "import_memory_bank", clicks)

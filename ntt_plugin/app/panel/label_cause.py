@@ -13,6 +13,7 @@ from ...dataset.label_field import segmentation_fields
 from ...dataset.thumbnails import label_thumbnail, reference_thumbnail
 from ...dataset.views import all_images
 from ...engine.references import Provenance
+from ..markdown import escaped
 from . import operator_button, pieces
 from .bank_in_words import bank_in_words
 from .clicks import Clicks
@@ -47,9 +48,7 @@ def draw(page: types.Object, ctx: Any, clicks: Clicks) -> None:
         return
     sample, field, label = found
     card = pieces.card(page, "cause")
-    pieces.text(
-        card, "title", f"**Why {pieces.escaped(label.label)}?** {_numbers(ctx.dataset, label)}"
-    )
+    pieces.text(card, "title", f"**Why {escaped(label.label)}?** {_numbers(ctx.dataset, label)}")
     row = pieces.row(card, "beside", align_y="top")
     path = label_thumbnail(sample, label, _SIDE)
     _picture(row, "label", path, "This prediction")

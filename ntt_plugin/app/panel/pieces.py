@@ -9,6 +9,8 @@ from urllib.parse import quote
 
 import fiftyone.operators.types as types
 
+from ..markdown import escaped
+
 Click = Mapping[str, Any]
 """What a click does: FiftyOne's ``on_click`` and ``params``."""
 
@@ -120,11 +122,6 @@ def media_url(path: Path) -> str:
     return f"/media?filepath={quote(str(path))}"
 
 
-def escaped(words: object) -> str:
-    """Words of people in markdown: a name with a star or an underscore stays as it is."""
-    return "".join(f"\\{letter}" if letter in _MARKS else letter for letter in str(words))
-
-
 def moment(iso: str) -> str:
     """A time in ISO 8601 as people read it."""
     return f"{iso[:16].replace('T', ' ')} UTC"
@@ -132,5 +129,3 @@ def moment(iso: str) -> str:
 
 ALL_CLASSES = " "
 """Stands for no class in particular: a class needs a name, and the App shows no empty choice."""
-
-_MARKS = frozenset("\\`*_{}[]<>#|~$")

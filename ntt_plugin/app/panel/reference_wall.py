@@ -12,6 +12,7 @@ import fiftyone.operators.types as types
 
 from ...dataset.reference_quality import ReferenceCheck, reference_quality
 from ...dataset.thumbnails import reference_thumbnails
+from ..markdown import escaped
 from . import operator_button, pages, pieces
 from .clicks import Clicks
 from .place import Place
@@ -52,7 +53,7 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     wall, thresholds = pieces.column(page, "wall"), thresholds_of(dataset, bank)
     for number, (label, of_class) in enumerate(groupby(entries, key=lambda entry: entry[0].label)):
         whose = "Negatives of " if place.shown == "negatives" else ""
-        title = f"**{whose}{pieces.escaped(label)}**"
+        title = f"**{whose}{escaped(label)}**"
         if label in thresholds:
             title += f" · threshold {thresholds[label]:.2f}"
         pieces.text(wall, f"class_{number}", title)
@@ -108,7 +109,7 @@ def _tile(
     pieces.picture(tile, "picture", path, SIDE, f"A {what} of {check.label}")
     pieces.text(tile, "quality", quality_line(check))
     for number, flag in enumerate(check.flags):
-        pieces.text(tile, f"flag_{number}", f"⚠ {pieces.escaped(flag)}")
+        pieces.text(tile, f"flag_{number}", f"⚠ {escaped(flag)}")
     operator_button.draw(
         pieces.row(tile, "actions"),
         "remove_references",
@@ -125,7 +126,7 @@ def quality_line(check: ReferenceCheck) -> str:
     if not math.isnan(check.own):
         parts.append(f"own {check.own:.2f}")
     if check.nearest_class is not None:
-        parts.append(f"next {check.nearest:.2f} ({pieces.escaped(check.nearest_class)})")
+        parts.append(f"next {check.nearest:.2f} ({escaped(check.nearest_class)})")
     if check.recut_iou is not None:
         parts.append(f"cut again {check.recut_iou:.2f}")
     if check.pixels is not None:

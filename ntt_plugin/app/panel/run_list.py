@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ...dataset.runs import RunInfo
+from ..markdown import escaped
 from ..number_words import number_of
 from . import operator_button, pages, pieces, scheduled_runs
 from .bank_in_words import bank_in_words
@@ -44,7 +45,7 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
 def summary(dataset: Any, run: RunInfo) -> str:
     """A run in a line: with what, when, how much."""
     bank = bank_in_words(dataset, run.bank, run.bank_version)
-    parts = [f"{_WITH[run.kind]} {bank}", f"preset {pieces.escaped(run.preset)}"]
+    parts = [f"{_WITH[run.kind]} {bank}", f"preset {escaped(run.preset)}"]
     if run.started:
         parts.append(f"{pieces.moment(run.started)}, {run.seconds:,.0f} s")
     labels, images = number_of("label", run.instances), number_of("image", run.segmented)
@@ -58,7 +59,7 @@ def summary(dataset: Any, run: RunInfo) -> str:
 
 def _card(page: types.Object, name: str, dataset: Any, run: RunInfo, clicks: Clicks) -> None:
     card, field = pieces.card(page, name), run.label_field
-    pieces.text(card, "facts", f"**{pieces.escaped(field)}**\n\n{summary(dataset, run)}")
+    pieces.text(card, "facts", f"**{escaped(field)}**\n\n{summary(dataset, run)}")
     row = pieces.row(card, "buttons")
     pieces.button(row, "open", "Open", clicks.go(tab="runs", run=field), "folder_open", strong=True)
     pieces.button(row, "show", "Show", clicks.show_run(run), "photo_library")

@@ -13,6 +13,7 @@ from ...dataset.evaluation import coco_figures
 from ...dataset.report import SampleNote
 from ...dataset.runs import RunInfo
 from ...errors import DatasetError
+from ..markdown import escaped
 from . import operator_button, pieces, run_list, score_chart
 from .clicks import Clicks
 from .known_runs import known_runs
@@ -78,7 +79,7 @@ def _notes(page: types.Object, notes: Sequence[SampleNote]) -> None:
     lines = ["**Failed, or to note**", ""]
     for note in notes[:_MOST_NOTES]:
         where = f"{note.filepath.rpartition('/')[2]}: " if note.filepath else ""
-        lines.append(f"- {pieces.escaped(where + ' '.join(note.reason.split()))}")
+        lines.append(f"- {escaped(where + note.reason)}")
     if len(notes) > _MOST_NOTES:
         lines.append(f"- and {len(notes) - _MOST_NOTES:,} more")
     pieces.text(page, "notes", "\n".join(lines))
@@ -90,7 +91,7 @@ def _evaluations(page: types.Object, dataset: Any, run: RunInfo, clicks: Clicks)
         pieces.text(page, "not_evaluated", words)
         return
     lines = ["**Evaluations**", ""]
-    lines += [f"- {pieces.escaped(key)}: {_score(dataset, key)}" for key in run.evaluations]
+    lines += [f"- {escaped(key)}: {_score(dataset, key)}" for key in run.evaluations]
     pieces.text(page, "evaluations", "\n".join(lines))
     row = pieces.row(page, "evaluation_buttons")
     click = clicks.open_evaluations()

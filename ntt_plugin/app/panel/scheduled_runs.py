@@ -7,10 +7,11 @@ from typing import Any
 import fiftyone.operators.types as types
 from fiftyone.core.odm import get_db_conn
 
+from ..markdown import escaped
 from ..operators import OPERATORS
+from ..outcome import PLUGIN
 from . import pieces
 
-PLUGIN = "@ntt/no-time-to-train"
 _MOST = 10
 _TITLES = {operator.operator_name: operator.title for operator in OPERATORS}
 _STATES = {
@@ -58,7 +59,7 @@ def latest(dataset: Any) -> list[dict[str, Any]]:
 def _in_words(operation: dict[str, Any]) -> str:
     state = _STATES.get(operation["run_state"], operation["run_state"])
     name = operation["operator"].removeprefix(f"{PLUGIN}/")
-    parts = [f"{_TITLES.get(name, pieces.escaped(name))}: {state}"]
+    parts = [f"{_TITLES.get(name, escaped(name))}: {state}"]
     if operation.get("queued_at") is not None:
         parts.append(pieces.moment(operation["queued_at"].isoformat()))
     result = operation.get("result") or {}
@@ -66,11 +67,11 @@ def _in_words(operation: dict[str, Any]) -> str:
     done = (result.get("result") or {}).get("message")
     progress = operation.get("status") or {}
     if error:
-        parts.append(pieces.escaped(" ".join(error.split())))
+        parts.append(escaped(error))
     elif done:
-        parts.append(pieces.escaped(done))
+        parts.append(escaped(done))
     elif progress.get("label"):
-        parts.append(pieces.escaped(progress["label"]))
+        parts.append(escaped(progress["label"]))
     return " · ".join(parts)
 
 

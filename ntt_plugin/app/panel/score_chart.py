@@ -8,6 +8,7 @@ import fiftyone.operators.types as types
 import numpy as np
 
 from ...dataset.runs import RunInfo, score_histogram
+from ..markdown import escaped
 from ..number_words import number_of
 from . import pieces
 from .clicks import Clicks
@@ -39,7 +40,7 @@ def draw(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: C
 
 
 def _title(label: str, bins: np.ndarray[Any, Any], threshold: float | None) -> str:
-    words = f"**Scores of {pieces.escaped(label)}**, {number_of('label', int(bins.sum()))}"
+    words = f"**Scores of {escaped(label)}**, {number_of('label', int(bins.sum()))}"
     if threshold is None:
         return f"{words}; the bank has no threshold for this class."
     return f"{words}; the bank's threshold is {threshold:.2f} (the line)."
