@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from ..errors import NttError
-from . import fields
+from . import fields, teaching
 from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
@@ -120,9 +120,15 @@ class ApplyThresholds(NttOperator):
         tag = arguments.get("tag", "below_threshold")
         does = "hidden" if hidden else f"tagged {tag!r}"
         total = found.below + found.above + sum(found.without.values())
-        return Outcome(
+        message = (
             f"Of {number_of('label', total)} in {field!r} {found.below:,} are below their "
-            f"thresholds, and {does}.",
+            f"thresholds, and {does}."
+        )
+        if hidden and found.without:
+            # The view opens at once, without the page that tells it.
+            message += f" No threshold: {teaching.in_words(dict(found.without))}; left alone."
+        return Outcome(
+            message,
             table=_table(found),
             problems=[
                 f"{label!r} has no threshold; {number_of('label', count)} left alone."

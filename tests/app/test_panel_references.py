@@ -148,3 +148,13 @@ def test_a_run_of_many_images_on_a_cpu_is_announced_with_its_time(
     monkeypatch.setattr(loaded(plugin, "app.panel.bank_page"), "_LONG", 0.0)
     panel.click("Refresh")
     assert f"Segmenting all {len(dataset)} images takes" in panel.text()
+
+
+def test_that_time_follows_what_is_kept_at_the_moment(plugin, panel, dataset, monkeypatch):
+    page = loaded(plugin, "app.panel.bank_page")
+    monkeypatch.setattr(page, "_LONG", 0.0)
+    kept = loaded(plugin, "dataset.kept_share")
+    for share in (0.0, 1.0, 0.0):
+        monkeypatch.setattr(page, "kept_share", lambda *_, s=share: kept.KeptShare(s, False))
+        panel.click("Refresh")
+        assert ("all of them are kept" in panel.text()) == bool(share)

@@ -137,6 +137,15 @@ def test_hiding_opens_the_view_at_once_and_changes_nothing(plugin, kept):
     assert kept.count_label_tags("ntt") == {}
 
 
+def test_hiding_names_the_classes_without_a_threshold(plugin, kept):
+    bank = ntt.load_memory_bank(kept, "shapes")
+    left, *others = bank.thresholds
+    bank.set_thresholds({label: bank.thresholds[label] for label in others})
+    ntt.save_memory_bank(kept, "shapes", bank, overwrite=True)
+    messages = plugin.run(kept, "apply_thresholds", {**APPLY, "action": "hide"})
+    assert f"No threshold: {left} (" in str(messages[-1])
+
+
 def test_a_comparison_is_a_table_by_class(plugin, dataset):
     shown = page(plugin.run(dataset, "compare_segmentations", COMPARE))
     found = ntt.compare_segmentations(dataset, "ntt", "boxes", "ground_truth")

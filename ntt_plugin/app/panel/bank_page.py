@@ -8,14 +8,13 @@ import fiftyone.operators.types as types
 
 from ...dataset.bank_info import BankInfo
 from ...dataset.banks import get_memory_bank_info
-from ...dataset.estimates import Estimate, estimate_segmentation
+from ...dataset.estimates import estimate_segmentation
 from ...dataset.kept_share import kept_share
 from ...dataset.views import all_images
 from ...errors import NttError
 from . import bank_list, class_map, network_notice, operator_button, pieces, reference_wall
 from .clicks import Clicks
 from .place import Place
-from .remembered import remembered
 
 # From here on, a person should know before a run how long it takes, in seconds.
 _LONG = 120.0
@@ -51,18 +50,13 @@ def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> No
     show = clicks.show_references(name)
     pieces.button(row, "show", "Show the references", show, "photo_library")
     network_notice.draw(page, [info.recipe], clicks)
-    images = dataset.count()
-    total = remembered(dataset, name, _all_images, of_samples=True)
+    # Of what is kept any process may add or clear, so it is looked at each time.
+    images = all_images(dataset)
+    kept, count = kept_share(images, info.recipe, None), images.count()
+    total = estimate_segmentation(dataset, info.recipe, None, count, kept)
     if total.seconds > _LONG:
-        words = f"Segmenting all {images:,} images takes {total}. Try a few first: select them."
+        words = f"Segmenting all {count:,} images takes {total}. Try a few first: select them."
         page.view("estimate", types.Notice(label=words))
-
-
-def _all_images(dataset: Any, bank: str) -> Estimate:
-    """How long all images take."""
-    recipe = get_memory_bank_info(dataset, bank).recipe
-    kept = kept_share(all_images(dataset), recipe, None)
-    return estimate_segmentation(dataset, recipe, None, dataset.count(), kept)
 
 
 def _manage(page: types.Object, name: str, clicks: Clicks) -> None:
