@@ -1,4 +1,4 @@
-"""Between the engine's instances and FiftyOne's detections, exact to the pixel both ways."""
+"""The engine's instances as labels, and the masks and boxes of labels, exact to the pixel."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import fiftyone as fo
 import numpy as np
 
 from ..engine.instances import Instances
-from ..engine.references import Box, Provenance, tight_box
+from ..engine.references import Box, Provenance
 from ..errors import DatasetError
 from .new_label import NewLabel
 
@@ -87,31 +87,6 @@ def to_labels(
             )
         )
     return labels
-
-
-def to_instances(detections: fo.Detections, image_size: tuple[int, int]) -> Instances:
-    """Labels that ``to_labels`` made, as instances again.
-
-    Args:
-        detections: labels with masks, ``margin`` and ``proposal_iou``.
-        image_size: (H, W) of the image.
-
-    Raises:
-        DatasetError: a label has no usable box or mask.
-    """
-    labels = detections.detections
-    masks = [full_mask(label, image_size) for label in labels]
-    boxes = [tuple(map(int, tight_box(mask))) for mask in masks]
-    return Instances(
-        masks=[mask[y1:y2, x1:x2] for mask, (x1, y1, x2, y2) in zip(masks, boxes, strict=True)],
-        boxes=np.array(boxes, dtype=np.int64).reshape(-1, 4),
-        scores=np.array([label.confidence for label in labels], dtype=np.float32),
-        labels=[label.label for label in labels],
-        margins=np.array([label["margin"] for label in labels], dtype=np.float32),
-        proposal_ious=np.array([label["proposal_iou"] for label in labels], dtype=np.float32),
-        references=[label["reference"] for label in labels],
-        image_size=image_size,
-    )
 
 
 def relative_box(box: Array | Box, image_size: tuple[int, int]) -> list[float]:

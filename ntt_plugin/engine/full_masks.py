@@ -6,11 +6,12 @@ and packed, 800 of 12 megapixels take 1.2 GB even if each covers the whole image
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+
+from .set_bits import set_bits
 
 Array = np.ndarray[Any, Any]
 PixelBox = tuple[int, int, int, int]
@@ -48,7 +49,7 @@ class PackedMask:
         last = -(-min(self.box[2], other.box[2]) // WORD)
         if top >= bottom or first >= last:
             return 0
-        return _count(
+        return set_bits(
             self._window(top, bottom, first, last) & other._window(top, bottom, first, last)
         )
 
@@ -81,20 +82,4 @@ def trim_words(words: Array, left: int, top: int) -> PackedMask | None:
     columns = np.flatnonzero(np.unpackbits(np.bitwise_or.reduce(words, axis=0).view(np.uint8)))
     y1, y2, x1, x2 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     tight = np.ascontiguousarray(words[y1:y2, x1 // WORD : -(-x2 // WORD)])
-    return PackedMask((left + x1, top + y1, left + x2, top + y2), tight, _count(tight))
-
-
-def _count_by_table(words: Array) -> int:
-    """Number of set bits of uint64 words, for numpy before 2.0."""
-    return int(_BITS_OF_BYTE[np.ascontiguousarray(words).view(np.uint8)].sum(dtype=np.int64))
-
-
-def _count_by_instruction(words: Array) -> int:
-    """Number of set bits of uint64 words."""
-    return int(np.bitwise_count(words).sum(dtype=np.int64))
-
-
-_BITS_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
-_count: Callable[[Array], int] = (
-    _count_by_instruction if hasattr(np, "bitwise_count") else _count_by_table
-)
+    return PackedMask((left + x1, top + y1, left + x2, top + y2), tight, set_bits(tight))

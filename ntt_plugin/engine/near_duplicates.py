@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-Array = np.ndarray[Any, Any]
+from .set_bits import set_bits_of_rows
 
-_BITS_OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
+Array = np.ndarray[Any, Any]
 
 
 def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9) -> Array:
@@ -26,7 +26,7 @@ def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9)
     """
     corners = boxes.cpu().numpy().astype(np.int64)
     words = _pack(masks.flatten(1).cpu().numpy())
-    areas = _row_counts(words)
+    areas = set_bits_of_rows(words)
     stays = np.ones(len(words), dtype=bool)
     order = np.argsort(-ious.detach().cpu().numpy(), kind="stable")
     for place, best in enumerate(order.tolist()):
@@ -39,7 +39,7 @@ def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9)
             max=areas[best]
         )
         rest = rest[at_most >= threshold * np.maximum(areas[rest], areas[best])]
-        shared = _row_counts(words[rest] & words[best])
+        shared = set_bits_of_rows(words[rest] & words[best])
         stays[rest[shared >= threshold * (areas[rest] + areas[best] - shared)]] = False
     return np.flatnonzero(stays)
 
@@ -54,10 +54,3 @@ def _pack(masks: Array) -> Array:
     """Bool (n, k) as uint64 (n, ceil(k / 64))."""
     padded = np.pad(masks, ((0, 0), (0, -masks.shape[1] % 64)))
     return np.packbits(padded, axis=1).view(np.uint64)
-
-
-def _row_counts(words: Array) -> Array:
-    """Number of set bits in each row of uint64 (n, k), int64 (n,)."""
-    if hasattr(np, "bitwise_count"):
-        return np.asarray(np.bitwise_count(words).sum(axis=1, dtype=np.int64))
-    return np.asarray(_BITS_OF_BYTE[words.view(np.uint8)].sum(axis=1, dtype=np.int64))

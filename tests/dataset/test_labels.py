@@ -12,11 +12,10 @@ from ntt_plugin.dataset.labels import (
     full_mask,
     pixel_box,
     relative_box,
-    to_instances,
     to_labels,
 )
 from ntt_plugin.engine.instances import Instances
-from ntt_plugin.engine.references import Provenance
+from ntt_plugin.engine.references import Provenance, tight_box
 from ntt_plugin.errors import DatasetError
 
 ORIGIN = Origin("bank", 3, "tiny")
@@ -49,14 +48,20 @@ def test_instances_survive_the_way_through_detections(size):
     instances = random_instances(np.random.default_rng(1), size, 40)
 
     labels = [fo.Detection.from_dict(made.document()) for made in to_labels(instances, ORIGIN)]
-    back = to_instances(fo.Detections(detections=labels), size)
 
-    assert np.array_equal(back.boxes, instances.boxes)
-    assert all(map(np.array_equal, back.masks, instances.masks))
-    assert np.array_equal(back.scores, instances.scores)
-    assert np.array_equal(back.margins, instances.margins)
-    assert np.array_equal(back.proposal_ious, instances.proposal_ious)
-    assert (back.labels, back.references) == (instances.labels, instances.references)
+    for index, label in enumerate(labels):
+        x1, y1, x2, y2 = instances.boxes[index]
+        mask = full_mask(label, size)
+        assert tuple(tight_box(mask)) == (x1, y1, x2, y2)
+        assert np.array_equal(mask[y1:y2, x1:x2], instances.masks[index])
+    for name, values in [
+        ("confidence", instances.scores),
+        ("margin", instances.margins),
+        ("proposal_iou", instances.proposal_ious),
+        ("label", instances.labels),
+        ("reference", instances.references),
+    ]:
+        assert [label[name] for label in labels] == list(values)
 
 
 def test_no_instance_is_no_label():

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntt_plugin.engine import full_masks
 from ntt_plugin.engine.full_masks import pack_mask
 
 
@@ -58,10 +57,3 @@ def test_masks_side_by_side_share_nothing():
     left, right = mask.copy(), mask.copy()
     left[:, :100], right[:, 100:] = True, True
     assert pack_mask(left).intersection(pack_mask(right)) == 0
-
-
-def test_both_ways_of_counting_bits_agree():
-    words = np.random.default_rng(0).integers(0, 2**64, (7, 9), dtype=np.uint64)[:, 2:5]
-    expected = sum(int(word).bit_count() for word in words.ravel())
-    assert full_masks._count(words) == expected
-    assert full_masks._count_by_table(words) == expected

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from ntt_plugin.engine import near_duplicates
 from ntt_plugin.engine.near_duplicates import distinct
 from ntt_plugin.engine.proposals import mask_boxes
 
@@ -45,14 +44,6 @@ def test_the_same_stay_as_by_a_plain_loop(seed: int, threshold: float, side: int
 
     assert found.tolist() == expected
     assert 0 < len(expected) < len(masks) or threshold == 1.0
-
-
-def test_without_numpys_bit_count_the_same_stay(monkeypatch: pytest.MonkeyPatch) -> None:
-    masks, ious = crowded(0, 40)
-    expected = distinct(masks, mask_boxes(masks), ious)
-    monkeypatch.delattr(near_duplicates.np, "bitwise_count", raising=False)
-
-    assert distinct(masks, mask_boxes(masks), ious).tolist() == expected.tolist()
 
 
 def test_of_equals_the_one_with_the_highest_iou_stays_and_then_the_first() -> None:
