@@ -11,7 +11,7 @@ from ..engine.proposal_key import image_digest
 from ..engine.proposal_store import ProposalStore
 from ..engine.proposals import Proposals
 from ..engine.side_stream import side_stream
-from ..errors import ImageError
+from ..errors import ImageError, StoreError
 from .reading_ahead import ReadSample, Recalled
 from .segmenters import SegmenterLike
 
@@ -23,10 +23,26 @@ _MOST_WRITERS = 4
 
 
 def store_of(cache: Cache) -> ProposalStore | None:
-    """The store that is meant; None for none."""
+    """The store that is meant; None for none.
+
+    Raises:
+        StoreError: the default store is meant, and there can be none.
+    """
     if isinstance(cache, ProposalStore):
         return cache
     return ProposalStore() if cache else None
+
+
+def usable_store(cache: Cache) -> tuple[ProposalStore | None, list[str]]:
+    """The store that is meant, for what can go on without one; what to note if there can be none.
+
+    Returns:
+        The store, None for none, and sentences that a person should know.
+    """
+    try:
+        return store_of(cache), []
+    except StoreError as error:
+        return None, [f"no proposals are kept, so that another run computes them again: {error}"]
 
 
 class KeptProposals:

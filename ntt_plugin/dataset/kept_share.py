@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from ..engine.config import Recipe
 from ..engine.proposal_key import AFTER_PROPOSALS, image_digest, proposal_key
 from ..engine.proposal_store import ProposalStore
-from ..errors import ImageError
+from ..errors import ImageError, StoreError
 from .checks import dataset_of
 from .label_field import segmentation_fields
 from .run_record import read_facts
@@ -48,10 +48,13 @@ def kept_share(images: Any, recipe: Recipe, device: str | None) -> KeptShare:
     upstream = upstream_in_memory(recipe, device) or _upstream_of_runs(images, recipe)
     if upstream is None:
         return NOTHING_KEPT
+    try:
+        store = ProposalStore()
+    except StoreError:
+        return NOTHING_KEPT
     # One more tells that there are more.
     paths = images.take(_MOST_READ + 1, seed=_SEED).values("filepath")
     read = paths[:_MOST_READ]
-    store = ProposalStore()
     held = sum(_is_held(store, path, upstream) for path in read)
     return KeptShare(held / max(1, len(read)), len(paths) > len(read))
 

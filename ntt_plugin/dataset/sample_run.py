@@ -149,7 +149,7 @@ def _do_all(
         with (
             fo.ProgressBar(total=len(sample_ids), progress=progress) as bar,
             ReadingAhead(partial(_fetch, run), sample_ids, recall=run.work.recall) as ahead,
-            WritingBehind(partial(_write, run.target), partial(_count, run)) as behind,
+            WritingBehind(partial(_write, run.target), partial(_count, run), _size) as behind,
         ):
             for read in ahead:
                 run.target.lock.require()
@@ -178,6 +178,12 @@ def _do(run: SampleRun, read: ReadSample) -> _Done:
             raise
         return replace(done, error=error)
     return replace(done, labelled=labelled, notes=[*read.notes, *labelled.notes])
+
+
+def _size(done: _Done) -> int:
+    """Bytes of masks that wait to be written."""
+    labels = [] if done.labelled is None else done.labelled.labels
+    return sum(label.mask.nbytes for label in labels if label.mask is not None)
 
 
 def _write(target: Target, done: _Done) -> _Done:

@@ -17,12 +17,12 @@ from .bank_info import bank_digest
 from .banks import Progress, resolve_bank
 from .checks import dataset_of
 from .database import database_errors
-from .kept_proposals import Cache, KeptProposals, store_of
+from .kept_proposals import Cache, KeptProposals, usable_store
 from .label_field import run_id
 from .labelling import Job, label_samples, watching_memory
 from .labels import LABEL_ATTRIBUTES, Origin, to_labels
 from .reading_ahead import ReadSample
-from .report import SegmentReport
+from .report import SampleNote, SegmentReport
 from .sample_run import Labelled, Work
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
 from .views import image_view
@@ -121,7 +121,9 @@ def segment(
         report.device = str(loaded.device)
         facts["upstream"] = loaded.upstream
         origin = Origin(name, bank.version, recipe.name)
-        kept = KeptProposals(loaded, store_of(cache))
+        store, notes = usable_store(cache)
+        report.notes.extend(SampleNote("", "", note) for note in notes)
+        kept = KeptProposals(loaded, store)
         label = _labeller(kept, recipe, bank, origin)
         return Work(watching_memory(loaded, label), kept.recall, kept.finish)
 

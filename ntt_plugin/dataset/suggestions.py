@@ -19,7 +19,7 @@ from .bank_info import bank_digest
 from .banks import Progress, resolve_bank
 from .checks import dataset_of
 from .database import database_errors
-from .kept_proposals import Cache, store_of
+from .kept_proposals import Cache, usable_store
 from .labelling import Job, label_samples
 from .labels import Origin
 from .report import SampleNote, SegmentReport
@@ -134,7 +134,7 @@ def suggest_references(
     recipe = segmenter.recipe if segmenter else as_recipe(preset or bank.recipe)
     loaded = segmenter or get_segmenter(recipe, device, batch_size)
     bank.require_encoder(loaded.fingerprint)
-    store = store_of(cache)
+    store, notes = usable_store(cache)
     found = search(images, bank, loaded, store, count, progress)
     run = f"{RUN_PREFIX}{uuid.uuid4().hex[:16]}"
     origin = Origin(name, bank.version, recipe.name)
@@ -167,7 +167,7 @@ def suggest_references(
         images=found.images,
         seconds=time.monotonic() - started,
         failed=found.failed + report.failed,
-        notes=[*(SampleNote("", "", note) for note in found.notes), *report.notes],
+        notes=[*(SampleNote("", "", note) for note in [*notes, *found.notes]), *report.notes],
     )
 
 

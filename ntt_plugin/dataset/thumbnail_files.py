@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from ..engine.cache_folder import cache_home
+from ..errors import StoreError
 
 # With 256 shelves of pictures of some 5 KB this is about 100 MB.
 _MOST_ON_A_SHELF = 80
@@ -25,9 +26,12 @@ def kept_picture(key: str, draw: Callable[[], Image.Image | None]) -> Path | Non
         draw: draws it; None if that is not possible.
 
     Returns:
-        A JPEG file; None if there is no picture, or the cache folder cannot be written.
+        A JPEG file; None if there is no picture, or the cache folder cannot be written or be.
     """
-    path = cache_home() / "thumbnails" / key[:2] / f"{key}.jpg"
+    try:
+        path = cache_home() / "thumbnails" / key[:2] / f"{key}.jpg"
+    except StoreError:
+        return None
     with suppress(OSError):
         # Used now: the picture that was not looked at for the longest time goes first.
         os.utime(path)

@@ -16,6 +16,8 @@ Outcome = TypeVar("Outcome")
 # One is being written and one waits: more would only hold memory, as a lasting difference in
 # speed is not made up by any number.
 _MOST_WAITING = 2
+# Bytes that pieces hold until they are written; one larger than that waits until it is alone.
+_BUDGET = 256 * 2**20
 
 
 class WritingBehind(Generic[T, Outcome]):
@@ -25,17 +27,24 @@ class WritingBehind(Generic[T, Outcome]):
     write that fails nothing more is written.
     """
 
-    def __init__(self, write: Callable[[T], Outcome], done: Callable[[Outcome], None]) -> None:
+    def __init__(
+        self,
+        write: Callable[[T], Outcome],
+        done: Callable[[Outcome], None],
+        size: Callable[[T], int] = lambda piece: 0,
+    ) -> None:
         """Write nothing yet.
 
         Args:
             write: writes a piece, in the thread. What it raises ends all writing.
             done: is told of each piece that was written, in order, in the thread that puts them.
+            size: bytes that a piece holds until it is written.
         """
+        self._size = size
         self._write = write
         self._done = done
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="ntt writer")
-        self._waiting: deque[Future[Outcome]] = deque()
+        self._waiting: deque[tuple[Future[Outcome], int]] = deque()
         self._failed = threading.Event()
 
     def __enter__(self) -> WritingBehind[T, Outcome]:
@@ -53,23 +62,28 @@ class WritingBehind(Generic[T, Outcome]):
         """
         try:
             with nullcontext() if error is None else suppress(Exception):
-                self._take(0)
+                self._take(0, 0)
         finally:
             self._thread.shutdown(wait=True)
 
     def put(self, piece: T) -> None:
-        """Hand a piece over; waits while too many are waiting.
+        """Hand a piece over; waits while too many are waiting, or too large ones.
 
         Raises:
             Exception: what writing a former piece raised.
         """
-        self._take(_MOST_WAITING - 1)
-        self._waiting.append(self._thread.submit(self._write_next, piece))
+        size = self._size(piece)
+        self._take(_MOST_WAITING - 1, _BUDGET - size)
+        self._waiting.append((self._thread.submit(self._write_next, piece), size))
 
-    def _take(self, left: int) -> None:
-        """Tell of what is written, until so many pieces at most are waiting."""
-        while self._waiting and (len(self._waiting) > left or self._waiting[0].done()):
-            self._done(self._waiting.popleft().result())
+    def _take(self, left: int, room: int) -> None:
+        """Tell of what is written, until so many pieces and bytes at most are waiting."""
+        while self._waiting and (
+            len(self._waiting) > left
+            or sum(size for _, size in self._waiting) > room
+            or self._waiting[0][0].done()
+        ):
+            self._done(self._waiting.popleft()[0].result())
 
     def _write_next(self, piece: T) -> Outcome:
         if self._failed.is_set():

@@ -8,19 +8,35 @@ import sys
 import tempfile
 from pathlib import Path
 
+from ..errors import StoreError
+
 MAX_BYTES = 20 * 10**9
 PART_OF_DISK = 10
 
 
 def default_folder() -> Path:
-    """Where kept proposals go: `proposals` in the cache folder."""
+    """Where kept proposals go: `proposals` in the cache folder.
+
+    Raises:
+        StoreError: there can be no cache folder.
+    """
     return cache_home() / "proposals"
 
 
 def cache_home() -> Path:
-    """The cache folder: NTT_CACHE_DIR, or else `ntt` below the platform's folder for caches."""
+    """The cache folder: NTT_CACHE_DIR, or else `ntt` below the platform's folder for caches.
+
+    Raises:
+        StoreError: NTT_CACHE_DIR names the folder of a user that is not there.
+    """
     if chosen := os.environ.get("NTT_CACHE_DIR"):
-        return Path(chosen).expanduser().absolute()
+        try:
+            return Path(chosen).expanduser().absolute()
+        except RuntimeError as error:
+            raise StoreError(
+                f"NTT_CACHE_DIR is {chosen[:200]!r}, but there is no such user on this computer; "
+                "set it to a folder that you may write to, or unset it."
+            ) from error
     return _platform_caches() / "ntt"
 
 

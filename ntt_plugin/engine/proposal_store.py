@@ -99,6 +99,9 @@ class ProposalStore:
         Args:
             folder: a folder of its own; ``default_folder()`` if None.
             max_bytes: the budget; ``default_budget()`` if None.
+
+        Raises:
+            StoreError: the folder is the default one, and there can be none.
         """
         self.folder = default_folder() if folder is None else Path(folder)
         self._fixed_budget = max_bytes
@@ -144,7 +147,10 @@ class ProposalStore:
         Args:
             key: 64 hexadecimal digits.
         """
-        return record_path(self.folder, key).is_file()
+        try:
+            return record_path(self.folder, key).is_file()
+        except OSError:
+            return False
 
     def put(self, key: str, payload: bytes) -> bool:
         """Keep a payload under a key, in place of what was there.

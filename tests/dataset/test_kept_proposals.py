@@ -142,6 +142,15 @@ def test_a_store_that_cannot_be_written_is_noted_once_and_stops_nothing(dataset,
     assert load_segment_report(dataset, "first").notes == [note]
 
 
+def test_a_cache_folder_that_can_not_be_is_noted_once_and_stops_nothing(dataset, bank, monkeypatch):
+    monkeypatch.setenv("NTT_CACHE_DIR", "~nosuchuser/x")
+    report = run(dataset, bank, "first", Kept(), True)
+
+    assert (report.segmented, report.state) == (6, "finished")
+    (note,) = report.notes
+    assert "no proposals are kept" in note.reason and "NTT_CACHE_DIR" in note.reason
+
+
 def test_damage_is_noted_and_computed_again(dataset, bank, store):
     run(dataset, bank, "first", Kept(), store)
     for path in sorted(store.folder.rglob("*.proposals"))[:2]:

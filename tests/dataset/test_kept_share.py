@@ -61,6 +61,11 @@ def test_an_image_that_changed_or_is_gone_is_not_kept(segmented, tmp_path):
     assert kept_share(segmented, RECIPE, "cpu").share == pytest.approx(left / len(segmented))
 
 
+def test_a_cache_folder_that_can_not_be_keeps_nothing(segmented, monkeypatch):
+    monkeypatch.setenv("NTT_CACHE_DIR", "~nosuchuser/x")
+    assert kept_share(segmented, RECIPE, "cpu") == (0.0, False)
+
+
 def test_of_many_images_a_few_are_read(segmented, monkeypatch):
     read = []
     whole = module.image_digest

@@ -24,7 +24,7 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from ntt_plugin.dataset import banks, labelling, run_lock, sample_run, sample_write
+from ntt_plugin.dataset import banks, labelling, run_lock, sample_run, sample_write, writing_behind
 from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.errors import DatasetError
@@ -375,6 +375,23 @@ def test_a_growing_report_is_kept_while_the_run_goes(dataset, segmenter, monkeyp
     behind = [number - report.segmented for number, report in enumerate(seen, 1)]
     assert all(0 <= waiting <= 2 for waiting in behind)
     assert {report.state for report in seen} == {"running"}
+
+
+@pytest.mark.parametrize(("budget", "most"), [(10**9, 2), (1, 1)])
+def test_few_large_masks_wait_to_be_written(dataset, segmenter, monkeypatch, budget, most):
+    made, written, write = [], [], sample_run.write_labels
+
+    def slowly(*args):
+        time.sleep(0.1)
+        notes = write(*args)
+        written.append(args)
+        return notes
+
+    monkeypatch.setattr(sample_run, "write_labels", slowly)
+    monkeypatch.setattr(writing_behind, "_BUDGET", budget)
+    waiting = lambda bar: made.append(bar.iteration - len(written))  # noqa: E731
+    segment(dataset, "blocks", segmenter=segmenter, progress=waiting)
+    assert max(made) == most
 
 
 def test_an_animated_image_is_noted(dataset, segmenter):

@@ -228,6 +228,13 @@ def test_kept_proposals_are_used(dataset, segmenter, odd, tmp_path):
     assert list(again.reasons.values()) == list(first.reasons.values())
 
 
+def test_a_cache_folder_that_can_not_be_is_noted_once(dataset, segmenter, odd, monkeypatch):
+    monkeypatch.setenv("NTT_CACHE_DIR", "~nosuchuser/x")
+    found = suggest_references(dataset, "blocks", segmenter=segmenter)
+    (note,) = found.notes
+    assert len(found.label_ids) == 2 and "NTT_CACHE_DIR" in note.reason
+
+
 def test_slices_of_a_grouped_dataset_can_be_looked_at(dataset, segmenter, odd):
     grouped = fo.Dataset()
     grouped.add_group_field("group", default="left")

@@ -179,6 +179,11 @@ def test_a_cache_folder_that_cannot_be_is_none(dataset, sample, cache):
     assert reference_thumbnail(provenance(dataset, sample)) is None
 
 
+def test_a_cache_folder_of_nobody_is_none(dataset, sample, monkeypatch):
+    monkeypatch.setenv("NTT_CACHE_DIR", "~nosuchuser/x")
+    assert reference_thumbnail(provenance(dataset, sample)) is None
+
+
 def test_many_come_in_the_order_asked_for(dataset):
     asked = [
         Provenance(dataset.name, sample.id, label.id)

@@ -6,6 +6,7 @@ import threading
 
 import pytest
 
+from ntt_plugin.dataset import writing_behind
 from ntt_plugin.dataset.writing_behind import WritingBehind
 
 PATIENCE = 30
@@ -66,6 +67,39 @@ def test_no_more_than_two_pieces_wait():
         third_is_in.set()
         assert told[:1] == [1]
     other.join()
+
+
+@pytest.mark.parametrize(("sizes", "waits"), [((100, 100), False), ((100, 200), True)])
+def test_large_pieces_wait_for_what_is_before_them(monkeypatch, sizes, waits):
+    monkeypatch.setattr(writing_behind, "_BUDGET", 250)
+    may_end, second_is_in, told = threading.Event(), threading.Event(), []
+
+    def release():
+        assert second_is_in.wait(0.2) is not waits
+        may_end.set()
+
+    def write(piece):
+        assert may_end.wait(PATIENCE)
+        return piece
+
+    other = threading.Thread(target=release)
+    with WritingBehind(write, told.append, lambda piece: sizes[piece - 1]) as behind:
+        behind.put(1)
+        other.start()
+        behind.put(2)
+        second_is_in.set()
+        assert told == ([1] if waits else [])
+    other.join()
+    assert told == [1, 2]
+
+
+def test_a_piece_larger_than_all_there_may_be_is_written(monkeypatch):
+    monkeypatch.setattr(writing_behind, "_BUDGET", 250)
+    told = []
+    with WritingBehind(lambda piece: piece, told.append, lambda piece: 1000) as behind:
+        for piece in range(3):
+            behind.put(piece)
+    assert told == [0, 1, 2]
 
 
 def test_after_a_write_that_fails_nothing_more_is_written():

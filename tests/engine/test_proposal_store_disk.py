@@ -70,6 +70,16 @@ def test_clearing_a_read_only_store_says_what_to_do(read_only: ProposalStore) ->
     assert read_only.get(A) == b"one"
 
 
+def test_a_store_that_may_not_be_entered_holds_nothing(read_only: ProposalStore) -> None:
+    user = os.geteuid()
+    os.seteuid(os.getuid())
+    read_only.folder.chmod(0)
+    os.seteuid(user)
+
+    assert not read_only.holds(A)
+    assert read_only.get(A) is None
+
+
 def test_a_disk_that_fills_up_while_writing_leaves_nothing(tmp_path: Path) -> None:
     store = ProposalStore(tmp_path)
     store.put(A, b"old")
@@ -126,6 +136,13 @@ def test_the_default_folder_is_what_a_person_chose(monkeypatch: pytest.MonkeyPat
 
     assert default_folder() == Path("/somewhere/proposals")
     assert ProposalStore().folder == Path("/somewhere/proposals")
+
+
+def test_a_cache_folder_that_can_not_be_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("NTT_CACHE_DIR", "~nosuchuser/x")
+
+    with pytest.raises(StoreError, match=r"NTT_CACHE_DIR is '~nosuchuser/x'.*set it to a folder"):
+        ProposalStore()
 
 
 @pytest.mark.parametrize(
