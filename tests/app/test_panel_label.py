@@ -57,6 +57,27 @@ def test_it_tells_that_its_bank_was_changed_since(panel, dataset):
     assert "bank shapes, which was changed since" in panel.text()
 
 
+@pytest.mark.parametrize("missing", ["confidence", "margin", "reference", "bank_version"])
+def test_a_label_that_lost_something_on_its_way_is_shown_without_it(panel, dataset, missing):
+    sample = dataset.exists("ntt").first()
+    label = sample["ntt"].detections[0]
+    label[missing] = None
+    sample.save()
+    select(panel, sample, "ntt", label)
+    text = panel.text()
+    assert f"Why {label.label}?" in text and "bank shapes" in text and "None" not in text
+    assert ("score" in text, "margin" in text) == (missing != "confidence", missing != "margin")
+
+
+def test_a_label_whose_bank_is_not_known_has_no_cause(panel, dataset):
+    sample = dataset.exists("ntt").first()
+    label = sample["ntt"].detections[0]
+    label["bank"] = None
+    sample.save()
+    select(panel, sample, "ntt", label)
+    assert "Why" not in panel.text()
+
+
 def test_it_stays_when_the_bank_is_deleted(panel, dataset):
     ntt.delete_memory_bank(dataset, "shapes")
     sample = dataset.exists("ntt").first()

@@ -10,7 +10,7 @@ from ...errors import NttError
 from ..markdown import escaped
 
 
-def bank_in_words(dataset: Any, bank: str, version: int) -> str:
+def bank_in_words(dataset: Any, bank: str, version: int | None) -> str:
     """A bank's name in markdown, and that it was changed since it had a version.
 
     The version counts every reference that comes or goes, which tells a person nothing.
@@ -18,7 +18,7 @@ def bank_in_words(dataset: Any, bank: str, version: int) -> str:
     Args:
         dataset: the dataset, which need not keep the bank.
         bank: its name, or that of another source of labels.
-        version: its version then; 0 of what is no bank.
+        version: its version then; 0 of what is no bank, None where it is not known.
     """
     words = escaped(bank)
     if version and bank in list_memory_banks(dataset):

@@ -85,29 +85,34 @@ def _read(dataset: Any, sample_id: str, field: str, label_id: str) -> Selected |
     held = sample[field]
     labels = [] if held is None else held.detections
     found = next((label for label in labels if label.id == label_id), None)
-    if found is None or "bank" not in found.field_names:
+    if found is None or not _value(found, "bank"):
         return None
     return Selected(sample, field, found)
 
 
 def _source(dataset: Any, label: fo.Detection) -> Provenance:
     """Where the label's reference came from, with its box if the bank still knows it."""
-    bank = label["bank"]
-    if bank in list_memory_banks(dataset):
+    bank, named = label["bank"], _value(label, "reference")
+    if named is not None and bank in list_memory_banks(dataset):
         found = remembered(dataset, bank, load_memory_bank)
         for name in found.classes:
             for reference in (*found.references(name), *found.negative_references(name)):
-                if label["reference"] in (reference.provenance.label, reference.id):
+                if named in (reference.provenance.label, reference.id):
                     return reference.provenance
-    return Provenance(label["reference_dataset"], label["reference_sample"], label["reference"])
+    return Provenance(_value(label, "reference_dataset"), _value(label, "reference_sample"), named)
 
 
 def _numbers(dataset: Any, label: fo.Detection) -> str:
-    bank = bank_in_words(dataset, label["bank"], label["bank_version"])
-    return (
-        f"score {label.confidence:.2f}, margin to the next class {label['margin']:.2f} · bank "
-        f"{bank}"
-    )
+    """What is known of how it was found; a label that went through other hands may lack some."""
+    names = {"confidence": "score", "margin": "margin to the next class"}
+    values = {words: _value(label, name) for name, words in names.items()}
+    known = [f"{words} {value:.2f}" for words, value in values.items() if value is not None]
+    bank = bank_in_words(dataset, label["bank"], _value(label, "bank_version"))
+    return " · ".join(filter(None, [", ".join(known), f"bank {bank}"]))
+
+
+def _value(label: fo.Detection, name: str) -> Any:
+    return label[name] if name in label.field_names else None
 
 
 def _picture(row: types.Object, name: str, path: Any, words: str) -> None:
