@@ -9,11 +9,13 @@ from ..engine.memory import MemoryBank
 from ..errors import BankError, DatasetError
 from . import bank_store
 from .checks import quoted
+from .database import database_errors
 from .paths import as_path
 
 SUFFIX = ".safetensors"
 
 
+@database_errors("no file was written; export the memory bank again when it is back.")
 def export_memory_bank(
     dataset: Any, name: str, path: str | Path, *, overwrite: bool = False
 ) -> Path:
@@ -66,6 +68,7 @@ def export_path(name: str, path: str | Path) -> Path:
     return path
 
 
+@database_errors("no memory bank was saved; import the file again when it is back.")
 def import_memory_bank(
     dataset: Any, path: str | Path, name: str | None = None, *, overwrite: bool = False
 ) -> MemoryBank:

@@ -20,6 +20,7 @@ from .checks import dataset_of, listed, quoted
 from .database import database_errors
 from .references import ReadReference, choose_references, read_references
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
+from .sources import database_ids
 from .views import all_images
 
 logger = logging.getLogger(__name__)
@@ -200,8 +201,8 @@ def load_references_view(dataset: Any, name: str) -> Any:
     dataset = bank_store.require_bank(dataset, name)
     bank = bank_store.read(dataset, name)
     sources = [ref.provenance for label in bank.classes for ref in bank.references(label)]
-    samples = list({source.sample for source in sources if source.sample})
-    labels = list({source.label for source in sources if source.label})
+    samples = database_ids(source.sample for source in sources)
+    labels = database_ids(source.label for source in sources)
     view = all_images(dataset).select(samples).select_labels(ids=labels)
     if not samples or not labels or len(view) == 0:
         origins = sorted({source.dataset for source in sources if source.dataset})

@@ -13,7 +13,8 @@ from ..engine.config import Recipe, resolve_device
 from ..errors import NttError
 from .kept_share import NOTHING_KEPT, KeptShare
 from .label_field import segmentation_fields
-from .report import load_segment_report
+from .report import read_report
+from .run_record import is_segmentation_by, read_facts
 
 # Billions of multiply-adds for one pass over an image at the recipe's own input sizes; the large
 # networks were counted, the others follow from their number of parameters.
@@ -136,9 +137,9 @@ def _by_size(name: str, table: dict[str, float]) -> float:
 def _estimate(
     dataset: Any, recipe: Recipe, device: str | None, work: float, times: int
 ) -> Estimate:
-    """From the last run with the recipe, by its share of the work; else from the work alone."""
+    """By its share of the work, from the last segmentation by the recipe; else from work alone."""
     where = str(resolve_device(device))
-    measured = _measured(dataset, recipe.name, where)
+    measured = _measured(dataset, recipe, where)
     if measured is not None:
         each = measured * work / segmentation_work(recipe)
         return Estimate(times * each, "as fast as the last run here")
@@ -171,19 +172,20 @@ def _seconds_of_product(matrix: torch.Tensor) -> float:
     return min(passed, (time.process_time() - worked) / torch.get_num_threads())
 
 
-def _measured(dataset: Any, preset: str, device: str) -> float | None:
-    """Seconds an image of the latest run with the preset on the device, None without one."""
+def _measured(dataset: Any, recipe: Recipe, device: str) -> float | None:
+    """Seconds an image of the latest segmentation by the recipe on the device, None without one."""
     reports = []
     for field in segmentation_fields(dataset):
+        if not is_segmentation_by(read_facts(dataset, field), recipe):
+            continue
         try:
-            reports.append(load_segment_report(dataset, field))
+            reports.append(read_report(dataset, field))
         except NttError:
             continue
     reports = [
         report
         for report in reports
-        if report.preset == preset
-        and report.device == device
+        if report.device == device
         and report.segmented
         # Without a network a run is faster by far, which says nothing of one with them.
         and not report.from_cache

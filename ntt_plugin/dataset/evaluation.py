@@ -123,6 +123,7 @@ def evaluate(
     return results
 
 
+@database_errors("nothing was changed; start again when it is back.")
 def coco_figures(dataset: Any, eval_key: str) -> CocoFigures:
     """The figures of pycocotools that ``evaluate`` kept with an evaluation.
 

@@ -15,7 +15,7 @@ from .bank_store import KEY_PREFIX
 from .banks import list_memory_banks
 from .checks import dataset_of
 from .label_field import segmentation_fields
-from .report import load_segment_report
+from .report import read_report
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def fields_of_bank(dataset: Any, bank: str) -> list[str]:
         if "reference" not in attributes or "suggested" in attributes:
             continue
         with contextlib.suppress(DatasetError):
-            if load_segment_report(dataset, field).bank == bank:
+            if read_report(dataset, field).bank == bank:
                 found.append(field)
     return found
 

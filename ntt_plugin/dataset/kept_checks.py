@@ -16,6 +16,8 @@ METHOD = "ntt_reference_checks"
 _KEY = "ntt_reference_checks"
 # Some 80 bytes each; those of references that are long gone go first.
 _MOST_KEPT = 20_000
+# Keeping takes a moment; hours of cutting that led to it would be lost.
+_PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
@@ -54,9 +56,9 @@ def keep_checks(dataset: Any, found: Mapping[str, KeptCheck]) -> None:
     """Keep what was found of some references, beside what is kept of others.
 
     Raises:
-        DatasetError: another process keeps such results at this moment, or deleted the dataset.
+        DatasetError: another process keeps such results for too long, or deleted the dataset.
     """
-    with _ChecksLock(dataset, _KEY):
+    with _ChecksLock(dataset, _KEY, _PATIENCE):
         kept = {
             identity: c for identity, c in read_checks(dataset).items() if identity not in found
         }

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any, NamedTuple
 
-from ..engine.config import Recipe
-from ..engine.proposal_key import AFTER_PROPOSALS, image_digest, proposal_key
+import torch
+
+from ..engine.config import Recipe, resolve_device, resolve_dtype
+from ..engine.proposal_codec import CODEC_VERSION
+from ..engine.proposal_key import PIPELINE_VERSION, image_digest, proposal_key
 from ..engine.proposal_store import ProposalStore
 from ..errors import ImageError, StoreError
 from .checks import dataset_of
 from .label_field import segmentation_fields
-from .run_record import read_facts
-from .segmenters import upstream_in_memory
+from .run_record import is_segmentation_by, read_facts
+from .segmenters import SegmenterLike, upstream_in_memory
 
 # Each is read once to its end, for its digest.
 _MOST_READ = 20
@@ -34,18 +36,28 @@ class KeptShare(NamedTuple):
 NOTHING_KEPT = KeptShare(0.0, False)
 
 
+def upstream_facts(segmenter: SegmenterLike) -> dict[str, Any]:
+    """What a run that keeps proposals has to keep of their keys, for ``kept_share``."""
+    return {
+        "upstream": segmenter.upstream,
+        "upstream_of": _conditions(segmenter.recipe, segmenter.device),
+    }
+
+
 def kept_share(images: Any, recipe: Recipe, device: str | None) -> KeptShare:
     """The share of images whose proposals by a recipe are kept; reads 20 of them at most.
 
     Under which keys they would be kept is known of networks in memory, and of those that the last
-    run with the recipe into a field of the dataset had loaded; of others nothing counts as kept.
+    run into a field of the dataset had loaded, if its recipe was the same up to the proposals, and
+    computed in the same dtype with the same version; of others nothing counts as kept.
 
     Args:
         images: a dataset or view of images.
         recipe: the recipe.
         device: where to run; the best there is if None.
     """
-    upstream = upstream_in_memory(recipe, device) or _upstream_of_runs(images, recipe)
+    where = resolve_device(device)
+    upstream = upstream_in_memory(recipe, where) or _upstream_of_runs(images, recipe, where)
     if upstream is None:
         return NOTHING_KEPT
     try:
@@ -66,15 +78,18 @@ def _is_held(store: ProposalStore, filepath: str, upstream: str) -> bool:
         return False
 
 
-def _upstream_of_runs(images: Any, recipe: Recipe) -> str | None:
-    dataset, wanted = dataset_of(images), _before_proposals(asdict(recipe))
+def _upstream_of_runs(images: Any, recipe: Recipe, device: torch.device) -> str | None:
+    dataset, here = dataset_of(images), _conditions(recipe, device)
     for field in segmentation_fields(dataset):
         facts = read_facts(dataset, field)
         upstream = facts.get("upstream")
-        if upstream and _before_proposals(facts.get("recipe") or {}) == wanted:
+        alike = is_segmentation_by(facts, recipe) and facts.get("upstream_of") == here
+        if upstream and alike:
             return str(upstream)
     return None
 
 
-def _before_proposals(recipe: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in recipe.items() if name not in AFTER_PROPOSALS}
+def _conditions(recipe: Recipe, device: torch.device) -> dict[str, Any]:
+    """What the keys of proposals depend on beside the networks' content and the recipe."""
+    dtype = str(resolve_dtype(recipe.precision, device))
+    return {"dtype": dtype, "codec": CODEC_VERSION, "pipeline": PIPELINE_VERSION}

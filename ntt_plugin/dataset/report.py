@@ -8,6 +8,7 @@ from typing import Any
 
 from ..errors import DatasetError
 from .checks import dataset_of
+from .database import database_errors
 from .run_record import read_results
 
 
@@ -89,6 +90,7 @@ class SegmentReport:
         return "; ".join(parts)
 
 
+@database_errors("nothing was changed; start again when it is back.")
 def load_segment_report(dataset: Any, label_field: str) -> SegmentReport:
     """The report of the last run that wrote a field, also of one that runs or was killed.
 
@@ -102,6 +104,16 @@ def load_segment_report(dataset: Any, label_field: str) -> SegmentReport:
 
     Raises:
         DatasetError: no run wrote that field, or its report is damaged.
+    """
+    return read_report(dataset, label_field)
+
+
+def read_report(dataset: Any, label_field: str) -> SegmentReport:
+    """As ``load_segment_report``, for what goes on without one, but not without the database.
+
+    Raises:
+        DatasetError: no run wrote that field, or its report is damaged.
+        ConnectionFailure: the database does not answer.
     """
     kept = (read_results(dataset, label_field) or {}).get("report")
     if not isinstance(kept, dict):

@@ -6,10 +6,14 @@ run's results.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 import fiftyone.core.odm as foo
 
+from ..engine.config import Recipe
+from ..engine.proposal_key import AFTER_PROPOSALS
 from ..errors import DatasetError
 from . import run_results
 from .checks import dataset_of
@@ -62,6 +66,16 @@ def read_facts(dataset: Any, field: str) -> dict[str, Any]:
     return {} if document is None else dict(document.config)
 
 
+def is_segmentation_by(facts: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Whether facts are of a segmentation that made the proposals that a recipe makes.
+
+    What comes after the proposals may differ, and so may device and versions.
+    """
+    others = {"boxes", "suggestions"} & facts.keys()
+    kept = _before_proposals(facts.get("recipe") or {})
+    return not others and kept == _before_proposals(asdict(recipe))
+
+
 def recorded_fields(dataset: Any) -> list[str]:
     """The fields that runs wrote, also those deleted since, whichever process wrote them."""
     wanted = {"_id": dataset_of(dataset)._doc.id}
@@ -93,3 +107,7 @@ def is_stored(dataset_id: Any, field: str) -> bool:
     """Whether the database has a dataset, by its id, and a field in it, at this moment."""
     wanted = {"_id": dataset_id, "sample_fields.name": field}
     return foo.get_db_conn().datasets.find_one(wanted, {"_id": 1}) is not None
+
+
+def _before_proposals(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in recipe.items() if name not in AFTER_PROPOSALS}

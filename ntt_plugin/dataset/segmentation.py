@@ -18,6 +18,7 @@ from .banks import Progress, resolve_bank
 from .checks import dataset_of
 from .database import database_errors
 from .kept_proposals import Cache, KeptProposals, usable_store
+from .kept_share import upstream_facts
 from .label_field import run_id
 from .labelling import Job, label_samples, watching_memory
 from .labels import LABEL_ATTRIBUTES, Origin, to_labels
@@ -119,7 +120,7 @@ def segment(
         loaded = segmenter or get_segmenter(recipe, device, batch_size)
         bank.require_encoder(loaded.fingerprint)
         report.device = str(loaded.device)
-        facts["upstream"] = loaded.upstream
+        facts.update(upstream_facts(loaded))
         origin = Origin(name, bank.version, recipe.name)
         store, notes = usable_store(cache)
         report.notes.extend(SampleNote("", "", note) for note in notes)

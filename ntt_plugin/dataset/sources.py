@@ -29,6 +29,15 @@ class Source:
     label: dict[str, Any] | None
 
 
+def database_ids(ids: Iterable[str | None]) -> list[str]:
+    """Of some ids, each once, those that FiftyOne may have given.
+
+    A bank that the engine alone built names samples and labels as its builder liked to, and
+    FiftyOne raises at the sight of such a name.
+    """
+    return [one for one in dict.fromkeys(ids) if one is not None and ObjectId.is_valid(one)]
+
+
 def find_sources(provenances: Sequence[Provenance], dataset: Any = None) -> list[Source | None]:
     """Where references came from, as it is now: of each its image and its label.
 

@@ -154,6 +154,7 @@ def add_negatives(
     return _add(samples, label_field, bank, marks, classes, group_slices, networks, True)
 
 
+@database_errors("not all may be marked; do it again when it is back.")
 def mark_negatives(
     samples: Any,
     label_field: str,

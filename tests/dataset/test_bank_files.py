@@ -14,6 +14,7 @@ import torch
 from ntt_plugin.dataset import banks
 from ntt_plugin.dataset.bank_files import export_memory_bank, import_memory_bank
 from ntt_plugin.engine.memory import MemoryBank
+from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError, DatasetError
 from tests.dataset.test_paths import IMPOSSIBLE
 
@@ -251,6 +252,18 @@ def test_the_references_view_works_in_a_clone_and_after_a_new_name(dataset, bank
         assert len(shown(banks.load_references_view(clone, "blocks"))) == 18
     finally:
         clone.delete()
+
+
+def test_references_with_names_that_are_no_ids_are_not_shown(dataset, bank):
+    elsewhere = MemoryBank(bank.fingerprint, bank.recipe)
+    elsewhere.add("red", torch.tensor([250.0, 0.0, 0.0]), Provenance("lab", "img_001", "label_2"))
+    banks.save_memory_bank(dataset, "elsewhere", elsewhere)
+    with pytest.raises(DatasetError, match=r"None of the 1 references .* came from 'lab'"):
+        banks.load_references_view(dataset, "elsewhere")
+
+    bank.add("red", torch.tensor([240.0, 0.0, 0.0]), Provenance("lab", "img_001", "label_2"))
+    banks.save_memory_bank(dataset, "both", bank)
+    assert len(shown(banks.load_references_view(dataset, "both"))) == 18
 
 
 def test_references_of_another_dataset_are_told(dataset, bank, other):

@@ -6,9 +6,12 @@ import fiftyone as fo
 import pytest
 from pymongo.errors import ServerSelectionTimeoutError
 
-from ntt_plugin.dataset import banks
-from ntt_plugin.dataset.evaluation import evaluate
+from ntt_plugin.dataset import banks, run_results
+from ntt_plugin.dataset.bank_files import export_memory_bank, import_memory_bank
+from ntt_plugin.dataset.evaluation import coco_figures, evaluate
+from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.dataset.sampling import sample_references
+from ntt_plugin.dataset.tagging import mark_negatives
 from ntt_plugin.errors import DatasetError
 
 
@@ -70,8 +73,9 @@ def test_while_labels_are_scored(dataset, monkeypatch, method):
         lambda dataset: banks.load_references_view(dataset, "blocks"),
         lambda dataset: banks.rename_memory_bank(dataset, "blocks", "other"),
         lambda dataset: banks.delete_memory_bank(dataset, "blocks"),
+        lambda dataset: export_memory_bank(dataset, "blocks", "blocks.safetensors"),
     ],
-    ids=["list", "load", "info", "view", "rename", "delete"],
+    ids=["list", "load", "info", "view", "rename", "delete", "export"],
 )
 def test_while_a_bank_is_looked_at_or_changed(dataset, segmenter, monkeypatch, action):
     banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
@@ -80,3 +84,29 @@ def test_while_a_bank_is_looked_at_or_changed(dataset, segmenter, monkeypatch, a
         with pytest.raises(DatasetError, match=r"does not answer.*when it is back"):
             action(dataset)
     assert banks.list_memory_banks(dataset) == ["blocks"]
+
+
+def test_while_a_bank_is_imported(dataset, segmenter, monkeypatch, tmp_path):
+    file = tmp_path / "blocks.safetensors"
+    bank = banks.build_memory_bank(dataset, "ground_truth", "built", segmenter=segmenter)
+    bank.save(file)
+    with monkeypatch.context() as patch:
+        patch.setattr(fo.core.odm, "get_db_conn", gone)
+        with pytest.raises(DatasetError, match=r"does not answer.*import the file again"):
+            import_memory_bank(dataset, file)
+    assert banks.list_memory_banks(dataset) == ["built"]
+
+
+@pytest.mark.parametrize(
+    ("action", "owner", "method"),
+    [
+        (lambda dataset: load_segment_report(dataset, "ntt"), run_results, "document_of"),
+        (lambda dataset: coco_figures(dataset, "check"), fo.Dataset, "list_evaluations"),
+        (lambda dataset: mark_negatives(dataset, "ground_truth"), fo.Dataset, "distinct"),
+    ],
+    ids=["report", "figures", "negatives"],
+)
+def test_while_something_is_read_or_marked(dataset, monkeypatch, action, owner, method):
+    monkeypatch.setattr(owner, method, gone)
+    with pytest.raises(DatasetError, match=r"does not answer.*when it is back"):
+        action(dataset)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -49,12 +50,34 @@ def test_a_reference_takes_the_encoders_part_of_an_image(dataset):
     recipe = PRESETS["paper"]
     report = SegmentReport("ntt", "b", "paper", device="cpu", segmented=10, seconds=100.0)
     declare(dataset, "ntt", {})
-    keep_record(dataset, "ntt", {})
+    keep_record(dataset, "ntt", {"bank": "b", "recipe": asdict(recipe)})
     keep_results(dataset, "ntt", report=to_dict(report))
     expected = 10 * encoder_work(recipe) / segmentation_work(recipe)
     found = estimate_references(dataset, recipe, "cpu", 1)
     assert found.seconds == pytest.approx(expected)
     assert found.source == "as fast as the last run here"
+
+
+@pytest.mark.parametrize(
+    ("facts", "recipe", "measured"),
+    [
+        ({"bank": "b"}, PRESETS["tiny"], True),
+        ({"bank": "b"}, Recipe.from_preset("tiny", nms_iou=0.7), True),
+        ({"bank": "b"}, Recipe.from_preset("tiny", grid=4), False),
+        ({"boxes": "ground_truth"}, PRESETS["tiny"], False),
+        ({"bank": "b", "suggestions": 20}, PRESETS["tiny"], False),
+    ],
+)
+def test_only_a_segmentation_by_the_same_recipe_tells_how_long_one_takes(
+    dataset, facts, recipe, measured
+):
+    report = SegmentReport("ntt", "b", "tiny", device="cpu", segmented=10, seconds=5000.0)
+    declare(dataset, "ntt", {})
+    keep_record(dataset, "ntt", {**facts, "recipe": asdict(recipe)})
+    keep_results(dataset, "ntt", report=to_dict(report))
+    found = estimate_segmentation(dataset, PRESETS["tiny"], "cpu", 1)
+    assert (found.source == "as fast as the last run here") is measured
+    assert not measured or found.seconds == pytest.approx(500)
 
 
 def test_a_guess_says_so(dataset):

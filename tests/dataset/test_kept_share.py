@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from ntt_plugin.dataset import kept_share as module
@@ -59,6 +60,21 @@ def test_an_image_that_changed_or_is_gone_is_not_kept(segmented, tmp_path):
     gone.save()
     left = len(segmented) - 2
     assert kept_share(segmented, RECIPE, "cpu").share == pytest.approx(left / len(segmented))
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        lambda patch: patch.setattr(module, "resolve_dtype", lambda *_: torch.float16),
+        lambda patch: patch.setattr(module, "PIPELINE_VERSION", 99),
+        lambda patch: patch.setattr(module, "CODEC_VERSION", 99),
+    ],
+    ids=["dtype", "pipeline", "codec"],
+)
+def test_a_run_under_other_conditions_tells_nothing(segmented, monkeypatch, changed):
+    segmenters.forget_segmenters()
+    changed(monkeypatch)
+    assert kept_share(segmented, RECIPE, "cpu") == (0.0, False)
 
 
 def test_a_cache_folder_that_can_not_be_keeps_nothing(segmented, monkeypatch):

@@ -3,6 +3,7 @@ from __future__ import annotations
 import math
 import subprocess
 import sys
+import threading
 
 import fiftyone as fo
 import numpy as np
@@ -157,7 +158,17 @@ def test_results_that_are_damaged_count_as_none(dataset, bank, segmenter):
     assert all(check.pixels is None for check in reference_quality(dataset, "blocks"))
 
 
-def test_two_checks_at_once_do_not_lose_each_others_results(dataset, bank, segmenter):
+def test_what_was_found_waits_for_another_process_that_keeps_its_own(dataset, bank, segmenter):
+    held = RunLock(dataset, "ntt_reference_checks").__enter__()
+    end = threading.Timer(1.0, held.__exit__, (None, None, None))
+    end.start()
+    check_references(dataset, "blocks", segmenter=segmenter)
+    end.join()
+    assert len(kept_checks.read_checks(dataset)) == 18
+
+
+def test_two_checks_at_once_do_not_lose_each_others_results(dataset, bank, segmenter, monkeypatch):
+    monkeypatch.setattr(kept_checks, "_PATIENCE", 0.2)
     with RunLock(dataset, "ntt_reference_checks"), pytest.raises(DatasetError, match="Another"):
         check_references(dataset, "blocks", segmenter=segmenter)
 
