@@ -176,7 +176,7 @@ def any_bank(ctx: Any, inputs: types.Object) -> BankInfo | None:
     field.view = view
     view.label = "Memory bank"
     view.description = "A bank's name, or the path of a bank file (.safetensors)."
-    if homes:
+    if homes or home != here:
         fields.choice(
             ctx,
             inputs,
@@ -187,6 +187,8 @@ def any_bank(ctx: Any, inputs: types.Object) -> BankInfo | None:
             default=here,
             required=False,
         )
+    if home not in (here, *homes):
+        return None
     if names:
         field.default = names[0]
     elif not fields.value_of(ctx, "bank"):
@@ -198,7 +200,7 @@ def any_bank(ctx: Any, inputs: types.Object) -> BankInfo | None:
             types.Warning,
         )
     chosen = fields.value_of(ctx, "bank", names[0] if names else None)
-    if home != here and is_bank_file(chosen) and "bank_dataset" in inputs.properties:
+    if home != here and is_bank_file(chosen):
         fields.mark(
             inputs.properties["bank_dataset"],
             f"{chosen!r} is a file, which no dataset keeps; choose {here!r}, or give a name.",

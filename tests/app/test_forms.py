@@ -9,6 +9,7 @@ import pytest
 
 import ntt_plugin as ntt
 from ntt_plugin.app.operators import OPERATORS
+from tests.app.driver import loaded
 from tests.dataset.test_paths import IMPOSSIBLE
 
 WITH_BANK = [
@@ -104,6 +105,17 @@ def test_a_banks_file_beside_another_dataset_is_marked(plugin, bare, worked_on, 
     params = {"bank": str(file), "bank_dataset": worked_on.name}
     form = plugin.form(bare, "segment_with_memory_bank", params=params)
     assert list(form.errors) == ["bank_dataset"]
+
+
+@pytest.mark.parametrize("operator", ["segment_with_memory_bank", "suggest_references"])
+@pytest.mark.parametrize("others", [True, False])
+def test_a_banks_dataset_that_was_deleted_is_marked(operator, others, plugin, bare, monkeypatch):
+    if not others:
+        monkeypatch.setattr(loaded(plugin, "app.banks"), "datasets_with_banks", list)
+    params = {"bank": "shapes", "bank_dataset": "deleted_meanwhile"}
+    form = plugin.form(bare, operator, params=params)
+    assert list(form.errors) == ["bank_dataset"]
+    assert "'deleted_meanwhile'" in form.errors["bank_dataset"]
 
 
 def test_a_file_that_is_no_bank_is_marked_at_its_field(plugin, bare, tmp_path):
