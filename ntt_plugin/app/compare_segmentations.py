@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -66,11 +67,13 @@ class CompareSegmentations(NttOperator):
             for label, count in second.classes.items():
                 counts[label] = counts.get(label, 0) + count
             fields.classes(ctx, inputs, counts, "Only these; all if none is chosen.")
+        first = samples.of_wanted_classes(ctx, images, field, first)
+        second = samples.of_wanted_classes(ctx, images, other, second)
         fields.notice(
             inputs,
             "will_do",
-            f"Will compare {first.labels:,} labels with {second.labels:,} in {len(images):,} "
-            "images. Nothing is changed.",
+            f"Will compare {number_of('label', first.labels)} with {second.labels:,} in "
+            f"{number_of('image', len(images))}. Nothing is changed.",
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:

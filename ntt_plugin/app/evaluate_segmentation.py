@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
@@ -11,6 +11,9 @@ from .number_words import number_of
 from .operator import NttOperator
 from .outcome import NextStep, Outcome, PanelButton
 from .progress import Report
+
+if TYPE_CHECKING:
+    from ..dataset.inventory import FieldCounts
 
 _FIGURES = {"AP": "AP", "AP50": "AP at IoU 0.50", "AP75": "AP at IoU 0.75"}
 
@@ -54,16 +57,18 @@ class EvaluateSegmentation(NttOperator):
             "masks",
             default=True,
             label="Score masks",
-            description="Beside boxes. Every label must have a mask then.",
+            description="Beside boxes. Labels without a mask are left out then.",
         )
-        bare = counts.labels - counts.masks + predicted.labels - predicted.masks
-        if ctx.params.get("masks", True) and bare:
-            fields.mark(
-                inputs.properties["masks"],
-                f"{number_of('label', bare)} without a mask: switch this off to score boxes alone.",
-            )
         if fields.advanced(ctx, inputs, ("classes",)):
-            fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
+            # Predictions can be of classes that no true label has.
+            offered = {**dict.fromkeys(predicted.classes, 0), **counts.classes}
+            fields.classes(
+                ctx, inputs, dict(sorted(offered.items())), "Only these; all if none is chosen."
+            )
+        predicted = samples.of_wanted_classes(ctx, images, field, predicted)
+        counts = samples.of_wanted_classes(ctx, images, truth, counts)
+        if ctx.params.get("masks", True):
+            _say_without_mask(inputs, {field: predicted, truth: counts})
         if key is None:
             return
         text = (
@@ -98,6 +103,27 @@ class EvaluateSegmentation(NttOperator):
             changed=True,
             panel=PanelButton("Open the Model Evaluation panel", "model_evaluation_panel_builtin"),
             next_step=_thresholds(ctx, arguments),
+        )
+
+
+def _say_without_mask(inputs: types.Object, held: dict[str, FieldCounts]) -> None:
+    """Warn of labels that have no mask to be scored; mark where a field has none at all."""
+    for name, counts in held.items():
+        if counts.labels and not counts.masks:
+            fields.mark(
+                inputs.properties["masks"],
+                f"No label to score in {name!r} has a mask: switch this off to score boxes alone.",
+            )
+            return
+    bare = sum(counts.labels - counts.masks for counts in held.values())
+    if bare:
+        fields.notice(
+            inputs,
+            "left_out",
+            f"Left out of all scores: {number_of('label', bare)} without a mask. Switch Score "
+            "masks off to score boxes alone, or make masks first with the operator Masks from "
+            "boxes.",
+            types.Warning,
         )
 
 

@@ -10,7 +10,9 @@ from typing import Any, TypeVar
 import fiftyone as fo
 import fiftyone.core.media as fom
 import fiftyone.operators.types as types
+from fiftyone import ViewField as F
 
+from ..dataset.checks import literals
 from ..dataset.inventory import FieldCounts, count_labels, image_slices, label_fields
 from ..dataset.views import all_images, image_view, is_patches
 from ..errors import DatasetError
@@ -174,6 +176,21 @@ def said(counts: FieldCounts) -> str:
 def counted(ctx: Any, samples: Any, field: str) -> FieldCounts:
     """What a field holds in some samples, counted once for as long as a form is open."""
     return asked_once(ctx, samples, count_labels, field)
+
+
+def of_wanted_classes(ctx: Any, samples: Any, field: str, counts: FieldCounts) -> FieldCounts:
+    """What a field holds of the classes that a form asks for.
+
+    Args:
+        ctx: the operator's context.
+        samples: the images to work on.
+        field: the field.
+        counts: what it holds of all classes.
+    """
+    names = fields.value_of(ctx, "classes")
+    if names is None:
+        return counts
+    return counted(ctx, samples.filter_labels(field, F("label").is_in(literals(names))), field)
 
 
 def asked_once(ctx: Any, samples: Any, question: Callable[..., T], *arguments: Hashable) -> T:
