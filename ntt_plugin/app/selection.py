@@ -8,7 +8,8 @@ import fiftyone as fo
 import fiftyone.operators.types as types
 from fiftyone.operators.constants import ViewTarget
 
-from ..dataset.views import all_images, images_of, is_patches, whole_images
+from ..dataset.label_field import segmentation_fields
+from ..dataset.views import all_images, images_of, is_patches, patch_labels, whole_images
 from . import fields
 
 _ALT = "alt"
@@ -34,8 +35,7 @@ def chosen_labels(ctx: Any, alt: bool | None = None) -> Any:
         return all_images(ctx.dataset).select_labels(ids=ids) if ids or alt is None else None
     view = ctx.target_view()
     if name == ViewTarget.SELECTED_SAMPLES and alt is not None:
-        with_alt = {entry["id"] for entry in ctx.selected_samples if _is_meant(entry, True)}
-        ids = [key for key in ctx.selected if (key in with_alt) == alt]
+        ids = _selected(ctx, alt)
         return whole_images(view.select(ids)) if ids else None
     return None if alt else whole_images(view)
 
@@ -48,6 +48,9 @@ def chosen_images(ctx: Any) -> Any:
 def field_of_selection(ctx: Any, alt: bool | None = None) -> str | None:
     """The field of the labels that are selected, or shown as patches; None if there are none.
 
+    Patches of an evaluation show two fields: of those that hold a chosen label predictions go
+    first.
+
     Args:
         ctx: the operator's context.
         alt: as for ``chosen_labels``.
@@ -55,9 +58,7 @@ def field_of_selection(ctx: Any, alt: bool | None = None) -> str | None:
     if target_name(ctx) == ViewTarget.SELECTED_LABELS:
         meant = (entry.get("field") for entry in ctx.selected_labels if _is_meant(entry, alt))
         return next(meant, None)
-    if is_patches(ctx.view):
-        return next(iter(ctx.view.get_field_schema(embedded_doc_type=fo.Label)), None)
-    return None
+    return _field_of_patches(ctx, alt) if is_patches(ctx.view) else None
 
 
 def was_given_images(ctx: Any) -> bool:
@@ -82,6 +83,22 @@ def target_of_images(ctx: Any, inputs: types.Object) -> None:
     fields.choice(
         ctx, inputs, "view_target", choices, "Images", "Whole images are worked on.", default, False
     )
+
+
+def _field_of_patches(ctx: Any, alt: bool | None) -> str | None:
+    shown = list(ctx.view.get_field_schema(embedded_doc_type=fo.Label))
+    ids = _selected(ctx, alt) if target_name(ctx) == ViewTarget.SELECTED_SAMPLES else []
+    if ids and len(shown) > 1:
+        held = patch_labels(ctx.view.select(ids))
+        shown = [field for field in shown if held[field]] or shown
+    made = segmentation_fields(ctx.dataset)
+    return next((field for field in shown if field in made), next(iter(shown), None))
+
+
+def _selected(ctx: Any, alt: bool | None) -> list[str]:
+    """The ids of the selected samples or patches."""
+    with_alt = {entry["id"] for entry in ctx.selected_samples if _is_meant(entry, True)}
+    return [key for key in ctx.selected if alt is None or (key in with_alt) == alt]
 
 
 def _is_meant(entry: Any, alt: bool | None) -> bool:

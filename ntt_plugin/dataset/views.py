@@ -96,13 +96,19 @@ def whole_images(samples: Any) -> Any:
     """Of a patches view the whole images with the labels that it shows; else the collection."""
     if not is_patches(samples):
         return samples
-    ids: list[str] = []
-    for field, kind in samples.get_field_schema(embedded_doc_type=fo.Label).items():
-        labels = kind.document_type
-        many = getattr(labels, "_LABEL_LIST_FIELD", None)
-        found = samples.values(f"{field}.{many}.id" if many else f"{field}.id", unwind=True)
-        ids.extend(label for label in found if label is not None)
+    ids = [label for labels in patch_labels(samples).values() for label in labels]
     return all_images(dataset_of(samples)).select_labels(ids=ids)
+
+
+def patch_labels(samples: Any) -> dict[str, list[str]]:
+    """The ids of the labels that a patches view shows, by field, those without any too."""
+    held = {}
+    for field, kind in samples.get_field_schema(embedded_doc_type=fo.Label).items():
+        # Patches of labels hold one in a field, patches of an evaluation a list.
+        many = getattr(kind.document_type, "_LABEL_LIST_FIELD", None)
+        found = samples.values(f"{field}.{many}.id" if many else f"{field}.id", unwind=True)
+        held[field] = [label for label in found if label is not None]
+    return held
 
 
 def _flattened(samples: Any, name: str, group_slices: str | Iterable[str] | None) -> Any:

@@ -107,3 +107,17 @@ def test_a_selected_patch_is_shown_beside_its_reference(panel, dataset):
     panel.event("on_change_selected")
     assert f"Why {patch.ntt.label}?" in panel.text()
     assert len(images(panel)) == 2
+
+
+def test_a_selected_patch_of_an_evaluation_is_shown_beside_its_reference(panel, dataset):
+    ntt.evaluate(dataset.match_tags("target"), "ntt", "ground_truth", "check")
+    patches = dataset.to_evaluation_patches("check")
+    shown = next(patch for patch in patches if patch.ntt is not None and patch.ntt.detections)
+    missed = next((patch for patch in patches if not getattr(patch.ntt, "detections", None)), None)
+    panel.request |= {"view": patches._serialize(), "selected": [shown.id]}
+    panel.event("on_change_selected")
+    assert f"Why {shown.ntt.detections[0].label}?" in panel.text()
+    assert missed is not None
+    panel.request["selected"] = [missed.id]
+    panel.event("on_change_selected")
+    assert "Why" not in panel.text()

@@ -385,3 +385,28 @@ def test_an_update_of_many_labels_shows_the_first(plugin, dataset, monkeypatch):
         plugin.run(dataset, "update_memory_bank", {"label_field": "ground_truth", "name": "shapes"})
     )
     assert told["ntt_view"]["label"] == "Show the first 1 it learnt"
+
+
+@pytest.mark.parametrize(("kind", "field"), [("fp", "ntt"), ("tp", "ntt"), ("fn", "ground_truth")])
+def test_of_a_patch_of_an_evaluation_the_field_that_holds_it_is_offered(
+    kind, field, plugin, dataset
+):
+    targets = dataset.match_tags("target")
+    for sample in targets.iter_samples(autosave=True):
+        # One prediction of each image is taken for another class, so that each kind is there.
+        sample["ntt"].detections[0].label = "another"
+    ntt.evaluate(targets, "ntt", "ground_truth", "check")
+    patches = dataset.to_evaluation_patches("check")
+    chosen = [
+        {"id": key, "type": "default"} for key in patches.match(F("type") == kind)[:1].values("id")
+    ]
+    assert chosen
+    request = {"selected_samples": chosen, "view_target": "SELECTED_SAMPLES"}
+    form = plugin.form(dataset, "add_negatives", view=patches, **request)
+    assert form.default("label_field") == field
+
+
+def test_of_patches_of_an_evaluation_predictions_are_offered_first(plugin, dataset):
+    ntt.evaluate(dataset.match_tags("target"), "ntt", "ground_truth", "check")
+    patches = dataset.to_evaluation_patches("check")
+    assert plugin.form(dataset, "promote_references", view=patches).default("label_field") == "ntt"

@@ -6,12 +6,11 @@ from typing import Any, NamedTuple
 
 import fiftyone as fo
 import fiftyone.operators.types as types
-from fiftyone.core.patches import PatchesView
 
 from ...dataset.banks import list_memory_banks, load_memory_bank
 from ...dataset.label_field import segmentation_fields
 from ...dataset.thumbnails import label_thumbnail, reference_thumbnail
-from ...dataset.views import all_images
+from ...dataset.views import all_images, is_patches, patch_labels
 from ...engine.references import Provenance
 from ..markdown import escaped
 from . import operator_button, pieces
@@ -70,10 +69,16 @@ def selected(ctx: Any) -> Selected | None:
     for entry in reversed(ctx.selected_labels or []):
         if entry.get("field") in ours:
             return _read(ctx.dataset, entry["sample_id"], entry["field"], entry["label_id"])
-    if ctx.selected and isinstance(ctx.view, PatchesView):
-        patch, [field] = ctx.selected[-1], ctx.view._label_fields
-        found = ctx.view.select(patch).values("sample_id")
-        return _read(ctx.dataset, found[0], field, patch) if found and field in ours else None
+    if ctx.selected and is_patches(ctx.view):
+        return _of_patch(ctx.dataset, ctx.view.select(ctx.selected[-1]), ours)
+    return None
+
+
+def _of_patch(dataset: Any, patch: Any, ours: list[str]) -> Selected | None:
+    for field, labels in patch_labels(patch).items():
+        if field in ours and labels:
+            [sample] = patch.values("sample_id")
+            return _read(dataset, sample, field, labels[0])
     return None
 
 
