@@ -6,7 +6,9 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
+from ..errors import BankError
 from . import fields, teaching
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -36,20 +38,30 @@ class MergeMemoryBanks(NttOperator):
         found = list_memory_banks(ctx.dataset)
         if not found:
             raise banks.no_bank(ctx.dataset.name)
-        infos = {name: get_memory_bank_info(ctx.dataset, name) for name in found}
-        words = {name: f"{name} ({len(info.shots)} classes)" for name, info in infos.items()}
+        infos, damaged = {}, []
+        for name in found:
+            try:
+                infos[name] = get_memory_bank_info(ctx.dataset, name)
+            except BankError as error:
+                damaged.append(str(error))
+        words = {
+            name: f"{name} ({number_of('class', len(info.shots))})" for name, info in infos.items()
+        }
         fields.several(
             inputs, "names", words, "Memory banks", "Two or more; the first gives its recipe.",
             required=True,
         )  # fmt: skip
+        if damaged:
+            fields.notice(inputs, "damaged", "\n".join(damaged), types.Warning)
         new_name = fields.name_field(
             ctx, inputs, "new_name", "New name", "What to call the new one.", "memory bank"
         )
-        if len(found) == 1:
+        if len(infos) < 2:
+            there = f"{next(iter(infos))!r} is the only" if infos else "There is no"
             fields.mark(
                 inputs.properties["names"],
-                f"{found[0]!r} is the only memory bank here; build or import another to merge it "
-                "with.",
+                f"{there} {'whole ' if damaged else ''}memory bank here; build or import another "
+                "to merge it with.",
             )
             return
         chosen = list(dict.fromkeys(fields.value_of(ctx, "names", [])))
@@ -79,7 +91,7 @@ class MergeMemoryBanks(NttOperator):
         arguments = self.arguments(ctx)
         bank = merge_memory_banks(ctx.dataset, **arguments)
         return Outcome(
-            f"The memory bank {arguments['new_name']!r} is ready: {len(bank):,} references of "
-            f"{len(bank.classes):,} classes.",
+            f"The memory bank {arguments['new_name']!r} is ready: "
+            f"{number_of('reference', len(bank))} of {number_of('class', len(bank.classes))}.",
             {"Classes": ", ".join(f"{label} ({bank.shots(label)})" for label in bank.classes)},
         )

@@ -5,6 +5,7 @@ import pytest
 
 import ntt_plugin as ntt
 from ntt_plugin.dataset.run_lock import RunLock
+from tests.app.driver import loaded
 from tests.app.panel_driver import PanelOnScreen
 
 
@@ -49,6 +50,21 @@ def test_failures_have_their_reasons_and_can_be_shown(plugin, dataset, tmp_path)
     panel.click("Show the failed images")
     [asked] = panel.asked("set_view")
     assert fo.DatasetView._build(dataset, asked["view"]).values("id") == [lost]
+
+
+def test_of_many_failures_the_button_says_that_it_shows_the_first(
+    plugin, dataset, tmp_path, monkeypatch
+):
+    for name in ("one.png", "two.png"):
+        (tmp_path / name).write_bytes(b"no image")
+        dataset.add_sample(fo.Sample(filepath=str(tmp_path / name)))
+    ntt.segment(dataset, "shapes", "found", progress=False)
+    monkeypatch.setattr(loaded(plugin, "app.panel.shown"), "MOST_FAILED", 1)
+    panel = PanelOnScreen(dataset)
+    panel.event("go", to={"tab": "runs", "run": "found"})
+    panel.click("Show the first 1 failed images")
+    [asked] = panel.asked("set_view")
+    assert len(fo.DatasetView._build(dataset, asked["view"])) == 1
 
 
 def test_evaluations_are_listed_with_their_figures(panel, dataset):

@@ -327,25 +327,6 @@ def test_a_removal_of_nothing_or_of_what_is_gone_is_marked(plugin, dataset):
     assert "no longer" in form.errors["references"]
 
 
-def test_one_bank_is_not_merged_with_itself(plugin, dataset):
-    form = plugin.form(dataset, "merge_memory_banks", params={"new_name": "both"})
-    assert "the only memory bank" in form.errors["names"]
-    ntt.duplicate_memory_bank(dataset, "shapes", "second")
-    params = {"names": ["shapes"], "new_name": "both"}
-    assert (
-        "two or more" in plugin.form(dataset, "merge_memory_banks", params=params).errors["names"]
-    )
-
-
-def test_a_merger_into_a_bank_that_is_there_must_be_ticked(plugin, dataset):
-    ntt.duplicate_memory_bank(dataset, "shapes", "second")
-    params = {"names": ["shapes", "second"], "new_name": "second"}
-    form = plugin.form(dataset, "merge_memory_banks", params=params)
-    assert list(form.errors) == ["overwrite"]
-    ticked = plugin.form(dataset, "merge_memory_banks", params={**params, "overwrite": True})
-    assert ticked.errors == {}
-
-
 def test_an_update_says_what_happens_to_predictions(plugin, dataset):
     params = {"name": "shapes", "label_field": "ntt"}
     form = plugin.form(dataset, "update_memory_bank", params=params)

@@ -14,7 +14,7 @@ from ...dataset.report import SampleNote
 from ...dataset.runs import RunInfo
 from ...errors import DatasetError
 from ..markdown import escaped
-from . import operator_button, pieces, run_list, score_chart
+from . import operator_button, pieces, run_list, score_chart, shown
 from .clicks import Clicks
 from .known_runs import known_runs
 from .place import Place
@@ -37,8 +37,9 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
         _notes(page, run.notes)
     if run.failed:
         row = pieces.row(page, "failures")
-        click = clicks.show_failed(field)
-        pieces.button(row, "show", "Show the failed images", click, "error_outline")
+        all_shown = run.failed <= shown.MOST_FAILED
+        words = "failed images" if all_shown else f"first {shown.MOST_FAILED:,} failed images"
+        pieces.button(row, "show", f"Show the {words}", clicks.show_failed(field), "error_outline")
     if run.kind == "segmentation":
         _evaluations(page, dataset, run, clicks)
     if place.shown == "scores":
