@@ -30,6 +30,7 @@ class AddReferences(NttOperator):
     icon = "add_task"
     risk = types.RiskLevel.MEDIUM
     parameters = teaching.PARAMETERS
+    seldom = teaching.SELDOM
     submit = "Add"
     doing = "Adding the references"
 

@@ -199,7 +199,7 @@ def any_bank(ctx: Any, inputs: types.Object) -> BankInfo | None:
             f"{home!r} has no memory bank yet. {_HOW_TO_GET_ONE}{where} Or give a file's path.",
             types.Warning,
         )
-    chosen = fields.value_of(ctx, "bank", names[0] if names else None)
+    chosen = fields.at_first(ctx, "bank", names[0] if names else None)
     if home != here and is_bank_file(chosen):
         fields.mark(
             inputs.properties["bank_dataset"],

@@ -14,8 +14,6 @@ from .operator import NttOperator
 from .outcome import NextStep, Outcome
 from .progress import Report
 
-_SELDOM = ("classes", "device", "sample_tag")
-
 if TYPE_CHECKING:
     from ..dataset.inventory import FieldCounts
 
@@ -43,6 +41,7 @@ class BuildMemoryBank(NttOperator):
         "group_slices",
         "overwrite",
     )
+    seldom = ("classes", "device", "sample_tag")
     submit = "Build"
     doing = "Building the memory bank"
 
@@ -64,7 +63,7 @@ class BuildMemoryBank(NttOperator):
         )
         tag = label_tag(ctx, inputs, counts)
         recipe = running.preset(ctx, inputs, "The networks and constants to use.")
-        if fields.advanced(ctx, inputs, _SELDOM):
+        if fields.advanced(ctx, inputs, self.seldom):
             fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
             running.device(ctx, inputs)
             sample_tag(ctx, inputs, images)
@@ -133,8 +132,8 @@ def label_tag(ctx: Any, inputs: types.Object, counts: FieldCounts) -> str | None
         words,
         "Label tag",
         "Only labels with this tag; all labels if none is chosen.",
-        default="reference" if "reference" in words else None,
         required=False,
+        suggested="reference" if "reference" in words else None,
     )
 
 

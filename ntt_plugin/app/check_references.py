@@ -29,6 +29,7 @@ class CheckReferences(NttOperator):
     icon = "fact_check"
     risk = types.RiskLevel.LOW
     parameters = ("name", "device")
+    seldom = ("device",)
     submit = "Check"
     doing = "Checking the references"
 
@@ -40,7 +41,7 @@ class CheckReferences(NttOperator):
         from . import banks, running
 
         name = banks.bank_of_dataset(ctx, inputs, description="It is only looked at.")
-        if fields.advanced(ctx, inputs, ("device",)):
+        if fields.advanced(ctx, inputs, self.seldom):
             running.device(ctx, inputs)
         if name is None:
             return

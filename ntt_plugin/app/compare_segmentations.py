@@ -34,6 +34,7 @@ class CompareSegmentations(NttOperator):
     icon = "compare"
     risk = types.RiskLevel.LOW
     parameters = ("label_field", "other_field", "gt_field", "classes", "group_slices")
+    seldom = ("classes",)
     submit = "Compare"
     doing = "Comparing"
 
@@ -62,7 +63,7 @@ class CompareSegmentations(NttOperator):
                 ctx, inputs, "gt_field", {name: name for name in truths}, "Ground truth",
                 "To score both against; none if it is empty.", required=False,
             )  # fmt: skip
-        if fields.advanced(ctx, inputs, ("classes",)):
+        if fields.advanced(ctx, inputs, self.seldom):
             counts = dict(first.classes)
             for label, count in second.classes.items():
                 counts[label] = counts.get(label, 0) + count

@@ -13,8 +13,6 @@ from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
 
-_SELDOM = ("device", "batch_size")
-
 
 class ComputeProposals(NttOperator):
     """Form of ``propose``."""
@@ -30,6 +28,7 @@ class ComputeProposals(NttOperator):
     icon = "grain"
     risk = types.RiskLevel.LOW
     parameters = ("preset", "device", "batch_size", "group_slices")
+    seldom = ("device", "batch_size")
     submit = "Compute"
     doing = "Computing proposals"
 
@@ -48,7 +47,7 @@ class ComputeProposals(NttOperator):
 
         images = samples.target(ctx, inputs, "Compute proposals of")
         recipe = running.preset(ctx, inputs, "The one that the memory bank is to be used with.")
-        if fields.advanced(ctx, inputs, _SELDOM):
+        if fields.advanced(ctx, inputs, self.seldom):
             running.device(ctx, inputs)
             running.batch_size(ctx, inputs)
         if recipe is None:

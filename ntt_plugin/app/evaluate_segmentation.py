@@ -31,6 +31,7 @@ class EvaluateSegmentation(NttOperator):
     icon = "query_stats"
     risk = types.RiskLevel.MEDIUM
     parameters = ("label_field", "gt_field", "eval_key", "masks", "classes", "group_slices")
+    seldom = ("classes",)
     submit = "Evaluate"
     doing = "Evaluating"
 
@@ -59,7 +60,7 @@ class EvaluateSegmentation(NttOperator):
             label="Score masks",
             description="Beside boxes. Labels without a mask are left out then.",
         )
-        if fields.advanced(ctx, inputs, ("classes",)):
+        if fields.advanced(ctx, inputs, self.seldom):
             # Predictions can be of classes that no true label has.
             offered = {**dict.fromkeys(predicted.classes, 0), **counts.classes}
             fields.classes(

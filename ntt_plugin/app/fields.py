@@ -10,14 +10,43 @@ import fiftyone.operators.types as types
 from ..dataset.checks import require_name
 from ..errors import DatasetError
 
-# Shown as buttons side by side up to here, as a list from there on.
-_MOST_BUTTONS = 4
+# A longer list needs a field to search it in.
+_MOST_IN_DROPDOWN = 30
 
 
 def value_of(ctx: Any, name: str, default: Any = None) -> Any:
-    """A field's value; the default where it is missing, as when a form opens, or empty."""
+    """A field's value as the run takes it.
+
+    Args:
+        ctx: the operator's context.
+        name: the field.
+        default: what the SDK takes where nothing is given: the field is missing, as when a form
+            opens, or was emptied.
+    """
     value = ctx.params.get(name)
-    return default if value in (None, "", []) else value
+    return default if is_empty(value) else value
+
+
+def at_first(ctx: Any, name: str, first: Any) -> Any:
+    """The value of a field that the form fills in while nobody has touched it.
+
+    Emptied it stays empty: the run is given nothing then.
+
+    Args:
+        ctx: the operator's context.
+        name: the field.
+        first: what the form fills in.
+
+    Returns:
+        The value; None if it is empty.
+    """
+    value = ctx.params.get(name, first)
+    return None if is_empty(value) else value
+
+
+def is_empty(value: Any) -> bool:
+    """Whether the App has nothing in a field: it sends null, an empty text or an empty list."""
+    return value is None or value == "" or value == []
 
 
 def choice(
@@ -29,8 +58,11 @@ def choice(
     description: str,
     default: str | None = None,
     required: bool = True,
+    suggested: str | None = None,
 ) -> str | None:
     """A choice of one; one that is no longer there is marked.
+
+    One that is neither required nor has a default can be emptied again.
 
     Args:
         ctx: the operator's context.
@@ -39,20 +71,26 @@ def choice(
         choices: what can be chosen, with the words for each.
         label: the field's label.
         description: what it is for.
-        default: the choice at first; none if None.
+        default: the choice at first, and what the SDK takes where none is given.
         required: whether one must be chosen.
+        suggested: the choice at first, where none given means none.
 
     Returns:
         The choice; None while there is none, or it is not allowed.
     """
-    view = types.AutocompleteView(allow_user_input=False) if len(choices) > 30 else types.Dropdown()
+    may_be_none = not required and default is None
+    # The App's Dropdown cannot be emptied.
+    searched = may_be_none or len(choices) > _MOST_IN_DROPDOWN
+    view = types.AutocompleteView(allow_user_input=False) if searched else types.Dropdown()
     for key, words in choices.items():
         view.add_choice(key, label=words)
-    chosen = value_of(ctx, name, default)
+    first = default if suggested is None else suggested
+    given_or_none = required or may_be_none
+    chosen = at_first(ctx, name, first) if given_or_none else value_of(ctx, name, default)
     field = inputs.enum(
         name,
         list(choices),
-        default=default,
+        default=first,
         required=required,
         label=label,
         description=description,
@@ -119,7 +157,7 @@ def name_field(
         label: its label.
         description: what it is for.
         what: what the name is of, for the message.
-        default: the name at first.
+        default: the name at first; one that need not be given is also what the SDK takes.
         required: whether one must be given.
 
     Returns:
@@ -128,7 +166,7 @@ def name_field(
     field = inputs.str(
         name, required=required, default=default, label=label, description=description
     )
-    chosen = value_of(ctx, name, default)
+    chosen = at_first(ctx, name, default) if required else value_of(ctx, name, default)
     if chosen is None:
         return None
     try:
@@ -137,6 +175,50 @@ def name_field(
         mark(field, str(error))
         return None
     return str(chosen)
+
+
+def whole_number(
+    ctx: Any,
+    inputs: types.Object,
+    name: str,
+    label: str,
+    description: str,
+    default: int | None = None,
+    least: int | None = None,
+    most: int | None = None,
+) -> int | None:
+    """A whole number; another value is marked, and an empty field that has a default.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        name: the field.
+        label: its label.
+        description: what it is for.
+        default: the number at first; without one the field may be left empty.
+        least: the least number that is allowed, if there is one.
+        most: the most; needs ``least``.
+
+    Returns:
+        The number; None while there is none, or it is not allowed.
+    """
+    field = inputs.int(
+        name,
+        required=False,
+        default=default,
+        min=least,
+        label=label,
+        description=description,
+    )
+    value = at_first(ctx, name, default)
+    if value is None and default is None:
+        return None
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    if is_whole and (least is None or value >= least) and (most is None or value <= most):
+        return int(value)
+    or_empty = ", or leave it empty" if default is None else ""
+    mark(field, f"Give a whole number{_range(least, most)}{or_empty}.")
+    return None
 
 
 def overwrite(ctx: Any, inputs: types.Object, warning: str) -> None:
@@ -153,7 +235,7 @@ def advanced(ctx: Any, inputs: types.Object, names: Iterable[str]) -> bool:
     Args:
         ctx: the operator's context.
         inputs: the form.
-        names: the fields behind it; it is on where one of them was given.
+        names: the fields behind it, the operator's ``seldom``; it is on where one was given.
     """
     given = any(value_of(ctx, name) is not None for name in names)
     inputs.bool(
@@ -171,6 +253,12 @@ def mark(field: types.Property, problem: str) -> None:
     """Mark a field's value as one that cannot be run with."""
     field.invalid = True
     field.error_message = problem
+
+
+def _range(least: int | None, most: int | None) -> str:
+    if least is None:
+        return ""
+    return f", {least} or more" if most is None else f" from {least} to {most}"
 
 
 def listed_briefly(names: Iterable[str], most: int = 6) -> str:

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     from ..engine.config import Recipe
     from .written_field import Held
 
-_SELDOM = ("tag", "device", "batch_size", "mask_dir")
-
 
 class MasksFromBoxes(NttOperator):
     """Form of ``masks_from_boxes``."""
@@ -44,6 +42,7 @@ class MasksFromBoxes(NttOperator):
         "group_slices",
         "mask_dir",
     )
+    seldom = ("tag", "device", "batch_size", "mask_dir")
     submit = "Fill masks"
     doing = "Filling masks"
 
@@ -66,7 +65,7 @@ class MasksFromBoxes(NttOperator):
         )  # fmt: skip
         fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
         recipe = running.preset(ctx, inputs, "The segmenter to use.")
-        if fields.advanced(ctx, inputs, _SELDOM):
+        if fields.advanced(ctx, inputs, self.seldom):
             fields.choice(
                 ctx,
                 inputs,

@@ -11,6 +11,7 @@ import fiftyone.operators.types as types
 
 from ..errors import NttError
 from .failures import explain_delegated, explain_live
+from .fields import is_empty
 from .outcome import Outcome, output_page
 from .progress import Report, run_delegated, run_watched
 
@@ -25,6 +26,7 @@ class NttOperator(foo.Operator, ABC):
         icon: name of a Material icon.
         risk: what it can do to the dataset.
         parameters: names that the form and the function share.
+        seldom: those of them behind the form's switch *Advanced settings*.
         submit: words on the button that runs it.
         doing: what the progress bar says.
     """
@@ -36,6 +38,7 @@ class NttOperator(foo.Operator, ABC):
     icon: ClassVar[str]
     risk: ClassVar[types.RiskLevel]
     parameters: ClassVar[tuple[str, ...]]
+    seldom: ClassVar[tuple[str, ...]] = ()
     submit: ClassVar[str]
     doing: ClassVar[str]
 
@@ -56,6 +59,7 @@ class NttOperator(foo.Operator, ABC):
 
     def resolve_input(self, ctx: Any) -> types.Property:
         """The form."""
+        self._leave_out_what_is_folded(ctx)
         inputs = types.Object()
         if ctx.dataset is None:
             problem(inputs, "no_dataset", "No dataset is open. Open one first.")
@@ -74,6 +78,7 @@ class NttOperator(foo.Operator, ABC):
 
     def execute(self, ctx: Any) -> Iterator[Any] | dict[str, Any]:
         """Run: delegated to its end, else as a generator of messages to the App."""
+        self._leave_out_what_is_folded(ctx)
         return self._delegated(ctx) if ctx.delegated else self._live(ctx)
 
     @abstractmethod
@@ -99,7 +104,16 @@ class NttOperator(foo.Operator, ABC):
     def arguments(self, ctx: Any) -> dict[str, Any]:
         """The form's values by the SDK's names; what was left empty takes the SDK's default."""
         given = {name: ctx.params.get(name) for name in self.parameters}
-        return {name: value for name, value in given.items() if value not in (None, "", [])}
+        return {name: value for name, value in given.items() if not is_empty(value)}
+
+    def _leave_out_what_is_folded(self, ctx: Any) -> None:
+        """Take the values of fields that nobody sees away: the App sends them all the same.
+
+        The App keeps them, so they are there again once the switch is on again.
+        """
+        if ctx.params.get("advanced") is False:
+            for name in self.seldom:
+                ctx.params.pop(name, None)
 
     def _live(self, ctx: Any) -> Iterator[Any]:
         try:

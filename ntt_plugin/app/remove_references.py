@@ -56,7 +56,7 @@ class RemoveReferences(NttOperator):
         )  # fmt: skip
         counts = {label: bank.shots(label) for label in bank.classes}
         fields.classes(ctx, inputs, counts, "Whole classes, with their negatives.")
-        chosen = list(fields.value_of(ctx, "references", first))
+        chosen = list(fields.at_first(ctx, "references", first) or [])
         classes = list(fields.value_of(ctx, "classes", []))
         unknown = [key for key in chosen if key not in words]
         if unknown:

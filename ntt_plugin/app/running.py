@@ -77,15 +77,15 @@ def device(ctx: Any, inputs: types.Object) -> str | None:
 
 def batch_size(ctx: Any, inputs: types.Object) -> None:
     """How many points are decoded at once."""
-    field = inputs.int(
+    fields.whole_number(
+        ctx,
+        inputs,
         "batch_size",
-        required=False,
-        label="Points at once",
-        description="Fewer need less memory; the results stay the same. Empty: the preset's.",
+        "Points at once",
+        "Fewer need less memory; the results stay the same. Empty: the preset's.",
+        least=1,
+        most=65_536,
     )
-    value = ctx.params.get("batch_size")
-    if value is not None and not (isinstance(value, int) and 1 <= value <= 65_536):
-        fields.mark(field, "Give a whole number from 1 to 65536, or leave it empty.")
 
 
 def mask_dir(ctx: Any, inputs: types.Object) -> None:

@@ -33,6 +33,7 @@ class SampleReferences(NttOperator):
     icon = "casino"
     risk = types.RiskLevel.MEDIUM
     parameters = ("label_field", "shots", "classes", "seed", "tag", "protocol", "group_slices")
+    seldom = ("seed", "protocol")
     submit = "Sample"
     doing = "Sampling references"
 
@@ -44,14 +45,10 @@ class SampleReferences(NttOperator):
         field, counts = samples.labels_with_masks(ctx, inputs, images, "The field to choose from.")
         if field is None:
             return
-        shots = ctx.params.get("shots", 10)
-        inputs.int(
-            "shots",
-            default=10,
-            min=1,
-            label="References a class",
-            description="1 to 10 are usual; more help little beyond 30.",
-        )
+        shots = fields.whole_number(
+            ctx, inputs, "shots", "References a class",
+            "1 to 10 are usual; more help little beyond 30.", default=10, least=1,
+        )  # fmt: skip
         fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
         tag = fields.value_of(ctx, "tag", "reference")
         inputs.str(
@@ -60,8 +57,8 @@ class SampleReferences(NttOperator):
             label="Tag",
             description="The label tag that will mark what was chosen.",
         )
-        if fields.advanced(ctx, inputs, ("seed", "protocol")):
-            inputs.int("seed", default=51, label="Seed", description="Another draws others.")
+        if fields.advanced(ctx, inputs, self.seldom):
+            fields.whole_number(ctx, inputs, "seed", "Seed", "Another draws others.", default=51)
             fields.choice(
                 ctx,
                 inputs,
@@ -72,7 +69,8 @@ class SampleReferences(NttOperator):
                 "spread",
                 required=False,
             )
-        _say(ctx, inputs, counts, tag, shots)
+        if shots is not None:
+            _say(ctx, inputs, counts, tag, shots)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Sample and tag."""
@@ -97,9 +95,9 @@ class SampleReferences(NttOperator):
         )
 
 
-def _say(ctx: Any, inputs: types.Object, counts: Any, tag: str, shots: Any) -> None:
+def _say(ctx: Any, inputs: types.Object, counts: Any, tag: str, shots: int) -> None:
     wanted = fields.value_of(ctx, "classes", list(counts.classes))
-    short = [name for name in wanted if counts.classes.get(name, 0) < (shots or 1)]
+    short = [name for name in wanted if counts.classes.get(name, 0) < shots]
     text = (
         f"Will tag up to {number_of('label', shots)} of each of "
         f"{number_of('class', len(wanted))} with {tag!r}."

@@ -12,8 +12,6 @@ from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
 
-_SELDOM = ("preset", "device", "batch_size", "mask_dir", "cache")
-
 # The ids go to the browser, and into the database with a delegated run.
 _MOST_SHOWN_BY_ID = 1000
 
@@ -42,6 +40,7 @@ class SegmentWithMemoryBank(NttOperator):
         "mask_dir",
         "cache",
     )
+    seldom = ("preset", "device", "batch_size", "mask_dir", "cache")
     submit = "Segment"
     doing = "Segmenting"
 
@@ -58,7 +57,7 @@ class SegmentWithMemoryBank(NttOperator):
             default="ntt", required=False,
         )  # fmt: skip
         recipe = info.recipe if info else None
-        if fields.advanced(ctx, inputs, _SELDOM):
+        if fields.advanced(ctx, inputs, self.seldom):
             recipe = running.recipe_for(ctx, inputs, recipe)
             running.mask_dir(ctx, inputs)
             running.cache(inputs)

@@ -16,7 +16,6 @@ from .tables import Table
 
 _FIELD = "suggestions"
 _MOST_REASONS = 20
-_SELDOM = ("preset", "device", "batch_size", "cache")
 _WHAT_NOW = (
     "Give those with a wrong class the right one, select what is good and use Promote to "
     "references; what shows no object goes to Add as negatives."
@@ -48,6 +47,7 @@ class SuggestReferences(NttOperator):
         "overwrite",
         "cache",
     )
+    seldom = ("preset", "device", "batch_size", "cache")
     submit = "Suggest"
     doing = "Looking for what would teach most"
 
@@ -58,20 +58,18 @@ class SuggestReferences(NttOperator):
 
         images = samples.target(ctx, inputs, "Look for suggestions in")
         info = banks.any_bank(ctx, inputs)
-        count = inputs.int(
-            "count", default=20, min=1, label="Suggestions", description="The most to show."
+        count = fields.whole_number(
+            ctx, inputs, "count", "Suggestions", "The most to show.", default=20, least=1
         )
-        if not _is_count(fields.value_of(ctx, "count", 20)):
-            fields.mark(count, "Give a whole number, 1 or more.")
         field = fields.name_field(
             ctx, inputs, "field", "Write to", "The field for the suggestions.", "label field",
             default=_FIELD, required=False,
         )  # fmt: skip
         recipe = info.recipe if info else None
-        if fields.advanced(ctx, inputs, _SELDOM):
+        if fields.advanced(ctx, inputs, self.seldom):
             recipe = running.recipe_for(ctx, inputs, recipe)
             running.cache(inputs)
-        if info is None or recipe is None or field is None or count.invalid:
+        if info is None or recipe is None or field is None or count is None:
             return
         if not _may_replace(ctx, inputs, images, field):
             return
@@ -137,10 +135,6 @@ def _reasons(found: Any) -> Table | None:
     labels = found.view.values(f"{found.label_field}.label")
     rows = list(zip(labels, found.reasons.values(), strict=True))
     return Table(["Taken for", "Why it is suggested"], rows[:_MOST_REASONS], texts=2)
-
-
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
 
 
 def _may_replace(ctx: Any, inputs: types.Object, images: Any, field: str) -> bool:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..dataset.tagging import AddedReferences
 
 PARAMETERS = ("label_field", "bank", "tag", "classes", "group_slices", "device")
-_SELDOM = ("classes", "device")
+SELDOM = ("classes", "device")
 
 # The ids go to the browser, and into the database with a delegated run.
 _MOST_SHOWN_BY_ID = 1000
@@ -44,6 +44,7 @@ class TeachingOperator(NttOperator):
     bank_required: ClassVar[bool]
     tag: ClassVar[str]
     parameters = PARAMETERS
+    seldom = SELDOM
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
@@ -74,7 +75,8 @@ class TeachingOperator(NttOperator):
         seldom(ctx, inputs, counts)
         if info is None:
             banks.tell_if_gone(inputs, maker)
-            return
+            if self.bank_required:
+                return
         if target_is_everything(ctx) and predicted(ctx.dataset, field):
             fields.notice(
                 inputs,
@@ -84,7 +86,10 @@ class TeachingOperator(NttOperator):
                 f"Select those that are {self.kind} first, or filter the view.",
                 types.Warning,
             )
-        self.announce(ctx, inputs, field, wanted(ctx, counts), info)
+        if info is None:
+            announce_tagging(ctx, inputs, field, self.tag, wanted(ctx, counts))
+        else:
+            self.announce(ctx, inputs, field, wanted(ctx, counts), info)
 
     @abstractmethod
     def announce(
@@ -128,7 +133,7 @@ def bank_choice(
     inputs: types.Object,
     names: Sequence[str],
     description: str,
-    default: str | None = None,
+    suggested: str | None = None,
     required: bool = False,
 ) -> BankInfo | None:
     """The choice of the bank that learns.
@@ -141,7 +146,7 @@ def bank_choice(
 
     choices = {name: name for name in names}
     name = fields.choice(
-        ctx, inputs, "bank", choices, "Memory bank", description, default, required
+        ctx, inputs, "bank", choices, "Memory bank", description, None, required, suggested
     )
     if name is None:
         return None
@@ -161,7 +166,7 @@ def seldom(ctx: Any, inputs: types.Object, counts: FieldCounts) -> None:
     """What is seldom needed: classes and device."""
     from . import running
 
-    if fields.advanced(ctx, inputs, _SELDOM):
+    if fields.advanced(ctx, inputs, SELDOM):
         fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
         running.device(ctx, inputs)
 
@@ -198,6 +203,17 @@ def where_copied(dataset: Any, field: str) -> str:
     if not predicted(dataset, field):
         return ""
     return f" The next run replaces {field!r}, so copies are kept in {KEPT_FIELD!r}."
+
+
+def announce_tagging(
+    ctx: Any, inputs: types.Object, field: str, tag: str, classes: dict[str, int]
+) -> None:
+    """Say what will be tagged, where no bank learns it."""
+    text = (
+        f"Will tag {number_of('label', sum(classes.values()))} with "
+        f"{fields.value_of(ctx, 'tag', tag)!r}: {in_words(classes)}; no memory bank learns them."
+    )
+    fields.notice(inputs, "will_do", text + where_copied(ctx.dataset, field))
 
 
 def announce_learning(

@@ -14,8 +14,6 @@ from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
 
-_SELDOM = ("device", "sample_tag", "negatives")
-
 # The ids go to the browser, and into the database with a delegated run.
 _MOST_SHOWN = 1000
 
@@ -42,6 +40,7 @@ class UpdateMemoryBank(NttOperator):
         "sample_tag",
         "group_slices",
     )
+    seldom = ("device", "sample_tag", "negatives")
     submit = "Update"
     doing = "Updating the memory bank"
 
@@ -63,7 +62,7 @@ class UpdateMemoryBank(NttOperator):
             return
         tag = label_tag(ctx, inputs, counts)
         fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
-        if fields.advanced(ctx, inputs, _SELDOM):
+        if fields.advanced(ctx, inputs, self.seldom):
             running.device(ctx, inputs)
             sample_tag(ctx, inputs, images)
             inputs.bool(
