@@ -31,19 +31,20 @@ class ClearProposals(NttOperator):
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Say what will be removed."""
         from .. import get_proposals_info
-        from .get_proposals_info import megabytes
+        from .get_proposals_info import megabytes, sets_of_proposals
 
         info = get_proposals_info()
         fields.notice(
             inputs,
             "will_do",
-            f"Will remove the proposals of {info.entries:,} images and presets "
-            f"({megabytes(info.bytes)}), of all datasets, from {info.folder}.",
+            f"Will remove {sets_of_proposals(info.entries)} ({megabytes(info.bytes)} in all), of "
+            f"all datasets, from {info.folder}.",
             types.Warning,
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Remove them."""
         from .. import clear_proposals
+        from .get_proposals_info import sets_of_proposals
 
-        return Outcome(f"The proposals of {clear_proposals():,} images and presets are removed.")
+        return Outcome(f"Removed: {sets_of_proposals(clear_proposals())}.")

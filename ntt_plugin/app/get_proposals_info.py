@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from . import fields
+from .number_words import number_of
 from .operator import NttOperator
 from .outcome import Outcome
 from .progress import Report
@@ -19,7 +20,7 @@ class GetProposalsInfo(NttOperator):
     operator_name = "get_proposals_info"
     title = "Get proposals info"
     about = (
-        "Show where proposals are kept, of how many images, and how much room they take. Use it "
+        "Show where proposals are kept, how many, and how much room they take. Use it "
         "before you clear them, or to see what was computed ahead."
     )
     icon = "storage"
@@ -45,9 +46,14 @@ class GetProposalsInfo(NttOperator):
             "Latest use": _time(info.newest),
         }
         return Outcome(
-            f"Proposals of {info.entries:,} images and presets are kept.",
+            f"Kept: {sets_of_proposals(info.entries)}.",
             {name: value for name, value in facts.items() if value},
         )
+
+
+def sets_of_proposals(number: int) -> str:
+    """How many kept proposals there are: of one image there can be several, by other networks."""
+    return f"{number_of('set', number)} of proposals, one for each image and preset"
 
 
 def megabytes(size: int) -> str:

@@ -13,3 +13,22 @@ def number_of(noun: str, number: int) -> str:
         number: how many.
     """
     return f"{number:,} {noun if number == 1 else _PLURALS.get(noun, f'{noun}s')}"
+
+
+def part_of_these(noun: str, part: int, number: int, one: str, many: str) -> str:
+    """A part of a number, with its verb: ``2 of these 5 images hold``, ``This image holds``.
+
+    All of them are told so.
+
+    Args:
+        noun: what is counted, one of it.
+        part: how many of them, one at least.
+        number: how many there are.
+        one: the verb for one.
+        many: the verb for several.
+    """
+    if number == 1:
+        return f"This {noun} {one}"
+    if part == number:
+        return f"All of these {number_of(noun, number)} {many}"
+    return f"{part:,} of these {number_of(noun, number)} {one if part == 1 else many}"

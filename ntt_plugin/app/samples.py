@@ -135,8 +135,8 @@ def label_field(
     if counts.labels == 0:
         fields.mark(
             inputs.properties[name],
-            f"{chosen!r} holds no label in these {len(samples):,} images; choose another field or "
-            "more images.",
+            f"{chosen!r} holds no label in the {number_of('image', len(samples))} chosen; choose "
+            "another field or more images.",
         )
     return chosen, counts
 

@@ -8,6 +8,7 @@ import fiftyone.operators.types as types
 
 from ..dataset.label_field import FieldState, RunIds, field_state
 from . import fields
+from .number_words import part_of_these
 
 
 class Held(NamedTuple):
@@ -67,8 +68,8 @@ def ask(
         fields.overwrite(
             ctx,
             inputs,
-            f"{found.others:,} of these {found.total:,} images hold labels in {field!r} that "
-            f"{made_by} made. They will be replaced, and all labels made anew.",
+            f"{part_of_these('image', found.others, found.total, 'holds', 'hold')} labels in "
+            f"{field!r} that {made_by} made. They will be replaced, and all labels made anew.",
         )
         return found.total
     if found.done:
@@ -76,14 +77,18 @@ def ask(
             "overwrite",
             default=False,
             label="Start anew",
-            description=f"{found.done:,} of these {found.total:,} images are done already, and "
-            "stay as they are otherwise.",
+            description=f"{part_of_these('image', found.done, found.total, 'is', 'are')} done "
+            "already, and will not be done again otherwise.",
             view=types.CheckboxView(),
         )
         if ctx.params.get("overwrite"):
             return found.total
         if not found.to_do:
-            text = f"All of these {found.total:,} images are done: there is nothing left to do."
-            fields.notice(inputs, "will_do", f"{text} Tick Start anew to do them again.")
+            done = part_of_these("image", found.done, found.total, "is", "are")
+            fields.notice(
+                inputs,
+                "will_do",
+                f"{done} done: there is nothing left to do. Tick Start anew to begin again.",
+            )
             return None
     return found.to_do

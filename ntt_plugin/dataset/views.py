@@ -143,4 +143,6 @@ def _flattened(samples: Any, name: str, group_slices: str | Iterable[str] | None
 def _require_samples(samples: Any, name: str) -> None:
     # Not len(): a dataset's is MongoDB's estimate, which can be 0 after the server was killed.
     if not samples.limit(1).values("id"):
+        if dataset_of(samples)._sample_collection.find_one({}, {"_id": 1}) is None:
+            raise DatasetError(f"{name!r} has no images yet; add some first.")
         raise DatasetError(f"The view of {name!r} holds no sample; widen it or add samples.")

@@ -64,7 +64,10 @@ def test_without_labels_the_form_says_what_to_do(operator, plugin, bare):
 def test_an_empty_dataset_is_said(plugin):
     dataset = fo.Dataset()
     try:
-        assert "holds no sample" in plugin.form(dataset, "segment_with_memory_bank").text()
+        assert (
+            "has no images yet; add some first"
+            in plugin.form(dataset, "segment_with_memory_bank").text()
+        )
     finally:
         dataset.delete()
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ntt_plugin.app.number_words import number_of
+from ntt_plugin.app.number_words import number_of, part_of_these
 
 
 @pytest.mark.parametrize(
@@ -17,3 +17,17 @@ from ntt_plugin.app.number_words import number_of
 )
 def test_one_is_one(noun, number, words):
     assert number_of(noun, number) == words
+
+
+@pytest.mark.parametrize(
+    ("part", "number", "words"),
+    [
+        (1, 1, "This image is"),
+        (1, 5, "1 of these 5 images is"),
+        (2, 5, "2 of these 5 images are"),
+        (1200, 2300, "1,200 of these 2,300 images are"),
+        (5, 5, "All of these 5 images are"),
+    ],
+)
+def test_a_part_comes_with_its_verb(part, number, words):
+    assert part_of_these("image", part, number, "is", "are") == words

@@ -38,7 +38,7 @@ def test_what_was_computed_is_told_counted_and_used(plugin, dataset):
     assert "0 were computed now" in facts(again)
 
     shown = plugin.run(dataset, "get_proposals_info", {})
-    assert f"Proposals of {len(dataset)} images" in facts(shown)
+    assert f"{len(dataset)} sets of proposals" in facts(shown)
 
     segmented = plugin.run(
         dataset, "segment_with_memory_bank", {"bank": "shapes", "label_field": "kept"}
@@ -57,8 +57,8 @@ def test_segmenting_can_do_without(plugin, dataset, own_store):
 def test_clearing_says_beforehand_what_goes_and_where_from(plugin, dataset, own_store):
     ntt.propose(dataset.limit(2), "tiny", progress=False)
     form = plugin.form(dataset, "clear_proposals")
-    assert "2 images" in form.said("will_do") and str(own_store) in form.said("will_do")
-    assert "2 images" in facts(plugin.run(dataset, "clear_proposals", {}))
+    assert "2 sets of proposals" in form.said("will_do") and str(own_store) in form.said("will_do")
+    assert "2 sets of proposals" in facts(plugin.run(dataset, "clear_proposals", {}))
     assert ntt.get_proposals_info().entries == 0
 
 

@@ -123,9 +123,15 @@ def test_slices_of_plain_images_are_refused(make):
 
 
 def test_a_view_without_samples_is_refused(make, grouped):
-    for view in (make(), grouped.limit(0), grouped.match_tags("nobody")):
+    for view in (grouped.limit(0), grouped.match_tags("nobody")):
         with pytest.raises(DatasetError, match="holds no sample; widen it"):
             image_view(view)
+
+
+def test_a_dataset_without_samples_is_refused_in_its_own_words(make):
+    for samples in (make(), make().view()):
+        with pytest.raises(DatasetError, match="has no images yet; add some first"):
+            image_view(samples)
 
 
 @pytest.mark.parametrize(

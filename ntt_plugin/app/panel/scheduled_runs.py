@@ -41,7 +41,7 @@ def draw(page: types.Object, dataset: Any) -> None:
     lines = ["**Scheduled runs**", ""]
     lines += [f"- {_in_words(operation)}" for operation in found]
     if any(operation["run_state"] == "queued" for operation in found):
-        lines += ["", "A worker runs them: `fiftyone delegated launch`."]
+        lines += ["", "A worker runs them: `fiftyone delegated launch -m`."]
     pieces.text(page, "scheduled", "\n".join(lines))
 
 
