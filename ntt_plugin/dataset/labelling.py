@@ -79,6 +79,8 @@ def label_samples(
             masks.require_writable()
         work = job.load()
         declare(dataset, field, job.attributes)
+        # Another run may have taken over meanwhile, whose labels and record are not to be touched.
+        lock.require()
         keep_folder(dataset, field, folder)
         keep_record(dataset, field, job.facts)
         to_do, filled = state.to_do, state.done + state.others

@@ -24,7 +24,15 @@ from pymongo.errors import (
     ServerSelectionTimeoutError,
 )
 
-from ntt_plugin.dataset import banks, labelling, run_lock, sample_run, sample_write, writing_behind
+from ntt_plugin.dataset import (
+    banks,
+    labelling,
+    run_lock,
+    sample_run,
+    sample_write,
+    segmentation,
+    writing_behind,
+)
 from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.errors import DatasetError
@@ -161,10 +169,9 @@ def test_labels_that_somebody_made_while_the_image_was_computed_are_left(
     assert not list((tmp_path / "masks").rglob(f"*{first.id}*"))
 
 
-def test_a_run_taken_over_while_it_computed_an_image_writes_it_no_more(
-    dataset, bank, segmenter, monkeypatch
-):
-    """As after a sleep of the computer: the other run even ended before this one woke."""
+@pytest.fixture
+def sleep_while_another_runs(dataset, segmenter, monkeypatch):
+    """As a sleep of the computer would: the other run even ends before this one wakes."""
     locks, enter = [], run_lock.RunLock.__enter__
     monkeypatch.setattr(
         run_lock.RunLock, "__enter__", lambda lock: (locks.append(lock), enter(lock))[1]
@@ -173,15 +180,39 @@ def test_a_run_taken_over_while_it_computed_an_image_writes_it_no_more(
     others.remove("red")
     banks.save_memory_bank(dataset, "others", others)
 
-    def sleep_while_another_runs():
+    def sleep():
         run_lock._held_here.clear()
         long_ago = {"$subtract": ["$$NOW", 300_000]}
         run_lock._locks().update_many({}, [{"$set": {"heartbeat": long_ago}}])
         locks[-1]._last_beat -= 300
         segment(dataset, "others", overwrite=True, segmenter=segmenter)
 
+    return sleep
+
+
+def test_a_run_taken_over_while_it_computed_an_image_writes_it_no_more(
+    dataset, bank, sleep_while_another_runs
+):
     with pytest.raises(DatasetError, match=r"taken over.*0 of 6 samples"):
         segment(dataset, bank, segmenter=SlowStart(sleep_while_another_runs))
+    assert_the_other_run_is_whole(dataset)
+
+
+def test_a_run_taken_over_while_networks_were_loaded_changes_nothing(
+    dataset, bank, segmenter, monkeypatch, sleep_while_another_runs
+):
+    def load(*args):
+        sleep_while_another_runs()
+        return segmenter
+
+    segment(dataset, bank, segmenter=segmenter)
+    monkeypatch.setattr(segmentation, "get_segmenter", load)
+    with pytest.raises(DatasetError, match="taken over"):
+        segment(dataset, bank, overwrite=True)
+    assert_the_other_run_is_whole(dataset)
+
+
+def assert_the_other_run_is_whole(dataset):
     assert dataset.distinct("ntt.detections.bank") == ["others"]
     assert dataset.count("ntt") == 6
     report = load_segment_report(dataset, "ntt")
