@@ -88,11 +88,12 @@ def _in_words(check: ReferenceCheck) -> str:
 
 def _shown(dataset: Any, checks: list[ReferenceCheck]) -> Any:
     """The labels that references came from, in their images; None if none is in the dataset."""
+    from ..dataset.sources import database_ids
     from ..dataset.views import all_images
 
     sources = [check.provenance for check in checks]
-    samples = list({source.sample for source in sources if source.sample})
-    labels = [source.label for source in sources if source.label]
+    samples = database_ids(source.sample for source in sources)
+    labels = database_ids(source.label for source in sources)
     if not samples or not labels:
         return None
     view = all_images(dataset).select(samples).select_labels(ids=labels)

@@ -90,15 +90,15 @@ class RemoveReferences(NttOperator):
 
 def _in_words(dataset: Any, bank: MemoryBank) -> dict[str, str]:
     """Each reference and negative for a person: class, kind and file, by its id."""
+    from ..dataset.sources import database_ids
     from ..dataset.views import all_images
 
-    samples = {
+    samples = database_ids(
         entry.provenance.sample
         for label in bank.classes
         for entry in (*bank.references(label), *bank.negative_references(label))
-        if entry.provenance.sample
-    }
-    found = all_images(dataset).select(list(samples))
+    )
+    found = all_images(dataset).select(samples)
     files = dict(zip(*found.values(["id", "filepath"]), strict=True))
     words = {}
     for label in bank.classes:

@@ -7,6 +7,7 @@ from typing import Any
 
 from ...dataset.banks import load_memory_bank, load_references_view
 from ...dataset.report import load_segment_report
+from ...dataset.sources import database_ids
 from ...dataset.views import all_images
 from ...errors import DatasetError
 
@@ -30,7 +31,7 @@ def references(dataset: Any, bank: str, classes: Iterable[str] | None = None) ->
         if label in found.classes
         for reference in found.references(label)
     ]
-    return view.select_labels(ids=[label for label in wanted if label])
+    return view.select_labels(ids=database_ids(wanted))
 
 
 def written(dataset: Any, field: str, patches: bool = False) -> Any:
