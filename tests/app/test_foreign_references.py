@@ -32,11 +32,13 @@ def test_the_others_are_shown(plugin, mixed):
     assert shown.count("ground_truth.detections") == 2
 
 
-def test_checks_that_flag_them_are_told(plugin, dataset):
-    bank = ntt.load_memory_bank(dataset, "shapes")
+def test_checks_that_flag_them_are_told(plugin, mixed):
+    bank = ntt.load_memory_bank(mixed, "shapes")
     one, other = bank.classes[:2]
-    bank.add(other, bank.references(one)[0].feature, Provenance("lab", "img_001.png", "copy"))
-    ntt.save_memory_bank(dataset, "shapes", bank, overwrite=True)
-    told = page(plugin.run(dataset, "check_references", {"name": "shapes"}))
-    assert f"a reference of {other!r} (label copy)" in " ".join(told["problems"])
+    # A label under two classes stands out.
+    for reference in bank.references(one):
+        bank.add(other, reference.feature, reference.provenance)
+    ntt.save_memory_bank(mixed, "shapes", bank, overwrite=True)
+    told = page(plugin.run(mixed, "check_references", {"name": "shapes"}))
+    assert f"a reference of {other!r} (label {one} 2)" in " ".join(told["problems"])
     assert "ntt_view" in told
