@@ -128,7 +128,9 @@ def tell_if_gone(inputs: types.Object, maker: Maker) -> None:
 
 
 def thresholds_of(dataset: Any, bank: str) -> dict[str, float]:
-    """The thresholds that a bank of the dataset keeps."""
+    """The thresholds that a bank of the dataset keeps by class; none where the bank is gone."""
+    if bank not in list_memory_banks(dataset):
+        return {}
     return get_memory_bank_info(dataset, bank).thresholds
 
 

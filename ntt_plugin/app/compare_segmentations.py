@@ -9,15 +9,13 @@ import fiftyone.operators.types as types
 from . import fields
 from .number_words import number_of
 from .operator import NttOperator
-from .outcome import Outcome
+from .outcome import MOST_BY_ID, Outcome
 from .progress import Report
 from .tables import Table
 
 if TYPE_CHECKING:
     from ..dataset.comparison import ClassComparison, Comparison
 
-# The ids go to the browser, and into the database with a delegated run.
-_MOST_SHOWN_BY_ID = 2000
 _MOST_CHANGES = 5
 
 
@@ -87,7 +85,7 @@ class CompareSegmentations(NttOperator):
         target = samples.target_of(ctx)
         found = compare_segmentations(target, **arguments, progress=progress)
         both = [found.label_field, found.other_field]
-        shown = found.label_ids[:_MOST_SHOWN_BY_ID]
+        shown = found.label_ids[:MOST_BY_ID]
         images = image_view(target, arguments.get("group_slices"))
         few = len(shown) == len(found.label_ids)
         facts = {

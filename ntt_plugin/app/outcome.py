@@ -14,6 +14,9 @@ from .markdown import escaped
 from .tables import Table
 
 PLUGIN = "@ntt/no-time-to-train"
+MOST_BY_ID = 1000
+"""Samples or labels that a view names by id: the ids go to the browser, and into the database."""
+
 _MOST_PROBLEMS = 20
 _RESULT_VIEW = "ntt_view"
 _PANEL = "ntt_panel"

@@ -9,11 +9,8 @@ import fiftyone.operators.types as types
 from . import fields
 from .number_words import number_of
 from .operator import NttOperator
-from .outcome import Outcome
+from .outcome import MOST_BY_ID, Outcome
 from .progress import Report
-
-# The ids go to the browser, and into the database with a delegated run.
-_MOST_SHOWN_BY_ID = 1000
 
 
 class SegmentWithMemoryBank(NttOperator):
@@ -98,7 +95,7 @@ def reported(ctx: Any, report: Any) -> Outcome:
     from ..dataset.views import all_images
 
     images, ids = all_images(ctx.dataset), report.segmented_ids
-    few = len(ids) <= _MOST_SHOWN_BY_ID
+    few = len(ids) <= MOST_BY_ID
     written = images.select(ids) if few else images.exists(report.label_field)
     facts = {
         "Images labelled": report.segmented,

@@ -14,7 +14,7 @@ from fiftyone.operators.constants import ViewTarget
 from . import fields
 from .number_words import number_of
 from .operator import NttOperator
-from .outcome import NextStep, Outcome
+from .outcome import MOST_BY_ID, NextStep, Outcome
 from .progress import Report
 
 if TYPE_CHECKING:
@@ -24,9 +24,6 @@ if TYPE_CHECKING:
 
 PARAMETERS = ("label_field", "bank", "tag", "classes", "group_slices", "device")
 SELDOM = ("classes", "device")
-
-# The ids go to the browser, and into the database with a delegated run.
-_MOST_SHOWN_BY_ID = 1000
 
 
 class TeachingOperator(NttOperator):
@@ -298,7 +295,7 @@ def _shown(dataset: Any, parts: Sequence[AddedReferences]) -> Any:
     from . import samples
 
     ids = [label for part in parts for label in part.label_ids]
-    if len(ids) <= _MOST_SHOWN_BY_ID:
+    if len(ids) <= MOST_BY_ID:
         return all_images(dataset).select_labels(ids=ids)
     has_one = F("tags").contains([part.tag for part in parts])
     return samples.labels_view(dataset, parts[0].field, has_one)

@@ -11,11 +11,8 @@ from . import fields, teaching
 from .build_memory_bank import label_tag, references, sample_tag
 from .number_words import number_of
 from .operator import NttOperator
-from .outcome import Outcome
+from .outcome import MOST_BY_ID, Outcome
 from .progress import Report
-
-# The ids go to the browser, and into the database with a delegated run.
-_MOST_SHOWN = 1000
 
 
 class UpdateMemoryBank(NttOperator):
@@ -103,7 +100,7 @@ class UpdateMemoryBank(NttOperator):
             "Taken away": teaching.in_words(change.removed),
         }
         # Not all references: of a bank from elsewhere none may be a label of this dataset.
-        shown = list(change.label_ids[:_MOST_SHOWN])
+        shown = list(change.label_ids[:MOST_BY_ID])
         few = len(shown) == len(change.label_ids)
         return Outcome(
             f"The memory bank {change.name!r} learnt {number_of('label', sum(learnt.values()))}.",

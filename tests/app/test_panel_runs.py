@@ -59,7 +59,8 @@ def test_of_many_failures_the_button_says_that_it_shows_the_first(
         (tmp_path / name).write_bytes(b"no image")
         dataset.add_sample(fo.Sample(filepath=str(tmp_path / name)))
     ntt.segment(dataset, "shapes", "found", progress=False)
-    monkeypatch.setattr(loaded(plugin, "app.panel.shown"), "MOST_FAILED", 1)
+    for name in ("shown", "run_page"):
+        monkeypatch.setattr(loaded(plugin, f"app.panel.{name}"), "MOST_BY_ID", 1)
     panel = PanelOnScreen(dataset)
     panel.event("go", to={"tab": "runs", "run": "found"})
     panel.click("Show the first 1 failed images")

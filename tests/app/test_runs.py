@@ -259,7 +259,7 @@ def test_delegated(operator, plugin, dataset, tmp_path, worker):
 
 
 def test_a_view_of_many_images_names_none_of_them(dataset, monkeypatch):
-    monkeypatch.setattr(segment_with_memory_bank, "_MOST_SHOWN_BY_ID", 1)
+    monkeypatch.setattr(segment_with_memory_bank, "MOST_BY_ID", 1)
     report = ntt.segment(dataset, "shapes", "found", progress=False)
     outcome = segment_with_memory_bank.reported(SimpleNamespace(dataset=dataset), report)
     assert len(outcome.view) == len(dataset)

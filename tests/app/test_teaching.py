@@ -268,7 +268,7 @@ def test_the_marked_labels_are_shown(plugin, dataset):
 
 def test_many_marked_labels_are_shown_by_their_tag(dataset, monkeypatch):
     added = ntt.add_references(dataset, "ground_truth", tag="mine")
-    monkeypatch.setattr(teaching, "_MOST_SHOWN_BY_ID", 1)
+    monkeypatch.setattr(teaching, "MOST_BY_ID", 1)
     shown = teaching._shown(dataset, [added])
     assert set(shown.values(f"{LABELS}.id", unwind=True)) == set(added.label_ids)
     assert added.label_ids[0] not in str(shown._serialize())
@@ -361,7 +361,7 @@ def test_what_an_update_learnt_is_shown_also_where_no_reference_of_the_bank_is_h
 
 
 def test_an_update_of_many_labels_shows_the_first(plugin, dataset, monkeypatch):
-    monkeypatch.setattr(loaded(plugin, "app.update_memory_bank"), "_MOST_SHOWN", 1)
+    monkeypatch.setattr(loaded(plugin, "app.update_memory_bank"), "MOST_BY_ID", 1)
     told = page(
         plugin.run(dataset, "update_memory_bank", {"label_field": "ground_truth", "name": "shapes"})
     )

@@ -12,11 +12,11 @@ import fiftyone.operators.types as types
 
 from ...dataset.reference_quality import ReferenceCheck, reference_quality
 from ...dataset.thumbnails import reference_thumbnails
+from ..banks import thresholds_of
 from ..markdown import escaped
 from . import operator_button, pages, pieces
 from .clicks import Clicks
 from .place import Place
-from .thresholds import thresholds_of
 
 A_PAGE = 24
 SIDE = 96

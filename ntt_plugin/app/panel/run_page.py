@@ -14,7 +14,8 @@ from ...dataset.report import SampleNote
 from ...dataset.runs import RunInfo
 from ...errors import DatasetError
 from ..markdown import escaped
-from . import operator_button, pieces, run_list, score_chart, shown
+from ..outcome import MOST_BY_ID
+from . import operator_button, pieces, run_list, score_chart
 from .clicks import Clicks
 from .known_runs import known_runs
 from .place import Place
@@ -37,8 +38,8 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
         _notes(page, run.notes)
     if run.failed:
         row = pieces.row(page, "failures")
-        all_shown = run.failed <= shown.MOST_FAILED
-        words = "failed images" if all_shown else f"first {shown.MOST_FAILED:,} failed images"
+        all_shown = run.failed <= MOST_BY_ID
+        words = "failed images" if all_shown else f"first {MOST_BY_ID:,} failed images"
         pieces.button(row, "show", f"Show the {words}", clicks.show_failed(field), "error_outline")
     if run.kind == "segmentation":
         _evaluations(page, dataset, run, clicks)

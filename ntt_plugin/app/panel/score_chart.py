@@ -8,13 +8,13 @@ import fiftyone.operators.types as types
 import numpy as np
 
 from ...dataset.runs import RunInfo, score_histogram
+from ..banks import thresholds_of
 from ..markdown import escaped
 from ..number_words import number_of
 from . import pieces
 from .clicks import Clicks
 from .place import Place
 from .remembered import remembered
-from .thresholds import thresholds_of
 
 _BINS = 20
 _BAR, _LINE = "#5b9bd5", "#ff6d04"

@@ -10,9 +10,7 @@ from ...dataset.report import load_segment_report
 from ...dataset.sources import database_ids
 from ...dataset.views import all_images
 from ...errors import DatasetError
-
-# The ids go to the browser.
-MOST_FAILED = 1000
+from ..outcome import MOST_BY_ID
 
 
 def references(dataset: Any, bank: str, classes: Iterable[str] | None = None) -> Any:
@@ -47,13 +45,13 @@ def written(dataset: Any, field: str, patches: bool = False) -> Any:
 
 
 def failed(dataset: Any, field: str) -> Any:
-    """The samples that the last run into a field could not do, at most ``MOST_FAILED``.
+    """The samples that the last run into a field could not do, at most ``MOST_BY_ID``.
 
     Raises:
         DatasetError: no run wrote that field, or the samples are gone.
     """
     ids = [note.sample for note in load_segment_report(dataset, field).failed if note.sample]
-    view = all_images(dataset).select(ids[:MOST_FAILED])
+    view = all_images(dataset).select(ids[:MOST_BY_ID])
     if not ids or len(view) == 0:
         raise DatasetError(f"No sample that failed in the run into {field!r} is left.")
     return view
