@@ -21,6 +21,7 @@ from .memory import MemoryBank
 from .merging import redundancy
 from .nms import suppress
 from .proposals import Proposals
+from .unit_features import inner_products
 
 Array = np.ndarray[Any, Any]
 
@@ -92,9 +93,9 @@ def similarities(features: Tensor, bank: MemoryBank, negative_sigma: float) -> T
     """
     features = _on_cpu(features)
     units = bank.unit_features
-    similarity = (features @ units.prototypes.T).clamp(min=0)
+    similarity = inner_products(features, units.prototypes).clamp(min=0)
     for column, negatives in units.negatives:
-        against = (features @ negatives.T).amax(dim=1)
+        against = inner_products(features, negatives).amax(dim=1)
         # The similarity is at least 0, so that this floors the negatives' at 0 as well.
         excess = (against - similarity[:, column]).clamp(min=0)
         similarity[:, column] *= torch.exp(-excess / negative_sigma)
