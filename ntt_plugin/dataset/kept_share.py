@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, NamedTuple
 
 import torch
@@ -13,12 +14,14 @@ from ..engine.proposal_store import ProposalStore
 from ..errors import ImageError, StoreError
 from .checks import dataset_of
 from .label_field import segmentation_fields
+from .remembered import Remembered
 from .run_record import is_segmentation_by, read_facts
 from .segmenters import SegmenterLike, upstream_in_memory
 
-# Each is read once to its end, for its digest.
+# Each is read to its end, for its digest, and again only when it was changed.
 _MOST_READ = 20
 _SEED = 51
+_digests: Remembered[str] = Remembered(50 * _MOST_READ)
 
 
 class KeptShare(NamedTuple):
@@ -73,9 +76,12 @@ def kept_share(images: Any, recipe: Recipe, device: str | None) -> KeptShare:
 
 def _is_held(store: ProposalStore, filepath: str, upstream: str) -> bool:
     try:
-        return store.holds(proposal_key(image_digest(filepath), upstream))
-    except ImageError:
+        file = os.stat(filepath)
+        state = (filepath, file.st_mtime_ns, file.st_size)
+        digest = _digests.get(state, lambda: image_digest(filepath))
+    except (ImageError, OSError, ValueError):
         return False
+    return store.holds(proposal_key(digest, upstream))
 
 
 def _upstream_of_runs(images: Any, recipe: Recipe, device: torch.device) -> str | None:

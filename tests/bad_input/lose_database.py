@@ -19,6 +19,8 @@ from tests import fiftyone_database
 # FiftyOne waits half a minute for a database that is gone; a test does not.
 os.environ["FIFTYONE_DATABASE_URI"] += "/?serverSelectionTimeoutMS=1500&connectTimeoutMS=1500"
 
+import fiftyone as fo
+
 from ntt_plugin.dataset import banks
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.errors import DatasetError
@@ -26,11 +28,12 @@ from tests.dataset import scenes
 
 
 class Killer(scenes.ColourSegmenter):
-    """Kills the database while it looks at its third image."""
+    """Kills the database while it looks at its third image, when the two before are written."""
 
     def propose(self, image):
         proposals = super().propose(image)
         if self.proposed == 3:
+            scenes.wait_until_written(fo.load_dataset("lost"), 2)
             fiftyone_database._mongod.kill()
             fiftyone_database._mongod.wait()
         return proposals

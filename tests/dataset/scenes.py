@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -53,6 +54,14 @@ def make_dataset(name: str, folder: Path, count: int) -> fo.Dataset:
     dataset = fo.Dataset(name)
     dataset.add_samples(samples, progress=False)
     return dataset
+
+
+def wait_until_written(dataset: fo.Dataset, count: int) -> None:
+    """Wait until a run into ``ntt`` has written so many samples; it writes beside its work."""
+    written, deadline = {"ntt.run": {"$exists": True}}, time.monotonic() + 60
+    while dataset._sample_collection.count_documents(written) < count:
+        assert time.monotonic() < deadline, f"{count} samples were not written"
+        time.sleep(0.01)
 
 
 class ColourSegmenter:

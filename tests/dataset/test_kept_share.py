@@ -62,6 +62,18 @@ def test_an_image_that_changed_or_is_gone_is_not_kept(segmented, tmp_path):
     assert kept_share(segmented, RECIPE, "cpu").share == pytest.approx(left / len(segmented))
 
 
+def test_an_image_is_read_again_only_when_it_was_changed(segmented, monkeypatch):
+    read, digest = [], module.image_digest
+    monkeypatch.setattr(module, "image_digest", lambda path: (read.append(path), digest(path))[1])
+    paths = segmented.values("filepath")
+    for _ in range(2):
+        assert kept_share(segmented, RECIPE, "cpu").share == 1
+    assert sorted(read) == sorted(paths)
+    Image.fromarray(np.zeros((20, 30, 3), np.uint8)).save(paths[0])
+    kept_share(segmented, RECIPE, "cpu")
+    assert sorted(read) == sorted([*paths, paths[0]])
+
+
 @pytest.mark.parametrize(
     "changed",
     [

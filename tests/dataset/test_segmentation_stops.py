@@ -87,8 +87,8 @@ def test_labels_written_while_their_field_is_deleted_leave_no_sample_unreadable(
 
     def delete():
         # FiftyOne takes the values away first, and the field after.
-        while (written := samples.find_one({"ntt.run": {"$exists": True}})) is None:
-            time.sleep(0.01)
+        scenes.wait_until_written(dataset, 1)
+        written = samples.find_one({"ntt.run": {"$exists": True}})
         dataset.delete_sample_field("ntt")
         samples.update_one({"_id": written["_id"]}, {"$set": {"ntt": written["ntt"]}})
 
