@@ -78,6 +78,8 @@ def test_one_class_can_be_chosen(panel, dataset):
     assert len(pictures(panel)) == ntt.load_memory_bank(dataset, "shapes").shots(label)
     panel.event("choose_class", value=" ")
     assert panel.state["place"]["label"] == ""
+    panel.event("choose_class", value=" ")
+    assert panel.messages == []
 
 
 def test_a_reference_can_be_removed(panel, dataset):

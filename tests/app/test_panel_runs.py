@@ -139,9 +139,35 @@ def test_scores_are_drawn_by_class_with_the_banks_threshold(panel, dataset):
     label = sorted(counts)[0]
     ntt.save_thresholds(dataset, "shapes", thresholds={label: 0.25})
     panel.event("choose_class", value=label)
+    # The class may have been shown before; the threshold is new.
+    panel.click("Refresh")
     assert sum(chart(panel)["data"][0]["y"]) == counts[label]
     [line] = chart(panel)["layout"]["shapes"]
     assert line["x0"] == line["x1"] == 0.25
+
+
+def test_a_field_that_tells_what_it_shows_is_not_answered(panel, dataset):
+    """The App sends its value when it comes into sight; the answer could come after a click."""
+    counts = dataset.count_values("ntt.detections.label")
+    panel.click("Open")
+    panel.click("Scores by class")
+    [shown] = [label for label in counts if f"Scores of {label}**" in panel.text()]
+    panel.event("choose_class", value=shown)
+    assert panel.messages == []
+    other = next(label for label in sorted(counts) if label != shown)
+    panel.event("choose_class", value=other)
+    assert f"Scores of {other}**" in panel.text()
+
+
+def test_a_visit_of_a_page_has_a_field_of_its_own(panel):
+    """Else the page that is left, or the next one, would be told the class of the other."""
+    names = []
+    for _ in range(2):
+        panel.click("Open")
+        panel.click("Scores by class")
+        names += [name for name in panel.shown["type"]["properties"] if name.startswith("class_")]
+        panel.click("Runs")
+    assert len(set(names)) == 2
 
 
 def test_a_score_that_was_changed_by_hand_is_drawn(panel, dataset):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import fiftyone.operators as foo
@@ -37,6 +38,13 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
             help_markdown=_HELP,
         )
 
+    def execute(self, ctx: Any) -> Any:
+        """Answer an event, but one that changes nothing: its answer is the page drawn anew.
+
+        It could come after the person has gone to another page, and would bring the old one back.
+        """
+        return None if self._is_echo(ctx) else super().execute(ctx)
+
     def on_load(self, ctx: Any) -> None:
         """Make selections show what they stand for."""
         ctx.ops.set_sample_selection_style(default="green-checkmark", alt="red-checkmark")
@@ -62,13 +70,12 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
     def go(self, ctx: Any) -> None:
         """Go to another page of the panel."""
-        self._move(ctx, self._place(ctx).moved(ctx.params["to"]))
+        place = self._place(ctx)
+        self._move(ctx, replace(place.moved(ctx.params["to"]), visit=place.visit + 1))
 
     def choose_class(self, ctx: Any) -> None:
-        """Show a bank's references of one class."""
-        chosen = ctx.params.get("value") or ALL_CLASSES
-        label = "" if chosen == ALL_CLASSES else chosen
-        self._move(ctx, self._place(ctx).moved({"label": label}))
+        """Show a bank's references, or a run's scores, of one class."""
+        self._move(ctx, self._place(ctx).moved({"label": _chosen_class(ctx)}))
 
     def ask(self, ctx: Any) -> None:
         """Open an operator's form, with some of its fields filled in."""
@@ -131,4 +138,20 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         return from_state(ctx.panel.get_state("place"))
 
     def _move(self, ctx: Any, place: Place) -> None:
-        ctx.panel.set_state({"place": place.to_dict(), "class": place.label or ALL_CLASSES})
+        ctx.panel.set_state("place", place.to_dict())
+
+    def _is_echo(self, ctx: Any) -> bool:
+        """Whether the field for classes only tells what it shows, as when it comes into sight."""
+        from . import page
+
+        if ctx.params.get("__method__") != "choose_class" or ctx.dataset is None:
+            return False
+        try:
+            return page.shown_class(ctx.dataset, self._place(ctx)) == _chosen_class(ctx)
+        except NttError:
+            return False
+
+
+def _chosen_class(ctx: Any) -> str:
+    chosen = ctx.params.get("value") or ALL_CLASSES
+    return "" if chosen == ALL_CLASSES else str(chosen)

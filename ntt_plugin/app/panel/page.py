@@ -7,7 +7,16 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ...errors import NttError
-from . import bank_list, bank_page, first_steps, label_cause, pieces, run_list, run_page
+from . import (
+    bank_list,
+    bank_page,
+    first_steps,
+    label_cause,
+    pieces,
+    run_list,
+    run_page,
+    score_chart,
+)
 from .clicks import Clicks, Events
 from .place import TABS, Place
 
@@ -36,6 +45,13 @@ def draw(ctx: Any, place: Place, events: Events) -> types.Property:
             page.view("problem", types.Error(label=str(error)))
         pieces.text(page, "selection", _SELECTION)
     return types.Property(page, view=types.GridView(orientation="vertical", gap=2, pad=2))
+
+
+def shown_class(dataset: Any, place: Place) -> str:
+    """The class that the field for classes has at a place; empty for all."""
+    if place.tab == "runs" and place.shown == "scores":
+        return score_chart.shown_class(dataset, place)
+    return place.label
 
 
 def _ways(page: types.Object, place: Place, clicks: Clicks) -> None:

@@ -101,20 +101,24 @@ def picture(parent: types.Object, name: str, path: Path | None, side: int, alt: 
 
 
 def class_choice(
-    page: types.Object, choices: Mapping[str, str], chosen: str, on_change: Any
+    page: types.Object, visit: int, choices: Mapping[str, str], chosen: str, on_change: Any
 ) -> None:
-    """The choice of a class. Its value is kept in the panel's state, under the name ``class``.
+    """The choice of a class.
+
+    The App keeps its value in the panel's state. A name of its own for each visit of a page, and
+    the value of another one is neither shown nor told of when the page is left.
 
     Args:
         page: the panel itself: the state has the value where the page has the field.
+        visit: the number of the visit.
         choices: the classes, with the words for each.
         chosen: the class that is chosen.
-        on_change: the event that a choice sends.
+        on_change: the event that a choice sends; the field's coming into sight sends it, too.
     """
     view = types.DropdownView()
     for label, words in choices.items():
         view.add_choice(label, label=words)
-    page.enum("class", list(choices), default=chosen, view=view, on_change=on_change)
+    page.enum(f"class_{visit}", list(choices), default=chosen, view=view, on_change=on_change)
 
 
 def media_url(path: Path) -> str:

@@ -21,6 +21,7 @@ class Place:
         shown: what of a bank's references is shown, or that a run's scores are; of ``SHOWN``.
         label: only those of this class; all if empty.
         page: which page of a long list, from 0.
+        visit: how many pages were gone to before; tells one visit of a page from another.
     """
 
     tab: str = "banks"
@@ -29,6 +30,7 @@ class Place:
     shown: str = SHOWN[0]
     label: str = ""
     page: int = 0
+    visit: int = 0
 
     def moved(self, to: Mapping[str, Any]) -> Place:
         """The place after a click; what the click does not say starts anew below what it says.
@@ -39,7 +41,7 @@ class Place:
         known = [entry.name for entry in fields(self)]
         given = {name: to[name] for name in known if name in to}
         first = min((known.index(name) for name in given), default=len(known))
-        kept = {name: getattr(self, name) for name in known[:first]}
+        kept = {name: getattr(self, name) for name in (*known[:first], "visit")}
         return Place(**kept | given)
 
     def to_dict(self) -> dict[str, Any]:
@@ -52,7 +54,8 @@ def from_state(kept: Any) -> Place:
     if not isinstance(kept, Mapping):
         return Place()
     place = Place().moved(kept)
-    known = place.tab in TABS and place.shown in SHOWN and isinstance(place.page, int)
+    counts = isinstance(place.page, int) and isinstance(place.visit, int)
+    known = place.tab in TABS and place.shown in SHOWN and counts
     if not known or (place.tab == "banks" and place.shown == "scores"):
         return Place()
     return replace(place, page=max(0, place.page))

@@ -97,7 +97,7 @@ def _classes(
         words = {label: f"{label} ({count:,})" for label, count in counts.items()}
         every = {pieces.ALL_CLASSES: "All classes"}
         chosen = place.label or pieces.ALL_CLASSES
-        pieces.class_choice(page, every | words, chosen, clicks.events.choose_class)
+        pieces.class_choice(page, place.visit, every | words, chosen, clicks.events.choose_class)
 
 
 def _tile(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -27,9 +28,10 @@ def draw(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: C
         pieces.text(page, "no_scores", "No label of this run has a score.")
         return
     counts = {label: int(bins.sum()) for label, bins in found.items()}
-    label = place.label if place.label in found else max(counts, key=lambda name: counts[name])
+    label = _shown(found, place)
     pieces.class_choice(
         page,
+        place.visit,
         {name: f"{name} ({count:,})" for name, count in counts.items()},
         label,
         clicks.events.choose_class,
@@ -37,6 +39,18 @@ def draw(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: C
     threshold = thresholds_of(dataset, run.bank).get(label)
     pieces.text(page, "scores_title", _title(label, found[label], threshold))
     _chart(page, found[label], threshold)
+
+
+def shown_class(dataset: Any, place: Place) -> str:
+    """The class whose scores a place shows: the chosen one, else that of the most labels."""
+    found = remembered(dataset, str(place.run), score_histogram, of_samples=True)
+    return _shown(found, place) if found else ""
+
+
+def _shown(found: Mapping[str, np.ndarray[Any, Any]], place: Place) -> str:
+    return (
+        place.label if place.label in found else max(found, key=lambda name: int(found[name].sum()))
+    )
 
 
 def _title(label: str, bins: np.ndarray[Any, Any], threshold: float | None) -> str:
