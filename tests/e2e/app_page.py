@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from pathlib import Path
 
 from playwright.sync_api import Locator, Page
+from playwright.sync_api import TimeoutError as NotInTime
 
 from tests.app.driver import NAME
 from tests.e2e.form import Form
@@ -14,6 +16,8 @@ from tests.e2e.server import PATIENCE
 WINDOW = {"width": 1400, "height": 900}
 CHECKBOX = {"x": 14, "y": 14}
 """Where in a tile of the grid a click selects its sample."""
+KEY_PATIENCE = 10
+"""Seconds after which the operator browser's key is pressed again."""
 
 # Otherwise a pop-over about another product covers the first clicks.
 _INIT_SCRIPT = "localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')"
@@ -87,11 +91,25 @@ class AppPage:
 
     def operator(self, title: str) -> Form:
         """Open an operator's form through the operator browser (the backtick key)."""
-        self.page.keyboard.press("Backquote")
-        self.page.get_by_placeholder("Search operations by name...").fill(title)
+        self.open_operator_browser().fill(title)
         browser = self.page.locator("[data-cy=operators-browser]")
         browser.get_by_text(title, exact=True).click()
         return self.form(title)
+
+    def open_operator_browser(self) -> Locator:
+        """Open the operator browser; its field for a name.
+
+        A key pressed while a form goes, or while the App loads anew what a run changed, can be
+        lost: a person presses again, and so does this.
+        """
+        search = self.page.get_by_placeholder("Search operations by name...")
+        for _ in range(PATIENCE // KEY_PATIENCE):
+            self.page.keyboard.press("Backquote")
+            with suppress(NotInTime):
+                search.wait_for(timeout=1000 * KEY_PATIENCE)
+                return search
+        shown = self.page.locator("body").inner_text()
+        raise AssertionError(f"The operator browser does not open. The App shows:\n{shown}")
 
     def panel(self, name: str) -> Locator:
         """Open a panel beside the grid's tab; its content."""
