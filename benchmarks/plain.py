@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ntt_plugin.engine import MemoryBank, Proposals, Recipe
 from ntt_plugin.engine.mask_upsampling import UpsampledMasks
-from ntt_plugin.engine.matching import best_class, similarities
+from ntt_plugin.engine.matching import best_class, compared_features, similarities
 from ntt_plugin.engine.nms import suppress
 from ntt_plugin.engine.proposer import grid_points
 
@@ -63,7 +63,7 @@ def pool(features: Tensor, masks: Tensor) -> Tensor:
 @torch.inference_mode()
 def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> tuple[Tensor, Tensor]:
     """Recipe, section 4: masks (n, H, W) and scores (n,) of the instances, the best first."""
-    similarity = similarities(proposals.features, bank, recipe.negative_sigma).numpy()
+    similarity = similarities(compared_features(proposals), bank, recipe.negative_sigma)
     labels, scores, _ = best_class(similarity)
     order = suppress(
         proposals.boxes.cpu().numpy(), proposals.ious.cpu().numpy(), labels, recipe.nms_iou

@@ -18,7 +18,8 @@ from .segmenters import SegmenterLike
 Cache = bool | ProposalStore
 """True for the default store, False for none, or a store."""
 
-# Proposals that wait to be written hold their logits, 100 MB for an image in the preset `paper`.
+# Proposals that wait to be written hold their masks, on a GPU their logits: 100 MB for an image in
+# the preset `paper`.
 _MOST_WRITERS = 4
 
 
@@ -100,6 +101,10 @@ class KeptProposals:
         assert read.image is not None
         proposals = self._segmenter.propose(read.image)
         if recalled is not None:
+            if self._segmenter.device.type == "cpu":
+                # Torch starts threads of its own for each thread that computes, and as soon as
+                # they are more than the processors, each of its operations waits asleep for them.
+                proposals = proposals.with_masks_made()
             self._room.acquire()
             self._writers.submit(self._keep, read.sample.filepath, recalled.digest, proposals)
         return proposals

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple, overload
 
 import numpy as np
@@ -25,7 +26,7 @@ class _Deflated(NamedTuple):
 
 
 class MaskShelf(Sequence[PackedMask]):
-    """A list of masks that grows at its end.
+    """A list of masks that grows at its end; once it does not, threads may share it.
 
     Masks are kept as they are until they take the budget; from there on they are deflated, which
     makes them 8 to 50 times smaller, and a few of those that were asked for last are kept inflated.
@@ -37,6 +38,7 @@ class MaskShelf(Sequence[PackedMask]):
         self._first: list[PackedMask] = []
         self._rest: list[_Deflated] = []
         self._inflated: OrderedDict[int, PackedMask] = OrderedDict()
+        self._lock = threading.Lock()
 
     def append(self, mask: PackedMask) -> None:
         """Put a mask at the end."""
@@ -62,13 +64,35 @@ class MaskShelf(Sequence[PackedMask]):
         return self._inflate(place - len(self._first))
 
     def _inflate(self, place: int) -> PackedMask:
-        if place not in self._inflated:
-            deflated = self._rest[place]
-            self._inflated[place] = decode_mask(deflated.data, deflated.box, deflated.area)
-            if len(self._inflated) > _INFLATED:
-                self._inflated.popitem(last=False)
-        self._inflated.move_to_end(place)
-        return self._inflated[place]
+        with self._lock:
+            if place not in self._inflated:
+                deflated = self._rest[place]
+                mask = decode_mask(deflated.data, deflated.box, deflated.area)
+                self._inflated[place] = mask
+                if len(self._inflated) > _INFLATED:
+                    self._inflated.popitem(last=False)
+            self._inflated.move_to_end(place)
+            return self._inflated[place]
+
+
+class MadeMasks:
+    """All masks of an image, each made once, in bounded memory; threads may share them."""
+
+    def __init__(self, masks: Iterable[PackedMask | None]) -> None:
+        """Make them; None stands for one that is empty."""
+        self._shelf = MaskShelf()
+        self._places: list[int | None] = []
+        for mask in masks:
+            self._places.append(None if mask is None else len(self._shelf))
+            if mask is not None:
+                self._shelf.append(mask)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+    def __getitem__(self, index: int) -> PackedMask | None:
+        place = self._places[index]
+        return None if place is None else self._shelf[place]
 
 
 class UnpackedMasks(Sequence[Array]):

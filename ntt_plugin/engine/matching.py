@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import numpy as np
-import torch
-from torch import Tensor
 
 from ..errors import BankError
 from .config import Recipe
@@ -21,13 +18,12 @@ from .memory import MemoryBank
 from .merging import redundancy
 from .nms import suppress
 from .proposals import Proposals
-from .unit_features import inner_products
 
 Array = np.ndarray[Any, Any]
 
-_REDUNDANCIES: dict[str, Callable[[Sequence[PackedMask], Array], Array]] = {
+_REDUNDANCIES: dict[str, Callable[[Sequence[PackedMask], Array, Array], Array]] = {
     "decay": redundancy,
-    "diffusion": lambda masks, _: diffused_redundancy(masks),
+    "diffusion": lambda masks, _, labels: diffused_redundancy(masks, labels),
 }
 
 
@@ -53,15 +49,15 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     _check(proposals, bank)
     if len(proposals) == 0:
         return Instances.empty(proposals.image_size)
-    features = _on_cpu(proposals.features)
-    similarity = similarities(features, bank, recipe.negative_sigma).numpy()
+    features = compared_features(proposals)
+    similarity = similarities(features, bank, recipe.negative_sigma)
     labels, scores, margins = best_class(similarity)
     ious = proposals.ious.detach().cpu().float().numpy()
     order = suppress(proposals.boxes.cpu().numpy(), ious, labels, recipe.nms_iou)
     order = order[: recipe.candidate_factor * recipe.max_instances]
     order = order[scores[order] > 0]
 
-    best = _merge(proposals, order, labels, scores, features.numpy(), recipe)
+    best = _merge(proposals, order, labels, scores, features, recipe)
     index = np.array([found.proposal for found in best], dtype=np.int64)
     boxes = np.array([found.mask.box for found in best], dtype=np.int64).reshape(-1, 4)
     decayed = np.array([found.score for found in best], dtype=np.float32)
@@ -73,32 +69,33 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
         labels=[classes[label] for label in labels[index]],
         margins=margins[index],
         proposal_ious=ious[index],
-        references=_nearest(bank, labels[index], features[torch.from_numpy(index)]),
+        references=_nearest(bank, labels[index], features[index]),
         image_size=proposals.image_size,
     )
 
 
-def similarities(features: Tensor, bank: MemoryBank, negative_sigma: float) -> Tensor:
+def similarities(features: Array, bank: MemoryBank, negative_sigma: float) -> Array:
     """Similarity of each feature to each class, held down by the class's negatives.
 
-    Recipe, sections 4.1 and 5.
+    Recipe, sections 4.1 and 5. By numpy, whose product is one thread's where it is small: torch's
+    wakes all threads for a few hundred thousand additions, and waits for them longer than it
+    computes.
 
     Args:
-        features: unit-length, float (n, C).
+        features: unit-length, float32 (n, C).
         bank: k classes.
         negative_sigma: how slowly negatives take a similarity down.
 
     Returns:
-        Float32 (n, k) on the CPU, at least 0.
+        Float32 (n, k), at least 0.
     """
-    features = _on_cpu(features)
     units = bank.unit_features
-    similarity = inner_products(features, units.prototypes).clamp(min=0)
+    similarity: Array = (features @ units.prototypes.numpy().T).clip(min=0)
     for column, negatives in units.negatives:
-        against = inner_products(features, negatives).amax(dim=1)
+        against = (features @ negatives.numpy().T).max(axis=1)
         # The similarity is at least 0, so that this floors the negatives' at 0 as well.
-        excess = (against - similarity[:, column]).clamp(min=0)
-        similarity[:, column] *= torch.exp(-excess / negative_sigma)
+        excess = (against - similarity[:, column]).clip(min=0)
+        similarity[:, column] *= np.exp(-excess / negative_sigma)
     return similarity
 
 
@@ -120,9 +117,10 @@ def best_class(similarity: Array) -> tuple[Array, Array, Array]:
     return labels, best, best - np.partition(similarity, -2, axis=1)[:, -2]
 
 
-def _on_cpu(features: Tensor) -> Tensor:
-    # Of one layout, whoever made them: matrix products may differ by it in the last bit.
-    return features.detach().cpu().float().contiguous()
+def compared_features(proposals: Proposals) -> Array:
+    """The proposals' features as they are compared, float32 (n, C), whoever made them."""
+    # Of one layout: matrix products may differ by it in the last bit.
+    return np.asarray(proposals.features.detach().cpu().float().contiguous().numpy())
 
 
 def _check(proposals: Proposals, bank: MemoryBank) -> None:
@@ -157,38 +155,48 @@ def _merge(
 ) -> list[_Found]:
     """Candidates, by falling predicted IoU, with decayed scores; the best ones, best first.
 
-    Label by label, and no more kept than can be instances in the end: full-size masks are
-    what takes the memory.
+    A few labels at a time, and no more kept than can be instances in the end: full-size masks
+    are what takes the memory.
     """
     best: list[_Found] = []
     by_label = np.argsort(labels[order], kind="stable")
+    order, labels = order[by_label], labels[order[by_label]]
+    scores, features = scores[order], features[order]
     # One after the other over all labels, so that a GPU makes them in full batches.
-    made = proposals.some_masks(order[by_label].tolist())
-    starts = np.flatnonzero(np.diff(labels[order[by_label]])) + 1
-    for ranks in np.split(by_label, starts):
-        masks, filled = MaskShelf(), []
-        for mask in islice(made, len(ranks)):
-            filled.append(mask is not None)
+    made = proposals.some_masks(order.tolist())
+    for start, stop in _whole_labels(labels, recipe.max_instances):
+        masks, places = MaskShelf(), []
+        for place, mask in zip(range(start, stop), made, strict=False):
             if mask is not None:
                 masks.append(mask)
-        ranks = ranks[filled]
-        covered = _REDUNDANCIES[recipe.rescoring](masks, features[order[ranks]])
-        decayed = scores[order[ranks]] * (1 - covered.clip(max=1)) ** recipe.merge_exponent
+                places.append(place)
+        covered = _REDUNDANCIES[recipe.rescoring](masks, features[places], labels[places])
+        decayed = scores[places] * (1 - covered.clip(max=1)) ** recipe.merge_exponent
+        ranks = by_label[places]
         # Only of those that may be instances is the mask taken from the shelf.
-        for place in np.lexsort((ranks, -decayed))[: recipe.max_instances].tolist():
-            rank = int(ranks[place])
-            best.append(_Found(float(decayed[place]), rank, int(order[rank]), masks[place]))
+        for at in np.lexsort((ranks, -decayed))[: recipe.max_instances].tolist():
+            index = int(order[places[at]])
+            best.append(_Found(float(decayed[at]), int(ranks[at]), index, masks[at]))
         best.sort(key=lambda found: (-found.score, found.rank))
         del best[recipe.max_instances :]
     return best
 
 
-def _nearest(bank: MemoryBank, labels: Array, features: Tensor) -> list[str]:
+def _whole_labels(labels: Array, count: int) -> Iterator[tuple[int, int]]:
+    """Where some labels start and stop among labels in order, ``count`` rows or more at a time."""
+    start = 0
+    for stop in [*(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]:
+        if stop - start >= count or stop == len(labels):
+            yield start, stop
+            start = stop
+
+
+def _nearest(bank: MemoryBank, labels: Array, features: Array) -> list[str]:
     """Id of the most similar reference of its class, for each feature (n, C)."""
     found, classes = [""] * len(labels), bank.classes
-    for label in np.unique(labels):
+    for label in set(labels.tolist()):
         rows = np.flatnonzero(labels == label)
-        ids = bank.nearest_reference(classes[label], features[torch.from_numpy(rows)])
-        for row, reference_id in zip(rows, ids, strict=True):
+        ids = bank.unit_features.nearest_reference(classes[label], features[rows])
+        for row, reference_id in zip(rows.tolist(), ids, strict=True):
             found[row] = reference_id
     return found

@@ -272,7 +272,8 @@ class MemoryBank:
     def nearest_reference(self, label: str, features: Tensor) -> list[str]:
         """Id of the class's most similar reference (by cosine) for each feature (n, C)."""
         self._class(label)
-        return self.unit_features.nearest_reference(label, features)
+        compared = features.detach().cpu().float().numpy()
+        return self.unit_features.nearest_reference(label, compared)
 
     def to_bytes(self) -> bytes:
         """The bank as the bytes of its file: safetensors with JSON metadata."""

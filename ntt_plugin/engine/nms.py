@@ -7,7 +7,12 @@ from typing import Any
 
 import numpy as np
 
+from .shared_boxes import shared_areas
+
 Array = np.ndarray[Any, Any]
+
+# Boxes that are compared with all at once; what stays bounded is the table of their IoUs.
+_BLOCK = 128
 
 
 def suppress(boxes: Array, ious: Array, labels: Array, threshold: float) -> Array:
@@ -25,12 +30,9 @@ def suppress(boxes: Array, ious: Array, labels: Array, threshold: float) -> Arra
     Returns:
         Indices of the boxes kept, by falling predicted IoU, int (k,).
     """
-    order = np.argsort(-ious, kind="stable")
-    kept = np.zeros(len(order), dtype=bool)
-    for label in np.unique(labels):
-        positions = np.flatnonzero(labels[order] == label)
-        kept[positions] = _keep(boxes[order[positions]].astype(np.float64), threshold)
-    return order[kept]
+    order = np.lexsort((-ious, labels))
+    kept = order[_keep(boxes[order].astype(np.float64), labels[order], threshold)]
+    return np.asarray(kept[np.lexsort((kept, -ious[kept]))])
 
 
 def box_iou(first: Sequence[float], second: Sequence[float]) -> float:
@@ -42,20 +44,28 @@ def box_iou(first: Sequence[float], second: Sequence[float]) -> float:
     return shared / (sum(areas) - shared) if shared else 0.0
 
 
-def _keep(boxes: Array, threshold: float) -> Array:
-    """Which of boxes (n, 4), best first, stay: bool (n,)."""
-    areas = (boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1])
+def _keep(boxes: Array, labels: Array, threshold: float) -> Array:
+    """Which of boxes (n, 4), label by label and best first in each, stay: bool (n,)."""
     keep = np.ones(len(boxes), dtype=bool)
-    for best in range(len(boxes)):
-        if not keep[best]:
+    for start in range(0, len(boxes), _BLOCK):
+        rows = start + np.flatnonzero(keep[start : start + _BLOCK])
+        if len(rows) == 0:
             continue
-        rest = np.flatnonzero(keep[best + 1 :]) + best + 1
-        if len(rest) == 0:
-            break
-        top_left = np.maximum(boxes[best, :2], boxes[rest, :2])
-        bottom_right = np.minimum(boxes[best, 2:], boxes[rest, 2:])
-        shared = np.maximum(bottom_right - top_left, 0).prod(axis=1)
-        union = areas[best] + areas[rest] - shared
-        overlap = np.divide(shared, union, out=np.zeros_like(shared), where=union > 0)
-        keep[rest[overlap > threshold]] = False
+        others = np.arange(rows[0], np.searchsorted(labels, labels[rows[-1]], side="right"))
+        hides = _ious(boxes[rows], boxes[others]) > threshold
+        hides &= (labels[rows, None] == labels[others]) & (rows[:, None] < others)
+        for place in np.flatnonzero(hides.any(axis=1)).tolist():
+            if keep[rows[place]]:
+                keep[others[hides[place]]] = False
     return keep
+
+
+def _ious(boxes: Array, others: Array) -> Array:
+    """IoU of each box (n, 4) with each of others (k, 4), 0 where both are without area: (n, k)."""
+    shared = shared_areas(boxes, others)
+    union = _areas(boxes)[:, None] + _areas(others) - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+
+
+def _areas(boxes: Array) -> Array:
+    return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))

@@ -117,12 +117,11 @@ class _EncodedMasks(Sequence[PackedMask | None]):
 
 def _check(table: Array, image_size: tuple[int, int], length: int) -> None:
     """That boxes lie in their image, and that masks are as long together as what there is."""
-    box, area = table["box"].astype(np.int64), table["area"]
-    x1, y1, x2, y2 = box.T
-    sides = np.stack([x2 - x1, y2 - y1], axis=1)
-    inside = (sides > 0).all(axis=1) & (x2 <= image_size[1]) & (y2 <= image_size[0])
-    filled = (area > 0) & (area <= sides.clip(min=0).prod(axis=1).astype(np.uint64))
-    empty = (box == 0).all(axis=1) & (area == 0)
+    x1, y1, x2, y2 = table["box"].T.astype(np.int64)
+    area, width, height = table["area"], x2 - x1, y2 - y1
+    inside = (width > 0) & (height > 0) & (x2 <= image_size[1]) & (y2 <= image_size[0])
+    filled = (area > 0) & (area <= (width * height).astype(np.uint64))
+    empty = (x1 | y1 | x2 | y2 | area.astype(np.int64)) == 0
     if not np.where(table["length"] > 0, inside & filled, empty).all():
         raise RecordError("a mask does not lie in its image")
     if int(table["length"].sum(dtype=np.uint64)) != length:
@@ -136,4 +135,6 @@ def _floats(tensor: Tensor) -> bytes:
 
 def _tensor(array: Array) -> Tensor:
     # A copy in torch's own memory: matrix products may differ by how their operands are aligned.
-    return torch.tensor(array.astype(np.float32, copy=False))
+    copy = torch.empty(array.shape, dtype=torch.float32)
+    copy.numpy()[...] = array
+    return copy

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from .full_masks import PackedMask
+from .mask_shelf import MadeMasks
 from .mask_upsampling import UpsampledMasks
 from .memory import Fingerprint
 from .near_duplicates import distinct
@@ -57,6 +58,10 @@ class Proposals:
         if isinstance(self.masks, UpsampledMasks):
             return self.masks.some(indices)
         return (self.masks[index] for index in indices)
+
+    def with_masks_made(self) -> Proposals:
+        """The same proposals, every mask made: of the logits nothing is needed any more."""
+        return replace(self, masks=MadeMasks(self.some_masks(range(len(self)))))
 
     @classmethod
     def from_logits(

@@ -18,11 +18,10 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
 from .config import Recipe
 from .full_masks import PackedMask
-from .matching import best_class, similarities
+from .matching import best_class, compared_features, similarities
 from .memory import MemoryBank
 from .nms import box_iou, suppress
 from .populations import Populations
@@ -187,14 +186,14 @@ class SuggestionPool:
 
     def _look(self, image: int, proposals: Proposals) -> tuple[Array, Array]:
         """The candidates of one image, as rows and features."""
-        recipe, features = self._recipe, proposals.features.detach().cpu().float()
-        similarity = similarities(features, self._bank, recipe.negative_sigma).numpy()
+        recipe, features = self._recipe, compared_features(proposals)
+        similarity = similarities(features, self._bank, recipe.negative_sigma)
         labels, scores, margins = best_class(similarity)
         ious = proposals.ious.detach().cpu().float().numpy()
         boxes = proposals.boxes.detach().cpu().numpy()
         kept = suppress(boxes, ious, labels, recipe.nms_iou)
         kept = kept[(scores[kept] > 0) & (ious[kept] >= _LEAST_IOU)]
-        features = features[torch.from_numpy(kept)]
+        features = features[kept]
         nearest, known = self._taught.nearest(features, labels[kept])
 
         rows = np.zeros(len(kept), _ROW)
@@ -206,7 +205,7 @@ class SuggestionPool:
         rows["lot"] = self._lots.random(len(rows))
         alike = np.zeros(len(rows), np.int64)
         apart = np.sort(suppress(rows["box"], rows["iou"], alike, _SAME_OBJECT))
-        return rows[apart], features.numpy()[apart]
+        return rows[apart], features[apart]
 
     def _sift(self) -> None:
         """Keep as many candidates of each class as there is room for."""
@@ -265,27 +264,25 @@ class _Taught:
         self._starts = np.cumsum([0, *shots[:-1]])
         features = torch.cat([bank.features(label) for label in bank.classes])
         negatives = torch.cat([bank.negatives(label) for label in bank.classes])
-        self._references = F.normalize(features, dim=1)
-        self._negatives = F.normalize(negatives, dim=1)
+        self._references = F.normalize(features, dim=1).numpy()
+        self._negatives = F.normalize(negatives, dim=1).numpy()
 
     def sums(self) -> tuple[Array, Array]:
         """Of each class the sum of its references' unit-length features, and their number."""
-        references = self._references.numpy()
-        ends = np.append(self._starts[1:], len(references))
-        return np.add.reduceat(references, self._starts, axis=0), ends - self._starts
+        ends = np.append(self._starts[1:], len(self._references))
+        return np.add.reduceat(self._references, self._starts, axis=0), ends - self._starts
 
-    def nearest(self, features: Tensor, labels: Array) -> tuple[Array, Array]:
+    def nearest(self, features: Array, labels: Array) -> tuple[Array, Array]:
         """Cosine to the most similar reference of a class, and to the most similar of anything.
 
         Args:
             features: unit-length, float (n, C).
             labels: the class of each, int (n,).
         """
-        cosines = (features @ self._references.T).numpy()
-        by_class = np.maximum.reduceat(cosines, self._starts, axis=1)
+        by_class = np.maximum.reduceat(features @ self._references.T, self._starts, axis=1)
         known = by_class.max(axis=1)
         if len(self._negatives):
-            known = np.maximum(known, (features @ self._negatives.T).numpy().max(axis=1))
+            known = np.maximum(known, (features @ self._negatives.T).max(axis=1))
         return np.take_along_axis(by_class, labels[:, None], axis=1)[:, 0], known
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from .bank_records import ClassMemory, StoredReference
+
+Array = np.ndarray[Any, Any]
 
 
 class UnitFeatures:
@@ -27,7 +31,7 @@ class UnitFeatures:
             channels: length of its features.
         """
         self._classes = classes
-        self._references: dict[str, Tensor] = {}
+        self._references: dict[str, Array] = {}
         means = [_stack(entry.references).mean(dim=0) for entry in classes.values()]
         stacked = torch.stack(means) if means else torch.zeros(0, channels)
         self.prototypes = F.normalize(stacked, dim=1)
@@ -37,31 +41,14 @@ class UnitFeatures:
             if entry.negatives
         ]
 
-    def nearest_reference(self, label: str, features: Tensor) -> list[str]:
-        """Id of the class's most similar reference (by cosine) for each feature (n, C)."""
+    def nearest_reference(self, label: str, features: Array) -> list[str]:
+        """Id of the class's most similar reference (by cosine) for each feature, float (n, C)."""
         stored = self._classes[label].references
         own = self._references.get(label)
         if own is None:
-            own = self._references[label] = F.normalize(_stack(stored), dim=1)
+            own = self._references[label] = F.normalize(_stack(stored), dim=1).numpy().T
         # How long a feature is makes no difference to which reference is nearest.
-        similarities = inner_products(features.to(own), own)
-        return [stored[index].id for index in similarities.argmax(dim=1).tolist()]
-
-
-def inner_products(features: Tensor, others: Tensor) -> Tensor:
-    """Inner products of features with one another, on the CPU.
-
-    By numpy, whose product is one thread's where it is small. Torch's wakes all threads for a few
-    hundred thousand additions, and waits for them longer than it computes.
-
-    Args:
-        features: float32 (n, C).
-        others: float32 (k, C).
-
-    Returns:
-        Float32 (n, k).
-    """
-    return torch.from_numpy(features.numpy() @ others.numpy().T)
+        return [stored[index].id for index in (features @ own).argmax(axis=1).tolist()]
 
 
 def _stack(stored: Sequence[StoredReference]) -> Tensor:

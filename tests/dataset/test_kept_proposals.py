@@ -12,6 +12,7 @@ from PIL import Image
 import ntt_plugin as ntt
 from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.engine import proposal_cache
+from ntt_plugin.engine.mask_upsampling import BandedUpsampler
 from ntt_plugin.engine.proposal_store import ProposalStore
 from tests.dataset import scenes
 
@@ -194,6 +195,22 @@ def test_kept_proposals_do_not_hide_that_an_image_is_gone(dataset, bank, store):
 
     assert (report.from_cache, len(report.failed)) == (5, 1)
     assert "check the path" in report.failed[0].reason
+
+
+def test_on_a_cpu_masks_are_made_by_the_thread_that_computes(dataset, bank, store, monkeypatch):
+    threads = []
+
+    def upsample(*arguments):
+        threads.append(threading.current_thread())
+        return original(*arguments)
+
+    original = BandedUpsampler.upsample
+    monkeypatch.setattr(BandedUpsampler, "upsample", upsample)
+    report = run(dataset, bank, "first", Kept(), store)
+
+    assert store.info().entries == len(dataset) and report.instances
+    assert len(threads) >= report.instances
+    assert set(threads) == {threading.current_thread()}
 
 
 def test_no_writer_is_left_when_a_run_has_ended(dataset, bank, store):

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 import pytest
 
@@ -42,6 +44,14 @@ def test_masks_beyond_the_budget_are_not_kept_as_they_are() -> None:
     budget = masks[0].words.nbytes + masks[1].words.nbytes
     shelf = shelf_of(masks, budget)
     assert [shelf[place] is mask for place, mask in enumerate(masks)] == [True, True] + [False] * 3
+
+
+def test_threads_share_a_shelf_of_deflated_masks() -> None:
+    masks = [packed for mask in some_masks(50) if (packed := pack_mask(mask))]
+    shelf = shelf_of(masks, 0)
+    with ThreadPoolExecutor(4) as threads:
+        areas = list(threads.map(lambda place: shelf[place % 50].area, range(5000)))
+    assert areas == 100 * [mask.area for mask in masks]
 
 
 def test_unpacked_masks_are_the_crops() -> None:

@@ -225,19 +225,20 @@ def test_negatives_hold_a_similarity_down_as_the_recipe_says():
     feature = F.normalize(axis(0) + axis(2), dim=0)
     positive, negative = 0.5**0.5, (0.6 + 0.8) * 0.5**0.5
     expected = positive * np.exp(-(negative - positive) / 0.8)
-    assert np.allclose(similarities(feature[None], bank, 0.8), [[expected, 0]])
+    assert np.allclose(similarities(feature[None].numpy(), bank, 0.8), [[expected, 0]])
 
 
 def test_a_negative_less_similar_than_the_class_changes_nothing():
     bank = bank_of(axis(0))
     bank.add_negatives("0", axis(1))
-    assert np.allclose(similarities(axis(0)[None], bank, 0.8), [[1]])
+    assert np.allclose(similarities(axis(0)[None].numpy(), bank, 0.8), [[1]])
 
 
 def test_an_opposite_negative_counts_as_zero():
     bank = bank_of(axis(1))
     bank.add_negatives("0", -axis(0))
-    assert similarities(F.normalize(axis(0) - axis(1), dim=0)[None], bank, 0.8).item() == 0
+    feature = F.normalize(axis(0) - axis(1), dim=0)
+    assert similarities(feature[None].numpy(), bank, 0.8).item() == 0
 
 
 def test_a_negative_can_hand_a_proposal_to_another_class():

@@ -70,3 +70,20 @@ def test_masks_are_made_as_often_as_they_are_asked_for():
         assert masks[0].box == (1, 2, 7, 5)
         assert masks[1].area == 1
     assert len(masks) == 2
+
+
+def test_made_masks_are_those_that_are_made_when_asked_for():
+    logits = torch.full((3, 16, 16), -1.0)
+    logits[0, 3:9, 2:12] = 1
+    # A line this thin is lost at a quarter of the size.
+    logits[1, 5, 4:6] = 1e-3
+    logits[2, :, 8:] = 2
+    found = Proposals.from_logits(logits, torch.ones(3), torch.randn(8, 4, 4), (4, 60))
+    made = found.with_masks_made()
+    assert len(made.masks) == 3
+    assert [made.masks[index] is None for index in range(3)] == [False, True, False]
+    for index in (0, 2):
+        assert made.masks[index] is made.masks[index]
+        assert made.masks[index].box == found.masks[index].box
+        assert np.array_equal(made.masks[index].unpack(), found.masks[index].unpack())
+    assert made.ious is found.ious and made.features is found.features

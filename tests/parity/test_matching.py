@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pytest
 import torch
 from pycocotools import mask as coco_mask
 
 from ntt_plugin.engine.config import Recipe
-from ntt_plugin.engine.matching import best_class, match, similarities
+from ntt_plugin.engine.matching import best_class, compared_features, match, similarities
 from ntt_plugin.engine.memory import Fingerprint, MemoryBank
 from ntt_plugin.engine.merging import redundancy
 from ntt_plugin.engine.nms import suppress
@@ -37,7 +36,7 @@ class Case:
             tuple(arrays["orig_size"].tolist()),
             bank.fingerprint,
         )
-        self.similarity = similarities(self.proposals.features, bank, sigma).numpy()
+        self.similarity = similarities(compared_features(self.proposals), bank, sigma)
         self.labels, self.scores, _ = best_class(self.similarity)
         self.kept = suppress(
             self.proposals.boxes.numpy(),
@@ -56,12 +55,9 @@ class Case:
     def redundancy(self, instances):
         order = self.kept[: 8 * instances]
         order = order[self.scores[order] > 0]
-        found = np.zeros(len(order))
-        for label in set(self.labels[order]):
-            members = self.labels[order] == label
-            one = order[members]
-            masks = [self.proposals.masks[index] for index in one]
-            found[members] = redundancy(masks, self.proposals.features.numpy()[one])
+        masks = [self.proposals.masks[index] for index in order]
+        features = self.proposals.features.numpy()[order]
+        found = redundancy(masks, features, self.labels[order])
         return found, order
 
 
