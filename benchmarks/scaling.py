@@ -160,7 +160,7 @@ def plot(result: dict[str, list[dict[str, float]]], path: Path) -> None:
         print("matplotlib is not installed: there is no plot")
         return
     matplotlib.use("Agg")
-    from matplotlib import pyplot
+    from matplotlib import pyplot, ticker
 
     figure, panels = pyplot.subplots(1, len(result), figsize=(3 * len(result), 3), sharey=False)
     for panel, (what, line) in zip(panels, result.items(), strict=True):
@@ -169,8 +169,12 @@ def plot(result: dict[str, list[dict[str, float]]], path: Path) -> None:
         panel.loglog(values, [seconds[0] * value / values[0] for value in values], "--", c="0.7")
         panel.loglog(values, seconds, "o-")
         panel.set(xlabel=what, ylim=(min(seconds) / 2, max(seconds) * 2))
-        panel.set_xticks(values, labels=[f"{value:.3g}" for value in values], fontsize=7)
+        labels = [f"{value:,}" if value % 1 == 0 else f"{value:.1f}" for value in values]
+        panel.set_xticks(values, labels=labels, fontsize=7, rotation=45)
         panel.set_xticks([], minor=True)
+        panel.yaxis.set_major_locator(ticker.LogLocator(subs=(1, 2, 5)))
+        panel.yaxis.set_major_formatter(ticker.StrMethodFormatter("{x:g}"))
+        panel.set_yticks([], minor=True)
         panel.grid(alpha=0.3)
     panels[0].set_ylabel("seconds an image")
     figure.tight_layout()
