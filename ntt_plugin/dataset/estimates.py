@@ -13,6 +13,7 @@ from ..engine.config import Recipe, resolve_device
 from ..errors import NttError
 from .kept_share import NOTHING_KEPT, KeptShare
 from .label_field import segmentation_fields
+from .own_thread import in_own_thread
 from .report import read_report
 from .run_record import is_segmentation_by, read_facts
 
@@ -152,13 +153,17 @@ def _rate(device: str) -> float:
     """Billions of multiply-adds a second in plain float32 matrix products."""
     side = 1024 if device == "cpu" else 4096
     try:
-        matrix = torch.ones(side, side, device=device)
-        float((matrix @ matrix)[0, 0])
-        # The best of several: other programs that use the device now may end soon.
-        seconds = min(_seconds_of_product(matrix) for _ in range(_PRODUCTS))
+        seconds = in_own_thread(lambda: _best_of_products(side, device))
         return side**3 / 1e9 / max(seconds, 1e-6)
     except RuntimeError:  # no memory left on the device, say: a slow one is assumed
         return 50.0
+
+
+def _best_of_products(side: int, device: str) -> float:
+    matrix = torch.ones(side, side, device=device)
+    float((matrix @ matrix)[0, 0])
+    # The best of several: other programs that use the device now may end soon.
+    return min(_seconds_of_product(matrix) for _ in range(_PRODUCTS))
 
 
 def _seconds_of_product(matrix: torch.Tensor) -> float:

@@ -102,8 +102,7 @@ class KeptProposals:
         proposals = self._segmenter.propose(read.image)
         if recalled is not None:
             if self._segmenter.device.type == "cpu":
-                # Torch starts threads of its own for each thread that computes, and as soon as
-                # they are more than the processors, each of its operations waits asleep for them.
+                # A second thread that computes would slow this one (see ``in_own_thread``).
                 proposals = proposals.with_masks_made()
             self._room.acquire()
             self._writers.submit(self._keep, read.sample.filepath, recalled.digest, proposals)

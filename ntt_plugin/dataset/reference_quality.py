@@ -19,6 +19,7 @@ from . import bank_store
 from .banks import Progress
 from .database import database_errors
 from .kept_checks import KeptCheck, checks_state, keep_checks, read_checks
+from .own_thread import in_own_thread
 from .recutting import by_image, recut
 from .remembered import Remembered
 from .segmenters import SegmenterLike, get_segmenter
@@ -88,7 +89,9 @@ def reference_quality(dataset: Any, name: str) -> list[ReferenceCheck]:
     return list(
         _judged.get(
             (bank_store.state(dataset, name), checks_state(dataset)),
-            lambda: _checks(bank_store.read(dataset, name), read_checks(dataset)),
+            lambda: in_own_thread(
+                lambda: _checks(bank_store.read(dataset, name), read_checks(dataset))
+            ),
         )
     )
 
@@ -159,7 +162,8 @@ def class_similarity(dataset: Any, name: str) -> tuple[list[str], np.ndarray[Any
     """
     dataset = bank_store.require_bank(dataset, name)
     classes, similarity = _compared.get(
-        bank_store.state(dataset, name), lambda: _compare(bank_store.read(dataset, name))
+        bank_store.state(dataset, name),
+        lambda: in_own_thread(lambda: _compare(bank_store.read(dataset, name))),
     )
     return list(classes), similarity.copy()
 
