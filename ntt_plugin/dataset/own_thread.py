@@ -14,8 +14,8 @@ def in_own_thread(call: Callable[[], T]) -> T:
 
     Torch starts threads for each thread that computes on a processor, and they stay as long as
     that one does. Once they are more than the processors, every operation waits asleep for its
-    own: after one product in a thread of the App's server, an image by the preset ``tiny`` took
-    1.7 times as long in all runs that followed.
+    own: after one product in a thread that lived on, as those of the App's server do, an image by
+    the preset ``tiny`` took 1.7 times as long (two cores).
 
     Args:
         call: something short, for nothing can stop it.

@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from .set_bits import set_bits_of_rows
+from .shared_boxes import shared_areas
 
 Array = np.ndarray[Any, Any]
 
@@ -25,6 +26,7 @@ def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9)
         Indices of those that stay, in the order in which they came, int64 (k,).
     """
     corners = boxes.cpu().numpy().astype(np.int64)
+    corners[:, 2:] += 1
     words = _pack(masks.flatten(1).cpu().numpy())
     areas = set_bits_of_rows(words)
     stays = np.ones(len(words), dtype=bool)
@@ -35,19 +37,12 @@ def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9)
         rest = order[place + 1 :]
         rest = rest[stays[rest]]
         # Most pairs need no counting: their boxes or areas alone rule them out.
-        at_most = np.minimum(_shared(corners[rest], corners[best]), areas[rest]).clip(
-            max=areas[best]
-        )
+        most = np.minimum(areas[rest], areas[best])
+        at_most = np.minimum(shared_areas(corners[best, None], corners[rest])[0], most)
         rest = rest[at_most >= threshold * np.maximum(areas[rest], areas[best])]
         shared = set_bits_of_rows(words[rest] & words[best])
         stays[rest[shared >= threshold * (areas[rest] + areas[best] - shared)]] = False
     return np.flatnonzero(stays)
-
-
-def _shared(boxes: Array, box: Array) -> Array:
-    """Pixels that boxes (n, 4) have in common with one box."""
-    sides = np.minimum(boxes[:, 2:], box[2:]) - np.maximum(boxes[:, :2], box[:2]) + 1
-    return np.asarray(sides.clip(min=0).prod(axis=1))
 
 
 def _pack(masks: Array) -> Array:

@@ -11,7 +11,7 @@ from ntt_plugin.dataset.own_thread import in_own_thread
 
 TASKS = Path("/proc/self/task")
 
-# Prints how many threads of the process are there more, after a thread that lives on called it.
+# How many threads more the process has, some seconds after a thread that lives on called something.
 SCRIPT = """
 import os, sys, time
 from concurrent.futures import ThreadPoolExecutor
@@ -23,6 +23,9 @@ from ntt_plugin.dataset import estimates, own_thread
 def product():
     return float((torch.ones(512, 512) @ torch.ones(512, 512))[0, 0])
 
+def more():
+    return len(os.listdir("/proc/self/task")) - before
+
 call = {
     "estimate": lambda: estimates._rate("cpu"),
     "own thread": lambda: own_thread.in_own_thread(product),
@@ -32,12 +35,10 @@ with ThreadPoolExecutor(1) as living:
     living.submit(int).result()
     before = len(os.listdir("/proc/self/task"))
     assert living.submit(call).result() > 0
-    deadline = time.monotonic() + 10
-    while len(os.listdir("/proc/self/task")) > before and time.monotonic() < deadline:
-        if sys.argv[1] == "plain":
-            break
+    deadline = time.monotonic() + 3
+    while more() and time.monotonic() < deadline:
         time.sleep(0.05)
-    print(len(os.listdir("/proc/self/task")) - before)
+    print(more())
 """
 
 

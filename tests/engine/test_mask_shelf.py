@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+import time
+from collections import OrderedDict
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from ntt_plugin.engine import mask_shelf
 from ntt_plugin.engine.full_masks import PackedMask, pack_mask
 from ntt_plugin.engine.mask_shelf import MaskShelf, UnpackedMasks
 
@@ -46,12 +49,22 @@ def test_masks_beyond_the_budget_are_not_kept_as_they_are() -> None:
     assert [shelf[place] is mask for place, mask in enumerate(masks)] == [True, True] + [False] * 3
 
 
-def test_threads_share_a_shelf_of_deflated_masks() -> None:
+class Slow(OrderedDict[int, PackedMask]):
+    """Leaves other threads time after an entry was put in."""
+
+    def __setitem__(self, place: int, mask: PackedMask) -> None:
+        super().__setitem__(place, mask)
+        time.sleep(1e-3)
+
+
+def test_threads_share_a_shelf_of_deflated_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mask_shelf, "OrderedDict", Slow)
+    monkeypatch.setattr(mask_shelf, "_INFLATED", 1)
     masks = [packed for mask in some_masks(50) if (packed := pack_mask(mask))]
     shelf = shelf_of(masks, 0)
     with ThreadPoolExecutor(4) as threads:
-        areas = list(threads.map(lambda place: shelf[place % 50].area, range(5000)))
-    assert areas == 100 * [mask.area for mask in masks]
+        areas = list(threads.map(lambda place: shelf[place % 50].area, range(200)))
+    assert areas == 4 * [mask.area for mask in masks]
 
 
 def test_unpacked_masks_are_the_crops() -> None:
