@@ -22,7 +22,11 @@ from .images import READING_VERSION, ImageLike, read_image, reading_changed
 from .proposal_codec import CODEC_VERSION
 
 PIPELINE_VERSION = 1
-"""To be raised by whoever changes what reading, networks' code or pooling give for an image."""
+"""To be raised by whoever changes what networks' code or pooling give for an image.
+
+Whoever changes how some files are read raises ``READING_VERSION``, and has ``reading_changed``
+tell these files: the proposals of all others stay.
+"""
 
 AFTER_PROPOSALS = frozenset(
     {
