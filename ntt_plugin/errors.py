@@ -23,6 +23,10 @@ class ImageError(NttError):
     """An image cannot be read, or is not of a form that the engine takes."""
 
 
+class NoFileHandlesError(ImageError):
+    """The system has no file handles left; it concerns every image, and none is damaged."""
+
+
 class ReferenceRefusedError(NttError):
     """A reference yields no feature, or a class is left without any."""
 

@@ -29,6 +29,7 @@ class BankInfo:
         sources: names of the datasets that its references came from.
         size: length of its file in bytes.
         thresholds: by class, where one was set, the confidence from which on labels count.
+        reading_notes: how unusual images of its references were read, a sentence each.
     """
 
     name: str
@@ -43,6 +44,7 @@ class BankInfo:
     sources: tuple[str, ...]
     size: int
     thresholds: dict[str, float] = field(default_factory=dict)
+    reading_notes: tuple[str, ...] = ()
 
     @property
     def segmenter(self) -> str:
@@ -56,8 +58,8 @@ class BankInfo:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of it, a sentence each: classes whose names look alike."""
-        return look_alike_notes(self.shots)
+        """What a person should know of it, a sentence each: names that look alike, odd images."""
+        return [*look_alike_notes(self.shots), *self.reading_notes]
 
 
 def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
@@ -86,6 +88,7 @@ def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
         sources=tuple(sorted({r.provenance.dataset for r in stored if r.provenance.dataset})),
         size=size,
         thresholds=bank.thresholds,
+        reading_notes=tuple(bank.notes),
     )
 
 
@@ -98,6 +101,7 @@ def to_facts(info: BankInfo) -> dict[str, Any]:
     facts["negatives"] = [[label, count] for label, count in info.negatives.items()]
     facts["thresholds"] = [[label, value] for label, value in info.thresholds.items()]
     facts["sources"] = list(info.sources)
+    facts["reading_notes"] = list(info.reading_notes)
     return facts
 
 
@@ -113,6 +117,7 @@ def from_facts(name: str, facts: Mapping[str, Any]) -> BankInfo:
     # Versions before this one kept none.
     values["thresholds"] = {label: value for label, value in values.get("thresholds", [])}
     values["sources"] = tuple(values["sources"])
+    values["reading_notes"] = tuple(values.get("reading_notes", []))
     values["recipe"] = Recipe(**values["recipe"])
     return BankInfo(name=name, **values)
 

@@ -25,6 +25,9 @@ from .views import all_images
 
 logger = logging.getLogger(__name__)
 
+# Of a thousand images that are all read with the same note, some are enough.
+_MOST_NOTES = 50
+
 Progress = bool | Callable[[Any], None] | None
 
 
@@ -48,7 +51,8 @@ def build_memory_bank(
 
     Labels that cannot serve (a box without a mask, an open polyline, an image that cannot be
     read, a mask that vanishes on the patch grid, ...) are left out and listed with their reasons
-    in the bank's ``refused``.
+    in the bank's ``refused``. How unusual images of references were read (few grey levels, an
+    animation's first frame, ...) is told in its ``notes``.
 
     Args:
         samples: a dataset or view of images. Labels that a view leaves out are not learnt from,
@@ -85,6 +89,8 @@ def build_memory_bank(
     _require_each_class(bank)
     if bank.refused:
         logger.warning("%s", describe_refused(bank.refused))
+    for note in bank.notes:
+        logger.warning("%s", note)
     bank_store.write(dataset, name, bank, overwrite)
     return bank
 
@@ -272,6 +278,11 @@ def learn(bank: MemoryBank, read: ReadReference, segmenter: SegmenterLike) -> No
         bank.add(read.label, feature, read.reference.provenance)
     except (ReferenceRefusedError, BankError) as error:
         bank.refused.append(read.refused(str(error)))
+        return
+    for note in read.notes:
+        told = f"{read.filepath}: {note}"
+        if told not in bank.notes and len(bank.notes) < _MOST_NOTES:
+            bank.notes.append(told)
 
 
 def _other_dataset(dataset: Any) -> Any:

@@ -23,6 +23,7 @@ from .database import database_errors
 from .labelling import Job, label_samples, watching_memory
 from .labels import pixel_box, relative_box
 from .new_label import NewLabel
+from .orientation import stored_pixels_problem
 from .reading_ahead import ReadSample
 from .report import SegmentReport
 from .sample_run import Labelled, Work
@@ -167,9 +168,12 @@ def _labeller(
     def label(read: ReadSample) -> Labelled:
         sample, image = read.sample, read.image
         assert image is not None
+        labels_of_sample = sample[field].detections if sample[field] else []
+        if problem := stored_pixels_problem(sample, labels_of_sample):
+            raise DatasetError(problem)
         asked = set(wanted[sample.id])
         usable, boxes, notes = [], [], []
-        for source in sample[field].detections if sample[field] else []:
+        for source in labels_of_sample:
             if source.id not in asked:
                 continue
             try:

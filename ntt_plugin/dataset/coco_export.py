@@ -12,9 +12,10 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ..engine.images import shown_size
-from ..errors import DatasetError, ImageError
+from ..errors import DatasetError, ImageError, NoFileHandlesError
 from .labels import full_mask, pixel_box
 from .left_out import LeftOut, LeftOutLabel
+from .orientation import stored_pixels_problem
 
 Array = np.ndarray[Any, Any]
 
@@ -52,7 +53,8 @@ def export_coco(
     Areas are the masks' pixel counts where there are masks, else the boxes' areas; ``iscrowd``
     is the ground truth's attribute of that name. Boxes come back as the pixels they were made
     from, without the noise of relative coordinates. A sample whose image cannot be read has no
-    pixels to score in, and is left out; so is a label without a name, a usable box, a mask where
+    pixels to score in, and is left out, as is one whose ground truth seems to be made on the
+    pixels before they are turned upright; so is a label without a name, a usable box, a mask where
     masks are wanted, or (a prediction) a confidence.
 
     Args:
@@ -73,9 +75,14 @@ def export_coco(
     )
     view = samples.select_fields([label_field, gt_field])
     for image_id, sample in enumerate(view.iter_samples(progress=progress), start=1):
+        truth = sample[gt_field].detections if sample[gt_field] is not None else []
         try:
             size = shown_size(sample.filepath)
-        except ImageError as error:
+            if problem := stored_pixels_problem(sample, truth):
+                raise DatasetError(problem)
+        except NoFileHandlesError:
+            raise
+        except (DatasetError, ImageError) as error:
             tables.left_out.samples[sample.id] = str(error)
             continue
         tables.ground_truth["images"].append(

@@ -163,6 +163,7 @@ class _Edit:
             )
         if changed:
             _note_refused(bank, self._refused)
+            bank.notes.extend(note for note in self._learnt.notes if note not in bank.notes)
         return changed
 
     def told(self, version: int) -> BankChange:
@@ -190,7 +191,7 @@ class _Edit:
             self._refused.append(self._why_not(entry))
             return
         add = bank.add_negatives if entry.negative else bank.add
-        add(entry.label, stored.feature, stored.provenance)
+        add(entry.label, stored.feature, stored.provenance, stored.reading)
         self._added[entry.negative][entry.label] += 1
         self._label_ids.append(str(entry.provenance.label))
         for place in places:

@@ -14,7 +14,7 @@ from pymongo.errors import ConnectionFailure
 
 from ..engine.config import Recipe
 from ..engine.proposal_store import ProposalStore, StoreInfo
-from ..errors import DatasetError, StoreError
+from ..errors import DatasetError, NoFileHandlesError, StoreError
 from .banks import Progress
 from .checks import dataset_of
 from .kept_proposals import Cache, KeptProposals, store_of
@@ -94,7 +94,8 @@ def propose(
         What was done, counted and named; samples that fail do not stop the run.
 
     Raises:
-        DatasetError: there is no image to work on, or the database does not answer.
+        DatasetError: there is no image to work on, the database does not answer, or no file
+            handles are left.
         StoreError: proposals cannot be kept; says why.
         CheckpointError: a network cannot be loaded.
     """
@@ -118,13 +119,18 @@ def propose(
             f"The database does not answer ({error!s:.200}); the proposals of "
             f"{report.computed + report.from_cache} images are kept, and a second call goes on."
         ) from error
+    except NoFileHandlesError as error:
+        raise DatasetError(
+            f"{error} The proposals of {report.computed + report.from_cache} images are kept, and "
+            "a second call goes on."
+        ) from error
     finally:
         notes = kept.finish()
         report.seconds = time.monotonic() - started
     _require_kept(kept)
     if loaded.point_batch < at_once:
         notes.append(f"memory ran out: the point batch was halved to {loaded.point_batch}")
-    report.notes = [SampleNote("", "", note) for note in notes]
+    report.notes.extend(SampleNote("", "", note) for note in notes)
     return report
 
 
@@ -175,11 +181,15 @@ def _do(kept: KeptProposals, read: ReadSample, report: ProposeReport) -> None:
         if read.error is not None:
             raise read.error
         kept.propose(read)
+    except NoFileHandlesError:
+        raise
     except Exception as error:
         filepath = read.sample.filepath if read.sample is not None else ""
         reason = str(error) or type(error).__name__
         report.failed.append(SampleNote(read.sample_id, filepath, reason))
         return
+    filepath = read.sample.filepath
+    report.notes.extend(SampleNote(read.sample_id, filepath, note) for note in read.notes)
     if read.image is None:
         report.from_cache += 1
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -14,8 +15,9 @@ from typing import Any
 from PIL import Image
 from pymongo.errors import PyMongoError
 
-from ..engine.images import image_notes, read_image, shown_size
+from ..engine.images import image_notes, notes_need_pixels, read_with_notes, shown_size
 from ..engine.proposals import Proposals
+from .remembered import Remembered
 
 _THREADS = 4
 _AHEAD = 4
@@ -25,6 +27,8 @@ _BUDGET = 256 * 2**20
 _MOST_FETCHED = 32
 # Samples are fetched in batches that last about this long, so that what is fetched is fresh.
 _FRESH_SECONDS = 2.0
+# What is known of how images were read whose proposals are kept.
+_notes: Remembered[list[str]] = Remembered(100_000)
 # What is no fault of a sample.
 _NO_DATABASE = (PyMongoError, ConnectionError)
 
@@ -148,8 +152,13 @@ class ReadingAhead:
             read.error = error
         self._room.enter(turn, size)
         if size and read.error is None:
+            filepath = read.sample.filepath
             try:
-                read.image = read_image(read.sample.filepath)
+                if _is_known(read):
+                    # Read for the notes alone, once in a process.
+                    read.notes = list(_notes.get(_state(filepath), lambda: image_notes(filepath)))
+                else:
+                    read.image, read.notes = read_with_notes(filepath)
             except Exception as error:
                 read.error = error
         return read, size
@@ -158,12 +167,22 @@ class ReadingAhead:
         """Recall what is kept of an image; bytes that its pixels take, 0 if none are needed."""
         if self._recall is not None:
             read.recalled = self._recall(filepath)
-        size = 0
-        if read.recalled is None or read.recalled.proposals is None:
-            height, width = shown_size(filepath)
-            size = 3 * height * width
-        read.notes = image_notes(filepath)
-        return size
+        if _is_known(read) and not notes_need_pixels(filepath):
+            read.notes = image_notes(filepath)
+            return 0
+        height, width = shown_size(filepath)
+        return 3 * height * width
+
+
+def _is_known(read: ReadSample) -> bool:
+    """Whether an image's proposals are kept, so that it is not read for them."""
+    return read.recalled is not None and read.recalled.proposals is not None
+
+
+def _state(filepath: str) -> tuple[str, int, int]:
+    """What changes with a file's content."""
+    file = os.stat(filepath)
+    return filepath, file.st_mtime_ns, file.st_size
 
 
 class _Room:

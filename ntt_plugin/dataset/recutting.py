@@ -13,7 +13,7 @@ from PIL import Image
 from ..engine.images import read_image
 from ..engine.memory import StoredReference
 from ..engine.references import Box, crop_box
-from ..errors import ImageError
+from ..errors import ImageError, NoFileHandlesError
 from .kept_checks import KeptCheck
 from .references import label_geometry
 from .segmenters import SegmenterLike
@@ -47,9 +47,12 @@ def recut(references: Sequence[Located], segmenter: SegmenterLike) -> dict[str, 
 
     Raises:
         OutOfMemoryError: the device has not the memory for an image, or for one box.
+        NoFileHandlesError: no image can be opened, whichever it is.
     """
     try:
         image = read_image(Path(references[0][1].filepath))
+    except NoFileHandlesError:
+        raise
     except ImageError:
         return {}
     found = {}

@@ -19,6 +19,7 @@ from . import bank_store
 from .banks import Progress
 from .database import database_errors
 from .kept_checks import KeptCheck, checks_state, keep_checks, read_checks
+from .orientation import turned_references
 from .own_thread import in_own_thread
 from .recutting import by_image, recut
 from .remembered import Remembered
@@ -72,7 +73,7 @@ _compared: Remembered[tuple[list[str], np.ndarray[Any, Any]]] = Remembered(_MOST
 
 @database_errors("nothing was changed; start again when it is back.")
 def reference_quality(dataset: Any, name: str) -> list[ReferenceCheck]:
-    """How good a saved bank's references are, from what is kept; loads no network and no image.
+    """How good a saved bank's references are, from what is kept; loads no network and no pixel.
 
     Args:
         dataset: the dataset, or a view of it.
@@ -90,7 +91,7 @@ def reference_quality(dataset: Any, name: str) -> list[ReferenceCheck]:
         _judged.get(
             (bank_store.state(dataset, name), checks_state(dataset)),
             lambda: in_own_thread(
-                lambda: _checks(bank_store.read(dataset, name), read_checks(dataset))
+                lambda: _checks(bank_store.read(dataset, name), read_checks(dataset), dataset)
             ),
         )
     )
@@ -142,7 +143,7 @@ def check_references(
         finally:
             if found:
                 keep_checks(dataset, found)
-    return _checks(bank, read_checks(dataset))
+    return _checks(bank, read_checks(dataset), dataset)
 
 
 @database_errors("nothing was changed; start again when it is back.")
@@ -172,10 +173,11 @@ def _compare(bank: MemoryBank) -> tuple[list[str], np.ndarray[Any, Any]]:
     return bank.classes, quality.class_similarity(bank).numpy()
 
 
-def _checks(bank: MemoryBank, kept: Mapping[str, KeptCheck]) -> list[ReferenceCheck]:
+def _checks(bank: MemoryBank, kept: Mapping[str, KeptCheck], dataset: Any) -> list[ReferenceCheck]:
     references = quality.reference_quality(bank)
     ious = {entry.id: kept[entry.id].recut_iou for entry in references if entry.id in kept}
-    reasons = [
+    reasons: list[Mapping[str, str]] = [
+        turned_references(bank, dataset),
         find_outliers(references),
         find_duplicates(bank),
         find_badly_cut(references, ious),

@@ -13,13 +13,14 @@ import numpy as np
 from fiftyone import ViewField as F
 from PIL import Image
 
-from ..engine.images import read_image
+from ..engine.images import read_with_notes
 from ..engine.memory import Refused
 from ..engine.references import Box, Provenance, Reference
-from ..errors import DatasetError, ImageError
+from ..errors import DatasetError, ImageError, NoFileHandlesError
 from .checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from .labels import full_mask, pixel_box
 from .look_alikes import look_alike_notes
+from .orientation import stored_pixels_problem
 from .polylines import polyline_box, polyline_mask
 from .views import image_view
 
@@ -68,6 +69,7 @@ class ReadReference:
         filepath: its image.
         reference: what the engine learns from, or None,
         problem: and then why.
+        notes: what a person should know of how the image was read.
     """
 
     label: str
@@ -75,6 +77,7 @@ class ReadReference:
     filepath: str
     reference: Reference | None
     problem: str = ""
+    notes: tuple[str, ...] = ()
 
     def refused(self, reason: str) -> Refused:
         """The record of this label as one that was left out, with the file it is in."""
@@ -132,7 +135,11 @@ def choose_references(
 
 
 def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
-    """Read chosen labels one by one; each image is read once, and forgotten after its labels."""
+    """Read chosen labels one by one; each image is read once, and forgotten after its labels.
+
+    Raises:
+        NoFileHandlesError: no image can be opened, whichever it is.
+    """
     dataset = dataset_of(chosen.view).name
     # Samples are fetched one at a time: a cursor held open between slow steps would expire.
     for sample_id in chosen.view.values("id"):
@@ -141,12 +148,18 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
         except KeyError:
             continue  # deleted, or its labels untagged, since the choice
         image: Image.Image | None = None
-        unreadable = ""
+        unreadable, notes = "", tuple[str, ...]()
+        labels = sample.get_field(chosen.path)
         try:
-            image = read_image(Path(sample.filepath))
+            unreadable = stored_pixels_problem(sample, labels)
+            if not unreadable:
+                image, told = read_with_notes(Path(sample.filepath))
+                notes = tuple(told)
+        except NoFileHandlesError:
+            raise
         except ImageError as error:
             unreadable = str(error)
-        for label in sample.get_field(chosen.path):
+        for label in labels:
             source = Provenance(dataset, sample_id, label.id)
             reference, problem = None, unreadable
             if image is not None:
@@ -155,7 +168,7 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
                 # A database holds what people put there, so reading it can fail in any way.
                 except Exception as error:
                     problem = str(error) or type(error).__name__
-            yield ReadReference(label.label, source, sample.filepath, reference, problem)
+            yield ReadReference(label.label, source, sample.filepath, reference, problem, notes)
 
 
 def label_geometry(

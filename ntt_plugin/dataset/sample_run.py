@@ -18,7 +18,7 @@ import fiftyone as fo
 from mongoengine.errors import DoesNotExist  # type: ignore[import-untyped]
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from ..errors import DatasetError
+from ..errors import DatasetError, NoFileHandlesError
 from .banks import Progress
 from .database import is_disk_full
 from .mask_files import MaskFolderError
@@ -35,7 +35,7 @@ KEEP_SECONDS = 20.0
 # A report that takes long to keep is kept less often: this share of the time at most.
 _KEEP_SHARE = 0.02
 
-_ENDS_THE_RUN = (ConnectionFailure, LockLostError, MaskFolderError)
+_ENDS_THE_RUN = (ConnectionFailure, LockLostError, MaskFolderError, NoFileHandlesError)
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def run_samples(run: SampleRun, sample_ids: Sequence[str], progress: Progress) -
         if is_disk_full(error):
             problem = "The disk of the database is full; free some space."
             raise DatasetError(f"{problem} {_so_far(run, sample_ids)}") from error
-        if isinstance(error, DatasetError):
+        if isinstance(error, (DatasetError, NoFileHandlesError)):
             raise DatasetError(f"{error} {_so_far(run, sample_ids)}") from error
         raise
 

@@ -22,6 +22,7 @@ from .kept_share import upstream_facts
 from .label_field import run_id
 from .labelling import Job, label_samples, watching_memory
 from .labels import LABEL_ATTRIBUTES, Origin, to_labels
+from .orientation import turned_references_note
 from .reading_ahead import ReadSample
 from .report import SampleNote, SegmentReport
 from .sample_run import Labelled, Work
@@ -123,6 +124,7 @@ def segment(
         facts.update(upstream_facts(loaded))
         origin = Origin(name, bank.version, recipe.name)
         store, notes = usable_store(cache)
+        notes = [*turned_references_note(bank, images), *notes]
         report.notes.extend(SampleNote("", "", note) for note in notes)
         kept = KeptProposals(loaded, store)
         label = _labeller(kept, recipe, bank, origin)

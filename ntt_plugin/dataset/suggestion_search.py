@@ -14,6 +14,7 @@ from ..engine.memory import MemoryBank
 from ..engine.proposal_store import ProposalStore
 from ..engine.references import Box
 from ..engine.suggesting import Suggestion, SuggestionPool
+from ..errors import NoFileHandlesError
 from .banks import Progress
 from .checks import dataset_of
 from .kept_proposals import KeptProposals
@@ -32,12 +33,14 @@ class Search:
         images: images looked at.
         failed: samples that could not be looked at, each with the reason.
         notes: what else a person should know, a sentence each.
+        noted: by the path of an unusual image, how it was read.
     """
 
     chosen: dict[str, list[Suggestion]] = field(default_factory=dict)
     images: int = 0
     failed: list[SampleNote] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    noted: dict[str, str] = field(default_factory=dict)
 
 
 def search(
@@ -75,6 +78,9 @@ def search(
         found.notes += kept.finish()
     if segmenter.point_batch < at_once:
         found.notes.append(f"memory ran out: the point batch was halved to {segmenter.point_batch}")
+    if found.noted:
+        path, note = next(iter(found.noted.items()))
+        found.notes.append(f"{len(found.noted)} images to note, the first {path}: {note}")
     for suggestion in pool.choose(count):
         found.chosen.setdefault(sample_ids[suggestion.image], []).append(suggestion)
     return found
@@ -91,7 +97,11 @@ def _look_at(
     try:
         if read.error is not None:
             raise read.error
+        if read.notes:
+            found.noted[read.sample.filepath] = read.notes[0]
         pool.add(number, kept.propose(read), taught.get(read.sample_id, ()))
+    except NoFileHandlesError:
+        raise
     except Exception as error:
         filepath = read.sample.filepath if read.sample is not None else ""
         reason = str(error) or type(error).__name__

@@ -21,8 +21,8 @@ from .references import label_geometry
 from .sources import Source, find_sources
 from .thumbnail_files import kept_picture
 
-# To be raised by whoever changes how a thumbnail is drawn.
-_DRAWN = 1
+# To be raised by whoever changes how a thumbnail is drawn or its image is read.
+_DRAWN = 2
 _GEOMETRY = ("_cls", "bounding_box", "mask", "mask_path", "points", "closed", "filled")
 
 

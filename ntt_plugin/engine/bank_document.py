@@ -35,7 +35,7 @@ _T = TypeVar("_T")
 
 def to_document(record: BankRecord) -> dict[str, Any]:
     """All of a record but its features, as JSON values."""
-    return {
+    document = {
         "format_version": FORMAT_VERSION,
         "fingerprint": asdict(record.fingerprint),
         "recipe": asdict(record.recipe),
@@ -51,6 +51,10 @@ def to_document(record: BankRecord) -> dict[str, Any]:
             for refused in record.refused
         ],
     }
+    # Versions before reading was told apart read past these keys.
+    if record.notes:
+        document["notes"] = list(record.notes)
+    return document
 
 
 def fingerprint_of(document: dict[str, Any]) -> Fingerprint:
@@ -119,6 +123,7 @@ def to_record(
         version=version,
         classes=classes,
         refused=[_refused(mapping(entry)) for entry in field(document, "refused", list)],
+        notes=_notes(document),
     )
 
 
@@ -131,8 +136,25 @@ def _stored(entries: list[Any], rows: Iterator[Tensor], ids: set[str]) -> list[S
             refuse(f"the reference {reference_id!r} is there twice")
         ids.add(reference_id)
         provenance = _provenance(field(entry, "provenance", dict))
-        stored.append(StoredReference(reference_id, provenance, next(rows).clone()))
+        feature = next(rows).clone()
+        stored.append(StoredReference(reference_id, provenance, feature, _reading(entry)))
     return stored
+
+
+def _reading(entry: dict[str, Any]) -> int:
+    if "reading" not in entry:
+        return 1
+    reading = field(entry, "reading", int)
+    if not 1 <= reading <= MAX_VERSION:
+        refuse("a reference's reading is not one")
+    return reading
+
+
+def _notes(document: dict[str, Any]) -> list[str]:
+    notes = field(document, "notes", list) if "notes" in document else []
+    if not all(isinstance(note, str) for note in notes):
+        refuse("its notes are not made of texts")
+    return notes
 
 
 def _fingerprint(entry: dict[str, Any]) -> Fingerprint:
@@ -204,7 +226,9 @@ def _class(label: str, entry: ClassMemory) -> dict[str, Any]:
 
 
 def _describe(stored: StoredReference) -> dict[str, Any]:
-    return {"id": stored.id, "provenance": _origin(stored.provenance)}
+    described = {"id": stored.id, "provenance": _origin(stored.provenance)}
+    # As in files of before, and so that a bank that is read and written keeps its bytes.
+    return described if stored.reading == 1 else {**described, "reading": stored.reading}
 
 
 def _origin(provenance: Provenance) -> dict[str, Any]:

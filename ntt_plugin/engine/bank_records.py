@@ -65,11 +65,13 @@ class StoredReference:
         id: stable and unique, 32 hex digits.
         provenance: where the reference came from.
         feature: float32 (C,), not normalised, on the CPU.
+        reading: the ``READING_VERSION`` of images that it was learnt by; 1 where none is kept.
     """
 
     id: str
     provenance: Provenance
     feature: Tensor
+    reading: int = 1
 
 
 @dataclass
@@ -83,7 +85,11 @@ class ClassMemory:
 
 @dataclass
 class BankRecord:
-    """All that a bank holds, and all that its file holds."""
+    """All that a bank holds, and all that its file holds.
+
+    Attributes:
+        notes: what a person should know of how images of references were read.
+    """
 
     fingerprint: Fingerprint
     recipe: Recipe
@@ -91,6 +97,7 @@ class BankRecord:
     version: int = 0
     classes: dict[str, ClassMemory] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def is_threshold(value: object) -> bool:

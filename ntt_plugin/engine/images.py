@@ -12,10 +12,41 @@ from torch import Tensor
 
 from ..errors import ImageError
 from .config import IMAGE_MEAN, IMAGE_STD
-from .image_file import image_notes, load_pixels, open_image, orientation, shown_size
+from .image_file import (
+    header_notes,
+    load_pixels,
+    open_image,
+    orientation,
+    out_of_memory,
+    shown_size,
+)
+from .pixel_values import (
+    deep_colours_to_bytes,
+    deep_grey_to_rgb,
+    has_deep_colours,
+    is_deep_grey,
+    needs_pixels,
+    swap_bytes,
+    without_false_transparency,
+)
 from .sending import send
 
-__all__ = ["ImageLike", "image_notes", "normalise", "read_image", "shown_size", "to_tensor"]
+__all__ = [
+    "READING_VERSION",
+    "ImageLike",
+    "image_notes",
+    "normalise",
+    "notes_need_pixels",
+    "read_image",
+    "read_with_notes",
+    "reading_changed",
+    "shown_size",
+    "to_tensor",
+]
+
+READING_VERSION = 2
+"""To be raised where a file is read otherwise than before. Before 2, turned photographs of a
+dataset were turned twice, and deep values and fourth bands were read by their form alone."""
 
 ImageLike: TypeAlias = Image.Image | np.ndarray[Any, Any] | str | Path
 
@@ -34,8 +65,10 @@ _TURNS = {
 def read_image(image: ImageLike) -> Image.Image:
     """An image as an RGB PIL image, upright as its EXIF orientation says.
 
-    Transparent parts are shown on white. 16 bits become 8 by their high byte, as viewers show
-    them; floats are 0 to 1 or 0 to 255. Of an animation the first frame is taken.
+    What is returned carries no orientation and no other metadata: reading it again changes
+    nothing. Transparent parts are shown on white. 16 bits become 8 by their high byte, as
+    viewers show them, unless all values fit 8 or 12 bits; floats are 0 to 1 or 0 to 255. Of an
+    animation the first frame is taken.
 
     Args:
         image: a path, a PIL image, or a uint8 array (H, W, 3) in RGB order or (H, W).
@@ -44,9 +77,24 @@ def read_image(image: ImageLike) -> Image.Image:
         ImageError: the file is missing, damaged or too large, also that of a PIL image which is
             read only now, its values have no known scale, or the array is of another form.
     """
+    return read_with_notes(image)[0]
+
+
+def read_with_notes(image: ImageLike) -> tuple[Image.Image, list[str]]:
+    """As ``read_image``, with what a person should know of how the image was read.
+
+    Returns:
+        The image, and a sentence for each thing; none for an ordinary image.
+
+    Raises:
+        ImageError: as ``read_image``.
+    """
     if isinstance(image, (str, Path)):
-        with open_image(Path(image)) as opened:
-            return _as_rgb(opened, f"image {image}")
+        path = Path(image)
+        with open_image(path) as opened:
+            notes = header_notes(opened)
+            shown, more = _as_rgb(opened, f"image {image}", path)
+            return shown, notes + more
     if isinstance(image, Image.Image):
         return _read_picture(image)
     if not isinstance(image, np.ndarray):
@@ -59,7 +107,39 @@ def read_image(image: ImageLike) -> Image.Image:
             f"An image array must be uint8 of shape (H, W, 3) or (H, W), not {image.dtype} of "
             f"shape {image.shape}; scale its values to 0..255 and put channels last."
         )
-    return Image.fromarray(np.ascontiguousarray(image)).convert("RGB")
+    return Image.fromarray(np.ascontiguousarray(image)).convert("RGB"), []
+
+
+def image_notes(path: str | Path) -> list[str]:
+    """What a person should know of how a file is read.
+
+    Pixels are read only where they decide: of more than 8 bits, or with transparency.
+
+    Returns:
+        A sentence for each thing; none for an ordinary image, and none for a file that cannot be
+        read, of which ``read_image`` tells.
+    """
+    try:
+        with open_image(Path(path)) as opened:
+            notes, pixels = header_notes(opened), needs_pixels(opened)
+        return read_with_notes(path)[1] if pixels else notes
+    except ImageError:
+        return []
+
+
+def notes_need_pixels(path: str | Path) -> bool:
+    """Whether ``image_notes`` reads a file's pixels, from its header alone.
+
+    Raises:
+        ImageError: the file is missing, too large or no image.
+    """
+    with open_image(Path(path)) as opened:
+        return needs_pixels(opened)
+
+
+def reading_changed(opened: Image.Image) -> bool:
+    """Whether an opened file may be read otherwise since ``READING_VERSION`` 2, by its header."""
+    return orientation(opened) != 1 or needs_pixels(opened)
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -77,11 +157,13 @@ def normalise(images: Tensor) -> Tensor:
     return (images - mean) / std
 
 
-def _read_picture(image: Image.Image) -> Image.Image:
+def _read_picture(image: Image.Image) -> tuple[Image.Image, list[str]]:
     try:
         return _as_rgb(image, "PIL image")
     except ImageError:
         raise
+    except MemoryError as error:
+        raise out_of_memory("PIL image") from error
     except Exception as error:
         # PIL reads a file's pixels when they are first asked for, which is here.
         raise ImageError(
@@ -89,44 +171,42 @@ def _read_picture(image: Image.Image) -> Image.Image:
         ) from error
 
 
-def _as_rgb(image: Image.Image, name: str) -> Image.Image:
+def _as_rgb(
+    image: Image.Image, name: str, path: Path | None = None
+) -> tuple[Image.Image, list[str]]:
+    """An opened image as an upright RGB image without metadata, and notes."""
+    deep_colours = has_deep_colours(image)
     load_pixels(image)
-    upright = _upright(image)
-    if upright.mode == "F":
-        return _from_floats(upright, name)
-    if upright.mode.startswith("I"):
-        return _from_deep_grey(upright, name)
-    if upright.has_transparency_data:
-        return _on_white(upright)
-    return upright.convert("RGB")
+    if is_deep_grey(image):
+        shown, notes = deep_grey_to_rgb(image, name)
+        return _bare(_upright(shown, image)), notes
+    notes, shown = [], image
+    if deep_colours and path is not None:
+        shown, notes = deep_colours_to_bytes(image, lambda: _low_bytes(path))
+    shown, more = without_false_transparency(shown)
+    shown = _on_white(shown) if shown.has_transparency_data else shown.convert("RGB")
+    return _bare(_upright(shown, image)), notes + more
 
 
-def _upright(image: Image.Image) -> Image.Image:
+def _low_bytes(path: Path) -> Image.Image | None:
+    """The low bytes of a file's 16-bit colours; None if it has none (any more)."""
+    with open_image(path) as opened:
+        if not swap_bytes(opened):
+            return None
+        load_pixels(opened)
+        return opened.copy()
+
+
+def _upright(shown: Image.Image, image: Image.Image) -> Image.Image:
+    """The pixels of an image turned by the orientation that the image carries."""
     turn = _TURNS.get(orientation(image))
-    return image if turn is None else image.transpose(turn)
+    return shown if turn is None else shown.transpose(turn)
 
 
-def _from_deep_grey(image: Image.Image, name: str) -> Image.Image:
-    values = np.asarray(image)
-    if image.mode == "I" and not (values.min() >= 0 and values.max() <= 65535):
-        raise ImageError(
-            f"The {name} has 32-bit values from {values.min()} to {values.max()}, of which only "
-            "0 to 65535 are read; scale them and save it with 8 or 16 bits."
-        )
-    # PIL would clip 16 bits to 255, which leaves an almost white image.
-    return Image.fromarray((values >> 8).astype(np.uint8)).convert("RGB")
-
-
-def _from_floats(image: Image.Image, name: str) -> Image.Image:
-    values = np.asarray(image)
-    low, high = values.min(), values.max()
-    if not (low >= 0 and high <= 255):
-        raise ImageError(
-            f"The {name} has floating-point values from {low:g} to {high:g}, and only 0 to 1 or "
-            "0 to 255 are read; scale them and save it with 8 or 16 bits."
-        )
-    scale = 255 if high <= 1 else 1
-    return Image.fromarray((values * scale).round().astype(np.uint8)).convert("RGB")
+def _bare(image: Image.Image) -> Image.Image:
+    """An image without metadata: whoever reads it again must not turn it again."""
+    image.info = {}
+    return image
 
 
 def _on_white(image: Image.Image) -> Image.Image:

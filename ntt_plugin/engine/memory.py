@@ -21,6 +21,7 @@ from .bank_records import (
     new_reference_id,
 )
 from .config import Recipe
+from .images import READING_VERSION
 from .references import Provenance
 from .unit_features import UnitFeatures
 from .whole_file import write_whole
@@ -96,6 +97,11 @@ class MemoryBank:
         return self._record.refused
 
     @property
+    def notes(self) -> list[str]:
+        """What a person should know of how images of references were read; may be appended to."""
+        return self._record.notes
+
+    @property
     def classes(self) -> list[str]:
         """Labels in the order in which they were first added."""
         return list(self._record.classes)
@@ -158,13 +164,20 @@ class MemoryBank:
             self._units = UnitFeatures(self._record.classes, self.fingerprint.channels)
         return self._units
 
-    def add(self, label: str, features: Tensor, provenances: Provenances = None) -> list[str]:
+    def add(
+        self,
+        label: str,
+        features: Tensor,
+        provenances: Provenances = None,
+        reading: int = READING_VERSION,
+    ) -> list[str]:
         """Add references to a class, which is made if it is new.
 
         Args:
             label: the class.
             features: instance features, float (n, C) or (C,).
             provenances: one for each feature; unknown if None.
+            reading: the ``READING_VERSION`` of images that they were learnt by.
 
         Returns:
             The ids of the new references.
@@ -173,21 +186,25 @@ class MemoryBank:
             BankError: wrong shape, a value that is not finite, or an unusable label.
         """
         _check_label(label)
-        stored = self._store(features, provenances)
+        stored = self._store(features, provenances, reading)
         if stored:
             self._record.classes.setdefault(label, ClassMemory()).references.extend(stored)
             self._changed()
         return [entry.id for entry in stored]
 
     def add_negatives(
-        self, label: str, features: Tensor, provenances: Provenances = None
+        self,
+        label: str,
+        features: Tensor,
+        provenances: Provenances = None,
+        reading: int = READING_VERSION,
     ) -> list[str]:
         """Add negatives to a class that the bank holds (recipe, section 5).
 
         Arguments and errors as for ``add``; an unknown class is a BankError too.
         """
         entry = self._class(label)
-        stored = self._store(features, provenances)
+        stored = self._store(features, provenances, reading)
         if stored:
             entry.negatives.extend(stored)
             self._changed()
@@ -244,6 +261,7 @@ class MemoryBank:
                 mine.threshold = theirs.threshold
             added = added or bool(references or negatives)
         self.refused.extend(entry for entry in other.refused if entry not in self.refused)
+        self.notes.extend(note for note in other.notes if note not in self.notes)
         if added:
             self._changed()
 
@@ -338,7 +356,9 @@ class MemoryBank:
             for stored in (*entry.references, *entry.negatives)
         }
 
-    def _store(self, features: Tensor, provenances: Provenances) -> list[StoredReference]:
+    def _store(
+        self, features: Tensor, provenances: Provenances, reading: int
+    ) -> list[StoredReference]:
         channels = self.fingerprint.channels
         rows = features[None] if features.ndim == 1 else features
         if rows.ndim != 2 or rows.shape[1] != channels:
@@ -360,7 +380,7 @@ class MemoryBank:
             raise BankError(f"{len(rows)} features came with {len(provenances)} provenances.")
         # Cloned: a row must not keep alive, nor change with, the tensor that it came from.
         return [
-            StoredReference(new_reference_id(), provenance, row.clone())
+            StoredReference(new_reference_id(), provenance, row.clone(), reading)
             for provenance, row in zip(provenances, rows, strict=True)
         ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -15,13 +16,17 @@ from typing import Any
 
 import torch
 
-from ..errors import ImageError
 from .config import Recipe
-from .images import ImageLike, read_image
+from .image_file import open_image
+from .images import READING_VERSION, ImageLike, read_image, reading_changed
 from .proposal_codec import CODEC_VERSION
 
 PIPELINE_VERSION = 1
-"""To be raised by whoever changes what reading, networks' code or pooling give for an image."""
+"""To be raised by whoever changes what networks' code or pooling give for an image.
+
+Whoever changes how some files are read raises ``READING_VERSION``, and has ``reading_changed``
+tell these files: the proposals of all others stay.
+"""
 
 AFTER_PROPOSALS = frozenset(
     {
@@ -105,26 +110,26 @@ def upstream_digest(
 def image_digest(image: ImageLike) -> str:
     """A digest of an image's content: of its file's bytes, or else of its pixels.
 
-    An image given as a file and as pixels has two digests, and is then computed twice.
+    An image given as a file and as pixels has two digests, and is then computed twice. A file
+    that this version may read otherwise than former ones has another digest than theirs, so that
+    proposals of wrongly read images are never found.
 
     Raises:
-        ImageError: the file cannot be read, or the image is of a form that the engine refuses.
+        ImageError: the file is missing, too large or no image, or the image is of a form that
+            the engine refuses.
     """
     if not isinstance(image, (str, Path)):
         picture = read_image(image)
         return _hash(f"pixels {picture.size}".encode(), picture.tobytes())
-    digest = hashlib.blake2b(b"file", digest_size=_DIGEST_BYTES)
-    try:
-        # Opening a pipe would wait for its writer.
-        if not Path(image).is_file():
-            raise FileNotFoundError("there is no such file")
-        with Path(image).open("rb") as file:
-            while chunk := file.read(_CHUNK):
-                digest.update(chunk)
-    except (OSError, ValueError) as error:
-        raise ImageError(
-            f"Cannot read the image {image} ({error}); check that it is there and may be read."
-        ) from error
+    path = Path(image)
+    # The header first: what is no image may be endless.
+    with open_image(path) as opened, path.open("rb") as file:
+        reading = f" {READING_VERSION}" if reading_changed(opened) else ""
+        digest = hashlib.blake2b(f"file{reading}".encode(), digest_size=_DIGEST_BYTES)
+        left = os.fstat(file.fileno()).st_size
+        while left > 0 and (chunk := file.read(min(_CHUNK, left))):
+            digest.update(chunk)
+            left -= len(chunk)
     return digest.hexdigest()
 
 

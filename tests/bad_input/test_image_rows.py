@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import zlib
 from pathlib import Path
 
+import fiftyone as fo
 import numpy as np
 import pytest
 from PIL import Image
 
 from ntt_plugin.dataset import banks
+from ntt_plugin.dataset.proposing import propose
+from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.demo.classes import BASE_CLASSES
 from ntt_plugin.demo.scenes import make_scene
 from ntt_plugin.engine import Reference, Segmenter
+from ntt_plugin.engine.proposal_store import ProposalStore
+from ntt_plugin.errors import DatasetError, NttError
 from tests.bad_input.expectations import row
 from tests.dataset import scenes
+from tests.engine.image_files import deep_png, save_turned
 
 
 def truncate(path):
@@ -54,6 +61,30 @@ def as_heights(path):
     )
 
 
+def as_padded(path):
+    """A small image at the beginning of a file of 40 GiB, with nothing on the disk."""
+    with path.open("r+b") as file:
+        file.truncate(40 * 2**30)
+
+
+def as_sparse(path):
+    """A terabyte of nothing."""
+    path.write_bytes(b"")
+    with path.open("r+b") as file:
+        file.truncate(2**40)
+
+
+def as_kernel_log(path):
+    """A link to a file that says that it is empty, and never ends."""
+    path.unlink()
+    path.symlink_to("/proc/kmsg")
+
+
+def as_device(path):
+    path.unlink()
+    path.symlink_to("/dev/zero")
+
+
 UNREADABLE = {
     "unreadable-image": (lambda path: path.write_bytes(b"no image at all"), "convert it"),
     "truncated-image": (truncate, "replace or leave out the file"),
@@ -64,6 +95,10 @@ UNREADABLE = {
     "pipe-as-file": (as_pipe, "save the image as a file"),
     "other-format": (as_postscript, "convert it to PNG"),
     "unknown-scale": (as_heights, "save it with 8 or 16 bits"),
+    "huge-file": (as_padded, "Save the image anew"),
+    "endless-file": (as_sparse, "convert it"),
+    "endless-file-log": (as_kernel_log, "copy or download it again"),
+    "endless-file-device": (as_device, "save the image as a file"),
 }
 
 
@@ -76,6 +111,8 @@ UNREADABLE = {
 @row("pipe-as-file")
 @row("other-format")
 @row("unknown-scale")
+@row("huge-file")
+@row("endless-file")
 @pytest.mark.parametrize("name", UNREADABLE)
 def test_an_image_that_cannot_be_read_fails_alone_and_is_done_once_it_is_repaired(
     dataset, segmenter, name
@@ -151,6 +188,92 @@ def test_of_an_animation_the_first_frame_is_used_and_that_is_noted(dataset, segm
     (note,) = report.notes
     assert (note.sample, note.reason) == (sample.id, "animated: its first frame was used")
     assert (report.segmented, len(dataset[sample.id].ntt.detections)) == (6, 3)
+
+
+def as_dark(path, pixels):
+    """8 bits in a 16-bit file; of colours, which viewers show black."""
+    path.write_bytes(deep_png(pixels.astype(np.uint16)))
+
+
+def as_infrared(path, pixels):
+    fourth = np.arange(pixels[..., 0].size).reshape(pixels.shape[:2]) % 251
+    Image.fromarray(np.dstack([pixels, fourth]).astype(np.uint8)).save(path)
+
+
+@row("dark-image")
+@row("fourth-band")
+@pytest.mark.parametrize(
+    ("save", "said"), [(as_dark, "uses 8 bits"), (as_infrared, "not transparency")]
+)
+def test_a_misread_image_is_read_well_and_noted_everywhere(
+    dataset, segmenter, tmp_path, save, said
+):
+    sample = dataset.skip(2).first()
+    save(Path(sample.filepath), scenes.draw(2))
+    segmenter.upstream = "colours"
+    store = ProposalStore(tmp_path / "store")
+
+    bank = banks.build_memory_bank(dataset, "ground_truth", "all", segmenter=segmenter)
+    reports = [
+        segment(dataset, "all", segmenter=segmenter, cache=store, overwrite=True) for _ in range(2)
+    ]
+    reports.append(propose(dataset, segmenter=segmenter, cache=store))
+
+    assert (len(bank), bank.refused) == (18, [])
+    told = [*bank.notes, *banks.get_memory_bank_info(dataset, "all").notes]
+    assert len(told) == 2 and all(sample.filepath in note and said in note for note in told)
+    assert [report.from_cache for report in reports] == [0, 6, 6]
+    for report in reports:
+        (note,) = report.notes
+        assert note.sample == sample.id and said in note.reason
+    assert len(dataset[sample.id].ntt.detections) == 3
+
+
+@row("no-file-handles")
+def test_no_file_handles_left_ends_the_run_and_marks_no_image_damaged(
+    dataset, segmenter, monkeypatch
+):
+    real, opened = Image.open, []
+
+    def exhausted(*args, **kwargs):
+        opened.append(args)
+        if len(opened) > 6:
+            raise OSError(errno.EMFILE, "Too many open files")
+        return real(*args, **kwargs)
+
+    monkeypatch.setattr(Image, "open", exhausted)
+    with pytest.raises(DatasetError, match=r"no file handles left .* samples were labelled"):
+        segment(dataset, "blocks", segmenter=segmenter, cache=False)
+    with pytest.raises(NttError, match="no file handles left"):
+        banks.build_memory_bank(dataset, "ground_truth", "all", segmenter=segmenter)
+    monkeypatch.setattr(Image, "open", real)
+
+    assert load_segment_report(dataset, "ntt").failed == []
+    assert segment(dataset, "blocks", segmenter=segmenter, cache=False).failed == []
+    assert len(dataset.exists("ntt.detections")) == 6
+
+
+@row("turned-photograph")
+@pytest.mark.parametrize("turn", range(1, 9))
+def test_a_turned_photograph_gets_its_labels_as_it_is_shown(dataset, segmenter, turn):
+    sample = dataset.skip(2).first()
+    segment(dataset, "blocks", segmenter=segmenter, cache=False)
+    before = [label.bounding_box for label in dataset[sample.id].ntt.detections]
+    save_turned(Path(sample.filepath), scenes.draw(2), turn)
+    report = segment(dataset, "blocks", segmenter=segmenter, cache=False, overwrite=True)
+    after = [label.bounding_box for label in dataset[sample.id].ntt.detections]
+    assert (report.failed, report.notes) == ([], []) and after == before
+
+
+@row("unturned-labels")
+def test_labels_made_on_unturned_pixels_are_never_learnt(dataset, segmenter):
+    sample = dataset.skip(2).first()
+    save_turned(Path(sample.filepath), scenes.draw(2), 6)
+    sample.metadata = fo.ImageMetadata(width=scenes.SIZE[0], height=scenes.SIZE[1])
+    sample.save()
+    bank = banks.build_memory_bank(dataset, "ground_truth", "all", segmenter=segmenter)
+    assert len(bank) == 15 and len(bank.refused) == 3
+    assert all("draw the labels anew" in entry.reason for entry in bank.refused)
 
 
 @row("no-proposals")

@@ -88,13 +88,13 @@ def test_a_database_that_is_gone_is_not_taken_for_a_bad_sample(files, error):
 
 
 def test_images_are_decoded_while_another_is_worked_on(files, monkeypatch):
-    decoded, read_image = [], reading_ahead.read_image
+    decoded, read_image = [], reading_ahead.read_with_notes
 
     def counting(path):
         decoded.append(path)
         return read_image(path)
 
-    monkeypatch.setattr(reading_ahead, "read_image", counting)
+    monkeypatch.setattr(reading_ahead, "read_with_notes", counting)
     with ReadingAhead(fetcher(files), list(files)) as ahead:
         next(iter(ahead))
         deadline = time.monotonic() + 20
@@ -108,7 +108,7 @@ def test_images_are_decoded_while_another_is_worked_on(files, monkeypatch):
 def test_decoded_images_never_take_more_than_the_budget(files, monkeypatch, images, most):
     """Counted with the image that is worked on; one larger than the budget is alone."""
     alive, seen, lock = [0], [], threading.Lock()
-    read_image = reading_ahead.read_image
+    read_image = reading_ahead.read_with_notes
 
     def counting(path):
         with lock:
@@ -116,7 +116,7 @@ def test_decoded_images_never_take_more_than_the_budget(files, monkeypatch, imag
             seen.append(alive[0])
         return read_image(path)
 
-    monkeypatch.setattr(reading_ahead, "read_image", counting)
+    monkeypatch.setattr(reading_ahead, "read_with_notes", counting)
     size = 3 * 10 * 20
     with ReadingAhead(fetcher(files), list(files), budget=int(size * images)) as ahead:
         for _ in ahead:

@@ -45,9 +45,9 @@ def test_provenance_names_dataset_sample_and_label(dataset):
 
 def test_an_image_is_read_once_for_all_its_labels(dataset, monkeypatch):
     paths = []
-    read_image = references.read_image
+    read_image = references.read_with_notes
     monkeypatch.setattr(
-        references, "read_image", lambda path: paths.append(path) or read_image(path)
+        references, "read_with_notes", lambda path: paths.append(path) or read_image(path)
     )
     read(dataset)
     assert len(paths) == len(set(paths)) == 6

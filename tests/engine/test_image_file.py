@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import errno
 import os
 import struct
 import threading
@@ -9,8 +10,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from ntt_plugin.engine import image_file
 from ntt_plugin.engine.images import image_notes, read_image, shown_size
-from ntt_plugin.errors import ImageError
+from ntt_plugin.errors import ImageError, NoFileHandlesError
 
 FORMATS = ["png", "jpg", "gif", "webp", "tif", "bmp"]
 
@@ -293,3 +295,52 @@ def test_slow_files_are_opened_side_by_side_past_pils_limit(tmp_path, monkeypatc
         thread.join()
     assert sizes == [(50, 50)] * 8
     assert Image.MAX_IMAGE_PIXELS == 1000
+
+
+@pytest.mark.parametrize("code", [errno.EMFILE, errno.ENFILE])
+def test_no_file_handles_left_is_no_damage(pixels, tmp_path, monkeypatch, code):
+    Image.fromarray(pixels).save(tmp_path / "image.png")
+
+    def exhausted(*_):
+        raise OSError(code, os.strerror(code))
+
+    monkeypatch.setattr(Image, "open", exhausted)
+    with pytest.raises(NoFileHandlesError, match=r"no file handles left .*ulimit -n") as caught:
+        read_image(tmp_path / "image.png")
+    assert "damaged" not in str(caught.value)
+
+
+def test_a_pil_image_that_does_not_fit_in_memory_is_told_in_these_words(monkeypatch):
+    def exhausted(*_):
+        raise MemoryError
+
+    monkeypatch.setattr(Image.Image, "convert", exhausted)
+    with pytest.raises(ImageError, match="There is not enough memory to read the PIL image"):
+        read_image(Image.new("L", (5, 5)))
+
+
+@pytest.mark.parametrize("size", [2**40, 300 * 2**20])
+def test_a_small_image_in_a_huge_file_is_refused(pixels, tmp_path, size):
+    path = tmp_path / "padded.png"
+    Image.fromarray(pixels).save(path)
+    with path.open("r+b") as file:
+        file.truncate(size)
+    assert "something else was written into it" in refusal(path)
+    with pytest.raises(ImageError, match="something else"):
+        shown_size(path)
+
+
+def test_a_large_image_may_be_a_large_file(tmp_path, monkeypatch):
+    """A TIFF of 16-bit colours needs 6 bytes a pixel, and 8 with a fourth band."""
+    monkeypatch.setattr(image_file, "_BYTES_BESIDE", 0)
+    Image.new("I;16", (300, 300)).save(tmp_path / "deep.tif")
+    Image.new("F", (300, 300)).save(tmp_path / "floats.tif")
+    assert read_image(tmp_path / "deep.tif").size == read_image(tmp_path / "floats.tif").size
+
+
+def test_many_pages_are_no_padding(tmp_path, monkeypatch):
+    monkeypatch.setattr(image_file, "_BYTES_BESIDE", 0)
+    frames(tmp_path / "pages.tif", 60)
+    assert (tmp_path / "pages.tif").stat().st_size > 0
+    assert image_notes(tmp_path / "pages.tif") == ["several pages: its first page was used"]
+    assert read_image(tmp_path / "pages.tif").getpixel((4, 4)) == (0, 0, 0)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import hashlib
 import os
+import time
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ from transformers import Dinov2Config
 from ntt_plugin.engine import Recipe, proposal_key
 from ntt_plugin.engine.proposal_key import architecture, image_digest, upstream_digest
 from ntt_plugin.errors import ImageError
+from tests.engine.image_files import deep_png, save_turned
 
 # Another value of each field that proposals depend on, and of each that they do not.
 BEFORE = {"encoder_size": 224, "grid": 16, "iou_threshold": 0.5, "duplicate_iou": 0.9}
@@ -119,8 +122,9 @@ def test_a_file_is_known_by_its_bytes_and_not_by_its_name(tmp_path: Path) -> Non
 
 def test_one_changed_byte_of_a_large_file_is_seen_though_its_times_are_not(tmp_path: Path) -> None:
     path = tmp_path / "large.bmp"
-    data = bytearray(np.random.default_rng(0).bytes(3_000_000))
-    path.write_bytes(data)
+    pixels = np.random.default_rng(0).integers(0, 256, (1000, 1000, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(path)
+    data = bytearray(path.read_bytes())
     os.utime(path, (1, 1))
     before = image_digest(path)
 
@@ -143,7 +147,65 @@ def test_pixels_are_known_by_values_and_shape() -> None:
     assert image_digest(Image.fromarray(pixels)) == image_digest(pixels)
 
 
-@pytest.mark.parametrize("name", ["missing.png", "nul\0.png", "."])
-def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str) -> None:
-    with pytest.raises(ImageError, match="Cannot read the image"):
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [("missing.png", "no image file"), ("nul\0.png", "Cannot read"), (".", "is a folder")],
+)
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path, name: str, said: str) -> None:
+    with pytest.raises(ImageError, match=said):
         image_digest(tmp_path / name)
+
+
+@pytest.mark.parametrize("is_image", [False, True])
+@pytest.mark.parametrize("size", [2**40, 40 * 2**30, 300 * 2**20])
+def test_a_huge_file_is_refused_before_it_is_read(
+    tmp_path: Path, is_image: bool, size: int
+) -> None:
+    path = tmp_path / "huge.png"
+    Image.new("RGB", (9, 9)).save(path)
+    with path.open("r+b") as file:
+        if not is_image:
+            file.truncate(0)
+        file.truncate(size)
+    said = "something else was written into it" if is_image else "of a format that is not read"
+    began = time.monotonic()
+    with pytest.raises(ImageError, match=said):
+        image_digest(path)
+    assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("name", ["/proc/kmsg", "/dev/zero", "pipe"])
+def test_what_is_no_file_or_never_ends_is_not_read(tmp_path: Path, name: str) -> None:
+    link = tmp_path / "image.png"
+    if name == "pipe":
+        os.mkfifo(tmp_path / name)
+    link.symlink_to(tmp_path / name)
+    with pytest.raises(ImageError, match=r"empty|a pipe, a socket or a device"):
+        image_digest(link)
+
+
+def former_digest(path: Path) -> str:
+    """How every file's digest was made before ``READING_VERSION`` 2."""
+    return hashlib.blake2b(b"file" + path.read_bytes(), digest_size=32).hexdigest()
+
+
+def test_a_file_whose_reading_never_changed_keeps_its_digest(tmp_path: Path) -> None:
+    Image.effect_noise((30, 20), 90).convert("RGB").save(tmp_path / "photo.jpg")
+    assert image_digest(tmp_path / "photo.jpg") == former_digest(tmp_path / "photo.jpg")
+
+
+@pytest.mark.parametrize(
+    "kind", ["turned.jpg", "turned.png", "deep.png", "colours.png", "alpha.png"]
+)
+def test_a_file_that_was_read_wrongly_has_another_digest(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / kind
+    form, _, suffix = kind.partition(".")
+    if form == "turned":
+        save_turned(path, np.zeros((9, 9, 3), np.uint8), 3, suffix)
+    elif form == "deep":
+        Image.fromarray(np.full((9, 9), 300, np.uint16)).save(path)
+    elif form == "colours":
+        path.write_bytes(deep_png(np.full((9, 9, 3), 300, np.uint16)))
+    else:
+        Image.new("RGBA", (9, 9)).save(path)
+    assert image_digest(path) != former_digest(path)
