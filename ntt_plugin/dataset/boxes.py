@@ -19,6 +19,7 @@ from ..engine.references import Box, tight_box
 from ..errors import DatasetError
 from .banks import Progress
 from .checks import dataset_of, listed, literals, quoted, require_classes, require_labels
+from .crowds import IS_CROWD, is_crowd_label
 from .database import database_errors
 from .labelling import Job, label_samples, watching_memory
 from .labels import pixel_box, relative_box
@@ -194,8 +195,8 @@ def _labeller(
 
 def _prompt(source: fo.Detection, size: tuple[int, int]) -> Box:
     """A label's box as a prompt: in pixels, cut at the image's border."""
-    if source.get_attribute_value("iscrowd", False):
-        raise DatasetError("It is marked as a crowd (iscrowd), which is not one instance.")
+    if is_crowd_label(source):
+        raise DatasetError(IS_CROWD)
     height, width = size
     x1, y1, x2, y2 = pixel_box(source, size)
     x1, y1, x2, y2 = max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2)

@@ -9,6 +9,10 @@ from typing import Any
 
 from fiftyone import ViewField as F
 
+from ..errors import DatasetError
+from .crowds import crowd_values, is_crowd
+from .labels import box_problem
+
 _NO_NAME = "no class name"
 _NO_MASK = "no mask"
 _NO_AREA = "open, not filled or without corners"
@@ -25,6 +29,7 @@ class Candidate:
         filepath: its sample's image.
         box: x y w h relative to the image; empty if it has none.
         crowd: whether it is marked as a crowd.
+        problem: why its box or its ``iscrowd`` cannot be read; empty if they can.
     """
 
     id: str
@@ -33,6 +38,7 @@ class Candidate:
     filepath: str
     box: tuple[float, ...]
     crowd: bool
+    problem: str = ""
 
 
 def find_candidates(
@@ -55,17 +61,15 @@ def find_candidates(
             "filepath",
             f"{path}.id",
             f"{path}.label",
-            # The two places in which FiftyOne's ``get_attribute_value`` looks.
-            F(path).map(F("iscrowd")),
-            F(path).map(F("attributes.iscrowd.value")),
         ]
     )
+    crowds = crowd_values(samples, path)
     candidates = []
     for sample_areas, (sample, filepath, *lists) in zip(
-        areas(samples, path), zip(*columns, strict=True), strict=True
+        areas(samples, path), zip(*columns, crowds, strict=True), strict=True
     ):
         rows = zip(*(values or [] for values in lists), sample_areas, strict=True)
-        for label_id, label, crowd, old_crowd, box in rows:
+        for label_id, label, crowd, box in rows:
             if not (label or "").strip():
                 passed_over[_NO_NAME] += 1
                 continue
@@ -74,8 +78,12 @@ def find_candidates(
             if box is None:
                 passed_over[_NO_AREA if polylines else _NO_MASK] += 1
                 continue
-            crowd = bool(old_crowd if crowd is None else crowd)
-            candidates.append(Candidate(label_id, label, sample, filepath, box, crowd))
+            marked, problem = False, box_problem(box)
+            try:
+                marked = is_crowd(crowd)
+            except DatasetError as error:
+                problem = problem or str(error)
+            candidates.append(Candidate(label_id, label, sample, filepath, box, marked, problem))
     return candidates
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Iterable
 from typing import Any
 
@@ -119,6 +120,21 @@ def require_tag(tag: Any) -> None:
             f"The tag is {quoted(tag)}; FiftyOne does not find tags again that begin with a dollar "
             "sign, so choose another."
         )
+
+
+def whole_number(name: str, value: Any) -> int:
+    """A whole number as Python's ``int``, whether it is one or numpy's.
+
+    Args:
+        name: what the number is, for the message.
+        value: the number.
+
+    Raises:
+        DatasetError: it is none; True and False are none either.
+    """
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise DatasetError(f"{name} is {quoted(value)}; it must be a whole number.")
+    return int(value)
 
 
 def literals(names: Iterable[str]) -> list[Any]:

@@ -13,7 +13,8 @@ from pycocotools import mask as mask_utils
 
 from ..engine.images import shown_size
 from ..errors import DatasetError, ImageError, NoFileHandlesError
-from .labels import full_mask, pixel_box
+from .crowds import is_crowd_label
+from .labels import pixel_box, placed_mask
 from .left_out import LeftOut, LeftOutLabel
 from .orientation import stored_pixels_problem
 
@@ -28,8 +29,8 @@ class CocoTables:
         ground_truth: an annotation file's content; image ids count from 1 in the view's order.
         boxes: a results file's content with ``bbox``.
         masks: a results file's content with ``segmentation`` (RLE); empty without masks.
-        pixel_tight: whether every mask's size is that of its box in pixels, as FiftyOne's own
-            evaluation of masks needs it.
+        pixel_tight: whether FiftyOne's own evaluation of masks sees the same pixels: every mask
+            is cropped to a box in whole pixels, and FiftyOne reads it as we do.
         left_out: labels that cannot be scored and samples whose image cannot be read.
     """
 
@@ -113,8 +114,6 @@ class _Item:
         if not _is_named(detection):
             raise DatasetError("It has no name.")
         x1, y1, x2, y2 = pixel_box(detection, size)
-        if x2 < x1 or y2 < y1:
-            raise DatasetError(f"Its box {detection.bounding_box} has a negative side.")
         self.detection = detection
         self.place = {"image_id": image_id, "category_id": categories[detection.label]}
         self.bbox = [x1, y1, _difference(x2, x1), _difference(y2, y1)]
@@ -122,13 +121,12 @@ class _Item:
         self.rle: dict[str, Any] | None = None
         self.pixel_tight = True
         if masks or detection.has_mask:
-            mask = full_mask(detection, size)
-            self.area = float(mask.sum())
+            placed = placed_mask(detection, size)
+            self.area = float(np.count_nonzero(placed.mask))
             if masks:
+                mask = placed.full(size)
                 self.rle = mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
-                self.pixel_tight = _is_whole(self.bbox) and (
-                    detection.get_mask().shape[:2] == (round(self.bbox[3]), round(self.bbox[2]))
-                )
+                self.pixel_tight = placed.as_stored
 
 
 def _add_truth(tables: CocoTables, item: _Item) -> None:
@@ -139,7 +137,7 @@ def _add_truth(tables: CocoTables, item: _Item) -> None:
         **item.place,
         "bbox": item.bbox,
         "area": item.area,
-        "iscrowd": int(bool(item.detection.get_attribute_value("iscrowd", False))),
+        "iscrowd": int(is_crowd_label(item.detection)),
     }
     if item.rle is not None:
         annotation["segmentation"] = item.rle
@@ -172,7 +170,3 @@ def _is_named(detection: fo.Detection) -> bool:
 
 def _difference(end: float, start: float) -> float:
     return round(end - start, 9)
-
-
-def _is_whole(box: list[float]) -> bool:
-    return all(value == round(value) for value in box)

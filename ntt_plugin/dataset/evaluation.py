@@ -23,6 +23,7 @@ from .checks import (
 )
 from .coco_export import CocoTables, export_coco
 from .coco_figures import CocoFigures, evaluate_coco, steps
+from .crowd_evaluation import coco_method
 from .database import database_errors
 from .left_out import LeftOut
 from .views import image_view
@@ -107,7 +108,7 @@ def evaluate(
             label_field,
             gt_field=gt_field,
             eval_key=eval_key,
-            method="coco",
+            method=coco_method(samples, gt_field),
             use_masks=masks and tables.pixel_tight,
             compute_mAP=True,
             classes=names,

@@ -6,6 +6,8 @@ import random
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
+from .crowds import is_crowd
+
 MIN_SIDE = 32
 """Least width and height of a reference's box, in pixels."""
 
@@ -97,10 +99,13 @@ def is_valid_reference(image: Mapping[str, Any], annotation: Mapping[str, Any]) 
     Args:
         image: an image entry with ``width`` and ``height`` in pixels.
         annotation: an annotation entry with ``bbox`` (x, y, w, h in pixels).
+
+    Raises:
+        DatasetError: its ``iscrowd`` is neither yes nor no.
     """
     x, y, w, h = annotation["bbox"]
     return (
-        not annotation.get("iscrowd", 0)
+        not is_crowd(annotation.get("iscrowd"))
         and w >= MIN_SIDE
         and h >= MIN_SIDE
         and x >= MIN_BORDER

@@ -15,7 +15,7 @@ from ..engine.memory import Refused
 from ..engine.references import Provenance
 from ..errors import DatasetError, ImageError
 from .checks import dataset_of, require_detections
-from .labels import full_mask
+from .labels import full_mask, placed_mask, relative_box
 from .references import ChosenReferences
 from .run_lock import RunLock
 from .run_record import catch_up
@@ -90,7 +90,7 @@ def _keep(sample: Any, labels: Sequence[fo.Detection], dataset: str, kept: Kept)
             size = shown_size(Path(sample.filepath))
             copy = _same(label, copies, size)
             if copy is None:
-                copy = _copy(label)
+                copy = _copy(label, size)
                 copies.append(copy)
         except (DatasetError, ImageError) as error:
             source = Provenance(dataset, sample.id, label.id)
@@ -122,10 +122,13 @@ def _iou(mask: Array, copy: fo.Detection, size: tuple[int, int]) -> float:
     return float(np.count_nonzero(mask & other) / np.count_nonzero(mask | other))
 
 
-def _copy(label: fo.Detection) -> fo.Detection:
-    return fo.Detection(
-        label=label.label,
-        bounding_box=list(label.bounding_box),
-        # Not its file, which the next run writes anew.
-        mask=np.ascontiguousarray(np.asarray(label.get_mask()) != 0),
-    )
+def _copy(label: fo.Detection, size: tuple[int, int]) -> fo.Detection:
+    placed = placed_mask(label, size)
+    box = list(label.bounding_box)
+    if not placed.as_stored:
+        rows, columns = placed.mask.shape
+        box = relative_box(
+            (placed.left, placed.top, placed.left + columns, placed.top + rows), size
+        )
+    # Not the mask's file, which the next run writes anew.
+    return fo.Detection(label=label.label, bounding_box=box, mask=np.ascontiguousarray(placed.mask))

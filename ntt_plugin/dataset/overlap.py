@@ -50,7 +50,8 @@ def outline(detection: fo.Detection, image_size: tuple[int, int]) -> Outline:
     if not detection.label or not detection.label.strip():
         raise DatasetError("It has no name.")
     if detection.has_mask:
-        mask, left, top = placed_mask(detection, image_size)
+        placed = placed_mask(detection, image_size)
+        mask, left, top = placed.mask, placed.left, placed.top
     else:
         mask, left, top = _whole_box(detection, image_size)
     score = 1.0 if detection.confidence is None else float(detection.confidence)

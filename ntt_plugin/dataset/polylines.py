@@ -10,12 +10,11 @@ from pycocotools import mask as mask_utils
 
 from ..engine.references import Box
 from ..errors import DatasetError
+from .labels import is_far_outside
 
 Array = np.ndarray[Any, Any]
 
 _DECIMALS = 9
-# In sides of the image. The rasteriser's work grows with a shape's outline, wherever it lies.
-_FARTHEST = 100
 
 
 def polyline_mask(polyline: fo.Polyline, image_size: tuple[int, int]) -> Array:
@@ -69,10 +68,11 @@ def _shapes(polyline: fo.Polyline) -> list[Array]:
             continue
         if shape.ndim != 2 or shape.shape[1] != 2 or not np.isfinite(shape).all():
             raise DatasetError("A corner of it is not a pair of finite numbers.")
-        if np.abs(shape - 0.5).max() > _FARTHEST:
+        # The rasteriser's work grows with a shape's outline, wherever it lies.
+        if is_far_outside((shape.min(), shape.max())):
             raise DatasetError(
-                "A corner of it lies far outside the image; corners are given relative to the "
-                "image, from 0 to 1."
+                "A corner of it lies far outside the image, as one in pixels does; corners are "
+                "(x, y) from 0 to 1, so divide by the width and height of the image."
             )
         shapes.append(shape)
     if not shapes:

@@ -18,6 +18,7 @@ from ..engine.memory import Refused
 from ..engine.references import Box, Provenance, Reference
 from ..errors import DatasetError, ImageError, NoFileHandlesError
 from .checks import dataset_of, listed, literals, quoted, require_classes, require_labels
+from .crowds import IS_CROWD, is_crowd_label
 from .labels import full_mask, pixel_box
 from .look_alikes import look_alike_notes
 from .orientation import stored_pixels_problem
@@ -26,7 +27,6 @@ from .views import image_view
 
 logger = logging.getLogger(__name__)
 
-IS_CROWD = "It is marked as a crowd (iscrowd), which is not one instance."
 NO_MASK = (
     "It is a box and has no mask; make masks of its field with masks_from_boxes(), and learn from "
     "those."
@@ -204,7 +204,7 @@ def _with_tag(samples: Any, tag: str) -> Any:
 def _reference(
     image: Image.Image, label: fo.Detection | fo.Polyline, provenance: Provenance
 ) -> Reference:
-    if label.get_attribute_value("iscrowd", False):
+    if is_crowd_label(label):
         raise DatasetError(IS_CROWD)
     box, mask = label_geometry(label, (image.height, image.width))
     return Reference(

@@ -12,7 +12,15 @@ from typing import Any
 from ..engine.images import shown_size
 from ..errors import DatasetError, ImageError
 from .candidates import Candidate, find_candidates
-from .checks import dataset_of, listed, quoted, require_classes, require_labels, require_tag
+from .checks import (
+    dataset_of,
+    listed,
+    quoted,
+    require_classes,
+    require_labels,
+    require_tag,
+    whole_number,
+)
 from .database import database_errors
 from .few_shot import sample_few_shot
 from .look_alikes import look_alike_notes
@@ -92,7 +100,8 @@ def sample_references(
         DatasetError: the field is of another type, a class is unknown, an argument is not
             allowed, no label can serve, or the database does not answer.
     """
-    _require_arguments(shots, seed, tag, protocol)
+    shots, seed = whole_number("shots", shots), whole_number("seed", seed)
+    _require_arguments(shots, protocol, tag)
     samples = image_view(samples, group_slices)
     path = require_labels(samples, label_field)
     wanted = require_classes(samples, [path], classes)
@@ -101,7 +110,7 @@ def sample_references(
         logger.warning(note)
 
     passed_over: Counter[str] = Counter()
-    candidates = find_candidates(samples, path, set(wanted), passed_over)
+    candidates = _readable(find_candidates(samples, path, set(wanted), passed_over), passed_over)
     chosen = _PROTOCOLS[protocol](candidates, wanted, shots, seed, passed_over)
     if not any(chosen.values()):
         reasons = ", ".join(f"{count} {why}" for why, count in (+passed_over).items())
@@ -120,10 +129,15 @@ def sample_references(
     return ReferenceSample(tag, label_ids, counts, short, dict(+passed_over), notes)
 
 
-def _require_arguments(shots: Any, seed: Any, tag: Any, protocol: Any) -> None:
-    for name, number in (("shots", shots), ("seed", seed)):
-        if not isinstance(number, int) or isinstance(number, bool):
-            raise DatasetError(f"{name} is {number!r}; it must be a whole number.")
+def _readable(candidates: list[Candidate], passed_over: Counter[str]) -> list[Candidate]:
+    """Those whose box and ``iscrowd`` can be read; the others are counted under one of them."""
+    unreadable = [candidate.problem for candidate in candidates if candidate.problem]
+    if unreadable:
+        passed_over[f"not readable, the first: {unreadable[0]}"] = len(unreadable)
+    return [candidate for candidate in candidates if not candidate.problem]
+
+
+def _require_arguments(shots: int, protocol: Any, tag: Any) -> None:
     if shots < 1:
         raise DatasetError(f"shots is {shots}; it must be 1 or more.")
     if protocol not in _PROTOCOLS:

@@ -16,11 +16,12 @@ from . import bank_store
 from .banks import Progress
 from .candidates import find_candidates
 from .checks import dataset_of, quoted, require_labels, require_tag
+from .crowds import IS_CROWD
 from .database import database_errors
 from .kept_references import KEPT_FIELD, keep_labels
 from .label_field import segmentation_fields
 from .learning import learn_labels
-from .references import IS_CROWD, NO_AREA, NO_MASK, ChosenReferences, choose_references
+from .references import NO_AREA, NO_MASK, ChosenReferences, choose_references
 from .segmenters import SegmenterLike
 from .views import all_images, whole_images
 
@@ -239,10 +240,14 @@ def _usable(chosen: ChosenReferences) -> tuple[ChosenReferences, list[Refused]]:
     }
     without = NO_AREA if chosen.path.endswith(".polylines") else NO_MASK
     refused = [
-        Refused(label, Provenance(dataset, sample, key), IS_CROWD if key in found else without)
+        Refused(
+            label,
+            Provenance(dataset, sample, key),
+            (found[key].problem or IS_CROWD) if key in found else without,
+        )
         for sample, ids, labels in zip(*columns, strict=True)
         for key, label in zip(ids or [], labels or [], strict=True)
-        if key not in found or found[key].crowd
+        if key not in found or found[key].crowd or found[key].problem
     ]
     return _without(chosen, refused), refused
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,6 +15,7 @@ from ..errors import DatasetError
 from . import bank_store
 from .best_f1 import Threshold, best_threshold
 from .checks import listed, quoted
+from .crowds import crowd_values, is_crowd
 from .database import database_errors
 from .evaluation import require_evaluation
 from .views import all_images
@@ -166,12 +168,17 @@ def _crowds(dataset: Any, field: str) -> set[str]:
     """Ids of the labels of a field that are marked as crowds."""
     if dataset.get_field(field) is None:
         return set()
-    crowd = F("iscrowd").to_bool() | F("attributes.iscrowd.value").to_bool()
-    return set(
-        all_images(dataset)
-        .filter_labels(field, crowd)
-        .values(f"{field}.detections.id", unwind=True)
-    )
+    set_to_something = F("iscrowd").to_bool() | F("attributes.iscrowd.value").to_bool()
+    marked = all_images(dataset).filter_labels(field, set_to_something)
+    path = f"{field}.detections"
+    found = set()
+    for ids, values in zip(marked.values(f"{path}.id"), crowd_values(marked, path), strict=True):
+        for label, value in zip(ids or [], values or [], strict=True):
+            # A value that cannot be read kept the label out of the evaluation.
+            with contextlib.suppress(DatasetError):
+                if is_crowd(value):
+                    found.add(label)
+    return found
 
 
 def _known(

@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import random
+import tracemalloc
+from types import SimpleNamespace
 
 import fiftyone as fo
 import numpy as np
 import pytest
+from eta.core.geometry import BoundingBox
+from fiftyone.utils.iou import _float_to_pixel
 from PIL import Image
 
 from ntt_plugin.dataset.labels import (
     Origin,
     full_mask,
     pixel_box,
+    placed_mask,
     relative_box,
     to_labels,
 )
@@ -62,6 +67,39 @@ def test_instances_survive_the_way_through_detections(size):
         ("reference", instances.references),
     ]:
         assert [label[name] for label in labels] == list(values)
+
+
+SIZES = [(1, 2), (37, 53), (99, 101), (333, 500), (427, 640), (480, 641), (600, 801), (999, 1001)]
+SIZES += [(1080, 1919), (3001, 61)]
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_fiftyone_draws_the_same_pixels(size):
+    """``to_segmentation`` cuts fractions off; COCO's evaluation and our reader round."""
+    rng = np.random.default_rng(5)
+    height, width = size
+    for index in range(1000):
+        x1, x2 = sorted(rng.choice(width + 1, 2, replace=False).tolist())
+        y1, y2 = sorted(rng.choice(height + 1, 2, replace=False).tolist())
+        x1, y1 = (x1, y1) if index % 3 else (0, 0)
+        x2, y2 = (x2, y2) if index % 4 else (width, height)
+        box = relative_box((x1, y1, x2, y2), size)
+        assert box[0] >= 0 and box[1] >= 0
+        assert box[0] + box[2] <= 1 and box[1] + box[3] <= 1
+        assert pixel_box(fo.Detection(bounding_box=box), size) == (x1, y1, x2, y2)
+        eta_box = BoundingBox.from_coords(box[0], box[1], box[0] + box[2], box[1] + box[3])
+        assert eta_box.coords_in(frame_size=(width, height)) == (x1, y1, x2 - x1, y2 - y1)
+        assert round((x2 - x1) / box[2]) == width and round((y2 - y1) / box[3]) == height
+        assert _float_to_pixel(box, width, height) == (x1, y1, x2, y2)
+
+
+def test_fiftyone_draws_labels_of_a_run_exactly():
+    size = (427, 641)
+    instances = random_instances(np.random.default_rng(6), size, 60)
+    for made in to_labels(instances, ORIGIN):
+        label = fo.Detection.from_dict(made.document())
+        drawn = label.to_segmentation(frame_size=size[::-1]).mask != 0
+        assert np.array_equal(drawn, full_mask(label, size))
 
 
 def test_no_instance_is_no_label():
@@ -116,14 +154,14 @@ def test_a_mask_file_reads_as_the_mask_does(tmp_path):
     assert np.array_equal(full_mask(from_file, (30, 40)), full_mask(inline, (30, 40)))
 
 
-def test_a_mask_of_another_size_is_stretched_to_its_box():
-    mask = np.array([[True, False], [False, False]])
+def test_a_mask_of_another_resolution_is_stretched_to_its_box():
+    mask = np.array([[True, False], [False, True], [True, True], [False, False]])
     box = relative_box((10, 20, 30, 60), (100, 100))
 
     full = full_mask(fo.Detection(bounding_box=box, mask=mask), (100, 100))
 
     expected = np.zeros((100, 100), dtype=bool)
-    expected[20:40, 10:20] = True
+    expected[20:60, 10:30] = mask.repeat(10, axis=0).repeat(10, axis=1)
     assert np.array_equal(full, expected)
 
 
@@ -148,8 +186,48 @@ def test_what_reaches_over_the_border_is_cut_off():
         ),
         (fo.Detection(bounding_box=[0, 0, 0.2, 0.2], mask=np.zeros((2, 2), bool)), "empty"),
         (fo.Detection(bounding_box=[0, 0, 1, 1], mask_path="/nowhere/m.png"), "cannot be read"),
+        (fo.Detection(bounding_box=[0, 0, 0, 1], mask=np.ones((2, 2), bool)), "no area"),
     ],
 )
 def test_an_unusable_label_says_what_is_wrong(detection, said):
     with pytest.raises(DatasetError, match=said):
         full_mask(detection, (10, 10))
+
+
+@pytest.mark.parametrize(
+    ("box", "said"),
+    [
+        ([500.0, 400.0, 80.0, 60.0], "far outside the image.*divide by the width"),
+        ([0.1, 0.1, 80.0, 60.0], "far outside"),
+        ([3.0, 3.0, 5.0, 5.0], "far outside"),
+        ([-1.1, 0.0, 0.5, 0.5], "far outside"),
+        ([0.5, 0.5, -0.1, 0.1], "negative side"),
+        ([0.1, 0.1, 0.2], "four finite numbers"),
+        ([0.1, None, 0.2, 0.2], "four finite numbers"),
+        (["a", 0.1, 0.2, 0.2], "four finite numbers"),
+        ([float("inf"), 0.1, 0.2, 0.2], "four finite numbers"),
+        (0.5, "four finite numbers"),
+        (None, "four finite numbers"),
+    ],
+)
+def test_a_box_that_is_none_says_what_is_wrong(box, said):
+    with pytest.raises(DatasetError, match=said):
+        pixel_box(SimpleNamespace(bounding_box=box), (64, 96))
+
+
+@pytest.mark.parametrize("box", [[-0.5, -0.5, 2.0, 2.0], [-0.02, 0.9, 0.3, 0.2], [0.1, 0.1, 0, 0]])
+def test_a_box_may_reach_outside_its_image(box):
+    x1, y1, x2, y2 = pixel_box(SimpleNamespace(bounding_box=box), (100, 100))
+    found = [x1 / 100, y1 / 100, (x2 - x1) / 100, (y2 - y1) / 100]
+    assert found == pytest.approx(box)
+
+
+def test_a_mask_that_reaches_far_over_the_border_takes_no_memory_out_there():
+    box = [-0.9, -0.9, 2.8, 2.8]
+    detection = fo.Detection(bounding_box=box, mask=np.ones((3, 4), bool))
+    tracemalloc.start()
+    placed = placed_mask(detection, (3000, 4000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert placed.mask.shape == (3000, 4000) and placed.mask.all()
+    assert peak < 2 * placed.mask.nbytes

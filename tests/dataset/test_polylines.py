@@ -49,7 +49,7 @@ def test_a_slanted_shape_has_the_pixels_whose_centres_are_inside():
 def test_it_is_the_mask_that_coco_makes_of_the_same_polygon():
     rng = np.random.default_rng(0)
     for _ in range(20):
-        size = tuple(rng.integers(20, 200, 2).tolist())
+        size = tuple(rng.integers(80, 200, 2).tolist())
         centre = rng.uniform(0, 1, 2) * size[::-1]
         angles = np.sort(rng.uniform(0, 2 * np.pi, 7))
         corners = centre + rng.uniform(8, 60, (7, 1)) * np.stack(
