@@ -102,7 +102,7 @@ def evaluate(
             raise nothing_left(given, images, [label_field, gt_field])
     paths = [f"{field}.detections" for field in (gt_field, label_field)]
     names = require_classes(samples, paths, classes)
-    left_out.notes += _class_notes(samples, label_field, gt_field, names)
+    left_out.notes += unmatched_classes(samples, label_field, gt_field, names)
     tables = export_coco(samples, label_field, gt_field, names, masks, progress, left_out)
     _require_something(samples, tables, label_field, gt_field)
     if left_out:
@@ -216,14 +216,6 @@ def _require_something(samples: Any, tables: CocoTables, label_field: str, gt_fi
                 f"None of the {count} labels in {field!r} can be scored; the first, "
                 f"{first_label.label} of {first_label.filepath}: {first_label.reason}"
             )
-
-
-def _class_notes(samples: Any, label_field: str, gt_field: str, names: list[str]) -> list[str]:
-    held = [
-        [name for name in samples.distinct(f"{field}.detections.label") if name in names]
-        for field in (label_field, gt_field)
-    ]
-    return unmatched_classes(held[0], held[1], label_field, gt_field)
 
 
 def _without(samples: Any, left_out: LeftOut) -> Any:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 from .checks import listed, quoted
 
@@ -49,7 +50,7 @@ def look_alike_notes(names: Iterable[str]) -> list[str]:
 
 
 def unmatched_classes(
-    found: Iterable[str], true: Iterable[str], label_field: str, gt_field: str
+    samples: Any, label_field: str, gt_field: str, names: Iterable[str]
 ) -> list[str]:
     """What a person should know of the classes of predictions and of ground truth.
 
@@ -58,12 +59,16 @@ def unmatched_classes(
     blanks, hyphens and underscores.
 
     Args:
-        found: classes of the predictions.
-        true: classes of the ground truth.
-        label_field: the predictions' field.
-        gt_field: the ground truth's field.
+        samples: a dataset or view.
+        label_field: the predictions' field, ``Detections``.
+        gt_field: the ground truth's field, ``Detections``.
+        names: the classes that are scored.
     """
-    found, true = sorted(set(found)), sorted(set(true))
+    scored = set(names)
+    found, true = (
+        sorted(scored.intersection(samples.distinct(f"{field}.detections.label")))
+        for field in (label_field, gt_field)
+    )
     shared = set(found) & set(true)
     pairs = [
         (one, other)

@@ -54,8 +54,9 @@ def without(images: Any, excluded: Sequence[str], kept: Sequence[str]) -> Any:
 
 
 def nothing_left(samples: Any, images: Any, fields: Sequence[str]) -> DatasetError:
-    """The refusal where every sample lacks one of the fields; of a grouped dataset says which
-    slices have them.
+    """The refusal where every sample lacks one of the fields.
+
+    Of a grouped dataset it says which slices have them.
 
     Args:
         samples: the collection as it was given.
