@@ -38,9 +38,10 @@ def update_memory_bank(
     """Teach a saved bank labels that it does not hold yet: more references, or new classes.
 
     Nothing that it holds is computed again; it goes on with the recipe it was built with. A label
-    is known by its id: one that the bank holds is left alone, one that it holds as the other
-    kind or under another class moves there with its feature. If its mask was drawn anew since,
-    take it out with ``remove_references`` first. Labels that cannot serve are left out and named.
+    is known by its sample, field and id: one that the bank holds is left alone, one that it holds
+    as the other kind or under another class moves there with its feature. If its mask was drawn
+    anew since, take it out with ``remove_references`` first. Labels that cannot serve are left
+    out and named.
 
     Labels are learnt where they are. Those of a field that a run will replace are copied first
     by ``add_references``.

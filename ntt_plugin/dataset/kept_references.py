@@ -14,7 +14,7 @@ from ..engine.images import shown_size
 from ..engine.memory import Refused
 from ..engine.references import Provenance
 from ..errors import DatasetError, ImageError
-from .checks import dataset_of, require_detections
+from .checks import dataset_of
 from .label_selection import LabelKey
 from .labels import full_mask
 from .references import ChosenReferences
@@ -58,6 +58,7 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
             writing it.
     """
     dataset, kept = dataset_of(chosen.view), Kept()
+    _require_detections(dataset)
     with RunLock(dataset, KEPT_FIELD, _PATIENCE) as lock:
         _declare(dataset)
         sample_ids = chosen.view.values("id")
@@ -80,7 +81,20 @@ def _declare(dataset: Any) -> None:
         dataset.add_sample_field(
             KEPT_FIELD, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
         )
-    require_detections(dataset, KEPT_FIELD)
+    _require_detections(dataset)
+
+
+def _require_detections(dataset: Any) -> None:
+    """Make sure that the field, if it is there, can hold the copies."""
+    found = dataset.get_field(KEPT_FIELD)
+    if found is None or getattr(found, "document_type", None) is fo.Detections:
+        return
+    kind = getattr(found, "document_type", None) or type(found)
+    raise DatasetError(
+        f"Copies of predictions that become references are kept in the field {KEPT_FIELD!r}, but "
+        f"that of {dataset.name!r} holds {kind.__name__}, not Detections; nothing was changed. "
+        f"Rename it with dataset.rename_sample_field({KEPT_FIELD!r}, ...), or delete it."
+    )
 
 
 def _keep(sample: Any, labels: Sequence[fo.Detection], origin: Provenance, kept: Kept) -> None:
