@@ -14,6 +14,7 @@ from fiftyone import ViewField as F
 
 from ..dataset.checks import literals
 from ..dataset.inventory import FieldCounts, count_labels, image_slices, label_fields
+from ..dataset.missing_labels import missing_in
 from ..dataset.views import all_images, image_view, is_patches
 from ..errors import DatasetError
 from . import fields, selection
@@ -106,7 +107,7 @@ def say_missing(ctx: Any, inputs: types.Object, samples: Any, kinds: Mapping[str
 
 
 def _count_missing(samples: Any, field: str) -> int:
-    return int(samples.exists(field, False).count())
+    return len(missing_in(samples, field))
 
 
 def without_slices(view: Any, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -12,8 +12,14 @@ from .checks import dataset_of, listed
 from .left_out import LeftOut
 from .views import all_images
 
-# A view keeps the ids that it selects in one MongoDB document of 16 MB.
-_MOST_IDS = 100_000
+
+def missing_in(images: Any, field: str) -> set[str]:
+    """Ids of the samples of a collection in which a field was never written.
+
+    The dataset is asked: a view that filters the labels of a field gives an empty list for None.
+    """
+    missing = all_images(dataset_of(images)).exists(field, False).values("id")
+    return set(missing).intersection(images.values("id")) if missing else set()
 
 
 def leave_out_missing(images: Any, kinds: Mapping[str, str], left_out: LeftOut) -> Any:
@@ -28,9 +34,9 @@ def leave_out_missing(images: Any, kinds: Mapping[str, str], left_out: LeftOut) 
     Returns:
         The other samples.
     """
-    whole = all_images(dataset_of(images))
-    # Of the dataset: a view that filters the labels of a field gives an empty list for None.
-    missing = {field: set(whole.exists(field, False).values("id")) for field in kinds}
+    missing = {field: missing_in(images, field) for field in kinds}
+    if not any(missing.values()):
+        return images
     columns = images.values(["id", "filepath"])
     kept = []
     for sample, filepath in zip(*columns, strict=True):
@@ -41,16 +47,9 @@ def leave_out_missing(images: Any, kinds: Mapping[str, str], left_out: LeftOut) 
         what = "field {} was" if len(fields) == 1 else "fields {} were"
         reason = f"Its {what.format(listed(fields))} never written (None)."
         left_out.add_sample(sample, filepath, kinds[fields[-1]], reason)
-    if len(kept) == len(columns[0]):
-        return images
-    return without(images, [sample for sample in columns[0] if sample in left_out.samples], kept)
-
-
-def without(images: Any, excluded: Sequence[str], kept: Sequence[str]) -> Any:
-    """A view of some samples of a collection: by the ids of the others where these are fewer."""
-    if len(excluded) <= len(kept):
-        return images.exclude(list(excluded))
-    return images.select(list(kept))
+    # By the fewer ids: the evaluation keeps them, in a MongoDB document of 16 MB at most.
+    excluded = set().union(*missing.values())
+    return images.select(kept) if len(kept) < len(excluded) else images.exclude(list(excluded))
 
 
 def nothing_left(samples: Any, images: Any, fields: Sequence[str]) -> DatasetError:
@@ -64,15 +63,14 @@ def nothing_left(samples: Any, images: Any, fields: Sequence[str]) -> DatasetErr
         fields: the fields.
     """
     dataset = dataset_of(samples)
-    whole, total = all_images(dataset), images.count()
-    counts = []
-    for field in fields:
-        missing = set(whole.exists(field, False).values("id")) & set(images.values("id"))
-        if missing:
-            counts.append(f"{field!r} was never written (None) in {len(missing)}")
+    counts = [
+        f"{field!r} was never written (None) in {len(missing)}"
+        for field in fields
+        if (missing := missing_in(images, field))
+    ]
     text = (
-        f"None of the {total} images of {dataset.name!r} has both {listed(fields[:1])} and "
-        f"{listed(fields[1:])}: {', '.join(counts)}."
+        f"None of the {images.count()} images of {dataset.name!r} has both "
+        f"{listed(fields[:1])} and {listed(fields[1:])}: {', '.join(counts)}."
     )
     if samples.media_type == fom.GROUP:
         return DatasetError(f"{text} {_slices_with(dataset, fields)}")
