@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import fiftyone as fo
@@ -19,6 +19,7 @@ from .checks import dataset_of, quoted
 from .label_selection import LabelKey
 from .references import ChosenReferences, read_references
 from .segmenters import SegmenterLike, get_segmenter
+from .sources import redrawn_labels
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,7 @@ class _Wanted:
     negative: bool
     source: LabelKey | None
     fields: Collection[str]
+    redrawn: bool = False
 
     @property
     def key(self) -> LabelKey:
@@ -87,6 +89,8 @@ class _Wanted:
             if key is not None
             for place in places.get(key.label, [])
             if is_label(place.stored.provenance, key, self.fields)
+            # The bank learnt it in the dataset that this one is a clone of, as it was there.
+            and not (self.redrawn and place.stored.provenance.dataset != self.provenance.dataset)
         ]
 
 
@@ -135,6 +139,7 @@ def learn_labels(
     bank = bank_store.read(dataset, name)
     wanted = _wanted(chosen, negatives, sources or {})
     places = _places(bank)
+    wanted = _told_redrawn(wanted, places, dataset)
     new = [entry for entry in wanted if not entry.places(places) and not _no_class(bank, entry)]
     learnt = MemoryBank(bank.fingerprint, bank.recipe)
     if new:
@@ -251,6 +256,14 @@ def _wanted(
         source = Provenance(dataset.name, key.sample, key.label, field=key.field)
         wanted.append(_Wanted(label, source, negatives, sources.get(key), fields))
     return wanted
+
+
+def _told_redrawn(
+    wanted: list[_Wanted], places: Mapping[str, list[_Place]], dataset: Any
+) -> list[_Wanted]:
+    held = [place.stored.provenance for entry in wanted for place in entry.places(places)]
+    redrawn = redrawn_labels(held, dataset)
+    return [replace(entry, redrawn=entry.key in redrawn) for entry in wanted]
 
 
 def _key(provenance: Provenance) -> LabelKey:

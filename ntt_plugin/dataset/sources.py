@@ -6,6 +6,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import fiftyone as fo
+import numpy as np
 from bson import ObjectId
 from fiftyone.core.odm import get_db_conn
 
@@ -15,6 +17,7 @@ from .label_selection import LabelKey
 
 _LABEL_LISTS = ("detections", "polylines")
 _SAMPLES_AT_ONCE = 500
+_SHAPE = ("_cls", "bounding_box", "mask_path", "points", "closed", "filled")
 
 
 @dataclass(frozen=True)
@@ -92,6 +95,40 @@ def find_labels(provenances: Sequence[Provenance], dataset: Any) -> list[LabelKe
         else:
             keys.append(LabelKey(str(one.sample), source.field, str(one.label)))
     return keys
+
+
+def redrawn_labels(provenances: Iterable[Provenance], dataset: Any) -> set[LabelKey]:
+    """Labels of a dataset that differ from those of the same ids that references came from.
+
+    A clone of a dataset has its banks and the ids of its labels. A label whose box or mask was
+    changed on one of the two sides is another one than the bank learnt.
+
+    Args:
+        provenances: of the references; those from another dataset that is there matter.
+        dataset: the dataset.
+    """
+    name = dataset_of(dataset).name
+    foreign = [one for one in provenances if one.dataset not in (None, name)]
+    found = dict(_look_up(_collection(dataset), foreign)) if foreign else {}
+    redrawn = set()
+    for one, theirs in zip(foreign, find_sources(foreign), strict=True):
+        ours = found.get(one)
+        if ours is None or ours.label is None or theirs is None or theirs.label is None:
+            continue
+        if not _same_shape(ours.label, theirs.label):
+            redrawn.add(LabelKey(str(one.sample), str(ours.field), str(one.label)))
+    return redrawn
+
+
+def _same_shape(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
+    if any(one.get(name) != other.get(name) for name in _SHAPE):
+        return False
+    masks = one.get("mask"), other.get("mask")
+    if masks[0] == masks[1] or None in masks:
+        return bool(masks[0] == masks[1])
+    # Equal masks may be packed into unequal bytes.
+    decoded = [fo.Detection.from_dict(dict(label)).mask for label in (one, other)]
+    return np.array_equal(*decoded)
 
 
 def _collection(dataset: Any) -> str:

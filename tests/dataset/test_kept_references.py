@@ -110,7 +110,7 @@ def test_no_run_may_write_the_field(dataset):
 
 def test_a_field_of_that_name_that_holds_something_else_is_told(dataset):
     dataset.add_sample_field("ntt_references", fo.StringField)
-    with pytest.raises(DatasetError, match="'ntt_references'.*holds StringField, not Detections"):
+    with pytest.raises(DatasetError, match=r"'ntt_references'.*holds StringField, not Detections"):
         keep(dataset)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+
 import fiftyone as fo
 import numpy as np
 import pytest
@@ -240,6 +242,33 @@ def test_a_source_is_looked_for_in_the_dataset_that_was_learnt_from(dataset, seg
         found = find_sources(provenances(bank), other)
         assert [source.label["mask"] for source in found] == expected
         assert all(find_labels(provenances(bank), other))
+    finally:
+        other.delete()
+
+
+@pytest.mark.parametrize("change", ["mask", "box", "packing"])
+def test_labels_redrawn_in_a_cloned_dataset_are_learnt_there(dataset, segmenter, change):
+    banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+    other = dataset.clone()
+    try:
+        sample = other.first()
+        label = sample.ground_truth.detections[0]
+        if change == "mask":
+            label.mask = np.triu(np.ones_like(label.mask))
+        elif change == "box":
+            label.bounding_box = [0.1, 0.1, *label.bounding_box[2:]]
+        sample.save()
+        if change == "packing":
+            collection = other._sample_collection
+            stored = collection.find_one({"_id": sample._id})
+            mask = zlib.decompress(stored["ground_truth"]["detections"][0]["mask"])
+            repacked = {"ground_truth.detections.0.mask": zlib.compress(mask, 0)}
+            collection.update_one({"_id": sample._id}, {"$set": repacked})
+        result = bank_edits.update_memory_bank(other, "ground_truth", "blocks", segmenter=segmenter)
+        new = int(change != "packing")
+        assert (sum(result.added.values()), result.already) == (new, 18 - new)
+        again = bank_edits.update_memory_bank(other, "ground_truth", "blocks", segmenter=segmenter)
+        assert (again.added, again.already) == ({}, 18)
     finally:
         other.delete()
 
