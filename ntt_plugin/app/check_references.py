@@ -88,13 +88,10 @@ def _in_words(check: ReferenceCheck) -> str:
 
 def _shown(dataset: Any, checks: list[ReferenceCheck]) -> Any:
     """The labels that references came from, in their images; None if none is in the dataset."""
-    from ..dataset.sources import database_ids
+    from ..dataset.label_selection import select_labels
+    from ..dataset.sources import find_labels
     from ..dataset.views import all_images
 
-    sources = [check.provenance for check in checks]
-    samples = database_ids(source.sample for source in sources)
-    labels = database_ids(source.label for source in sources)
-    if not samples or not labels:
-        return None
-    view = all_images(dataset).select(samples).select_labels(ids=labels)
-    return view if len(view) else None
+    found = find_labels([check.provenance for check in checks], dataset)
+    labels = [label for label in found if label is not None]
+    return select_labels(all_images(dataset), labels) if labels else None

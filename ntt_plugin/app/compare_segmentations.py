@@ -31,8 +31,15 @@ class CompareSegmentations(NttOperator):
     )
     icon = "compare"
     risk = types.RiskLevel.LOW
-    parameters = ("label_field", "other_field", "gt_field", "classes", "group_slices")
-    seldom = ("classes",)
+    parameters = (
+        "label_field",
+        "other_field",
+        "gt_field",
+        "classes",
+        "group_slices",
+        "include_missing",
+    )
+    seldom = ("classes", "include_missing")
     submit = "Compare"
     doing = "Comparing"
 
@@ -66,6 +73,8 @@ class CompareSegmentations(NttOperator):
             for label, count in second.classes.items():
                 counts[label] = counts.get(label, 0) + count
             fields.classes(ctx, inputs, counts, "Only these; all if none is chosen.")
+            samples.include_missing(inputs, "Compare samples in which a field was never written")
+        samples.say_missing(ctx, inputs, images, {field: "segmented", other: "segmented"})
         first = samples.of_wanted_classes(ctx, images, field, first)
         second = samples.of_wanted_classes(ctx, images, other, second)
         fields.notice(
@@ -78,16 +87,16 @@ class CompareSegmentations(NttOperator):
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Compare."""
         from .. import compare_segmentations
+        from ..dataset.label_selection import select_labels
         from ..dataset.views import image_view
         from . import samples
 
         arguments = self.arguments(ctx)
         target = samples.target_of(ctx)
         found = compare_segmentations(target, **arguments, progress=progress)
-        both = [found.label_field, found.other_field]
-        shown = found.label_ids[:MOST_BY_ID]
+        shown = found.labels[:MOST_BY_ID]
         images = image_view(target, arguments.get("group_slices"))
-        few = len(shown) == len(found.label_ids)
+        few = len(shown) == len(found.labels)
         facts = {
             "Other class in the second": _changes(found),
             "Scored": f"average precision of {found.scored}, by pycocotools"
@@ -99,14 +108,14 @@ class CompareSegmentations(NttOperator):
             {name: value for name, value in facts.items() if value},
             str(found.left_out).splitlines(),
             table=_table(found),
-            view=images.select_labels(ids=list(shown), fields=both) if shown else None,
+            view=select_labels(images, shown) if shown else None,
             view_label="Show what differs" if few else f"Show the first {len(shown):,} that differ",
         )
 
 
 def _message(found: Comparison) -> str:
     total = found.overall
-    if not found.label_ids:
+    if not found.labels:
         return (
             f"{found.label_field!r} and {found.other_field!r} hold the same {total.same:,} objects."
         )

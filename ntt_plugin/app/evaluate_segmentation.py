@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
+from ..errors import DatasetError
 from . import fields
 from .number_words import number_of
 from .operator import NttOperator
@@ -30,13 +31,22 @@ class EvaluateSegmentation(NttOperator):
     )
     icon = "query_stats"
     risk = types.RiskLevel.MEDIUM
-    parameters = ("label_field", "gt_field", "eval_key", "masks", "classes", "group_slices")
-    seldom = ("classes",)
+    parameters = (
+        "label_field",
+        "gt_field",
+        "eval_key",
+        "masks",
+        "classes",
+        "group_slices",
+        "include_missing",
+    )
+    seldom = ("classes", "include_missing")
     submit = "Evaluate"
     doing = "Evaluating"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
+        from ..dataset.evaluation_key import require_free_key
         from . import samples
 
         images = samples.target(ctx, inputs, "Score")
@@ -66,11 +76,18 @@ class EvaluateSegmentation(NttOperator):
             fields.classes(
                 ctx, inputs, dict(sorted(offered.items())), "Only these; all if none is chosen."
             )
+            samples.include_missing(inputs, "Score samples in which a field was never written")
+        samples.say_missing(ctx, inputs, images, {field: "segmented", truth: "labelled"})
         predicted = samples.of_wanted_classes(ctx, images, field, predicted)
         counts = samples.of_wanted_classes(ctx, images, truth, counts)
         if ctx.params.get("masks", True):
             _say_without_mask(inputs, {field: predicted, truth: counts})
         if key is None:
+            return
+        try:
+            require_free_key(images, key, field, truth)
+        except DatasetError as error:
+            fields.mark(inputs.properties["eval_key"], str(error))
             return
         text = (
             f"Will compare {number_of('label', predicted.labels)} with {counts.labels:,} true "

@@ -36,19 +36,26 @@ class RemoveReferences(NttOperator):
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
         from ..dataset.banks import load_memory_bank
+        from ..dataset.learning import is_label
         from . import banks
+        from .selection import label_key
 
         name = banks.bank_of_dataset(ctx, inputs)
         if name is None:
             return
         bank = load_memory_bank(ctx.dataset, name)
         words = _in_words(ctx.dataset, bank)
-        selected = {entry["label_id"] for entry in ctx.selected_labels}
-        first = [
-            entry.id
+        stored = [
+            entry
             for label in bank.classes
             for entry in (*bank.references(label), *bank.negative_references(label))
-            if entry.provenance.label in selected
+        ]
+        selected = [label_key(entry) for entry in ctx.selected_labels]
+        known = set(ctx.dataset.get_field_schema())
+        first = [
+            entry.id
+            for entry in stored
+            if any(is_label(entry.provenance, key, known) for key in selected)
         ]
         fields.several(
             inputs, "references", words, "References",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Mapping
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -14,6 +14,7 @@ from fiftyone import ViewField as F
 
 from ..dataset.checks import literals
 from ..dataset.inventory import FieldCounts, count_labels, image_slices, label_fields
+from ..dataset.missing_labels import missing_in
 from ..dataset.views import all_images, image_view, is_patches
 from ..errors import DatasetError
 from . import fields, selection
@@ -62,12 +63,51 @@ def target(ctx: Any, inputs: types.Object, action: str, labels: bool = False) ->
         )
     view = selection.chosen_labels(ctx) if labels else selection.chosen_images(ctx)
     slices = fields.value_of(ctx, "group_slices") if view.media_type == fom.GROUP else None
-    return image_view(view, slices)
+    notes: list[str] = []
+    images = image_view(view, slices, notes)
+    for note in notes:
+        fields.notice(inputs, "repeats", note, types.Warning)
+    return images
 
 
 def target_of(ctx: Any, labels: bool = False) -> Any:
     """The samples that were chosen, as the SDK takes them; arguments as for ``target``."""
     return selection.chosen_labels(ctx) if labels else selection.chosen_images(ctx)
+
+
+def include_missing(inputs: types.Object, label: str) -> None:
+    """Whether samples in which a field was never written are worked on too."""
+    inputs.bool(
+        "include_missing",
+        default=False,
+        label=label,
+        description="As images without such labels. Otherwise they are left out, and named.",
+    )
+
+
+def say_missing(ctx: Any, inputs: types.Object, samples: Any, kinds: Mapping[str, str]) -> None:
+    """Say how many samples will be left out because a field was never written.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        samples: the images to work on.
+        kinds: the fields, and what was never done to a sample without one: a participle.
+    """
+    if ctx.params.get("include_missing"):
+        return
+    counts = {field: asked_once(ctx, samples, _count_missing, field) for field in kinds}
+    parts = [
+        f"{number_of('image', count)} never {kinds[field]} ({field!r} is None)"
+        for field, count in counts.items()
+        if count
+    ]
+    if parts:
+        fields.notice(inputs, "missing", f"Left out: {'; '.join(parts)}.", types.Warning)
+
+
+def _count_missing(samples: Any, field: str) -> int:
+    return len(missing_in(samples, field))
 
 
 def without_slices(view: Any, arguments: dict[str, Any]) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import fiftyone as fo
@@ -9,6 +10,7 @@ import fiftyone.operators.types as types
 from fiftyone.operators.constants import ViewTarget
 
 from ..dataset.label_field import segmentation_fields
+from ..dataset.label_selection import LabelKey, select_labels
 from ..dataset.views import all_images, images_of, is_patches, patch_labels, whole_images
 from . import fields
 
@@ -31,8 +33,10 @@ def chosen_labels(ctx: Any, alt: bool | None = None) -> Any:
     """
     name = target_name(ctx)
     if name == ViewTarget.SELECTED_LABELS:
-        ids = [entry["label_id"] for entry in ctx.selected_labels if _is_meant(entry, alt)]
-        return all_images(ctx.dataset).select_labels(ids=ids) if ids or alt is None else None
+        labels = [label_key(entry) for entry in ctx.selected_labels if _is_meant(entry, alt)]
+        if labels or alt is None:
+            return select_labels(all_images(ctx.dataset), labels)
+        return None
     view = ctx.target_view()
     if name == ViewTarget.SELECTED_SAMPLES and alt is not None:
         ids = _selected(ctx, alt)
@@ -99,6 +103,11 @@ def _selected(ctx: Any, alt: bool | None) -> list[str]:
     """The ids of the selected samples or patches."""
     with_alt = {entry["id"] for entry in ctx.selected_samples if _is_meant(entry, True)}
     return [key for key in ctx.selected if alt is None or (key in with_alt) == alt]
+
+
+def label_key(entry: Mapping[str, Any]) -> LabelKey:
+    """What names a selected label."""
+    return LabelKey(entry["sample_id"], entry["field"], entry["label_id"])
 
 
 def _is_meant(entry: Any, alt: bool | None) -> bool:

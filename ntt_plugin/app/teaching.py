@@ -291,11 +291,12 @@ def _done(part: AddedReferences) -> str:
 
 
 def _shown(dataset: Any, parts: Sequence[AddedReferences]) -> Any:
+    from ..dataset.label_selection import select_labels
     from ..dataset.views import all_images
     from . import samples
 
-    ids = [label for part in parts for label in part.label_ids]
-    if len(ids) <= MOST_BY_ID:
-        return all_images(dataset).select_labels(ids=ids)
+    labels = [label for part in parts for label in part.labels]
+    if len(labels) <= MOST_BY_ID:
+        return select_labels(all_images(dataset), labels)
     has_one = F("tags").contains([part.tag for part in parts])
     return samples.labels_view(dataset, parts[0].field, has_one)

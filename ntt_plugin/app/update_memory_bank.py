@@ -86,6 +86,7 @@ class UpdateMemoryBank(NttOperator):
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Learn what is new."""
         from .. import update_memory_bank
+        from ..dataset.label_selection import select_labels
         from ..dataset.views import all_images
         from . import samples
 
@@ -100,13 +101,13 @@ class UpdateMemoryBank(NttOperator):
             "Taken away": teaching.in_words(change.removed),
         }
         # Not all references: of a bank from elsewhere none may be a label of this dataset.
-        shown = list(change.label_ids[:MOST_BY_ID])
-        few = len(shown) == len(change.label_ids)
+        shown = change.labels[:MOST_BY_ID]
+        few = len(shown) == len(change.labels)
         return Outcome(
             f"The memory bank {change.name!r} learnt {number_of('label', sum(learnt.values()))}.",
             {name: value for name, value in facts.items() if value},
             [f"{number_of('label', count)}: {reason}" for reason, count in reasons.items()],
-            view=all_images(ctx.dataset).select_labels(ids=shown) if shown else None,
+            view=select_labels(all_images(ctx.dataset), shown) if shown else None,
             view_label="Show what it learnt" if few else f"Show the first {len(shown):,} it learnt",
             next_step=teaching.segment_again(ctx, arguments["label_field"], change.name),
         )

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from ..engine.memory import MemoryBank
+from ..engine.memory import MemoryBank, StoredReference
 from ..errors import BankError, DatasetError
 from . import bank_store
 from .banks import Progress
@@ -38,9 +38,10 @@ def update_memory_bank(
     """Teach a saved bank labels that it does not hold yet: more references, or new classes.
 
     Nothing that it holds is computed again; it goes on with the recipe it was built with. A label
-    is known by its id: one that the bank holds is left alone, one that it holds as the other
-    kind or under another class moves there with its feature. If its mask was drawn anew since,
-    take it out with ``remove_references`` first. Labels that cannot serve are left out and named.
+    is known by its sample, field and id: one that the bank holds is left alone, one that it holds
+    as the other kind or under another class moves there with its feature. If its mask was drawn
+    anew since, take it out with ``remove_references`` first. Labels that cannot serve are left
+    out and named.
 
     Labels are learnt where they are. Those of a field that a run will replace are copied first
     by ``add_references``.
@@ -96,15 +97,16 @@ def remove_references(
     Args:
         dataset: the dataset, or a view of it.
         name: the bank's name in the dataset.
-        references: ids of references or negatives, or of the labels that they came from.
+        references: ids of references or negatives, or of the labels that they came from; the id
+            of labels of several fields or samples is ambiguous.
         classes: classes to take out whole.
 
     Returns:
         What was changed.
 
     Raises:
-        DatasetError: there is no such bank, it holds none of an id or a class, or nothing would
-            be left of it.
+        DatasetError: there is no such bank, it holds none of an id or a class, an id is that of
+            several labels, or nothing would be left of it.
         BankError: the bank is damaged.
     """
     ids = [references] if isinstance(references, str) else list(references)
@@ -199,12 +201,20 @@ def _named(bank: MemoryBank, name: str, ids: Iterable[str]) -> list[str]:
     """Ids of the references and negatives that are meant by their own or their labels' ids."""
     found, unknown = [], []
     for wanted in ids:
-        meant = [
-            entry.id
+        entries = [
+            entry
             for label in bank.classes
             for entry in (*bank.references(label), *bank.negative_references(label))
             if wanted in (entry.id, entry.provenance.label)
         ]
+        places = {(entry.provenance.sample, entry.provenance.field) for entry in entries}
+        if len(places) > 1:
+            raise DatasetError(
+                f"The memory bank {name!r} holds references from {len(places)} labels with the id "
+                f"{quoted(wanted)}, of different fields or samples; nothing was taken out. Name "
+                f"the references by their own ids: {listed(entry.id for entry in entries)}."
+            )
+        meant = [entry.id for entry in entries]
         found.extend(meant)
         unknown.extend([] if meant else [wanted])
     if unknown:
@@ -220,14 +230,29 @@ def _doubles(bank: MemoryBank) -> list[str]:
     found = []
     for label in bank.classes:
         for entries in (bank.references(label), bank.negative_references(label)):
-            seen: set[str] = set()
+            seen: dict[tuple[str | None, str], list[StoredReference]] = {}
             for entry in entries:
-                source = entry.provenance.label
-                if source is not None and source in seen:
+                source = entry.provenance
+                if source.label is None:
+                    continue
+                before = seen.setdefault((source.sample, source.label), [])
+                if any(_is_double(entry, other) for other in before):
                     found.append(entry.id)
-                elif source is not None:
-                    seen.add(source)
+                else:
+                    before.append(entry)
     return found
+
+
+def _is_double(entry: StoredReference, other: StoredReference) -> bool:
+    """Whether two references of equal sample and label ids came from one label.
+
+    An unknown field may be any. A clone of a dataset has the same ids, and labels that may have
+    been changed since: they are one if they look the same.
+    """
+    one, two = entry.provenance, other.provenance
+    if one.field is not None and two.field is not None and one.field != two.field:
+        return False
+    return one.dataset == two.dataset or bool(torch.equal(entry.feature, other.feature))
 
 
 def _stored_ids(bank: MemoryBank) -> set[str]:

@@ -18,9 +18,10 @@ from .bank_files import is_bank_file, read_bank_file
 from .bank_info import BankInfo, bank_digest
 from .checks import dataset_of, listed, quoted
 from .database import database_errors
+from .label_selection import select_labels
 from .references import ReadReference, choose_references, read_references
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
-from .sources import database_ids
+from .sources import find_labels
 from .views import all_images
 
 logger = logging.getLogger(__name__)
@@ -207,10 +208,9 @@ def load_references_view(dataset: Any, name: str) -> Any:
     dataset = bank_store.require_bank(dataset, name)
     bank = bank_store.read(dataset, name)
     sources = [ref.provenance for label in bank.classes for ref in bank.references(label)]
-    samples = database_ids(source.sample for source in sources)
-    labels = database_ids(source.label for source in sources)
-    view = all_images(dataset).select(samples).select_labels(ids=labels)
-    if not samples or not labels or len(view) == 0:
+    labels = [key for key in find_labels(sources, dataset) if key is not None]
+    view = select_labels(all_images(dataset), labels)
+    if len(view) == 0:
         origins = sorted({source.dataset for source in sources if source.dataset})
         raise DatasetError(
             f"None of the {len(sources)} references of the memory bank {name!r} is a label of "

@@ -26,7 +26,7 @@ from .labels import pixel_box, relative_box
 from .new_label import NewLabel
 from .orientation import stored_pixels_problem
 from .reading_ahead import ReadSample
-from .report import SegmentReport
+from .report import SampleNote, SegmentReport
 from .sample_run import Labelled, Work
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
 from .views import image_view
@@ -96,7 +96,8 @@ def masks_from_boxes(
             another run is writing the field; or the run was stopped by what concerns every
             sample, and how far it came.
     """
-    images = image_view(samples, group_slices)
+    notes: list[str] = []
+    images = image_view(samples, group_slices, notes)
     require_labels(images, label_field, (fo.Detections,))
     if new_field == label_field:
         raise DatasetError(
@@ -105,6 +106,7 @@ def masks_from_boxes(
     recipe = segmenter.recipe if segmenter else as_recipe(preset)
     wanted = wanted_boxes(images, label_field, tag, classes)
     report = SegmentReport(new_field, label_field, recipe.name)
+    report.notes.extend(SampleNote("", "", note) for note in notes)
 
     def load() -> Work:
         loaded = segmenter or get_segmenter(recipe, device, batch_size)

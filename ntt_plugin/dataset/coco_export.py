@@ -15,7 +15,7 @@ from ..engine.images import shown_size
 from ..errors import DatasetError, ImageError, NoFileHandlesError
 from .crowds import is_crowd_label
 from .labels import pixel_box, placed_mask
-from .left_out import LeftOut, LeftOutLabel
+from .left_out import UNREADABLE, LeftOut, LeftOutLabel
 from .orientation import stored_pixels_problem
 
 Array = np.ndarray[Any, Any]
@@ -48,8 +48,9 @@ def export_coco(
     classes: Iterable[str],
     masks: bool = True,
     progress: bool | Callable[[Any], None] | None = None,
+    left_out: LeftOut | None = None,
 ) -> CocoTables:
-    """Read both fields of every sample.
+    """Read both fields of every sample; a field that was never written counts as empty.
 
     Areas are the masks' pixel counts where there are masks, else the boxes' areas; ``iscrowd``
     is the ground truth's attribute of that name. Boxes come back as the pixels they were made
@@ -65,6 +66,7 @@ def export_coco(
         classes: labels of other classes are passed over.
         masks: whether masks are wanted.
         progress: FiftyOne's ``progress``.
+        left_out: what was left out before; it grows, and is the tables' own.
     """
     categories = {label: index for index, label in enumerate(classes, start=1)}
     tables = CocoTables(
@@ -72,7 +74,8 @@ def export_coco(
             "images": [],
             "annotations": [],
             "categories": [{"id": index, "name": label} for label, index in categories.items()],
-        }
+        },
+        left_out=LeftOut() if left_out is None else left_out,
     )
     view = samples.select_fields([label_field, gt_field])
     for image_id, sample in enumerate(view.iter_samples(progress=progress), start=1):
@@ -84,7 +87,7 @@ def export_coco(
         except NoFileHandlesError:
             raise
         except (DatasetError, ImageError) as error:
-            tables.left_out.samples[sample.id] = str(error)
+            tables.left_out.add_sample(sample.id, sample.filepath, UNREADABLE, str(error))
             continue
         tables.ground_truth["images"].append(
             {"id": image_id, "height": size[0], "width": size[1], "file_name": sample.filepath}

@@ -11,11 +11,14 @@ from typing import Any
 from ..engine.images import shown_size
 from ..errors import DatasetError, ImageError
 from .banks import Progress
-from .checks import require_classes, require_detections
+from .checks import listed, require_classes, require_detections
 from .coco_export import export_coco
 from .coco_figures import evaluate_coco
 from .database import database_errors
-from .left_out import LeftOut, LeftOutLabel
+from .label_selection import LabelKey, select_labels
+from .left_out import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, LeftOut, LeftOutLabel
+from .look_alikes import unmatched_classes
+from .missing_labels import leave_out_missing, nothing_left
 from .overlap import Outline, outline, same_objects
 from .views import image_view
 
@@ -63,6 +66,7 @@ class Comparison:
         relabelled: how often a class of the first is which other class in the second, the most
             frequent first.
         label_ids: ids of the labels of both fields that differ, image by image.
+        labels: the same labels, each by its sample, field and id.
         scored: ``masks`` or ``boxes``, which the average precisions are of; empty without them.
         left_out: labels and samples that cannot be compared, with the reasons.
         view: the differing labels alone, in their samples.
@@ -77,6 +81,7 @@ class Comparison:
     scored: str
     left_out: LeftOut
     view: Any
+    labels: tuple[LabelKey, ...] = ()
 
 
 @dataclass
@@ -87,7 +92,7 @@ class _Counts:
     second: Counter[str] = field(default_factory=Counter)
     same: Counter[str] = field(default_factory=Counter)
     moved: Counter[tuple[str, str]] = field(default_factory=Counter)
-    differing: list[str] = field(default_factory=list)
+    differing: list[LabelKey] = field(default_factory=list)
     left_out: LeftOut = field(default_factory=LeftOut)
 
 
@@ -100,13 +105,15 @@ def compare_segmentations(
     *,
     classes: Iterable[str] | None = None,
     group_slices: str | Iterable[str] | None = None,
+    include_missing: bool = False,
     progress: Progress = None,
 ) -> Comparison:
     """Compare two fields of labels of the same images, class by class. Changes nothing.
 
     Two labels are the same object if their masks have an IoU of at least 0.5. Each is paired with
     one at most, by falling confidence, first within its class, then across classes. A label
-    without a mask counts as all of its box.
+    without a mask counts as all of its box. A sample in which one of the two fields was never
+    written (None) is left out and named; one without ground truth is compared, but not scored.
 
     Args:
         samples: a dataset or view of images; of a view that filters labels, those it shows.
@@ -115,6 +122,8 @@ def compare_segmentations(
         gt_field: ground truth, to score both against.
         classes: compare these classes only; all that either field holds if None.
         group_slices: slices to take of a grouped dataset; its active one if None.
+        include_missing: compare, and score, samples in which a field was never written too, as
+            images without such labels.
         progress: FiftyOne's: True, False, a callback, or None for the configured default.
 
     Returns:
@@ -122,25 +131,36 @@ def compare_segmentations(
 
     Raises:
         DatasetError: a field is missing, of another type or given twice, a class is unknown, or no
-            image can be read.
+            image can be read or has both fields.
     """
-    images = image_view(samples, group_slices)
+    counts = _Counts()
+    images = image_view(samples, group_slices, counts.left_out.notes)
     fields = [label_field, other_field, *([gt_field] if gt_field is not None else [])]
     if len(set(fields)) < len(fields):
         raise DatasetError("The same field was given twice; name different ones.")
     for name in fields:
         require_detections(images, name)
+    if not include_missing:
+        given = images
+        kinds = dict.fromkeys((label_field, other_field), NOT_SEGMENTED)
+        images = leave_out_missing(given, kinds, counts.left_out)
+        if counts.left_out.samples and not images.limit(1).values("id"):
+            raise nothing_left(samples, given, [label_field, other_field])
     names = require_classes(images, [f"{name}.detections" for name in fields], classes)
-    counts = _Counts()
     view = images.select_fields([label_field, other_field])
     for sample in view.iter_samples(progress=progress):
         _compare(sample, label_field, other_field, set(names), counts)
-    if len(counts.left_out.samples) == len(images):
-        first = next(iter(counts.left_out.samples.values()))
-        raise DatasetError(f"None of the {len(images)} images can be read; the first: {first}")
-    if counts.left_out.labels or counts.left_out.samples:
+    unreadable = [key for key, kind in counts.left_out.kinds.items() if kind == UNREADABLE]
+    if unreadable and len(unreadable) == images.count():
+        first = counts.left_out.samples[unreadable[0]]
+        raise DatasetError(f"None of the {len(unreadable)} images can be read; the first: {first}")
+    truly = images if gt_field is None else _with_truth(images, gt_field, counts, include_missing)
+    if gt_field is not None:
+        for name in (label_field, other_field):
+            counts.left_out.notes += unmatched_classes(truly, name, gt_field, names)
+    if counts.left_out:
         logger.warning("%s", counts.left_out)
-    scored, precisions = _precisions(images, label_field, other_field, gt_field, names, progress)
+    scored, precisions = _precisions(truly, label_field, other_field, gt_field, names, progress)
     shown = [name for name in names if gt_field or counts.first[name] or counts.second[name]]
     by_class = {name: _row(counts, [name], precisions.get(name)) for name in shown}
     return Comparison(
@@ -149,10 +169,11 @@ def compare_segmentations(
         by_class=by_class,
         overall=_row(counts, names, precisions.get(None)),
         relabelled=dict(counts.moved.most_common()),
-        label_ids=tuple(counts.differing),
+        label_ids=tuple(key.label for key in counts.differing),
+        labels=tuple(counts.differing),
         scored=scored,
         left_out=counts.left_out,
-        view=images.select_labels(ids=counts.differing, fields=[label_field, other_field]),
+        view=select_labels(images, counts.differing),
     )
 
 
@@ -160,28 +181,29 @@ def _compare(sample: Any, first: str, second: str, classes: set[str], counts: _C
     try:
         size = shown_size(sample.filepath)
     except ImageError as error:
-        counts.left_out.samples[sample.id] = str(error)
+        counts.left_out.add_sample(sample.id, sample.filepath, UNREADABLE, str(error))
         return
     sides = [_outlines(sample, name, size, counts.left_out) for name in (first, second)]
     pairs = same_objects(*sides)
     for side, counter in zip(sides, (counts.first, counts.second), strict=True):
         counter.update(entry.label for entry in side)
-    agreed: set[str] = set()
+    agreed: set[LabelKey] = set()
     # Of a pair that changed its class both are shown, whichever of the two was asked for.
-    shown: set[str] = set()
+    shown: set[LabelKey] = set()
     for a, b in pairs:
         one, other = sides[0][a], sides[1][b]
+        both = {LabelKey(sample.id, first, one.id), LabelKey(sample.id, second, other.id)}
         if one.label == other.label:
             counts.same[one.label] += 1
-            agreed |= {one.id, other.id}
+            agreed |= both
         elif classes & {one.label, other.label}:
             counts.moved[one.label, other.label] += 1
-            shown |= {one.id, other.id}
-    counts.differing.extend(
-        entry.id
-        for entry in (*sides[0], *sides[1])
-        if entry.id in shown or (entry.label in classes and entry.id not in agreed)
-    )
+            shown |= both
+    for name, side in zip((first, second), sides, strict=True):
+        for entry in side:
+            key = LabelKey(sample.id, name, entry.id)
+            if key in shown or (entry.label in classes and key not in agreed):
+                counts.differing.append(key)
 
 
 def _outlines(sample: Any, name: str, size: tuple[int, int], left_out: LeftOut) -> list[Outline]:
@@ -194,6 +216,21 @@ def _outlines(sample: Any, name: str, size: tuple[int, int], left_out: LeftOut) 
                 LeftOutLabel(name, label.id, sample.id, sample.filepath, str(error))
             )
     return found
+
+
+def _with_truth(images: Any, gt_field: str, counts: _Counts, include_missing: bool) -> Any:
+    """The images to score: those with ground truth; the others are noted, and compared alone."""
+    without = LeftOut()
+    if include_missing:
+        return images
+    scored = leave_out_missing(images, {gt_field: NOT_LABELLED}, without)
+    if without.samples:
+        paths = listed(list(without.filepaths.values()), 3)
+        counts.left_out.notes.append(
+            f"{len(without.samples)} samples are compared but not scored, since {gt_field!r} was "
+            f"never written (None): {paths}."
+        )
+    return scored
 
 
 def _row(

@@ -25,7 +25,11 @@ from .coco_export import CocoTables, export_coco
 from .coco_figures import CocoFigures, evaluate_coco, steps
 from .crowd_evaluation import coco_method
 from .database import database_errors
-from .left_out import LeftOut
+from .evaluation_key import require_free_key
+from .label_selection import LabelKey, exclude_labels
+from .left_out import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, LeftOut
+from .look_alikes import unmatched_classes
+from .missing_labels import leave_out_missing, nothing_left
 from .views import image_view
 
 logger = logging.getLogger(__name__)
@@ -43,6 +47,7 @@ def evaluate(
     *,
     classes: Iterable[str] | None = None,
     group_slices: str | Iterable[str] | None = None,
+    include_missing: bool = False,
     progress: Progress = None,
 ) -> Any:
     """Score a field of labels against ground truth, by FiftyOne and by pycocotools.
@@ -57,9 +62,11 @@ def evaluate(
     its mask over another: its marks and its own AP then come from boxes, which is logged.
     pycocotools' figures are exact in either case.
 
-    A label that cannot be scored (no name, no usable box, no or an empty mask, no confidence) and
-    a sample whose image cannot be read are left out of both; they are logged, and kept with their
-    reasons in ``results.config.left_out``, which ``LeftOut.from_dict`` reads.
+    A label that cannot be scored (no name, no usable box, no or an empty mask, no confidence), a
+    sample whose image cannot be read, and one in which a field was never written (None: it was
+    not segmented, or not labelled) are left out of both; they are logged, and kept with their
+    reasons in ``results.config.left_out``, which ``LeftOut.from_dict`` reads. So are notes:
+    classes of the two fields whose names look alike, and samples that a view holds twice.
 
     Args:
         samples: a dataset or view of images.
@@ -69,6 +76,8 @@ def evaluate(
         masks: whether to score masks beside boxes.
         classes: score these classes only; all that either field holds if None.
         group_slices: slices to take of a grouped dataset; its active one if None.
+        include_missing: score samples in which one of the fields was never written too, as images
+            without predictions, or without true objects.
         progress: FiftyOne's: True, False, a callback, or None for the configured default.
 
     Returns:
@@ -76,23 +85,32 @@ def evaluate(
         ``results.config.coco_figures`` holds pycocotools' figures as plain values.
 
     Raises:
-        DatasetError: a field is missing or of another type, a class is unknown, or nothing of a
-            field can be scored: it has no confidences, no masks, or no image that can be read; or
-            the database does not answer.
+        DatasetError: a field is missing or of another type, a class is unknown, ``eval_key`` is
+            the name of another kind of evaluation, of other fields or of something else, or
+            nothing of a field can be scored: it has no confidences, no masks, no image that can
+            be read, or was never written in any of the samples; or the database does not answer.
     """
     require_name(eval_key, "evaluation")
-    samples = image_view(samples, group_slices)
+    left_out = LeftOut()
+    given, samples = samples, image_view(samples, group_slices, left_out.notes)
     _require_fields(samples, label_field, gt_field, masks)
+    require_free_key(samples, eval_key, label_field, gt_field)
+    if not include_missing:
+        images = samples
+        kinds = {label_field: NOT_SEGMENTED, gt_field: NOT_LABELLED}
+        samples = leave_out_missing(images, kinds, left_out)
+        if len(left_out.samples) and not samples.limit(1).values("id"):
+            raise nothing_left(given, images, [label_field, gt_field])
     paths = [f"{field}.detections" for field in (gt_field, label_field)]
     names = require_classes(samples, paths, classes)
-    tables = export_coco(samples, label_field, gt_field, names, masks, progress)
-    left_out = tables.left_out
+    left_out.notes += unmatched_classes(samples, label_field, gt_field, names)
+    tables = export_coco(samples, label_field, gt_field, names, masks, progress, left_out)
     _require_something(samples, tables, label_field, gt_field)
-    if left_out.labels or left_out.samples:
+    if left_out:
         logger.warning("%s", left_out)
     figures = _figures(tables, names, masks, progress)
 
-    samples = _without(samples, left_out, [gt_field, label_field])
+    samples = _without(samples, left_out)
     if classes is not None:
         wanted = F("label").is_in(literals(names))
         for field in (label_field, gt_field):
@@ -186,11 +204,10 @@ def _require_fields(samples: Any, label_field: str, gt_field: str, masks: bool) 
 def _require_something(samples: Any, tables: CocoTables, label_field: str, gt_field: str) -> None:
     """Something is left to score, of the samples and of each field that holds labels."""
     left_out = tables.left_out
-    if left_out.samples and len(left_out.samples) == len(samples):
-        first = next(iter(left_out.samples.values()))
-        raise DatasetError(
-            f"None of the {len(left_out.samples)} images can be read; the first: {first}"
-        )
+    unreadable = [key for key, kind in left_out.kinds.items() if kind == UNREADABLE]
+    if unreadable and not tables.ground_truth["images"]:
+        first = left_out.samples[unreadable[0]]
+        raise DatasetError(f"None of the {len(unreadable)} images can be read; the first: {first}")
     counts = Counter(entry.field for entry in left_out.labels)
     scored = {gt_field: tables.ground_truth["annotations"], label_field: tables.boxes}
     for field, count in counts.items():
@@ -202,13 +219,12 @@ def _require_something(samples: Any, tables: CocoTables, label_field: str, gt_fi
             )
 
 
-def _without(samples: Any, left_out: LeftOut, fields: list[str]) -> Any:
-    if left_out.samples:
-        samples = samples.exclude(list(left_out.samples))
-    if left_out.labels:
-        ids = [entry.label for entry in left_out.labels]
-        samples = samples.exclude_labels(ids=ids, fields=fields, omit_empty=False)
-    return samples
+def _without(samples: Any, left_out: LeftOut) -> Any:
+    unreadable = [key for key, kind in left_out.kinds.items() if kind == UNREADABLE]
+    if unreadable:
+        samples = samples.exclude(unreadable)
+    labels = (LabelKey(entry.sample, entry.field, entry.label) for entry in left_out.labels)
+    return exclude_labels(samples, labels)
 
 
 def _figures(tables: CocoTables, names: list[str], masks: bool, progress: Progress) -> CocoFigures:

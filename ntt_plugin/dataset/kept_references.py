@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..engine.memory import Refused
 from ..engine.references import Provenance
 from ..errors import DatasetError, ImageError
 from .checks import dataset_of, require_detections
+from .label_selection import LabelKey
 from .labels import full_mask, placed_mask, relative_box
 from .references import ChosenReferences
 from .run_lock import RunLock
@@ -35,11 +36,11 @@ class Kept:
     """The copies of some labels.
 
     Attributes:
-        copies: the copy's id by the label's id, in the labels' order.
+        copies: what names the copy, by what names the label, in the labels' order.
         refused: labels that could not be copied, each with the reason.
     """
 
-    copies: dict[str, str] = field(default_factory=dict)
+    copies: dict[LabelKey, LabelKey] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
 
 
@@ -57,6 +58,7 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
             writing it.
     """
     dataset, kept = dataset_of(chosen.view), Kept()
+    _require_detections(dataset)
     with RunLock(dataset, KEPT_FIELD, _PATIENCE) as lock:
         _declare(dataset)
         sample_ids = chosen.view.values("id")
@@ -69,7 +71,7 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
             except KeyError:
                 continue  # deleted, or its labels taken away, since the choice
             lock.require()
-            _keep(sample, labels, dataset.name, kept)
+            _keep(sample, labels, Provenance(dataset.name, sample_id, field=chosen.field), kept)
     return kept
 
 
@@ -79,10 +81,23 @@ def _declare(dataset: Any) -> None:
         dataset.add_sample_field(
             KEPT_FIELD, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
         )
-    require_detections(dataset, KEPT_FIELD)
+    _require_detections(dataset)
 
 
-def _keep(sample: Any, labels: Sequence[fo.Detection], dataset: str, kept: Kept) -> None:
+def _require_detections(dataset: Any) -> None:
+    """Make sure that the field, if it is there, can hold the copies."""
+    found = dataset.get_field(KEPT_FIELD)
+    if found is None or getattr(found, "document_type", None) is fo.Detections:
+        return
+    kind = getattr(found, "document_type", None) or type(found)
+    raise DatasetError(
+        f"Copies of predictions that become references are kept in the field {KEPT_FIELD!r}, but "
+        f"that of {dataset.name!r} holds {kind.__name__}, not Detections; nothing was changed. "
+        f"Rename it with dataset.rename_sample_field({KEPT_FIELD!r}, ...), or delete it."
+    )
+
+
+def _keep(sample: Any, labels: Sequence[fo.Detection], origin: Provenance, kept: Kept) -> None:
     there = sample[KEPT_FIELD].detections if sample[KEPT_FIELD] else []
     copies = list(there)
     for label in labels:
@@ -93,10 +108,11 @@ def _keep(sample: Any, labels: Sequence[fo.Detection], dataset: str, kept: Kept)
                 copy = _copy(label, size)
                 copies.append(copy)
         except (DatasetError, ImageError) as error:
-            source = Provenance(dataset, sample.id, label.id)
+            source = replace(origin, label=label.id)
             kept.refused.append(Refused(label.label, source, f"{error} ({sample.filepath})"))
         else:
-            kept.copies[label.id] = copy.id
+            key = LabelKey(sample.id, str(origin.field), label.id)
+            kept.copies[key] = LabelKey(sample.id, KEPT_FIELD, copy.id)
     if len(copies) > len(there):
         sample[KEPT_FIELD] = fo.Detections(detections=copies)
         sample.save()

@@ -60,6 +60,7 @@ LABEL_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
     "margin": fo.FloatField,
     "proposal_iou": fo.FloatField,
     "reference": fo.StringField,
+    "reference_field": fo.StringField,
     "reference_sample": fo.StringField,
     "reference_dataset": fo.StringField,
     "bank": fo.StringField,
@@ -80,8 +81,8 @@ def to_labels(
         instances: what was found in the image.
         origin: what found it.
         sources: provenance of the bank's references by id; a label's ``reference``,
-            ``reference_sample`` and ``reference_dataset`` name the label most like it. A
-            reference of unknown provenance is named by its own id.
+            ``reference_field``, ``reference_sample`` and ``reference_dataset`` name the label
+            most like it. A reference of unknown provenance is named by its own id.
     """
     labels = []
     for index, label in enumerate(instances.labels):
@@ -97,6 +98,7 @@ def to_labels(
                     "margin": float(instances.margins[index]),
                     "proposal_iou": float(instances.proposal_ious[index]),
                     "reference": source.label or reference,
+                    "reference_field": source.field,
                     "reference_sample": source.sample,
                     "reference_dataset": source.dataset,
                     "bank": origin.bank,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 import fiftyone as fo
@@ -16,8 +16,10 @@ from ..errors import ReferenceRefusedError
 from . import bank_store
 from .banks import Progress, learn
 from .checks import dataset_of, quoted
+from .label_selection import LabelKey
 from .references import ChosenReferences, read_references
 from .segmenters import SegmenterLike, get_segmenter
+from .sources import redrawn_labels
 
 
 @dataclass(frozen=True)
@@ -33,6 +35,7 @@ class BankChange:
         refused: labels that could not be learnt, each with the reason.
         version: the bank's version, the number of changes since it was built.
         label_ids: ids of the labels that were learnt now, as references or as negatives.
+        labels: the same labels, each by its sample, field and id.
     """
 
     name: str
@@ -43,6 +46,7 @@ class BankChange:
     refused: tuple[Refused, ...]
     version: int
     label_ids: tuple[str, ...] = ()
+    labels: tuple[LabelKey, ...] = ()
 
     def __str__(self) -> str:
         """The counts in words, for logs and messages."""
@@ -67,12 +71,27 @@ class _Wanted:
     label: str
     provenance: Provenance
     negative: bool
-    source: str | None
+    source: LabelKey | None
+    fields: Collection[str]
+    redrawn: bool = False
+
+    @property
+    def key(self) -> LabelKey:
+        """What names it."""
+        source = self.provenance
+        return LabelKey(str(source.sample), str(source.field), str(source.label))
 
     def places(self, places: Mapping[str, list[_Place]]) -> list[_Place]:
         """Where it is among all places, as itself or as the label that it is a copy of."""
-        ids = (self.provenance.label, self.source)
-        return [place for key in ids if key is not None for place in places.get(key, [])]
+        return [
+            place
+            for key in (self.key, self.source)
+            if key is not None
+            for place in places.get(key.label, [])
+            if is_label(place.stored.provenance, key, self.fields)
+            # The bank learnt it in the dataset that this one is a clone of, as it was there.
+            and not (self.redrawn and place.stored.provenance.dataset != self.provenance.dataset)
+        ]
 
 
 @dataclass(frozen=True)
@@ -92,13 +111,14 @@ def learn_labels(
     device: str | torch.device | None,
     progress: Progress,
     segmenter: SegmenterLike | None,
-    sources: Mapping[str, str] | None = None,
+    sources: Mapping[LabelKey, LabelKey] | None = None,
 ) -> BankChange:
     """Make a saved bank hold labels, as references or as negatives of their classes.
 
     The networks run before the bank is locked, and only for labels that it does not hold by
-    their ids. One that it holds as the other kind, or under another class, takes its feature
-    along. Then the bank is read again, as other processes may have left it, and changed.
+    their samples, fields and ids. One that it holds as the other kind, or under another class,
+    takes its feature along. Then the bank is read again, as other processes may have left it, and
+    changed.
 
     Args:
         dataset: the dataset.
@@ -108,8 +128,8 @@ def learn_labels(
         device: where to run; the best there is if None.
         progress: FiftyOne's.
         segmenter: in place of the bank's recipe and ``device``.
-        sources: of labels that are copies the ids of those they were made of, by their own ids:
-            the bank may hold the one or the other.
+        sources: of labels that are copies those they were made of: the bank may hold the one or
+            the other.
 
     Raises:
         DatasetError: there is no such bank, or another process was changing it for too long.
@@ -119,12 +139,13 @@ def learn_labels(
     bank = bank_store.read(dataset, name)
     wanted = _wanted(chosen, negatives, sources or {})
     places = _places(bank)
+    wanted = _told_redrawn(wanted, places, dataset)
     new = [entry for entry in wanted if not entry.places(places) and not _no_class(bank, entry)]
     learnt = MemoryBank(bank.fingerprint, bank.recipe)
     if new:
         segmenter = segmenter or get_segmenter(bank.recipe, device)
         bank.require_encoder(segmenter.fingerprint)
-        part = chosen.only(str(entry.provenance.label) for entry in new)
+        part = chosen.only(entry.key for entry in new)
         with fo.ProgressBar(total=part.count, progress=progress, iters_str="references") as bar:
             for read in bar(read_references(part)):
                 learn(learnt, read, segmenter)
@@ -133,20 +154,41 @@ def learn_labels(
     return edit.told(version)
 
 
+def is_label(provenance: Provenance, key: LabelKey, fields: Collection[str]) -> bool:
+    """Whether a reference was learnt from a label.
+
+    Args:
+        provenance: the reference's; what it does not tell is not asked for. Banks of earlier
+            versions do not tell the field.
+        key: the label.
+        fields: the dataset's fields; one that is no longer there was renamed.
+    """
+    field = provenance.field if provenance.field in fields else None
+    return (
+        provenance.label == key.label
+        and provenance.sample in (None, key.sample)
+        and field in (None, key.field)
+    )
+
+
 class _Edit:
     """The change of a bank that makes it hold what is wanted; counts what it does."""
 
     def __init__(self, wanted: Iterable[_Wanted], learnt: MemoryBank, bank_name: str) -> None:
         self._wanted = wanted
         self._learnt = learnt
-        self._features = {key: places[0].stored for key, places in _places(learnt).items()}
-        self._reasons = {entry.provenance.label: entry for entry in learnt.refused}
+        self._features = {
+            _key(place.stored.provenance): place.stored
+            for places in _places(learnt).values()
+            for place in places
+        }
+        self._reasons = {_key(entry.provenance): entry for entry in learnt.refused}
         self._name = bank_name
         self._added: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
         self._removed: Counter[str] = Counter()
         self._already = 0
         self._refused: list[Refused] = []
-        self._label_ids: list[str] = []
+        self._labels: list[LabelKey] = []
 
     def __call__(self, bank: MemoryBank) -> bool:
         bank.require_encoder(self._learnt.fingerprint)
@@ -175,7 +217,8 @@ class _Edit:
             removed=dict(self._removed),
             refused=tuple(self._refused),
             version=version,
-            label_ids=tuple(self._label_ids),
+            label_ids=tuple(key.label for key in self._labels),
+            labels=tuple(self._labels),
         )
 
     def _hold(self, bank: MemoryBank, entry: _Wanted, places: list[_Place]) -> None:
@@ -186,36 +229,51 @@ class _Edit:
         if reason:
             self._refused.append(Refused(entry.label, entry.provenance, reason))
             return
-        stored = places[0].stored if places else self._features.get(str(entry.provenance.label))
+        stored = places[0].stored if places else self._features.get(entry.key)
         if stored is None:
             self._refused.append(self._why_not(entry))
             return
         add = bank.add_negatives if entry.negative else bank.add
         add(entry.label, stored.feature, stored.provenance, stored.reading)
         self._added[entry.negative][entry.label] += 1
-        self._label_ids.append(str(entry.provenance.label))
+        self._labels.append(entry.key)
         for place in places:
             bank.remove_reference(place.stored.id)
             self._removed[place.label] += 1
 
     def _why_not(self, entry: _Wanted) -> Refused:
         gone = "It was deleted, or taken out of the bank, meanwhile; learn it again if it is there."
-        known = self._reasons.get(entry.provenance.label)
+        known = self._reasons.get(entry.key)
         return known or Refused(entry.label, entry.provenance, gone)
 
 
-def _wanted(chosen: ChosenReferences, negatives: bool, sources: Mapping[str, str]) -> list[_Wanted]:
-    dataset = dataset_of(chosen.view).name
-    columns = chosen.view.values(["id", f"{chosen.path}.id", f"{chosen.path}.label"])
-    return [
-        _Wanted(label, Provenance(dataset, sample, key), negatives, sources.get(key))
-        for sample, ids, labels in zip(*columns, strict=True)
-        for key, label in zip(ids or [], labels or [], strict=True)
-    ]
+def _wanted(
+    chosen: ChosenReferences, negatives: bool, sources: Mapping[LabelKey, LabelKey]
+) -> list[_Wanted]:
+    dataset = dataset_of(chosen.view)
+    fields = set(dataset.get_field_schema())
+    wanted = []
+    for key, label in chosen.keys().items():
+        source = Provenance(dataset.name, key.sample, key.label, field=key.field)
+        wanted.append(_Wanted(label, source, negatives, sources.get(key), fields))
+    return wanted
+
+
+def _told_redrawn(
+    wanted: list[_Wanted], places: Mapping[str, list[_Place]], dataset: Any
+) -> list[_Wanted]:
+    held = [place.stored.provenance for entry in wanted for place in entry.places(places)]
+    redrawn = redrawn_labels(held, dataset)
+    return [replace(entry, redrawn=entry.key in redrawn) for entry in wanted]
+
+
+def _key(provenance: Provenance) -> LabelKey:
+    """What names the label that was learnt now."""
+    return LabelKey(str(provenance.sample), str(provenance.field), str(provenance.label))
 
 
 def _places(bank: MemoryBank) -> Mapping[str, list[_Place]]:
-    """Where a bank holds each label, by the label's id."""
+    """Where a bank holds labels, by the labels' ids."""
     found: dict[str, list[_Place]] = {}
     for label in bank.classes:
         for negative, held in (
@@ -254,7 +312,18 @@ def _last_one(bank: MemoryBank, entry: _Wanted, places: list[_Place]) -> str:
 
 def _note_refused(bank: MemoryBank, refused: Iterable[Refused]) -> None:
     """Keep with a bank what it refused, each label once, and none that it holds by now."""
-    fresh = {entry.provenance.label: entry for entry in refused}
-    known = set(fresh) | set(_places(bank))
-    bank.refused[:] = [entry for entry in bank.refused if entry.provenance.label not in known]
+    fresh = {_key(entry.provenance): entry for entry in refused}
+    known = set(fresh)
+    for places in _places(bank).values():
+        known |= {_key(place.stored.provenance) for place in places}
+    bank.refused[:] = [entry for entry in bank.refused if not _is_known(entry.provenance, known)]
     bank.refused.extend(fresh.values())
+
+
+def _is_known(provenance: Provenance, known: Collection[LabelKey]) -> bool:
+    if provenance.field is not None:
+        return _key(provenance) in known
+    # An earlier version noted it, without the field.
+    return (str(provenance.sample), str(provenance.label)) in {
+        (key.sample, key.label) for key in known
+    }

@@ -9,6 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable
+from typing import Any
 
 from .checks import listed, quoted
 
@@ -22,6 +23,8 @@ _DRAWN_LIKE = str.maketrans(
     "\u03b1\u03b9\u03bf\u03bd\u03c1\u03c5\u0131",
     "ABEKMHOPCTXYIJS" + "aeopcxyijshdqw" + "ABEZHIKMNOPTYX" + "aiovpui",
 )
+
+_MOST_PAIRS = 10
 
 
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
@@ -44,6 +47,56 @@ def look_alike_notes(names: Iterable[str]) -> list[str]:
         f"({'; '.join(_differences(group))}). Give their labels one name if they are one class."
         for group in look_alikes(names)
     ]
+
+
+def unmatched_classes(
+    samples: Any, label_field: str, gt_field: str, names: Iterable[str]
+) -> list[str]:
+    """What a person should know of the classes of predictions and of ground truth.
+
+    Classes match by their exact names. Said is where the two fields have no class in common, and
+    which names of the one look like a name of the other: as ``look_alikes``, and without regard to
+    blanks, hyphens and underscores.
+
+    Args:
+        samples: a dataset or view.
+        label_field: the predictions' field, ``Detections``.
+        gt_field: the ground truth's field, ``Detections``.
+        names: the classes that are scored.
+    """
+    scored = set(names)
+    found, true = (
+        sorted(scored.intersection(samples.distinct(f"{field}.detections.label")))
+        for field in (label_field, gt_field)
+    )
+    shared = set(found) & set(true)
+    pairs = [
+        (one, other)
+        for one in found
+        for other in true
+        if one != other and not {one, other} <= shared and _loosely(one) == _loosely(other)
+    ]
+    shown = [f"{quoted(one)} and {quoted(other)}" for one, other in pairs[:_MOST_PAIRS]]
+    shown += [f"{len(pairs) - _MOST_PAIRS} more"] if len(pairs) > _MOST_PAIRS else []
+    alike = f"look alike but differ in case, blanks or characters: {'; '.join(shown)}"
+    if found and true and not shared:
+        text = (
+            f"{label_field!r} and {gt_field!r} have no class in common, so nothing can match: "
+            f"{listed(found)} against {listed(true)}."
+        )
+        remedy = " Give both fields the same names, by dataset.map_values() or map_labels()."
+        return [f"{text} These {alike}.{remedy}" if pairs else text]
+    if not pairs:
+        return []
+    return [
+        f"Classes of {label_field!r} and of {gt_field!r} {alike}. They do not match; give their "
+        "labels one name if they are one class."
+    ]
+
+
+def _loosely(name: str) -> str:
+    drawn = _as_drawn(name)
+    return "".join(c for c in drawn if c not in " _-") or drawn
 
 
 def _as_drawn(name: str) -> str:

@@ -102,7 +102,8 @@ def propose(
     store = store_of(cache)
     if store is None:
         raise StoreError("There is nowhere to keep proposals: leave cache out, or give a store.")
-    images = image_view(samples, group_slices)
+    repeats: list[str] = []
+    images = image_view(samples, group_slices, repeats)
     loaded = segmenter or get_segmenter(as_recipe(preset), device, batch_size)
     if loaded.upstream is None:
         raise StoreError(
@@ -130,7 +131,7 @@ def propose(
     _require_kept(kept)
     if loaded.point_batch < at_once:
         notes.append(f"memory ran out: the point batch was halved to {loaded.point_batch}")
-    report.notes.extend(SampleNote("", "", note) for note in notes)
+    report.notes.extend(SampleNote("", "", note) for note in [*repeats, *notes])
     return report
 
 

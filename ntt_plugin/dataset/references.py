@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from ..engine.references import Box, Provenance, Reference
 from ..errors import DatasetError, ImageError, NoFileHandlesError
 from .checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from .crowds import IS_CROWD, is_crowd_label
+from .label_selection import LabelKey, select_labels
 from .labels import full_mask, pixel_box
 from .look_alikes import look_alike_notes
 from .orientation import stored_pixels_problem
@@ -53,9 +54,18 @@ class ChosenReferences:
         """The field that they are in."""
         return self.path.rpartition(".")[0]
 
-    def only(self, label_ids: Iterable[str]) -> ChosenReferences:
-        """Some of them, by their ids, in the same order."""
-        view = self.view.select_labels(ids=list(label_ids), fields=self.field)
+    def keys(self) -> dict[LabelKey, str]:
+        """What names each of them, in order, with its class."""
+        columns = self.view.values(["id", f"{self.path}.id", f"{self.path}.label"])
+        return {
+            LabelKey(sample, self.field, key): label
+            for sample, keys, labels in zip(*columns, strict=True)
+            for key, label in zip(keys or [], labels or [], strict=True)
+        }
+
+    def only(self, labels: Iterable[LabelKey]) -> ChosenReferences:
+        """Some of them, in the same order."""
+        view = select_labels(self.view, labels)
         return ChosenReferences(view, self.path, view.count(self.path))
 
 
@@ -160,7 +170,7 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
         except ImageError as error:
             unreadable = str(error)
         for label in labels:
-            source = Provenance(dataset, sample_id, label.id)
+            source = Provenance(dataset, sample_id, label.id, field=chosen.field)
             reference, problem = None, unreadable
             if image is not None:
                 try:
@@ -212,5 +222,5 @@ def _reference(
         mask=mask,
         label=label.label,
         box=box,
-        provenance=Provenance(provenance.dataset, provenance.sample, provenance.label, box),
+        provenance=replace(provenance, box=box),
     )

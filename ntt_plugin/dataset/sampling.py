@@ -23,6 +23,7 @@ from .checks import (
 )
 from .database import database_errors
 from .few_shot import sample_few_shot
+from .label_selection import LabelKey, select_labels
 from .look_alikes import look_alike_notes
 from .views import image_view
 
@@ -42,7 +43,8 @@ class ReferenceSample:
         counts: number chosen by class, also of classes with none.
         short: classes with fewer than wanted, and how many they have.
         passed_over: number of labels that could not serve, by reason.
-        notes: what a person should know: classes whose names look alike.
+        notes: what a person should know: classes whose names look alike, samples that the view
+            holds more than once.
     """
 
     tag: str
@@ -102,10 +104,11 @@ def sample_references(
     """
     shots, seed = whole_number("shots", shots), whole_number("seed", seed)
     _require_arguments(shots, protocol, tag)
-    samples = image_view(samples, group_slices)
+    repeats: list[str] = []
+    samples = image_view(samples, group_slices, repeats)
     path = require_labels(samples, label_field)
     wanted = require_classes(samples, [path], classes)
-    notes = tuple(look_alike_notes(samples.distinct(f"{path}.label")))
+    notes = (*repeats, *look_alike_notes(samples.distinct(f"{path}.label")))
     for note in notes:
         logger.warning(note)
 
@@ -119,11 +122,11 @@ def sample_references(
             f"reference ({reasons or 'none is large enough and inside its image'})."
         )
 
-    label_ids = tuple(label_id for label in wanted for label_id in chosen.get(label, []))
+    taken = [candidate for label in wanted for candidate in chosen.get(label, [])]
+    keys = [LabelKey(candidate.sample, label_field, candidate.id) for candidate in taken]
     samples.untag_labels(tag, label_fields=label_field)
-    samples.select_labels(ids=list(label_ids), fields=label_field).tag_labels(
-        tag, label_fields=label_field
-    )
+    select_labels(samples, keys).tag_labels(tag, label_fields=label_field)
+    label_ids = tuple(candidate.id for candidate in taken)
     counts = {label: len(chosen.get(label, [])) for label in wanted}
     short = {label: count for label, count in counts.items() if count < shots}
     return ReferenceSample(tag, label_ids, counts, short, dict(+passed_over), notes)
@@ -151,7 +154,7 @@ def _spread(
     shots: int,
     seed: int,
     passed_over: Counter[str],
-) -> dict[str, list[str]]:
+) -> dict[str, list[Candidate]]:
     pools: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in sorted(candidates, key=lambda c: (c.filepath, c.box, c.id)):
         if candidate.crowd:
@@ -169,7 +172,7 @@ def _spread(
         for candidate in pool:
             (more if candidate.sample in used else first).append(candidate)
             used.add(candidate.sample)
-        chosen[label] = [candidate.id for candidate in (first + more)[:shots]]
+        chosen[label] = (first + more)[:shots]
     return chosen
 
 
@@ -179,7 +182,7 @@ def _paper(
     shots: int,
     seed: int,
     passed_over: Counter[str],
-) -> dict[str, list[str]]:
+) -> dict[str, list[Candidate]]:
     images: dict[str, dict[str, Any]] = {}
     annotations = []
     for index, candidate in enumerate(candidates):
@@ -202,10 +205,10 @@ def _paper(
             }
         )
     coco = {"images": list(images.values()), "annotations": annotations}
-    chosen: dict[str, list[str]] = {label: [] for label in wanted}
+    chosen: dict[str, list[Candidate]] = {label: [] for label in wanted}
     for reference in sample_few_shot(coco, shots, seed):
         candidate = candidates[reference["annotation_id"]]
-        chosen[candidate.label].append(candidate.id)
+        chosen[candidate.label].append(candidate)
     return chosen
 
 
@@ -217,5 +220,7 @@ def _pixels(box: tuple[float, ...], width: int, height: int) -> list[float]:
     return [round(v, 9) for v in (x * width, y * height, w * width, h * height)]
 
 
-_Protocol = Callable[[list[Candidate], list[str], int, int, "Counter[str]"], dict[str, list[str]]]
+_Protocol = Callable[
+    [list[Candidate], list[str], int, int, "Counter[str]"], dict[str, list[Candidate]]
+]
 _PROTOCOLS: dict[str, _Protocol] = {"spread": _spread, "paper": _paper}

@@ -51,9 +51,9 @@ def segment(
 
     All instances are written, none is filtered by score. Each label has a pixel-tight box, its
     mask, ``confidence``, ``margin`` (similarity minus that of the next best class),
-    ``proposal_iou``, the label most like it (``reference``, ``reference_sample``,
-    ``reference_dataset``: id, id, name) and what made it (``bank``, ``bank_version``,
-    ``preset``). A sample in which nothing is found gets empty ``Detections``.
+    ``proposal_iou``, the label most like it (``reference``, ``reference_field``,
+    ``reference_sample``, ``reference_dataset``: id, name, id, name) and what made it (``bank``,
+    ``bank_version``, ``preset``). A sample in which nothing is found gets empty ``Detections``.
 
     A run may be stopped or killed at any moment: a second call goes on where it stopped. One
     run at a time writes a field.
@@ -101,7 +101,8 @@ def segment(
         BankError: the bank is damaged, or was made by another encoder than the recipe's; names
             both.
     """
-    images = image_view(samples, group_slices)
+    notes: list[str] = []
+    images = image_view(samples, group_slices, notes)
     name, bank = resolve_bank(dataset_of(samples), bank, bank_dataset)
     if not bank.classes:
         raise DatasetError(f"The memory bank {name!r} is empty; add references to it first.")
@@ -116,6 +117,7 @@ def segment(
         "recipe": asdict(recipe),
     }
     report = SegmentReport(label_field, name, recipe.name, bank.version)
+    report.notes.extend(SampleNote("", "", note) for note in notes)
 
     def load() -> Work:
         loaded = segmenter or get_segmenter(recipe, device, batch_size)

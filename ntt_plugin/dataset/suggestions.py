@@ -125,7 +125,8 @@ def suggest_references(
     if isinstance(count, bool) or not isinstance(count, int) or count < 1:
         raise DatasetError(f"{count!r} suggestions cannot be made; ask for 1 or more.")
     started = time.monotonic()
-    images = image_view(samples, group_slices)
+    repeats: list[str] = []
+    images = image_view(samples, group_slices, repeats)
     dataset = dataset_of(images)
     name, bank = resolve_bank(dataset, bank, bank_dataset)
     if not bank.classes:
@@ -167,7 +168,10 @@ def suggest_references(
         images=found.images,
         seconds=time.monotonic() - started,
         failed=found.failed + report.failed,
-        notes=[*(SampleNote("", "", note) for note in [*notes, *found.notes]), *report.notes],
+        notes=[
+            *(SampleNote("", "", note) for note in [*repeats, *notes, *found.notes]),
+            *report.notes,
+        ],
     )
 
 

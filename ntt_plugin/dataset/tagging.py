@@ -20,6 +20,7 @@ from .crowds import IS_CROWD
 from .database import database_errors
 from .kept_references import KEPT_FIELD, keep_labels
 from .label_field import segmentation_fields
+from .label_selection import LabelKey, select_labels
 from .learning import learn_labels
 from .references import NO_AREA, NO_MASK, ChosenReferences, choose_references
 from .segmenters import SegmenterLike
@@ -44,6 +45,7 @@ class AddedReferences:
         refused: labels that cannot serve, each with the reason; they are not marked.
         version: the bank's version; None without a bank.
         view: the marked labels alone, in their images.
+        labels: the marked labels, each by its sample, field and id.
     """
 
     tag: str
@@ -56,6 +58,7 @@ class AddedReferences:
     refused: tuple[Refused, ...]
     version: int | None
     view: Any
+    labels: tuple[LabelKey, ...] = ()
 
     def __str__(self) -> str:
         """The counts in words, for logs and messages."""
@@ -199,12 +202,12 @@ def _add(
         whole_images(samples), label_field, classes=classes, group_slices=group_slices
     )
     chosen, refused = _usable(chosen)
-    sources: dict[str, str] = {}
+    sources: dict[LabelKey, LabelKey] = {}
     if label_field in segmentation_fields(dataset):
         kept = keep_labels(chosen)
         refused += kept.refused
         sources = {copy: label for label, copy in kept.copies.items()}
-        chosen = _at(dataset, KEPT_FIELD, kept.copies.values())
+        chosen = _at(dataset, kept.copies.values())
     _require_some(chosen, refused)
     change = None
     if bank is not None:
@@ -215,48 +218,49 @@ def _add(
         refused += change.refused
     chosen = _without(chosen, refused)
     _mark(dataset, chosen, marks)
-    labels = chosen.view.values([f"{chosen.path}.id", f"{chosen.path}.label"], unwind=True)
+    labels = chosen.keys()
     return AddedReferences(
         tag=marks.tag,
         field=chosen.field,
-        label_ids=tuple(labels[0]),
-        counts=dict(sorted(Counter(labels[1]).items())),
+        label_ids=tuple(key.label for key in labels),
+        counts=dict(sorted(Counter(labels.values()).items())),
         bank=bank,
         added={} if change is None else change.negatives if negatives else change.added,
         already=0 if change is None else change.already,
         refused=tuple(refused),
         version=None if change is None else change.version,
-        view=all_images(dataset).select_labels(ids=list(labels[0])),
+        view=select_labels(all_images(dataset), labels),
+        labels=tuple(labels),
     )
 
 
 def _usable(chosen: ChosenReferences) -> tuple[ChosenReferences, list[Refused]]:
     """The labels that have an area and are no crowds, and the others with the reasons."""
     dataset = dataset_of(chosen.view).name
-    columns = chosen.view.values(["id", f"{chosen.path}.id", f"{chosen.path}.label"])
-    names = {label for labels in columns[2] for label in labels or []}
+    labels = chosen.keys()
+    names = set(labels.values())
     found = {
-        entry.id: entry for entry in find_candidates(chosen.view, chosen.path, names, Counter())
+        (entry.sample, entry.id): entry
+        for entry in find_candidates(chosen.view, chosen.path, names, Counter())
     }
     without = NO_AREA if chosen.path.endswith(".polylines") else NO_MASK
     refused = [
         Refused(
             label,
-            Provenance(dataset, sample, key),
-            (found[key].problem or IS_CROWD) if key in found else without,
+            Provenance(dataset, key.sample, key.label, field=key.field),
+            (found[key[::2]].problem or IS_CROWD) if key[::2] in found else without,
         )
-        for sample, ids, labels in zip(*columns, strict=True)
-        for key, label in zip(ids or [], labels or [], strict=True)
-        if key not in found or found[key].crowd or found[key].problem
+        for key, label in labels.items()
+        if key[::2] not in found or found[key[::2]].crowd or found[key[::2]].problem
     ]
     return _without(chosen, refused), refused
 
 
 def _without(chosen: ChosenReferences, refused: Iterable[Refused]) -> ChosenReferences:
-    left_out = {entry.provenance.label for entry in refused}
-    ids = chosen.view.values(f"{chosen.path}.id", unwind=True)
-    kept = [key for key in ids if key not in left_out]
-    return chosen if len(kept) == len(ids) else chosen.only(kept)
+    left_out = {(entry.provenance.sample, entry.provenance.label) for entry in refused}
+    keys = chosen.keys()
+    kept = [key for key in keys if key[::2] not in left_out]
+    return chosen if len(kept) == len(keys) else chosen.only(kept)
 
 
 def _require_some(chosen: ChosenReferences, refused: Sequence[Refused]) -> None:
@@ -269,14 +273,14 @@ def _require_some(chosen: ChosenReferences, refused: Sequence[Refused]) -> None:
 
 
 def _mark(dataset: Any, chosen: ChosenReferences, marks: _Marks) -> None:
-    ids = chosen.view.values(f"{chosen.path}.id", unwind=True)
-    labels = all_images(dataset).select_labels(ids=ids, fields=chosen.field)
+    # Not of the view itself, which may be of the labels that have, or lack, one of the tags.
+    labels = select_labels(all_images(dataset), chosen.keys())
     labels.untag_labels(marks.opposite, label_fields=chosen.field)
     labels.tag_labels(marks.tag, label_fields=chosen.field)
 
 
-def _at(dataset: Any, field: str, ids: Iterable[str]) -> ChosenReferences:
-    """Labels of a field by their ids, in the dataset's order."""
-    view = all_images(dataset).select_fields(field)
-    path = require_labels(view, field)
-    return ChosenReferences(view, path, 0).only(ids)
+def _at(dataset: Any, labels: Iterable[LabelKey]) -> ChosenReferences:
+    """Kept labels, in the dataset's order."""
+    view = all_images(dataset).select_fields(KEPT_FIELD)
+    path = require_labels(view, KEPT_FIELD)
+    return ChosenReferences(view, path, 0).only(labels)

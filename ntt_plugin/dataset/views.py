@@ -11,20 +11,28 @@ Facts of FiftyOne 1.22 that matter to whoever reads and writes through such a co
 - A frames view is one of images, but its samples belong to no dataset: fields, runs and
   ``dataset[id]`` are the video dataset's and do not know them. So it is refused; its clone is an
   ordinary dataset of images.
+- **``view1 + view2`` holds a sample twice that both views hold.** ``image_view`` gives it once.
+- **A label's id is unique within a field of a sample, no further**: ``clone_sample_field`` copies
+  ids, and so do clones and merges of datasets. ``label_selection.py`` names a label by all three.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.media as fom
+import fiftyone.core.stages as fos
 from fiftyone.core.patches import EvaluationPatchesView, PatchesView
 from fiftyone.core.video import FramesView
 
 from ..errors import DatasetError
 from .checks import dataset_of, listed
+from .label_selection import LabelKey, select_labels
+
+logger = logging.getLogger(__name__)
 
 _REMEDIES = {
     fom.VIDEO: "Make images of the videos with to_frames(sample_frames=True).clone(), use those.",
@@ -32,16 +40,25 @@ _REMEDIES = {
 }
 
 
-def image_view(samples: Any, group_slices: str | Iterable[str] | None = None) -> Any:
+def image_view(
+    samples: Any,
+    group_slices: str | Iterable[str] | None = None,
+    notes: list[str] | None = None,
+) -> Any:
     """The image samples of a collection: itself, or the slices of a grouped one, flattened.
+
+    A sample that the collection holds more than once is in the result once, with every label that
+    any of its occurrences shows.
 
     Args:
         samples: a dataset or view.
         group_slices: name or names of the slices to take from a grouped collection; its active
             slice if None.
+        notes: what a person should know of the samples is appended here; it is logged if None.
 
     Returns:
-        A dataset or view of images, at least one, in the collection's order.
+        A dataset or view of images, at least one, each once; in the collection's order, or in the
+        dataset's where a sample was there more than once.
 
     Raises:
         DatasetError: it is empty, holds patches, frames, dynamic groups, videos, 3D scenes or
@@ -58,7 +75,7 @@ def image_view(samples: Any, group_slices: str | Iterable[str] | None = None) ->
             "videos; clone() it, and use the clone."
         )
     if samples.media_type == fom.GROUP:
-        return _flattened(samples, name, group_slices)
+        return _each_once(_flattened(samples, name, group_slices), notes)
     if group_slices is not None:
         raise DatasetError(
             f"The samples of {name!r} are not grouped, so they have no slices; leave out "
@@ -70,7 +87,7 @@ def image_view(samples: Any, group_slices: str | Iterable[str] | None = None) ->
         raise DatasetError(
             f"{name!r} holds {samples.media_type} samples; only images can be used. {remedy}"
         )
-    return samples
+    return _each_once(samples, notes)
 
 
 def all_images(dataset: Any) -> Any:
@@ -96,18 +113,23 @@ def whole_images(samples: Any) -> Any:
     """Of a patches view the whole images with the labels that it shows; else the collection."""
     if not is_patches(samples):
         return samples
-    ids = [label for labels in patch_labels(samples).values() for label in labels]
-    return all_images(dataset_of(samples)).select_labels(ids=ids)
+    keys = [key for labels in patch_labels(samples).values() for key in labels]
+    return select_labels(all_images(dataset_of(samples)), keys)
 
 
-def patch_labels(samples: Any) -> dict[str, list[str]]:
-    """The ids of the labels that a patches view shows, by field, those without any too."""
+def patch_labels(samples: Any) -> dict[str, list[LabelKey]]:
+    """The labels that a patches view shows, by field, those without any too."""
     held = {}
     for field, kind in samples.get_field_schema(embedded_doc_type=fo.Label).items():
         # Patches of labels hold one in a field, patches of an evaluation a list.
         many = getattr(kind.document_type, "_LABEL_LIST_FIELD", None)
-        found = samples.values(f"{field}.{many}.id" if many else f"{field}.id", unwind=True)
-        held[field] = [label for label in found if label is not None]
+        columns = samples.values(["sample_id", f"{field}.{many}.id" if many else f"{field}.id"])
+        held[field] = [
+            LabelKey(sample, field, label)
+            for sample, found in zip(*columns, strict=True)
+            for label in (found if isinstance(found, list) else [found])
+            if label is not None
+        ]
     return held
 
 
@@ -138,6 +160,65 @@ def _flattened(samples: Any, name: str, group_slices: str | Iterable[str] | None
     flat = samples.select_group_slices(slices)
     _require_samples(flat, name)
     return flat
+
+
+def _each_once(samples: Any, notes: list[str] | None) -> Any:
+    """The same samples without repetitions, which only these two stages can cause."""
+    stages = [] if isinstance(samples, fo.Dataset) else samples._stages
+    if not any(isinstance(stage, (fos.Concat, fos.Mongo)) for stage in stages):
+        return samples
+    ids = samples.values("id")
+    repeated = len(ids) - len(set(ids))
+    if not repeated:
+        return samples
+    note = (
+        f"The view holds {len(set(ids))} samples, some of them more than once ({repeated} "
+        "repetitions, as of views that were added): each is used once."
+    )
+    if notes is None:
+        logger.warning("%s", note)
+    else:
+        notes.append(note)
+    return samples.add_stage(fos.Mongo(_grouped_by_id(samples)))
+
+
+def _grouped_by_id(samples: Any) -> list[dict[str, Any]]:
+    """The first occurrence of each sample, in the dataset's order, with the labels of all.
+
+    MongoDB looks up one sample's id before it groups; with ``$replaceRoot`` it would not.
+    """
+    schema = samples.get_field_schema(include_private=True)
+    names = {name: field.db_field or name for name, field in schema.items()}
+    group = {name: {"$first": f"${name}"} for name in names.values() if name != "_id"}
+    labels = {}
+    for field, kind in samples.get_field_schema(embedded_doc_type=fo.Label).items():
+        many = getattr(kind.document_type, "_LABEL_LIST_FIELD", None)
+        if many is not None:
+            name = names[field]
+            group[name] = {"$push": f"${name}"}
+            labels[name] = _union(f"${name}", many)
+    return [{"$group": {"_id": "$_id", **group}}, {"$set": labels}, {"$sort": {"_id": 1}}]
+
+
+def _union(occurrences: str, many: str) -> dict[str, Any]:
+    """The first occurrence of a field of labels with those of the others, each label once."""
+    unseen = {
+        "$filter": {
+            "input": {"$ifNull": [f"$$this.{many}", []]},
+            "as": "label",
+            "cond": {"$not": [{"$in": ["$$label._id", "$$value._id"]}]},
+        }
+    }
+    union = {
+        "$reduce": {
+            "input": occurrences,
+            "initialValue": [],
+            "in": {"$concatArrays": ["$$value", unseen]},
+        }
+    }
+    first = {"$first": occurrences}
+    # A field that was never written stays so.
+    return {"$cond": [{"$gt": [first, None]}, {"$mergeObjects": [first, {many: union}]}, None]}
 
 
 def _require_samples(samples: Any, name: str) -> None:

@@ -196,7 +196,10 @@ def _provenance(entry: dict[str, Any]) -> Provenance:
     dataset, sample, label = (entry.get(key) for key in ("dataset", "sample", "label"))
     if not all(text is None or isinstance(text, str) for text in (dataset, sample, label)):
         refuse("a provenance is not made of texts")
-    return Provenance(dataset, sample, label, _box(entry.get("box")))
+    label_field = entry.get("field")
+    if label_field is not None and not isinstance(label_field, str):
+        refuse("a provenance is not made of texts")
+    return Provenance(dataset, sample, label, _box(entry.get("box")), label_field)
 
 
 def _box(value: Any) -> Box | None:
@@ -234,7 +237,11 @@ def _describe(stored: StoredReference) -> dict[str, Any]:
 def _origin(provenance: Provenance) -> dict[str, Any]:
     # JSON knows nothing of numpy's numbers, which boxes are often made of.
     box = None if provenance.box is None else [float(edge) for edge in provenance.box]
-    return {**asdict(provenance), "box": box}
+    origin = {**asdict(provenance), "box": box}
+    # Files of before have no such key, and a bank read from one keeps its bytes.
+    if provenance.field is None:
+        del origin["field"]
+    return origin
 
 
 def mapping(value: Any) -> dict[str, Any]:

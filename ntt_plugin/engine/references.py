@@ -27,12 +27,15 @@ class Provenance:
         sample: id of the sample.
         label: id of the label.
         box: x1 y1 x2 y2 in pixels of the image, x2 and y2 exclusive.
+        field: the sample's field that holds the label, whose id is unique within a field only.
+            Unknown for banks of versions before this one.
     """
 
     dataset: str | None = None
     sample: str | None = None
     label: str | None = None
     box: Box | None = None
+    field: str | None = None
 
 
 @dataclass(frozen=True, eq=False)

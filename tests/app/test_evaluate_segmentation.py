@@ -49,8 +49,8 @@ def test_a_label_without_a_mask_is_left_out_and_does_not_block_the_form(plugin, 
     assert found.errors == {} and "will_do" in found.fields
     assert "1 label without a mask" in found.said("left_out")
     assert "left_out" not in form(plugin, dataset, masks=False).fields
-    [problem] = page(plugin.run(dataset, "evaluate_segmentation", SCORE))["problems"]
-    assert problem.startswith("1 labels in 'ground_truth' are left out")
+    problems = page(plugin.run(dataset, "evaluate_segmentation", SCORE))["problems"]
+    assert problems[0].startswith("1 labels in 'ground_truth' are left out")
 
 
 def test_a_label_without_a_mask_of_another_class_is_no_matter(plugin, one_without_mask):
@@ -91,3 +91,33 @@ def test_a_class_that_is_predicted_alone_can_be_scored(plugin, dataset):
     sample.save()
     assert form(plugin, dataset, classes=["nowhere"]).errors == {}
     plugin.run(dataset, "evaluate_segmentation", {**SCORE, "classes": ["nowhere"]})
+
+
+def test_images_that_were_never_segmented_are_told_in_the_form_and_at_the_end(plugin, dataset):
+    never = dataset.exists("ntt", False)
+    assert f"{len(never)} images never segmented" in form(plugin, dataset).said("missing")
+    assert "missing" not in form(plugin, dataset, advanced=True, include_missing=True).fields
+    shown = page(plugin.run(dataset, "evaluate_segmentation", SCORE))
+    [problem] = shown["problems"]
+    assert f"{len(never)} samples are left out" in problem and never.first().filepath in problem
+    every = {**SCORE, "eval_key": "every", "include_missing": True}
+    shown = page(plugin.run(dataset, "evaluate_segmentation", every))
+    assert "problems" not in shown
+    assert never.first().reload() is None and dataset[never.first().id]["every_fn"] is not None
+
+
+def test_a_comparison_tells_of_images_that_one_pass_never_looked_at(plugin, dataset):
+    compare = {"label_field": "ntt", "other_field": "ground_truth"}
+    never = len(dataset.exists("ntt", False))
+    said = plugin.form(dataset, "compare_segmentations", params=compare).said("missing")
+    assert f"{never} images never segmented" in said
+    shown = page(plugin.run(dataset, "compare_segmentations", compare))
+    assert f"{never} samples are left out" in shown["problems"][0]
+
+
+def test_the_name_of_an_evaluation_of_other_fields_is_marked(plugin, dataset):
+    plugin.run(dataset, "evaluate_segmentation", SCORE)
+    dataset.clone_sample_field("ground_truth", "other")
+    found = form(plugin, dataset, gt_field="other")
+    assert "choose another name" in found.errors["eval_key"]
+    assert "eval_key" not in form(plugin, dataset).errors

@@ -67,7 +67,8 @@ def test_without_a_required_name_nothing_is_announced(plugin, dataset):
 def test_references_that_are_taken_out_of_the_list_again_are_not_announced(plugin, dataset):
     kept = ntt.load_memory_bank(dataset, "shapes")
     first = kept.references(kept.classes[0])[0]
-    selected = [{"label_id": first.provenance.label, "sample_id": first.provenance.sample}]
+    source = first.provenance
+    selected = [{"label_id": source.label, "sample_id": source.sample, "field": source.field}]
     form = plugin.form(dataset, "remove_references", selected_labels=selected)
     assert form.default("references") == [first.id]
     assert "Will take out" in form.said("will_do")

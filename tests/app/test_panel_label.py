@@ -3,6 +3,7 @@ from __future__ import annotations
 import pytest
 
 import ntt_plugin as ntt
+from ntt_plugin.app.panel import label_cause
 from tests.app.panel_driver import PanelOnScreen
 
 
@@ -121,3 +122,26 @@ def test_a_selected_patch_of_an_evaluation_is_shown_beside_its_reference(panel, 
     panel.request["selected"] = [missed.id]
     panel.event("on_change_selected")
     assert "Why" not in panel.text()
+
+
+def test_the_reference_is_shown_from_the_field_and_sample_that_it_was_learnt_from(panel, dataset):
+    dataset.clone_sample_field("ground_truth", "second")
+    for sample in dataset.iter_samples(autosave=True):
+        for label in sample["second"].detections:
+            label.mask = label.mask[:, ::-1].copy()
+    ntt.update_memory_bank(dataset.exists("ntt", False), "second", "shapes", progress=False)
+    bank = ntt.load_memory_bank(dataset, "shapes")
+    entries = [entry.provenance for name in bank.classes for entry in bank.references(name)]
+    sample = dataset.exists("ntt").first()
+    for field in ("ground_truth", "second"):
+        [source] = [
+            entry
+            for entry in entries
+            if (entry.label, entry.field) == (entries[0].label, field)
+            and entry.sample == entries[0].sample
+        ]
+        label = sample["ntt"].detections[0]
+        label["reference"], label["reference_sample"] = source.label, source.sample
+        label["reference_field"] = field
+        sample.save()
+        assert label_cause._source(dataset, label) == source

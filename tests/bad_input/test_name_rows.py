@@ -126,3 +126,29 @@ def test_look_alike_class_names_stay_two_and_that_is_said(dataset, segmenter, ca
     assert {"green", cyrillic} < set(bank.classes)
     assert "look alike" in caplog.text and "U+0435" in caplog.text
     assert dataset.filter_labels("labels", F("label") == cyrillic).count("labels.detections") == 6
+
+
+@row("evaluation-taken")
+@pytest.mark.parametrize("name", ["check", "label", "origin"])
+def test_the_name_of_another_evaluation_or_of_an_attribute_is_refused_before_any_work(
+    dataset, segmenter, monkeypatch, name
+):
+    segment(dataset, "blocks", segmenter=segmenter)
+    dataset.clone_sample_field("ground_truth", "other")
+    for sample in dataset.iter_samples(autosave=True):
+        for label in sample.other.detections:
+            label["origin"] = "mine"
+    evaluate(dataset, "ntt", "ground_truth", "check")
+    monkeypatch.setattr("ntt_plugin.dataset.evaluation.export_coco", None)
+    with refused(repr(name), "choose another name"):
+        evaluate(dataset, "ntt", "other", name)
+    assert set(dataset.values("other.detections.origin", unwind=True)) == {"mine"}
+
+
+@row("no-common-class")
+def test_classes_that_differ_in_case_or_blanks_are_told_in_pairs(dataset, segmenter, caplog):
+    rename_reds(dataset, "Red ")
+    dataset.filter_labels("labels", F("label") == "Red ", only_matches=False).save("labels")
+    segment(dataset, "blocks", segmenter=segmenter)
+    evaluate(dataset, "ntt", "labels", "check")
+    assert "no class in common" in caplog.text and "'red' and 'Red '" in caplog.text

@@ -107,10 +107,10 @@ def test_nothing_found_scores_zero(make):
     assert figures.bbox["AP"] == figures.segm["AP"] == 0
 
 
-def test_samples_not_segmented_yet_count_as_empty(make):
+def test_samples_not_segmented_yet_count_as_empty_if_asked_for(make):
     _, dataset = make(count=4)
     dataset.clear_sample_field("found")
-    evaluate(dataset, "found", "truth", "check")
+    evaluate(dataset, "found", "truth", "check", include_missing=True)
     assert coco_figures(dataset, "check").segm["AR_100"] == 0
 
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import fiftyone as fo
 import numpy as np
 import pytest
+from fiftyone import ViewField as F
 
+from ntt_plugin.dataset.comparison import compare_segmentations
 from ntt_plugin.dataset.evaluation import coco_figures, evaluate
 from ntt_plugin.dataset.left_out import LeftOut, LeftOutLabel
+from ntt_plugin.dataset.thresholds import best_thresholds
 from ntt_plugin.errors import DatasetError
 from tests.dataset.coco_scenes import by_hand
 
@@ -116,3 +120,148 @@ def test_a_field_of_which_nothing_can_be_scored_is_an_error(make):
         sample.save()
     with pytest.raises(DatasetError, match=r"None of the \d+ labels in 'truth'.*finite numbers"):
         evaluate(dataset, "found", "truth", "check")
+
+
+def forget(dataset, field, count):
+    """A field of the first samples as if it had never been written."""
+    first = dataset.limit(count)
+    first.set_values(field, [None] * count)
+    return first.values("id")
+
+
+@pytest.mark.parametrize(("field", "kind"), [("found", "not_segmented"), ("truth", "not_labelled")])
+def test_samples_whose_field_was_never_written_are_left_out_and_named(
+    make, tmp_path, caplog, field, kind
+):
+    scenes, dataset = make(count=9)
+    ids = forget(dataset, field, 3)
+    results = evaluate(dataset, "found", "truth", "check")
+    expected = by_hand(scenes[3:], tmp_path, "segm")
+    ours = coco_figures(dataset, "check").segm
+    np.testing.assert_allclose(list(ours.values()), expected, rtol=0, atol=1e-9)
+    assert results.mAP() == pytest.approx(ours["AP"], abs=1e-9)
+    kept = results.config.left_out
+    assert (kept["sample_count"], kept["sample_kinds"]) == (3, {kind: 3})
+    left_out = LeftOut.from_dict(kept)
+    assert left_out.kinds == dict.fromkeys(ids, kind)
+    for sample in dataset.select(ids):
+        assert sample["check_tp"] is None
+        assert sample.filepath in str(left_out) and sample.id in str(left_out)
+        assert sample.filepath in caplog.text
+    assert dataset.load_evaluation_view("check").values("id") == dataset.skip(3).values("id")
+
+
+def test_samples_whose_field_was_never_written_are_scored_if_asked_for(make, tmp_path):
+    scenes, dataset = make(count=9)
+    forget(dataset, "found", 3)
+    results = evaluate(dataset, "found", "truth", "check", include_missing=True)
+    scenes = [
+        (size, truth, found if i > 2 else []) for i, (size, truth, found) in enumerate(scenes)
+    ]
+    expected = by_hand(scenes, tmp_path, "segm")
+    ours = list(coco_figures(dataset, "check").segm.values())
+    np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-9)
+    assert results.config.left_out["sample_count"] == 0
+    assert dataset.first()["check_fn"] == len(dataset.first().truth.detections)
+
+
+def test_a_sample_in_which_nothing_was_found_is_no_missing_one(make):
+    _, dataset = make(count=4)
+    sample = dataset.first()
+    sample.found = fo.Detections()
+    sample.save()
+    results = evaluate(dataset, "found", "truth", "check")
+    assert results.config.left_out["sample_count"] == 0
+    assert dataset.first()["check_fn"] == len(sample.truth.detections)
+
+
+def test_a_view_that_filters_labels_does_not_hide_what_was_never_written(make):
+    _, dataset = make(count=6)
+    ids = forget(dataset, "found", 2)
+    view = dataset.filter_labels("found", F("confidence") > 0.1, only_matches=False)
+    results = evaluate(view, "found", "truth", "check")
+    assert list(LeftOut.from_dict(results.config.left_out).samples) == ids
+
+
+def test_samples_without_either_field_are_refused_by_name(make):
+    _, dataset = make(count=4)
+    forget(dataset, "found", 3)
+    with pytest.raises(
+        DatasetError, match=r"None of the 3 images.*'found' was never written.* in 3"
+    ):
+        evaluate(dataset.limit(3), "found", "truth", "check")
+    assert not dataset.has_evaluation("check")
+
+
+@pytest.fixture
+def grouped(make):
+    """Groups of a left and a right image; the right ones alone hold labels. Left is active."""
+    _, flat = make(count=3)
+    dataset = fo.Dataset()
+    dataset.add_group_field("group", default="left")
+    for sample in flat:
+        group = fo.Group()
+        bare = fo.Sample(filepath=sample.filepath, group=group.element("left"))
+        full = fo.Sample(filepath=sample.filepath, group=group.element("right"))
+        full["truth"], full["found"] = sample.truth.copy(), sample.found.copy()
+        dataset.add_samples([bare, full], progress=False)
+    yield dataset
+    dataset.delete()
+
+
+def test_a_slice_without_labels_is_refused_and_the_one_with_labels_named(grouped):
+    with pytest.raises(DatasetError, match=r"Its slice 'right' has them.*group_slices"):
+        evaluate(grouped, "found", "truth", "check")
+    with pytest.raises(DatasetError, match=r"Its slice 'right' has them.*group_slices"):
+        compare_segmentations(grouped, "found", "truth")
+    results = evaluate(grouped, "found", "truth", "check", group_slices=["left", "right"])
+    assert results.config.left_out["sample_kinds"] == {"not_labelled": 3}
+
+
+def test_thresholds_are_found_without_the_samples_that_are_left_out(make):
+    _, dataset = make(count=9)
+    evaluate(dataset.skip(3), "found", "truth", "without")
+    expected = best_thresholds(dataset, "without")
+    forget(dataset, "found", 3)
+    evaluate(dataset, "found", "truth", "check")
+    assert best_thresholds(dataset, "check") == expected
+
+
+def test_a_comparison_leaves_out_what_one_pass_never_looked_at(make, caplog):
+    _, dataset = make(count=6)
+    dataset.clone_sample_field("found", "again")
+    ids = forget(dataset, "again", 2)
+    found = compare_segmentations(dataset, "found", "again", "truth")
+    assert (found.overall.only_first, found.labels) == (0, ())
+    assert found.left_out.kinds == dict.fromkeys(ids, "not_segmented")
+    assert found.overall.first_ap == found.overall.second_ap
+    assert dataset[ids[0]].filepath in caplog.text
+    every = compare_segmentations(dataset, "found", "again", "truth", include_missing=True)
+    assert every.overall.only_first > 0 and every.left_out.samples == {}
+
+
+def test_a_comparison_scores_what_has_ground_truth(make):
+    _, dataset = make(count=6)
+    dataset.clone_sample_field("found", "again")
+    expected = compare_segmentations(dataset.skip(2), "found", "again", "truth").overall.first_ap
+    forget(dataset, "truth", 2)
+    found = compare_segmentations(dataset, "found", "again", "truth")
+    assert found.overall.first == dataset.count("found.detections")
+    assert found.overall.first_ap == expected
+    assert any("2 samples are compared but not scored" in note for note in found.left_out.notes)
+
+
+def test_a_sample_twice_in_the_view_is_scored_once(make, caplog):
+    _, dataset = make(count=6)
+    evaluate(dataset, "found", "truth", "once")
+    results = evaluate(dataset.limit(4) + dataset.skip(2), "found", "truth", "check")
+    assert coco_figures(dataset, "check") == coco_figures(dataset, "once")
+    assert dataset.values("check_tp") == dataset.values("once_tp")
+    assert "each is used once" in caplog.text
+    assert "each is used once" in LeftOut.from_dict(results.config.left_out).notes[0]
+
+
+def test_what_an_earlier_version_left_out_is_read():
+    old = {"labels": [], "samples": [{"sample": "a", "reason": "It is gone."}]}
+    kept = LeftOut.from_dict(old)
+    assert kept.samples == {"a": "It is gone."} and "1 samples are left out" in str(kept)

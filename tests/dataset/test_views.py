@@ -4,6 +4,7 @@ import uuid
 
 import fiftyone as fo
 import pytest
+from fiftyone import ViewField as F
 
 from ntt_plugin.dataset.views import all_images, image_view, whole_images
 from ntt_plugin.errors import DatasetError
@@ -200,3 +201,58 @@ def test_of_evaluation_patches_the_labels_of_both_fields_are_meant(dataset):
 def test_a_view_of_images_is_itself(dataset):
     view = dataset.limit(1)
     assert whole_images(view) is view
+
+
+def labelled(path, *labels):
+    found = [fo.Detection(label=label, bounding_box=[0, 0, 1, 1]) for label in labels]
+    return fo.Sample(filepath=path, found=fo.Detections(detections=found))
+
+
+@pytest.fixture
+def boxes(make):
+    return make([labelled(f"/nowhere/{index}.png", "cat", "dog") for index in range(4)])
+
+
+def test_a_sample_that_two_added_views_hold_is_given_once_and_noted(boxes):
+    notes = []
+    view = image_view(boxes.limit(3) + boxes.skip(2), notes=notes)
+    assert view.values("id") == boxes.values("id")
+    (note,) = notes
+    assert "4 samples" in note and "1 repetitions" in note
+    assert view.count("found.detections") == 8
+    assert [view[sample].filepath for sample in boxes.values("id")] == boxes.values("filepath")
+
+
+def test_without_a_list_of_notes_repetitions_are_logged(boxes, caplog):
+    image_view(boxes.view() + boxes.view())
+    assert "each is used once" in caplog.text
+
+
+def test_added_views_that_share_nothing_are_left_as_they_are(boxes):
+    view, notes = boxes.limit(2) + boxes.skip(2), []
+    assert image_view(view, notes=notes) is view and notes == []
+
+
+def test_what_each_added_view_shows_of_a_sample_is_shown(boxes):
+    cats = boxes.filter_labels("found", F("label") == "cat")
+    dogs = boxes.filter_labels("found", F("label") == "dog")
+    assert image_view(cats + cats).count_values("found.detections.label") == {"cat": 4}
+    both = image_view(cats + dogs + cats)
+    assert both.count_values("found.detections.label") == {"cat": 4, "dog": 4}
+    renamed = image_view(boxes.map_labels("found", {"cat": "lynx"}) + boxes.limit(1))
+    assert renamed.count_values("found.detections.label") == {"lynx": 4, "dog": 4}
+
+
+def test_a_field_that_was_never_written_stays_none(boxes):
+    boxes.add_sample_field("part", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections)
+    sample = boxes.first()
+    sample["part"] = fo.Detections()
+    sample.save()
+    view = image_view(boxes.view() + boxes.view())
+    assert [sample["part"] is None for sample in view] == [False, True, True, True]
+
+
+def test_repetitions_in_views_of_slices_are_found(grouped):
+    notes = []
+    view = image_view(grouped.view() + grouped.limit(1), ["left", "right"], notes)
+    assert sorted(names(view)) == ["left0", "left1", "right0", "right1"] and len(notes) == 1

@@ -65,6 +65,23 @@ def everything(bank):
     }
 
 
+def test_the_field_of_a_label_comes_back(bank):
+    other = MemoryBank(ENCODER, RECIPE)
+    other.add("boat", torch.ones(4), Provenance("harbour", "sample", "label", field="truth"))
+    (entry,) = MemoryBank.from_bytes(other.to_bytes()).references("boat")
+    assert entry.provenance.field == "truth"
+
+
+def test_without_fields_the_file_is_that_of_earlier_versions(bank):
+    header, _ = parts(bank.to_bytes())
+    origins = [
+        entry["provenance"]
+        for label in json.loads(header["__metadata__"][KEY])["classes"]
+        for entry in label["references"] + label["negatives"]
+    ]
+    assert all(set(origin) == {"dataset", "sample", "label", "box"} for origin in origins)
+
+
 def test_a_bank_comes_back_from_its_file_as_it_was(bank, tmp_path):
     path = tmp_path / "birds.safetensors"
     bank.save(path)
@@ -265,6 +282,7 @@ REFERENCE = (*FIRST, "references", 0)
         ((*REFERENCE, "id"), None),
         ((*REFERENCE, "provenance"), None),
         ((*REFERENCE, "provenance", "sample"), 3),
+        ((*REFERENCE, "provenance", "field"), 3),
         ((*REFERENCE, "provenance", "box"), [1, 2, 3]),
         ((*REFERENCE, "provenance", "box"), [1, 2, 3, "4"]),
         ((*REFERENCE, "provenance", "box"), [1, 2, 3, True]),

@@ -77,8 +77,7 @@ def selected(ctx: Any) -> Selected | None:
 def _of_patch(dataset: Any, patch: Any, ours: list[str]) -> Selected | None:
     for field, labels in patch_labels(patch).items():
         if field in ours and labels:
-            [sample] = patch.values("sample_id")
-            return _read(dataset, sample, field, labels[0])
+            return _read(dataset, labels[0].sample, field, labels[0].label)
     return None
 
 
@@ -98,13 +97,27 @@ def _read(dataset: Any, sample_id: str, field: str, label_id: str) -> Selected |
 def _source(dataset: Any, label: fo.Detection) -> Provenance:
     """Where the label's reference came from, with its box if the bank still knows it."""
     bank, named = label["bank"], _value(label, "reference")
+    told = Provenance(
+        _value(label, "reference_dataset"),
+        _value(label, "reference_sample"),
+        named,
+        field=_value(label, "reference_field"),
+    )
     if named is not None and bank in list_memory_banks(dataset):
         found = remembered(dataset, bank, load_memory_bank)
         for name in found.classes:
             for reference in (*found.references(name), *found.negative_references(name)):
-                if named in (reference.provenance.label, reference.id):
+                if reference.id == named or _is_same_label(reference.provenance, told):
                     return reference.provenance
-    return Provenance(_value(label, "reference_dataset"), _value(label, "reference_sample"), named)
+    return told
+
+
+def _is_same_label(source: Provenance, told: Provenance) -> bool:
+    """Whether a reference is the one that a label names; labels of former runs name no field."""
+    if source.label != told.label:
+        return False
+    pairs = [(source.sample, told.sample), (source.field, told.field)]
+    return all(one == other or None in (one, other) for one, other in pairs)
 
 
 def _numbers(dataset: Any, label: fo.Detection) -> str:

@@ -6,8 +6,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...dataset.banks import load_memory_bank, load_references_view
+from ...dataset.label_selection import select_labels
 from ...dataset.report import load_segment_report
-from ...dataset.sources import database_ids
+from ...dataset.sources import find_labels
 from ...dataset.views import all_images
 from ...errors import DatasetError
 from ..outcome import MOST_BY_ID
@@ -24,12 +25,13 @@ def references(dataset: Any, bank: str, classes: Iterable[str] | None = None) ->
         return view
     found = load_memory_bank(dataset, bank)
     wanted = [
-        reference.provenance.label
+        reference.provenance
         for label in dict.fromkeys(classes)
         if label in found.classes
         for reference in found.references(label)
     ]
-    return view.select_labels(ids=database_ids(wanted))
+    labels = [label for label in find_labels(wanted, dataset) if label is not None]
+    return select_labels(view, labels)
 
 
 def written(dataset: Any, field: str, patches: bool = False) -> Any:

@@ -1,0 +1,83 @@
+"""Single labels of a collection, each named by its sample, its field and its id.
+
+The id alone names no label: ``clone_sample_field`` copies ids into another field, and clones and
+merges of datasets copy them into other samples.
+"""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from typing import Any, NamedTuple
+
+from bson import ObjectId
+from fiftyone import ViewExpression
+from fiftyone import ViewField as F
+
+
+class LabelKey(NamedTuple):
+    """What names a label.
+
+    Attributes:
+        sample: its sample's id.
+        field: the field that holds it.
+        label: its id.
+    """
+
+    sample: str
+    field: str
+    label: str
+
+    def to_dict(self) -> dict[str, str]:
+        """The label as FiftyOne's stages and selections name it."""
+        return {"sample_id": self.sample, "field": self.field, "label_id": self.label}
+
+
+def select_labels(samples: Any, labels: Iterable[LabelKey]) -> Any:
+    """These labels alone, in the samples that hold one of them.
+
+    Args:
+        samples: a dataset or view, not grouped.
+        labels: names of labels; a view of no sample if there are none.
+    """
+    keys = list(dict.fromkeys(labels))
+    if not keys:
+        return samples.select([])
+    chosen = samples.select_labels(labels=[key.to_dict() for key in keys])
+    for field, of_field in _by_field(keys).items():
+        # ``select_labels`` takes a label of any of the samples that has one of the ids.
+        if _are_ambiguous(chosen, field, of_field):
+            chosen = chosen.filter_labels(field, _is_one_of(of_field), only_matches=False)
+    return chosen
+
+
+def exclude_labels(samples: Any, labels: Iterable[LabelKey]) -> Any:
+    """All samples, without these labels."""
+    for field, of_field in _by_field(labels).items():
+        if _are_ambiguous(samples, field, of_field):
+            condition = ~_is_one_of(of_field)
+        else:
+            condition = ~F("_id").is_in([ObjectId(key.label) for key in of_field])
+        samples = samples.filter_labels(field, condition, only_matches=False)
+    return samples
+
+
+def _by_field(labels: Iterable[LabelKey]) -> Mapping[str, list[LabelKey]]:
+    found: dict[str, list[LabelKey]] = defaultdict(list)
+    for key in labels:
+        found[key.field].append(key)
+    return found
+
+
+def _are_ambiguous(samples: Any, field: str, keys: Iterable[LabelKey]) -> bool:
+    """Whether the ids of some labels are ids of others too, in other samples."""
+    many = getattr(samples.get_field(field).document_type, "_LABEL_LIST_FIELD", None)
+    path = f"{field}.{many}.id" if many else f"{field}.id"
+    wanted = {key.label for key in keys}
+    held = Counter(label for label in samples.values(path, unwind=True) if label in wanted)
+    return max(held.values(), default=0) > 1
+
+
+def _is_one_of(keys: Iterable[LabelKey]) -> ViewExpression:
+    pairs = [[ObjectId(key.sample), ObjectId(key.label)] for key in keys]
+    return ViewExpression({"$in": [[F("$_id"), F("_id")], pairs]})
