@@ -4,13 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 
+from fiftyone.core.odm import get_db_conn
 from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure
 
 from ..errors import DatasetError
 
 _DISK_FULL_CODES = (14031,)
+
+
+def server_process() -> Any:
+    """Identifies the database's process: another one after it was killed; None if it cannot be."""
+    answer = get_db_conn().client.admin.command("hello")
+    return (answer.get("topologyVersion") or {}).get("processId")
 
 
 @contextmanager

@@ -5,20 +5,28 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
 from typing import Any
 
 import fiftyone as fo
+from bson import ObjectId
 from fiftyone import ViewField as F
+from fiftyone.core.odm import get_db_conn
 
 from ..engine.config import ADDED_LATER, Recipe
 from ..errors import DatasetError
 from .checks import dataset_of, require_name
+from .run_lock import RunLock
 from .views import all_images
 
 # The mark lies in the field's own schema: it comes and goes with the field in one step, and a
 # clone or a renamed field has it too.
 _MARK = {"made_by": "ntt_plugin"}
 _CLEARED_AT_ONCE = 1000
+_DECLARE_TRIES = 5
+
+WRITER = "writer"
+"""What a sample's labels keep beside their run: the token of the lock they were written under."""
 
 RunIds = str | Mapping[str, str]
 """A run's id: one for all its samples, or by sample id where it depends on what each holds."""
@@ -120,31 +128,79 @@ def require_writable(samples: Any, field: str, run: RunIds, overwrite: bool) -> 
 def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
     """Make a field of ``Detections`` with our mark, or what a killed run left undone of it.
 
+    To be called under the dataset's ``SchemaLock``. Other programs add fields without it, and
+    FiftyOne writes the whole list of fields each time: so what was written is looked at.
+
     Args:
         dataset: the dataset.
         field: the field; ``require_writable`` has passed it.
         attributes: its labels' own attributes and their types.
 
     Raises:
-        DatasetError: FiftyOne does not allow a field of that name.
+        DatasetError: FiftyOne does not allow a field of that name, or the dataset was deleted.
     """
-    try:
-        if dataset.get_field(field) is None:
-            dataset.add_sample_field(
-                field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, info=dict(_MARK)
-            )
-        own = {f"{field}.detections.{name}": kind() for name, kind in attributes.items()}
-        # At once: each call of ``add_sample_field`` writes and reads the whole dataset document.
-        dataset._merge_sample_field_schema({f"{field}.run": fo.StringField(), **own})
-    except ValueError as error:
-        raise DatasetError(f"The field {field!r} cannot be made: {error}.") from error
+    problem: Exception | None = None
+    for attempt in range(_DECLARE_TRIES):
+        if attempt:
+            dataset.reload()
+        try:
+            _declare(dataset, field, attributes)
+        except ValueError as error:
+            problem = error
+        else:
+            if _is_declared(dataset, field):
+                return
+    if problem is not None and not dataset.deleted:
+        raise DatasetError(f"The field {field!r} cannot be made: {problem}.") from problem
+    raise DatasetError(
+        f"The field {field!r} of {dataset.name!r} went each time it was made: another program is "
+        "changing the dataset's fields. Start again when it has ended."
+    )
 
 
-def clear(dataset: Any, field: str, sample_ids: Iterable[str]) -> None:
-    """Take away what a field holds in some samples; ids of samples that are gone do not matter."""
-    images, ids = all_images(dataset), list(sample_ids)
+def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) -> None:
+    """Take away what a field holds in some samples; ids of samples that are gone do not matter.
+
+    Of labels that carry the token of a lock, only of those that were there at the look before:
+    a run that was overtaken here takes nothing away from the one that took over.
+
+    Raises:
+        LockLostError: another run took over.
+    """
+    samples, ids = dataset._sample_collection, list(sample_ids)
     for start in range(0, len(ids), _CLEARED_AT_ONCE):
-        images.select(ids[start : start + _CLEARED_AT_ONCE]).clear_sample_field(field)
+        these = [ObjectId(sample_id) for sample_id in ids[start : start + _CLEARED_AT_ONCE]]
+        seen = samples.distinct(f"{field}.{WRITER}", {"_id": {"$in": these}})
+        lock.require()
+        samples.update_many(
+            {
+                "_id": {"$in": these},
+                field: {"$ne": None},
+                f"{field}.{WRITER}": {"$in": [None, *seen]},
+            },
+            {"$set": {field: None, "last_modified_at": datetime.now(timezone.utc)}},
+        )
+    # Whoever holds samples in memory sees it, as after FiftyOne's own clearing.
+    fo.Sample._reload_docs(dataset._sample_collection_name)
+
+
+def _declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
+    if dataset.get_field(field) is None:
+        dataset.add_sample_field(
+            field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, info=dict(_MARK)
+        )
+    own = {f"{field}.detections.{name}": kind() for name, kind in attributes.items()}
+    # At once: each call of ``add_sample_field`` writes and reads the whole dataset document.
+    dataset._merge_sample_field_schema({f"{field}.run": fo.StringField(), **own})
+
+
+def _is_declared(dataset: Any, field: str) -> bool:
+    """Whether the database has a field, marked and with its run, and this process knows it."""
+    marked = {"name": field, "info.made_by": _MARK["made_by"], "fields.name": "run"}
+    stored = {"_id": dataset._doc.id, "sample_fields": {"$elemMatch": marked}}
+    if get_db_conn().datasets.find_one(stored, {"_id": 1}) is None:
+        return False
+    return dataset.get_field(f"{field}.run") is not None
 
 
 def _made_by(samples: Any, field: str) -> Iterable[tuple[str, str | None, bool]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -10,14 +11,15 @@ from typing import Any
 import fiftyone as fo
 
 from .banks import Progress
+from .changed_images import changed_images
 from .checks import dataset_of
 from .label_field import RunIds, clear, declare, require_writable, segmentation_fields
 from .mask_files import MaskFiles
 from .mask_folders import folder_of_run, keep_folder
 from .reading_ahead import ReadSample
 from .report import SegmentReport, to_dict
-from .run_lock import RunLock
-from .run_record import catch_up, keep_record, keep_results, read_results
+from .run_lock import RunLock, SchemaLock
+from .run_record import catch_up, claim_record, keep_record, keep_results, read_results
 from .sample_run import Labelled, SampleRun, Work, run_samples
 from .sample_write import Target
 from .segmenters import SegmenterLike
@@ -68,30 +70,37 @@ def label_samples(
     """
     dataset, report = dataset_of(job.samples), job.report
     field = report.label_field
-    with RunLock(dataset, field) as lock:
+    work_id = _work_id(job.run)
+    with RunLock(dataset, field, intent=work_id if overwrite else None) as lock:
         catch_up(dataset, field)
-        _finish_clearing(dataset, field)
+        claim_record(dataset, field, lock)
+        _finish_clearing(dataset, field, lock)
+        # A call that was killed before it had taken anything away goes on without ``overwrite``.
+        overwrite = overwrite or (lock.former or {}).get("intent") == work_id
         # Before the networks are loaded, which can take minutes; cleared only after.
         state = require_writable(job.samples, field, job.run, overwrite)
-        folder = folder_of_run(dataset, field, overwrite)
+        folder = folder_of_run(dataset, field, overwrite, lock)
         masks = MaskFiles(dataset, folder, mask_dir)
         if mask_dir is not None:
             masks.require_writable()
         work = job.load()
-        declare(dataset, field, job.attributes)
         # Another run may have taken over meanwhile, whose labels and record are not to be touched.
         lock.require()
-        keep_folder(dataset, field, folder)
-        keep_record(dataset, field, job.facts)
+        with SchemaLock(dataset):
+            declare(dataset, field, job.attributes)
+            keep_folder(dataset, field, folder, lock)
+        keep_record(dataset, field, job.facts, lock)
         to_do, filled = state.to_do, state.done + state.others
         if overwrite:
             filled = list(dict.fromkeys([*filled, *job.replaces]))
         if overwrite and filled:
             # Looked up before: the view may be of the samples that hold what is cleared.
             to_do = job.samples.values("id")
-            _clear(dataset, report, filled)
+            _clear(dataset, report, filled, lock)
         elif not overwrite:
             report.skipped, report.skipped_ids = len(state.done), state.done
+            report.notes.extend(changed_images(dataset, field, state.done))
+        lock.drop_intent()
         run = SampleRun(
             target=Target(
                 dataset=dataset,
@@ -126,18 +135,25 @@ def watching_memory(
     return watched
 
 
-def _clear(dataset: Any, report: SegmentReport, sample_ids: list[str]) -> None:
+def _clear(dataset: Any, report: SegmentReport, sample_ids: list[str], lock: RunLock) -> None:
     """Take labels away so that a run killed meanwhile is known to have wanted it."""
     field = report.label_field
-    keep_results(dataset, field, report=to_dict(report), clearing=sample_ids)
-    clear(dataset, field, sample_ids)
-    keep_results(dataset, field, report=to_dict(report))
+    keep_results(dataset, field, lock, report=to_dict(report), clearing=sample_ids)
+    lock.drop_intent()
+    clear(dataset, field, sample_ids, lock)
+    keep_results(dataset, field, lock, report=to_dict(report))
 
 
-def _finish_clearing(dataset: Any, field: str) -> None:
+def _finish_clearing(dataset: Any, field: str, lock: RunLock) -> None:
     if field not in segmentation_fields(dataset):
         return
     results = read_results(dataset, field) or {}
     if results.get("clearing"):
-        clear(dataset, field, results["clearing"])
-        keep_results(dataset, field, report=results["report"])
+        clear(dataset, field, results["clearing"], lock)
+        keep_results(dataset, field, lock, report=results["report"])
+
+
+def _work_id(run: RunIds) -> str:
+    """Id of what a job computes, whatever its samples hold now."""
+    made_of = run if isinstance(run, str) else sorted(run.items())
+    return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]

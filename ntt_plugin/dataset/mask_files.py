@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -86,10 +86,15 @@ class MaskFiles:
         except OSError as error:
             raise _folder_error(folder, error) from error
 
-    def drop_leftovers(self, sample_id: str, labels: Sequence[NewLabel]) -> None:
-        """Remove files of a sample that its labels, which are saved by now, do not name."""
+    def drop_leftovers(self, sample_id: str, used: Iterable[str | None]) -> None:
+        """Remove files of a sample that its labels, as the database has them, do not name.
+
+        Args:
+            sample_id: the sample.
+            used: the files that they name; None for those that have none.
+        """
         folder = self.root / sample_id
-        named = {label.mask_path for label in labels}
+        named = set(used)
         # What cannot be removed is in nobody's way: the labels are saved.
         with contextlib.suppress(OSError):
             for path in folder.iterdir():

@@ -1,9 +1,15 @@
 """One run at a time on a field: a lock in the database, seen by every thread, process and host.
 
-A lock is a document of its own, taken in one step. Its holder renews it every few seconds; by the
-database's clock, so that hosts need not agree on the time. It is free again when it is released,
-at once when its process is found dead on this machine, and else two minutes after the last sign
-of life.
+A lock is a document of its own, taken in one step. Its holder renews it every few seconds (its
+heartbeat), by the database's clock, so that hosts need not agree on the time. It is free again
+when it is released, at once when its process is found dead on this machine, and else when its
+heartbeat is two minutes old and stays as it is while somebody watches: the watcher's own clock
+counts, because the database's may be set.
+
+A process that was paused may go on after another has taken its lock. It notices before its next
+step (``require``), unless it was paused between that check and the write. So each write under a
+lock is conditional in the database, is checked again after it, and carries the lock's ``token``;
+``overtaken`` keeps the tokens of holders that may still be alive.
 """
 
 from __future__ import annotations
@@ -11,7 +17,7 @@ from __future__ import annotations
 import functools
 import getpass
 import os
-import socket
+import platform
 import threading
 import time
 import uuid
@@ -21,6 +27,7 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 from fiftyone.core.odm import get_db_conn
+from pymongo import WriteConcern
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
 
 from ..errors import DatasetError
@@ -32,8 +39,13 @@ _COLLECTION = "ntt_locks"
 # A process is known by its number and its start, which the system tells to about a second.
 _SAME_START_SECONDS = 2.0
 _MISSED_BEATS = 3
+# In beats: the silence after which a holder asks whether it still holds the lock, and the silence
+# that another must have watched before it takes the lock. The first must be the shorter.
+_ASK_BEATS = 1.5
+_WATCH_BEATS = 2.0
 _LOOK_AGAIN_SECONDS = 0.1
 _FORGOTTEN_SECONDS = 7 * 24 * 3600.0
+_SCHEMA_PATIENCE = 60.0
 
 _held_here: set[str] = set()
 
@@ -43,23 +55,43 @@ class LockLostError(DatasetError):
 
 
 class RunLock:
-    """A field's lock, held from ``with`` to its end."""
+    """A field's lock, held from ``with`` to its end.
 
-    def __init__(self, dataset: Any, field: str, patience: float = 0.0) -> None:
+    Attributes:
+        token: identifies this holder; it goes into what is written under the lock.
+        former: the document of the holder whose lock was taken because it was dead or silent;
+            None if the lock was free.
+    """
+
+    def __init__(
+        self, dataset: Any, field: str, patience: float = 0.0, intent: str | None = None
+    ) -> None:
         """Name the lock of a dataset's field; it is taken by ``with``.
 
         Args:
             dataset: the dataset.
             field: the field.
             patience: how long to wait for another run's end, seconds.
+            intent: what is going to be done; it stays in the lock's document until
+                ``drop_intent``, also for whoever takes the lock of a killed holder.
         """
         self._patience = patience
         self._key = f"{dataset._doc.id}/{field}"
         self._where = f"the field {field!r} of {dataset.name!r}"
         self._token = uuid.uuid4().hex
+        self._intent = intent
         self._lost = threading.Event()
         self._ended = threading.Event()
+        # When the database was last asked successfully: by the wall clock, and by one that cannot
+        # be set.
         self._last_beat = 0.0
+        self._last_uptime = 0.0
+        self.former: dict[str, Any] | None = None
+
+    @property
+    def token(self) -> str:
+        """Identifies this holder of the lock."""
+        return self._token
 
     def __enter__(self) -> RunLock:
         """Take the lock.
@@ -73,7 +105,6 @@ class RunLock:
         except BaseException:
             _held_here.discard(self._token)
             raise
-        self._last_beat = time.time()
         threading.Thread(target=self._keep_alive, name="ntt run lock", daemon=True).start()
         return self
 
@@ -96,13 +127,15 @@ class RunLock:
                 pass
 
     def require(self) -> None:
-        """Make sure that the lock is still held, before anything is written under it.
+        """Make sure that the lock is still held, before and after a write under it.
+
+        Asks the database only after a silence in which another could have taken the lock.
 
         Raises:
             LockLostError: it was taken from this run, which had shown no sign of life.
         """
-        if time.time() - self._last_beat > STALE_SECONDS / 2:
-            # The process slept, as a closed laptop does: others may have taken it meanwhile.
+        if self._silent_seconds() > _ASK_BEATS * BEAT_SECONDS:
+            # The process was paused, as by a closed laptop: others may have taken it meanwhile.
             self._beat()
         if self._lost.is_set():
             raise LockLostError(
@@ -111,7 +144,17 @@ class RunLock:
                 "on."
             )
 
+    def overtaken(self) -> list[str]:
+        """Tokens of former holders that lost this lock in the last week and may be alive still."""
+        found = _locks().find({"key": self._key, "may_live": True}, {"token": 1})
+        return [mark["token"] for mark in found]
+
+    def drop_intent(self) -> None:
+        """Forget the intent: what it was for is done, or recorded elsewhere."""
+        _locks().update_one({"_id": self._key, "token": self._token}, {"$unset": {"intent": ""}})
+
     def _wait(self) -> None:
+        _locks().delete_many(_older_than(_FORGOTTEN_SECONDS))
         deadline = time.monotonic() + self._patience
         while True:
             try:
@@ -122,23 +165,49 @@ class RunLock:
             time.sleep(_LOOK_AGAIN_SECONDS)
 
     def _take(self) -> None:
-        _locks().delete_many(_older_than(_FORGOTTEN_SECONDS))
         for _ in range(3):
             holder = self._holder()
-            if holder is not None and not _is_dead(holder):
+            if holder is None:
+                if self._put({"token": None}, upsert=True):
+                    return
+            elif (gone := _is_gone(holder)) or self._stays_silent(holder):
+                # Marked first: a holder whose lock is missing must find the mark.
+                _mark_overtaken(holder, may_live=not gone)
+                if self._put({"token": holder["token"]}):
+                    self.former = holder
+                    return
+            elif not _is_silent(holder):
                 break
-            expected = None if holder is None else holder["token"]
-            try:
-                taken = _locks().update_one(
-                    {"_id": self._key, "token": expected},
-                    [{"$set": {**_myself(self._token), "since": "$$NOW", "heartbeat": "$$NOW"}}],
-                    upsert=holder is None,
-                )
-            except DuplicateKeyError:
-                continue  # another one was faster; it is looked at next
-            if taken.matched_count or taken.upserted_id is not None:
-                return
         raise DatasetError(self._refusal(self._holder()))
+
+    def _put(self, expected: dict[str, Any], upsert: bool = False) -> bool:
+        """Write this holder into the lock's document in one step; False if another was faster."""
+        mine = {**_myself(self._token), "since": "$$NOW", "heartbeat": "$$NOW"}
+        # Who takes over from one that was killed has its intent, until it is dropped.
+        mine["intent"] = (
+            {"$literal": self._intent} if self._intent else {"$ifNull": ["$intent", None]}
+        )
+        asked = time.time(), _uptime()
+        try:
+            put = _locks().update_one(
+                {"_id": self._key, **expected}, [{"$set": mine}], upsert=upsert
+            )
+        except DuplicateKeyError:
+            return False
+        self._last_beat, self._last_uptime = asked
+        return bool(put.matched_count or put.upserted_id is not None)
+
+    def _stays_silent(self, holder: dict[str, Any]) -> bool:
+        """Watch a holder whose heartbeat looks old: whether it shows no sign of life meanwhile."""
+        if not _is_silent(holder):
+            return False
+        deadline = time.monotonic() + _WATCH_BEATS * BEAT_SECONDS
+        while time.monotonic() < deadline:
+            time.sleep(min(_LOOK_AGAIN_SECONDS, BEAT_SECONDS / 2))
+            now = self._holder()
+            if now is None or any(now[name] != holder[name] for name in ("token", "heartbeat")):
+                return False
+        return True
 
     def _holder(self) -> dict[str, Any] | None:
         found = _locks().aggregate(
@@ -169,23 +238,72 @@ class RunLock:
             if self._lost.is_set():
                 return
 
+    def _silent_seconds(self) -> float:
+        """Time since the last heartbeat; a wall clock set back counts like one set forward."""
+        return max(abs(time.time() - self._last_beat), _uptime() - self._last_uptime)
+
     def _beat(self) -> None:
-        asked = time.time()
+        asked = time.time(), _uptime()
         mine = {"_id": self._key, "token": self._token}
         if _locks().update_one(mine, [{"$set": {"heartbeat": "$$NOW"}}]).matched_count:
-            self._last_beat = asked
-        elif not self._ended.is_set():
+            self._last_beat, self._last_uptime = asked
+        elif self._ended.is_set():
+            return
+        elif _locks().find_one({"_id": _mark_of(self._token)}) is not None:
             self._lost.set()
+        # Nobody took it: the document went, as after a jump of the database's clock by a week.
+        elif not self._put({"token": self._token}, upsert=True):
+            self._lost.set()
+
+
+class SchemaLock(RunLock):
+    """The lock of a dataset's list of fields and runs: waits for its turn, held for a moment.
+
+    FiftyOne writes the whole list of fields for each field that is added, so that of two
+    processes that add different ones at the same moment one loses its own. Threads of a process
+    share what it knows of a dataset, which is read anew under the lock.
+    """
+
+    def __init__(self, dataset: Any) -> None:
+        """Name the lock; it is taken by ``with``."""
+        # No field has a slash in its name.
+        super().__init__(dataset, "schema/fields", _SCHEMA_PATIENCE)
+        self._where = f"the fields of {dataset.name!r}"
+
+    def _refusal(self, holder: dict[str, Any] | None) -> str:
+        by = ""
+        if holder is not None:
+            by = f" (process {holder['pid']} of {holder['user']} on {holder['host']})"
+        return (
+            f"Another process{by} has been changing {self._where} for a minute; start again when "
+            "it has ended. If it is dead, that is in two minutes."
+        )
 
 
 def is_held(dataset: Any, field: str) -> bool:
     """Whether a run that is alive holds a field's lock at this moment."""
     holder = RunLock(dataset, field)._holder()
-    return holder is not None and not _is_dead(holder)
+    return holder is not None and not (_is_gone(holder) or _is_silent(holder))
 
 
 def _locks() -> Any:
-    return get_db_conn()[_COLLECTION]
+    # Journaled: a database that is killed must not forget who holds what.
+    journaled = WriteConcern(w="majority", j=True)
+    return get_db_conn()[_COLLECTION].with_options(write_concern=journaled)
+
+
+def _mark_of(token: str) -> str:
+    return f"overtaken/{token}"
+
+
+def _mark_overtaken(holder: dict[str, Any], may_live: bool) -> None:
+    mark = {"key": holder["_id"], "token": holder["token"], "may_live": may_live}
+    values = {name: {"$literal": value} for name, value in mark.items()}
+    _locks().update_one(
+        {"_id": _mark_of(holder["token"])},
+        [{"$set": {**values, "heartbeat": "$$NOW"}}],
+        upsert=True,
+    )
 
 
 def _older_than(seconds: float) -> dict[str, Any]:
@@ -196,18 +314,18 @@ def _myself(token: str) -> dict[str, Any]:
     mine = {
         "token": token,
         "machine": _machine(),
-        "host": socket.gethostname(),
+        "host": platform.node(),
         "user": _user(),
         "pid": os.getpid(),
         "started": psutil.Process().create_time(),
+        "ticks": _start_ticks(os.getpid()),
     }
     # In an update by pipeline a text that begins with a dollar sign would name a field.
     return {name: {"$literal": value} for name, value in mine.items()}
 
 
-def _is_dead(holder: dict[str, Any]) -> bool:
-    if holder["age_ms"] > STALE_SECONDS * 1000:
-        return True
+def _is_gone(holder: dict[str, Any]) -> bool:
+    """Whether a holder's process, or thread of this process, is known to have ended."""
     if holder["machine"] != _machine():
         return False
     if holder["pid"] == os.getpid():
@@ -215,11 +333,18 @@ def _is_dead(holder: dict[str, Any]) -> bool:
     return not _is_running(holder)
 
 
+def _is_silent(holder: dict[str, Any]) -> bool:
+    return bool(holder["age_ms"] > STALE_SECONDS * 1000)
+
+
 def _is_running(holder: dict[str, Any]) -> bool:
     try:
         process = psutil.Process(holder["pid"])
         if process.status() == psutil.STATUS_ZOMBIE:
             return False
+        ticks = _start_ticks(holder["pid"])
+        if ticks is not None and holder.get("ticks") is not None:
+            return bool(ticks == holder["ticks"])
         same = abs(process.create_time() - holder["started"]) <= _SAME_START_SECONDS
         # A clock that is set moves the start too: one that shows signs of life is that process.
         return bool(same or holder["age_ms"] <= _MISSED_BEATS * BEAT_SECONDS * 1000)
@@ -227,6 +352,15 @@ def _is_running(holder: dict[str, Any]) -> bool:
         return False
     except psutil.Error:
         return True
+
+
+def _start_ticks(pid: int) -> int | None:
+    """When a process began, on a clock that nobody sets; None where the system does not tell."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text()
+        return int(stat.rpartition(")")[2].split()[19])
+    except (OSError, ValueError, IndexError):
+        return None
 
 
 @functools.cache
@@ -240,7 +374,14 @@ def _machine() -> str:
         identity = Path("/etc/machine-id").read_text().strip()
     except OSError:
         identity = f"{uuid.getnode():x}"
-    return f"{socket.gethostname()}/{identity}/{namespace}"
+    return f"{platform.node()}/{identity}/{namespace}"
+
+
+def _uptime() -> float:
+    """A clock that nobody sets; on Linux it goes on while the computer sleeps."""
+    if hasattr(time, "CLOCK_BOOTTIME"):
+        return time.clock_gettime(time.CLOCK_BOOTTIME)
+    return time.monotonic()
 
 
 def _user() -> str:

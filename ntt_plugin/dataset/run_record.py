@@ -1,47 +1,115 @@
 """What is kept of a field's runs with the dataset, as a FiftyOne custom run; whole at any moment.
 
 The facts of a run (its bank, its recipe) are the custom run's config, its report is the custom
-run's results.
+run's results. The config also names the lock under which it was written (``writer``), and each
+later write is conditional on it: a run that was overtaken replaces nothing of the run that took
+over.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
+from datetime import datetime, timezone
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.core.odm as foo
+from bson import ObjectId, json_util
+from gridfs import GridFS, NoFile
+from pymongo import WriteConcern
 
 from ..engine.config import Recipe
 from ..engine.proposal_key import AFTER_PROPOSALS
 from ..errors import DatasetError
-from . import run_results
 from .checks import dataset_of
+from .run_lock import LockLostError, RunLock, SchemaLock
 
 METHOD = "ntt_segmentation"
 _PREFIX = "ntt_segment_"
 
+_JOURNALED = WriteConcern(w="majority", j=True)
+_TRIES = 20
 
-def keep_record(dataset: Any, field: str, facts: dict[str, Any]) -> None:
-    """Keep the facts of a field's run, in place of those of the run before."""
+
+def claim_record(dataset: Any, field: str, lock: RunLock) -> None:
+    """Put a lock's token on what is kept of a field: former holders can replace it no more."""
+    for _ in range(_TRIES):
+        stored = _stored_run(dataset, _PREFIX + field)
+        if stored is None:
+            return
+        lock.require()
+        claimed = {"$set": {"config.writer": lock.token}}
+        if _runs().update_one(_unchanged(stored), claimed).matched_count:
+            return
+    raise _contended(dataset, field)
+
+
+def keep_record(
+    dataset: Any, field: str, facts: dict[str, Any], lock: RunLock | None = None
+) -> None:
+    """Keep the facts of a field's run, in place of those of the run before.
+
+    Args:
+        dataset: the dataset.
+        field: the field that the run writes.
+        facts: its bank, its recipe and the like.
+        lock: the field's lock, held.
+
+    Raises:
+        LockLostError: another run took over.
+    """
     key = _PREFIX + field
-    config = dataset.init_run(label_field=field, **facts)
+    written_by = {} if lock is None else {"writer": lock.token}
+    config = dataset.init_run(label_field=field, **facts, **written_by)
     config.method = METHOD
-    if dataset.has_run(key):
-        dataset.update_run_config(key, config)
+    values = config.serialize()
+    for _ in range(_TRIES):
+        stored = _stored_run(dataset, key)
+        if lock is not None:
+            # After reading: what was read is no newer run's.
+            lock.require()
+        if stored is None:
+            if _register(dataset, key, values):
+                break
+        elif _runs().update_one(_unchanged(stored), {"$set": {"config": values}}).matched_count:
+            break
     else:
-        dataset.register_run(key, config)
+        raise _contended(dataset, field)
+    # Of FiftyOne's document the list of runs alone: reloading the dataset would undo what people
+    # changed in their samples.
+    dataset._doc.reload("runs")
 
 
-def keep_results(dataset: Any, field: str, **results: Any) -> None:
+def keep_results(dataset: Any, field: str, lock: RunLock | None = None, **results: Any) -> None:
     """Keep the results of a field's run, in place of the former ones, in one step.
+
+    They are on the disk when this returns, and with them all that was written before.
 
     Args:
         dataset: the dataset; ``keep_record`` was called for the field.
         field: the field that the run writes.
+        lock: the field's lock, held.
         **results: what JSON can hold.
+
+    Raises:
+        LockLostError: another run took over.
     """
-    run_results.replace(dataset, _PREFIX + field, **results)
+    key = _PREFIX + field
+    # As FiftyOne's ``RunResults.serialize`` writes them.
+    data = json_util.dumps({"cls": "fiftyone.core.runs.RunResults", **results}).encode()
+    fresh = _files().put(data, content_type="application/json")
+    former = fresh
+    try:
+        former = _put_results(dataset, field, fresh, lock)
+    finally:
+        # Of the new file and the one before, the one that is not used.
+        if former is not None:
+            _files().delete(former)
+    document = dataset._doc.runs.get(key)
+    if isinstance(document, foo.RunDocument) and former != fresh:
+        document.reload()
 
 
 def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
@@ -51,19 +119,26 @@ def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
         DatasetError: they are damaged.
     """
     dataset = dataset_of(dataset)
+    for _ in range(_TRIES):
+        stored = _stored_run(dataset, _PREFIX + field)
+        if stored is None or stored.get("results") is None:
+            return None
+        # Another process may replace them meanwhile; then they are looked up again.
+        with suppress(NoFile):
+            data = _files().get(stored["results"]).read()
+            break
+    else:
+        raise _damaged(dataset, field, "its file is missing")
     try:
-        return run_results.read(dataset, _PREFIX + field)
+        return dict(json_util.loads(data))
     except (TypeError, ValueError) as error:
-        raise DatasetError(
-            f"The report kept of the run into {field!r} of {dataset.name!r} is damaged "
-            f"({error}); the labels are not. A new run replaces it."
-        ) from error
+        raise _damaged(dataset, field, error) from error
 
 
 def read_facts(dataset: Any, field: str) -> dict[str, Any]:
     """The facts kept of a field's last run, whichever process wrote them; empty if none are."""
-    document = run_results.document_of(dataset_of(dataset), _PREFIX + field)
-    return {} if document is None else dict(document.config)
+    stored = _stored_run(dataset_of(dataset), _PREFIX + field)
+    return {} if stored is None else dict(stored["config"])
 
 
 def is_segmentation_by(facts: Mapping[str, Any], recipe: Recipe) -> bool:
@@ -90,6 +165,14 @@ def catch_up(dataset: Any, field: str) -> None:
     Raises:
         DatasetError: the dataset was deleted.
     """
+    if _is_behind(dataset, field):
+        # Threads of this process may be declaring fields of what is read anew.
+        with SchemaLock(dataset):
+            if _is_behind(dataset, field):
+                dataset.reload()
+
+
+def _is_behind(dataset: Any, field: str) -> bool:
     stored = foo.get_db_conn().datasets.find_one(
         {"_id": dataset._doc.id}, {"sample_fields.name": 1, "runs": 1}
     )
@@ -99,8 +182,7 @@ def catch_up(dataset: Any, field: str) -> None:
     key = _PREFIX + field
     # As the dataset's own document has it, not as a grouped dataset's active slice does.
     known = {entry.name for entry in dataset._doc.sample_fields}
-    if (field in fields) != (field in known) or (key in stored["runs"]) != dataset.has_run(key):
-        dataset.reload()
+    return (field in fields) != (field in known) or (key in stored["runs"]) != dataset.has_run(key)
 
 
 def is_stored(dataset_id: Any, field: str) -> bool:
@@ -111,3 +193,89 @@ def is_stored(dataset_id: Any, field: str) -> bool:
 
 def _before_proposals(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in recipe.items() if name not in AFTER_PROPOSALS}
+
+
+def _put_results(dataset: Any, field: str, fresh: Any, lock: RunLock | None) -> Any:
+    """Let a run's document name a new file; gives the file that is not used any more, if any."""
+    for _ in range(_TRIES):
+        stored = _stored_run(dataset, _PREFIX + field)
+        if stored is None:
+            # Somebody deleted the run; its labels are more important than what is kept of it.
+            return fresh
+        if lock is not None and stored["config"].get("writer") != lock.token:
+            lock.require()
+            raise LockLostError(
+                f"Another run has taken over the field {field!r}; this one stops, the other goes "
+                "on."
+            )
+        if _runs().update_one(_unchanged(stored), {"$set": {"results": fresh}}).matched_count:
+            return stored.get("results")
+    raise _contended(dataset, field)
+
+
+def _stored_run(dataset: Any, key: str) -> dict[str, Any] | None:
+    """The database's document of a custom run, whichever process wrote it; None if none."""
+    reference = _reference(dataset, key)
+    return None if reference is None else _runs().find_one({"_id": reference})
+
+
+def _reference(dataset: Any, key: str) -> Any:
+    place = {f"runs.{key}": 1}
+    found = foo.get_db_conn().datasets.find_one({"_id": dataset._doc.id}, place) or {}
+    return (found.get("runs") or {}).get(key)
+
+
+def _unchanged(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """That a run's document is as it was read: what one step of another run would have changed."""
+    same = {
+        "config.writer": stored["config"].get("writer"),
+        "results": stored.get("results"),
+    }
+    return {"_id": stored["_id"], **same}
+
+
+def _register(dataset: Any, key: str, config: dict[str, Any]) -> bool:
+    """Make a custom run as FiftyOne does, unless another process was faster."""
+    # It may name a document that is gone.
+    former = _reference(dataset, key)
+    document = {
+        "_id": ObjectId(),
+        "_dataset_id": dataset._doc.id,
+        "key": key,
+        "version": fo.__version__,
+        "timestamp": datetime.now(timezone.utc),
+        "config": config,
+        "results_meta": {},
+    }
+    _runs().insert_one(document)
+    place, datasets = (
+        f"runs.{key}",
+        foo.get_db_conn().datasets.with_options(write_concern=_JOURNALED),
+    )
+    free = {"_id": dataset._doc.id, place: former}
+    if datasets.update_one(free, {"$set": {place: document["_id"]}}).matched_count:
+        return True
+    _runs().delete_one({"_id": document["_id"]})
+    return False
+
+
+def _runs() -> Any:
+    return foo.get_db_conn().runs.with_options(write_concern=_JOURNALED)
+
+
+def _files() -> GridFS:
+    return GridFS(foo.get_db_conn())
+
+
+def _damaged(dataset: Any, field: str, reason: object) -> DatasetError:
+    return DatasetError(
+        f"The report kept of the run into {field!r} of {dataset.name!r} is damaged "
+        f"({reason}); the labels are not. A new run replaces it."
+    )
+
+
+def _contended(dataset: Any, field: str) -> DatasetError:
+    return DatasetError(
+        f"The record of the runs into {field!r} of {dataset.name!r} is being changed by another "
+        "process again and again; start again when it has ended."
+    )

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -20,20 +20,30 @@ from pymongo.errors import ConnectionFailure, PyMongoError
 
 from ..errors import DatasetError, NoFileHandlesError
 from .banks import Progress
-from .database import is_disk_full
+from .changed_images import image_state
+from .database import is_disk_full, server_process
 from .mask_files import MaskFolderError
 from .new_label import NewLabel
 from .reading_ahead import ReadingAhead, ReadSample, Recalled
 from .report import SampleNote, SegmentReport, to_dict
 from .run_lock import LockLostError
 from .run_record import keep_results
-from .sample_write import FilledError, Target, drop_strays, write_labels
+from .sample_write import (
+    FilledError,
+    Target,
+    drop_strays,
+    require_replaceable,
+    unsettled,
+    write_labels,
+)
 from .views import all_images
 from .writing_behind import WritingBehind
 
 KEEP_SECONDS = 20.0
 # A report that takes long to keep is kept less often: this share of the time at most.
 _KEEP_SHARE = 0.02
+# How often a run goes over samples whose labels the database lost.
+_MOST_PASSES = 5
 
 _ENDS_THE_RUN = (ConnectionFailure, LockLostError, MaskFolderError, NoFileHandlesError)
 
@@ -77,12 +87,16 @@ class SampleRun:
         work: what is done to each sample.
         read: the fields that the work reads, beside the file's path.
         report: grows as the run goes.
+        images: states of the image files of fetched samples, by sample id.
+        again: samples that are done a second time, because the database lost their labels.
     """
 
     target: Target
     work: Work
     read: Sequence[str]
     report: SegmentReport
+    images: dict[str, str | None] = field(default_factory=dict)
+    again: set[str] = field(default_factory=set)
 
 
 @dataclass(frozen=True)
@@ -93,12 +107,14 @@ class _Done:
         sample_id: its id.
         sample: the sample; None if there is none.
         labelled: its labels; None if there are none.
+        image: the state of its image's file before that was read.
         notes: what is to be noted of it.
         error: why it has no labels, or they were not written; None if all went well.
     """
 
     sample_id: str
     sample: Any
+    image: str | None = None
     labelled: Labelled | None = None
     notes: Sequence[str] = ()
     error: Exception | None = None
@@ -146,32 +162,72 @@ def _do_all(
     run: SampleRun, sample_ids: Sequence[str], progress: Progress, keeper: _ReportKeeper
 ) -> None:
     try:
-        with (
-            fo.ProgressBar(total=len(sample_ids), progress=progress) as bar,
-            ReadingAhead(partial(_fetch, run), sample_ids, recall=run.work.recall) as ahead,
-            WritingBehind(partial(_write, run.target), partial(_count, run), _size) as behind,
-        ):
-            for read in ahead:
-                run.target.lock.require()
-                behind.put(_do(run, read))
-                keeper.keep_if_due()
-                # What was put is written, even if the callback stops the run here.
-                bar.update()
+        server = server_process()
+        _pass(run, sample_ids, progress, keeper)
+        for _ in range(_MOST_PASSES):
+            # It is on the disk when it is kept, and so is all that was written before.
+            keeper.keep()
+            former, server = server, server_process()
+            lost = _lost(run, restarted=server is None or server != former)
+            if not lost:
+                break
+            run.again.update(lost)
+            _note_again(run, len(lost))
+            _pass(run, lost, False, keeper)
+        else:
+            raise DatasetError("The database loses what is written to it, again and again.")
     finally:
         notes = run.work.finish()
         run.report.notes.extend(SampleNote("", "", note) for note in notes)
 
 
+def _pass(
+    run: SampleRun, sample_ids: Sequence[str], progress: Progress, keeper: _ReportKeeper
+) -> None:
+    with (
+        fo.ProgressBar(total=len(sample_ids), progress=progress) as bar,
+        ReadingAhead(partial(_fetch, run), sample_ids, recall=run.work.recall) as ahead,
+        WritingBehind(partial(_write, run.target), partial(_count, run), _size) as behind,
+    ):
+        for read in ahead:
+            run.target.lock.require()
+            behind.put(_do(run, read))
+            keeper.keep_if_due()
+            # What was put is written, even if the callback stops the run here.
+            bar.update()
+
+
+def _lost(run: SampleRun, restarted: bool) -> list[str]:
+    """The samples that the report counts as done and that do not hold this run's labels.
+
+    There can be some only if the database was restarted, which forgets what it wrote last, or if
+    an overtaken run, whose process may live, took back what it wrote last.
+    """
+    target, report = run.target, run.report
+    overtaken = target.lock.overtaken()
+    if not restarted and not overtaken:
+        return []
+    done = [*report.skipped_ids, *report.segmented_ids]
+    return unsettled(target, done, overtaken)
+
+
+def _note_again(run: SampleRun, count: int) -> None:
+    reason = f"the database lost the labels of {count} samples; they were made again"
+    run.report.notes.append(SampleNote("", "", reason))
+
+
 def _do(run: SampleRun, read: ReadSample) -> _Done:
     """Work on a sample; nothing is written."""
-    done = _Done(read.sample_id, read.sample)
+    image = run.images.pop(read.sample_id, None)
+    if image is not None and read.recalled is not None:
+        image = f"{image}/{read.recalled.digest}"
+    done = _Done(read.sample_id, read.sample, image)
     try:
         if read.error is not None:
             raise read.error
         if read.sample is None:
             raise LookupError
-        if read.sample[run.target.field] is not None:
-            raise FilledError
+        require_replaceable(run.target, read.sample[run.target.field])
         labelled = run.work.label(read)
     except Exception as error:
         if _ends_the_run(error):
@@ -191,7 +247,7 @@ def _write(target: Target, done: _Done) -> _Done:
     if done.labelled is None:
         return done
     try:
-        notes = write_labels(target, done.sample, done.labelled.labels)
+        notes = write_labels(target, done.sample, done.labelled.labels, done.image)
     except Exception as error:
         if _ends_the_run(error):
             raise
@@ -209,11 +265,12 @@ def _count(run: SampleRun, done: _Done) -> None:
     if done.labelled is None or done.error is not None:
         _fail(run, sample_id, filepath, done.error)
         return
-    report.notes.extend(SampleNote(sample_id, filepath, note) for note in done.notes)
-    report.segmented += 1
-    report.instances += len(done.labelled.labels)
-    report.from_cache += done.labelled.from_cache
-    report.segmented_ids.append(sample_id)
+    if sample_id not in run.again:
+        report.notes.extend(SampleNote(sample_id, filepath, note) for note in done.notes)
+        report.segmented += 1
+        report.instances += len(done.labelled.labels)
+        report.from_cache += done.labelled.from_cache
+        report.segmented_ids.append(sample_id)
     # Whoever holds the sample in memory sees its labels, as after ``save``; if it is still there.
     with suppress(DoesNotExist):
         done.sample._reload_parents()
@@ -221,12 +278,24 @@ def _count(run: SampleRun, done: _Done) -> None:
 
 def _fail(run: SampleRun, sample_id: str, filepath: str, error: Exception | None) -> None:
     _require_target(run)
+    if sample_id in run.again:
+        _uncount(run.report, sample_id)
     if not len(all_images(run.target.dataset).select([sample_id])):
         run.report.deleted += 1
         run.target.masks.drop_leftovers(sample_id, [])
         return
     reason = str(error) or type(error).__name__
     run.report.failed.append(SampleNote(sample_id, filepath, reason))
+
+
+def _uncount(report: SegmentReport, sample_id: str) -> None:
+    """Of a sample whose labels were lost and could not be made again: it is not done."""
+    if sample_id in report.segmented_ids:
+        report.segmented_ids.remove(sample_id)
+        report.segmented -= 1
+    elif sample_id in report.skipped_ids:
+        report.skipped_ids.remove(sample_id)
+        report.skipped -= 1
 
 
 def _ends_the_run(error: Exception) -> bool:
@@ -244,7 +313,10 @@ def _fetch(run: SampleRun, sample_ids: Sequence[str]) -> Mapping[str, Any]:
     # Only what is read and written is fetched, and few samples at a time: a cursor held open
     # between slow steps would expire, and a sample deleted meanwhile would go unnoticed.
     view = all_images(run.target.dataset).select_fields([run.target.field, *run.read])
-    return {sample.id: sample for sample in view.select(sample_ids)}
+    found = {sample.id: sample for sample in view.select(sample_ids)}
+    # Before the files are read: one that is replaced meanwhile counts as changed.
+    run.images.update({key: image_state(sample.filepath) for key, sample in found.items()})
+    return found
 
 
 def _so_far(run: SampleRun, sample_ids: Sequence[str]) -> str:
@@ -268,7 +340,8 @@ class _ReportKeeper:
         # The record of a run that took over, and what it is clearing, is not to be replaced.
         run.target.lock.require()
         _require_target(run)
-        keep_results(run.target.dataset, run.target.field, report=to_dict(run.report))
+        target = run.target
+        keep_results(target.dataset, target.field, target.lock, report=to_dict(run.report))
         now = time.monotonic()
         self._due = now + max(KEEP_SECONDS, (now - started) / _KEEP_SHARE)
 

@@ -1,11 +1,16 @@
 """One sample's labels into the database: in one step, and only where no labels are.
 
 The files of its masks come first. So a sample has all its labels or none, whenever a run ends.
+
+A process that was paused may write after another run has taken its lock, for the database can
+compare with the sample's own document only. So labels carry the token of the lock. A writer looks
+after each write whether it still held the lock, and takes its labels away if it did not; and the
+run that took over replaces labels with the token of an overtaken one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
@@ -14,13 +19,16 @@ import fiftyone as fo
 from bson import ObjectId
 from pymongo.errors import ConnectionFailure, DocumentTooLarge, OperationFailure
 
-from .label_field import RunIds, run_of
+from .changed_images import IMAGE
+from .label_field import WRITER, RunIds, run_of
 from .mask_files import MaskFiles, are_too_large
 from .new_label import NewLabel
-from .run_lock import RunLock
+from .run_lock import LockLostError, RunLock
 from .run_record import is_stored
 
 _TOO_LARGE_CODES = (10334, 17419, 17420)
+_TRIES = 5
+_LOOKED_UP_AT_ONCE = 1000
 
 
 class FilledError(Exception):
@@ -57,13 +65,16 @@ class Target:
         return is_stored(self.dataset_id, self.field)
 
 
-def write_labels(target: Target, sample: Any, labels: list[NewLabel]) -> list[str]:
+def write_labels(
+    target: Target, sample: Any, labels: list[NewLabel], image: str | None = None
+) -> list[str]:
     """Write a sample's labels; masks that go to files are taken out of them.
 
     Args:
         target: where to.
         sample: the sample. What holds it in memory does not see its labels yet.
         labels: the labels, with masks.
+        image: the state of its image's file, kept with the labels.
 
     Returns:
         What is to be noted of it, a sentence each.
@@ -75,10 +86,11 @@ def write_labels(target: Target, sample: Any, labels: list[NewLabel]) -> list[st
         MaskFolderError: its masks cannot be written to files.
     """
     try:
-        return _write_with_files(target, sample, labels)
-    except (FilledError, LookupError):
+        return _write_with_files(target, sample, labels, image)
+    except (FilledError, LookupError, LockLostError):
         if any(label.mask_path is not None for label in labels):
-            target.masks.drop_leftovers(sample.id, [])
+            # The run that took over may have kept what was written.
+            target.masks.drop_leftovers(sample.id, _used_files(target, sample.id))
         raise
 
 
@@ -94,11 +106,59 @@ def drop_strays(target: Target) -> None:
     if target.is_there() or target.dataset.deleted:
         return
     target.dataset._sample_collection.update_many(
-        {f"{target.field}.run": {"$exists": True}}, {"$unset": {target.field: ""}}
+        {f"{target.field}.{WRITER}": target.lock.token}, {"$unset": {target.field: ""}}
     )
 
 
-def _write_with_files(target: Target, sample: Any, labels: list[NewLabel]) -> list[str]:
+def unsettled(target: Target, sample_ids: Sequence[str], overtaken: Sequence[str]) -> list[str]:
+    """Which samples, counted as done, do not hold labels of this run; one pass over them.
+
+    Labels that an overtaken run made under the same id become this run's own, so that it cannot
+    take them back any more.
+
+    Args:
+        target: where labels were written.
+        sample_ids: the samples.
+        overtaken: tokens of overtaken runs whose processes may live.
+
+    Returns:
+        Their ids, in order; without those that were deleted.
+    """
+    samples, writer = target.dataset._sample_collection, f"{target.field}.{WRITER}"
+    lost: list[str] = []
+    for start in range(0, len(sample_ids), _LOOKED_UP_AT_ONCE):
+        some = sample_ids[start : start + _LOOKED_UP_AT_ONCE]
+        these = {"_id": {"$in": [ObjectId(sample_id) for sample_id in some]}}
+        if overtaken:
+            target.lock.require()
+            stale = {**these, writer: {"$in": list(overtaken)}}
+            samples.update_many(stale, {"$set": {writer: target.lock.token}})
+        found = samples.find(these, {f"{target.field}.run": 1})
+        held = {str(entry["_id"]): (entry.get(target.field) or {}).get("run") for entry in found}
+        lost += [key for key in some if key in held and held[key] != run_of(target.run, key)]
+    return lost
+
+
+def require_replaceable(target: Target, held: Any) -> None:
+    """Make sure that a sample's labels may be written where there are others.
+
+    Args:
+        target: where to.
+        held: what the field holds: FiftyOne's label, or None.
+
+    Raises:
+        FilledError: it is not what a run wrote that was overtaken while its process may live.
+    """
+    if held is None:
+        return
+    writer = getattr(held, WRITER, None)
+    if writer is None or writer not in target.lock.overtaken():
+        raise FilledError
+
+
+def _write_with_files(
+    target: Target, sample: Any, labels: list[NewLabel], image: str | None
+) -> list[str]:
     notes = []
     if target.all_in_files:
         _store(target, sample.id, labels)
@@ -106,43 +166,43 @@ def _write_with_files(target: Target, sample: Any, labels: list[NewLabel]) -> li
         _store(target, sample.id, labels)
         notes.append(_in_files(target))
     try:
-        _write(target, sample.id, labels)
+        _write(target, sample.id, labels, image)
     except (DocumentTooLarge, OperationFailure) as error:
         if not _is_too_large(error) or all(label.mask is None for label in labels):
             raise
         _store(target, sample.id, labels)
         notes.append(_in_files(target))
-        _write(target, sample.id, labels)
-    target.masks.drop_leftovers(sample.id, labels)
+        _write(target, sample.id, labels, image)
+    target.masks.drop_leftovers(sample.id, [label.mask_path for label in labels])
     return notes
 
 
 def _store(target: Target, sample_id: str, labels: list[NewLabel]) -> None:
+    target.lock.require()
     _require_free(target, sample_id)
     target.masks.store(sample_id, labels)
 
 
-def _write(target: Target, sample_id: str, labels: list[NewLabel]) -> None:
+def _write(target: Target, sample_id: str, labels: list[NewLabel], image: str | None) -> None:
     target.lock.require()
-    run = run_of(target.run, sample_id)
     document = {
-        **fo.Detections(run=run).to_dict(),
+        **fo.Detections(run=run_of(target.run, sample_id)).to_dict(),
+        WRITER: target.lock.token,
         "detections": [label.document() for label in labels],
     }
+    if image is not None:
+        document[IMAGE] = image
     try:
         _update(target, sample_id, document)
     except ConnectionFailure:
         # A database that is being restarted is waited for, once.
         target.lock.require()
         _update(target, sample_id, document)
-
-
-def _require_free(target: Target, sample_id: str) -> None:
-    """Make sure that nobody took over or labelled the sample while its image was worked on."""
-    target.lock.require()
-    held = {"_id": ObjectId(sample_id), target.field: {"$ne": None}}
-    if target.dataset._sample_collection.find_one(held, {"_id": 1}) is not None:
-        raise FilledError
+    try:
+        target.lock.require()
+    except LockLostError:
+        _take_back(target, sample_id)
+        raise
 
 
 def _update(target: Target, sample_id: str, document: Mapping[str, Any]) -> None:
@@ -153,20 +213,57 @@ def _update(target: Target, sample_id: str, document: Mapping[str, Any]) -> None
     # A field that was deleted meanwhile must not come back.
     if not target.is_there():
         raise LookupError(f"There is no field {target.field!r} any more.")
-    found = target.dataset._sample_collection.update_one(
-        {"_id": ObjectId(sample_id), "$or": [{target.field: None}, _holds(target.field, document)]},
-        {"$set": {target.field: document, "last_modified_at": datetime.now(timezone.utc)}},
+    # Its own labels too: a connection may be lost after they were written.
+    writers = [target.lock.token]
+    for _ in range(_TRIES):
+        free = [{target.field: None}, {f"{target.field}.{WRITER}": {"$in": writers}}]
+        found = target.dataset._sample_collection.update_one(
+            {"_id": ObjectId(sample_id), "$or": free},
+            {"$set": {target.field: document, "last_modified_at": datetime.now(timezone.utc)}},
+        )
+        if found.matched_count:
+            return
+        target.lock.require()
+        writers = [target.lock.token, *_require_free(target, sample_id)]
+    raise FilledError
+
+
+def _require_free(target: Target, sample_id: str) -> list[str]:
+    """Make sure that a sample is there and has no labels but those of an overtaken run.
+
+    Returns:
+        The tokens whose labels may be replaced.
+
+    Raises:
+        FilledError: it has others.
+        LookupError: it was deleted.
+    """
+    writer = f"{target.field}.{WRITER}"
+    stored = target.dataset._sample_collection.find_one(
+        {"_id": ObjectId(sample_id)}, {writer: 1, f"{target.field}._cls": 1}
     )
-    if not found.matched_count:
-        _require_free(target, sample_id)
+    if stored is None:
         raise LookupError("The sample was deleted.")
+    held = stored.get(target.field)
+    if held is None:
+        return []
+    overtaken = target.lock.overtaken()
+    if held.get(WRITER) is None or held[WRITER] not in overtaken:
+        raise FilledError
+    return overtaken
 
 
-def _holds(field: str, document: Mapping[str, Any]) -> dict[str, Any]:
-    """That a field holds these very labels: a connection may be lost after they were written."""
-    ids = [label["_id"] for label in document["detections"]]
-    same_run = {"$eq": [f"${field}.run", {"$literal": document["run"]}]}
-    return {"$expr": {"$and": [same_run, {"$eq": [f"${field}.detections._id", ids]}]}}
+def _used_files(target: Target, sample_id: str) -> list[str]:
+    """The files that a sample's labels name now."""
+    path = f"{target.field}.detections.mask_path"
+    samples = target.dataset._sample_collection
+    return [used for used in samples.distinct(path, {"_id": ObjectId(sample_id)}) if used]
+
+
+def _take_back(target: Target, sample_id: str) -> None:
+    """Take away what was written without the lock, unless another run replaced or kept it."""
+    mine = {"_id": ObjectId(sample_id), f"{target.field}.{WRITER}": target.lock.token}
+    target.dataset._sample_collection.update_one(mine, {"$set": {target.field: None}})
 
 
 def _is_too_large(error: Exception) -> bool:

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 
 import pytest
+from pymongo.collection import Collection
 
 from ntt_plugin.dataset import banks
 from ntt_plugin.dataset.report import (
@@ -129,15 +130,13 @@ def test_no_former_report_is_left_behind(dataset):
 
 
 def test_a_kill_while_a_report_is_kept_leaves_the_former(dataset, monkeypatch):
-    from fiftyone.core.odm.runs import RunDocument
-
     keep_record(dataset, "ntt", {"run": "1"})
     keep_results(dataset, "ntt", report=to_dict(SegmentReport("ntt", "former", "p")))
 
-    def die(document, *args, **kwargs):
+    def die(collection, *args, **kwargs):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(RunDocument, "save", die)
+    monkeypatch.setattr(Collection, "update_one", die)
     with pytest.raises(KeyboardInterrupt):
         keep_results(dataset, "ntt", report=to_dict(SegmentReport("ntt", "new", "p")))
     assert load_segment_report(dataset, "ntt").bank == "former"

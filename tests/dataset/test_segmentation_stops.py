@@ -104,8 +104,8 @@ def test_a_sample_deleted_right_after_its_labels_were_written_is_counted(
 ):
     first, write = dataset.first(), sample_run.write_labels
 
-    def then_delete(target, sample, labels):
-        notes = write(target, sample, labels)
+    def then_delete(target, sample, *labels):
+        notes = write(target, sample, *labels)
         if sample.id == first.id:
             dataset._sample_collection.delete_one({"_id": first._id})
         return notes

@@ -1,0 +1,458 @@
+"""Runs that are paused, killed or started at the same moment: what is wrong, lost or refused?
+
+    python benchmarks/paused_runs.py
+
+Three attacks on ``segment``, each with processes of its own on small images of coloured blocks:
+
+- *paused*: a run stops (SIGSTOP) before a database command or the writing of a mask file, another
+  run takes the field over, and the first is woken (SIGCONT), after the other's end or in the
+  middle of it. Then each sample must hold exactly what the other run gives, and a third call must
+  find all samples done.
+- *killed*: an overwriting run is killed (SIGKILL) before each of its database commands in turn.
+  A second call without ``overwrite`` must give exactly what an uninterrupted run gives; with it
+  only where the first had not taken its lock yet.
+- *pairs*: two runs, of processes or of threads of one process, begin at the same moment with two
+  new fields of a dataset. Both must finish.
+
+Locks go stale after a second here, not two minutes: the constants of ``run_lock`` are replaced in
+the processes. ``--code FOLDER`` attacks another checkout. Uses a MongoDB of its own, which it ends,
+and writes ``benchmarks/results/paused_runs.json``. POSIX only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import random
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+HERE = Path(__file__).resolve().parent
+RESULTS = HERE / "results" / "paused_runs.json"
+FIELD = "ntt"
+BEAT_SECONDS, STALE_SECONDS = 0.2, 1.0
+SAMPLES = 4
+
+Result = dict[str, Any]
+
+
+class Steps:
+    """The database commands and mask files of a run, counted from when it holds its lock."""
+
+    def __init__(self) -> None:
+        self.act: Callable[[], None] | None = None
+        self.at = 0
+        self.count = 0
+        self.held_at: int | None = None
+        self._lock = threading.Lock()
+
+    def step(self) -> None:
+        """Count a step; at the chosen one, act before it is made."""
+        with self._lock:
+            self.count += 1
+            due = self.act is not None and self.count == self.at
+        if due and self.act is not None:
+            self.act()
+
+    def started(self, event: Any) -> None:
+        """Before pymongo sends a command."""
+        # The heartbeat comes at any moment, and FiftyOne asks for the server's version.
+        if threading.current_thread().name == "ntt run lock":
+            return
+        self.step()
+        updates = event.command.get("updates") or [{}]
+        taken = event.command.get("update") == "ntt_locks" and "schema" not in str(updates[0])
+        if taken and self.held_at is None and "overtaken" not in str(updates[0].get("q")):
+            self.held_at = self.count
+
+    def succeeded(self, event: Any) -> None:
+        """Nothing is done after a command."""
+
+    def failed(self, event: Any) -> None:
+        """Nothing is done after a command."""
+
+
+STEPS = Steps()
+
+
+def main() -> None:
+    """Attack and count."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--paused", type=int, default=40, help="runs to pause and wake (40)")
+    parser.add_argument("--pairs", type=int, default=100, help="pairs of runs at once (100)")
+    parser.add_argument("--killed", type=int, default=0, help="runs to kill (0: at every command)")
+    parser.add_argument("--skip", nargs="*", default=[], choices=["paused", "killed", "pairs"])
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--code", type=Path, default=HERE.parent, help="the checkout to attack")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    set_up(options.code.resolve())
+    attacks = {
+        "paused": lambda folder: attack_paused(options.paused, options.seed, folder),
+        "killed": lambda folder: attack_killed(options.killed, folder),
+        "pairs": lambda folder: attack_pairs(options.pairs, folder),
+    }
+    found = {}
+    with tempfile.TemporaryDirectory(prefix="ntt_paused_runs_") as name:
+        for attack, call in attacks.items():
+            if attack not in options.skip:
+                began = time.monotonic()
+                found[attack] = call(Path(name))
+                found[attack]["seconds"] = round(time.monotonic() - began)
+                print(attack, json.dumps(found[attack]), flush=True)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(found, indent=1) + "\n")
+    counts = ("wrong", "lost", "refused")
+    sys.exit(any(result[name] for result in found.values() for name in counts))
+
+
+def set_up(code: Path) -> None:
+    """Import the attacked code, with a database of its own."""
+    sys.path.insert(0, str(code))
+    from pymongo import monitoring
+
+    import tests.fiftyone_database  # noqa: F401  (before fiftyone)
+
+    listener = type("Listener", (monitoring.CommandListener,), {})()
+    for name in ("started", "succeeded", "failed"):
+        setattr(listener, name, getattr(STEPS, name))
+    monitoring.register(listener)
+
+    import torch
+
+    from ntt_plugin.dataset import mask_files, run_lock
+
+    # A process that is forked after torch has started threads hangs.
+    torch.set_num_threads(1)
+    run_lock.BEAT_SECONDS, run_lock.STALE_SECONDS = BEAT_SECONDS, STALE_SECONDS
+    write = mask_files._write
+
+    def stepping(*args: Any) -> None:
+        STEPS.step()
+        write(*args)
+
+    mask_files._write = stepping
+
+
+def make_dataset(name: str, folder: Path, samples: int = SAMPLES) -> Any:
+    """Images of blocks and two banks of different classes, ``first`` and ``second``."""
+    import fiftyone as fo
+
+    from ntt_plugin.dataset import banks
+    from tests.dataset import scenes
+
+    if fo.dataset_exists(name):
+        fo.delete_dataset(name)
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = scenes.make_dataset(name, folder, samples)
+    dataset.persistent = True
+    segmenter = scenes.ColourSegmenter()
+    bank = banks.build_memory_bank(dataset, "ground_truth", "first", segmenter=segmenter)
+    bank.remove("red")
+    banks.save_memory_bank(dataset, "second", bank)
+    return dataset
+
+
+def segment(name: str, bank: str, field: str = FIELD, **options: Any) -> Any:
+    """One run, in this process."""
+    import fiftyone as fo
+
+    from ntt_plugin.dataset.segmentation import segment as run
+    from tests.dataset.scenes import ColourSegmenter
+
+    dataset = fo.load_dataset(name)
+    return run(dataset, bank, field, segmenter=ColourSegmenter(), progress=False, **options)
+
+
+class Child:
+    """A call in a process of its own."""
+
+    def __init__(self, call: Callable[[], Any]) -> None:
+        """Start it."""
+        reading, writing = os.pipe()
+        self.pid = os.fork()
+        if self.pid:
+            os.close(writing)
+            self._answer = reading
+            return
+        answer: dict[str, Any] = {}
+        try:
+            report = call()
+            answer = {"said": str(report), "skipped": getattr(report, "skipped", 0)}
+        except BaseException as error:
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        answer.update(steps=STEPS.count, held_at=STEPS.held_at)
+        os.write(writing, json.dumps(answer).encode())
+        # Nothing that the parent registered for its own end is to be done here.
+        os._exit(0)
+
+    def stopped(self) -> bool:
+        """Wait until it stops (True) or ends."""
+        return os.WIFSTOPPED(os.waitpid(self.pid, os.WUNTRACED)[1])
+
+    def answer(self) -> dict[str, Any]:
+        """Its answer, after its end; empty if it was killed."""
+        said = b"".join(iter(lambda: os.read(self._answer, 65536), b""))
+        os.close(self._answer)
+        try:
+            os.waitpid(self.pid, 0)
+        except ChildProcessError:
+            pass
+        return dict(json.loads(said)) if said else {}
+
+
+def acting(at: int, act: Callable[[], None], call: Callable[[], Any]) -> Callable[[], Any]:
+    """A call that acts before its n-th step."""
+
+    def do() -> Any:
+        STEPS.at, STEPS.act, STEPS.count, STEPS.held_at = at, act, 0, None
+        return call()
+
+    return do
+
+
+def send(pid: int, number: int) -> Callable[[], None]:
+    """Send a signal to a process; 0 is this one."""
+    return lambda: os.kill(pid or os.getpid(), number)
+
+
+def labels_of(name: str, field: str = FIELD) -> dict[str, str | None]:
+    """What was computed of every sample, as a digest by path; None where there is nothing."""
+    import fiftyone as fo
+
+    dataset = fo.load_dataset(name)
+    dataset.reload()
+    found: dict[str, str | None] = {}
+    for sample in dataset:
+        held = sample[field] if dataset.has_field(field) else None
+        found[sample.filepath] = None if held is None else _digest(held)
+    return found
+
+
+def _digest(held: Any) -> str:
+    found = hashlib.sha256()
+    for label in held.detections:
+        try:
+            mask = label.get_mask()
+        except Exception as error:
+            return f"no mask: {error}"
+        made = (label.label, tuple(label.bounding_box), label.confidence, label.bank, mask.shape)
+        found.update(repr(made).encode() + (mask != 0).tobytes())
+    return found.hexdigest()
+
+
+def forget(name: str) -> None:
+    """Bring a dataset back to where no run has been."""
+    import fiftyone as fo
+    import fiftyone.core.odm as foo
+
+    dataset = fo.load_dataset(name)
+    dataset.reload()
+    if dataset.has_field(FIELD):
+        dataset.delete_sample_field(FIELD)
+    for key in dataset.list_runs(method="ntt_segmentation"):
+        dataset.delete_run(key)
+    foo.get_db_conn()["ntt_locks"].delete_many({})
+
+
+def whole_runs(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, tuple[int, int]]]:
+    """Labels of whole runs by bank, and by way the step that takes the lock and the last one."""
+    labels, steps = {}, {}
+    for bank in ("first", "second"):
+        forget(name)
+        segment(name, bank)
+        labels[bank] = labels_of(name)
+    for way in WAYS:
+        forget(name)
+        if way.startswith("overwrite"):
+            segment(name, "second", **options_of(way, folder / "former", overwrite=False))
+        options = options_of(way, folder / "counted")
+        said = Child(
+            acting(0, lambda: None, lambda o=options: segment(name, "first", **o))
+        ).answer()
+        steps[way] = (said["held_at"], said["steps"])
+    return labels, steps
+
+
+WAYS = ("plain", "overwrite", "mask files", "overwrite into mask files")
+
+
+def options_of(way: str, folder: Path, overwrite: bool = True) -> dict[str, Any]:
+    """The options of a run."""
+    return {
+        "overwrite": overwrite and way.startswith("overwrite"),
+        "mask_dir": str(folder) if way.endswith("mask files") else None,
+    }
+
+
+def attack_paused(count: int, seed: int, folder: Path) -> Result:
+    """Pause runs, take over, wake them."""
+    name = "ntt-paused"
+    make_dataset(name, folder / "paused")
+    labels, steps = whole_runs(name, folder)
+    rounds = [pause_once(number, seed, name, labels, steps, folder) for number in range(count)]
+    return summary(rounds)
+
+
+def pause_once(number: int, seed: int, name: str, labels: Any, steps: Any, folder: Path) -> Result:
+    """Pause one run, let another take over, wake the first, look; and call a third time."""
+    chance = random.Random(f"{seed}/{number}")
+    way = WAYS[number % len(WAYS)]
+    # Without ``overwrite`` another bank would rightly be refused: the same run goes on.
+    second = "second" if way.startswith("overwrite") else "first"
+    forget(name)
+    masks = folder / f"masks_{number}"
+    if way.startswith("overwrite"):
+        segment(name, "second", **options_of(way, masks, overwrite=False))
+    options, (held_at, last) = options_of(way, masks), steps[way]
+    at = chance.randint(held_at + 1, last)
+    first = Child(acting(at, send(0, signal.SIGSTOP), lambda: segment(name, "first", **options)))
+    if not first.stopped():
+        first.answer()
+        return {"way": way, "at": at, "stopped": False}
+    time.sleep(1.5 * STALE_SECONDS)
+
+    def wake() -> None:
+        os.kill(first.pid, signal.SIGCONT)
+        time.sleep(0.3)
+
+    in_the_middle = chance.random() < 0.5
+    woken_at = chance.randint(held_at + 1, last) if in_the_middle else 0
+    other = Child(acting(woken_at, wake, lambda: segment(name, second, **options))).answer()
+    os.kill(first.pid, signal.SIGCONT)
+    said = first.answer()
+    after = labels_of(name)
+    third = Child(lambda: segment(name, second, mask_dir=options["mask_dir"])).answer()
+    final = labels_of(name)
+    shutil.rmtree(masks, ignore_errors=True)
+    refused = [answer["error"] for answer in (other, third) if "error" in answer]
+    return {
+        "way": way,
+        "at": at,
+        "woken_at": woken_at,
+        "stopped": True,
+        "wrong": differing(after, labels[second]) + differing(final, labels[second]),
+        "lost": missing(after) + missing(final) + (SAMPLES - third.get("skipped", SAMPLES)),
+        "refused": len(refused),
+        "errors": refused,
+        "first_said": said.get("error", said.get("said", "")),
+    }
+
+
+def attack_killed(count: int, folder: Path) -> Result:
+    """Kill an overwriting run before each of its commands, and call again."""
+    name = "ntt-killed"
+    make_dataset(name, folder / "killed")
+    labels, steps = whole_runs(name, folder)
+    held_at, last = steps["overwrite"]
+    moments = list(range(1, last + 1))
+    if count:
+        moments = sorted(random.Random(0).sample(moments, min(count, last)))
+    rounds = []
+    for at in moments:
+        forget(name)
+        segment(name, "second")
+        kill = send(0, signal.SIGKILL)
+        killed = Child(acting(at, kill, lambda: segment(name, "first", overwrite=True)))
+        killed.answer()
+        again = at <= held_at
+        second = Child(lambda again=again: segment(name, "first", overwrite=again)).answer()
+        final = labels_of(name)
+        rounds.append(
+            {
+                "at": at,
+                "stopped": True,
+                "wrong": differing(final, labels["first"]),
+                "lost": missing(final),
+                "refused": int("error" in second),
+                "errors": [second["error"]] if "error" in second else [],
+            }
+        )
+    return summary(rounds)
+
+
+def attack_pairs(count: int, folder: Path) -> Result:
+    """Two runs at once into two new fields."""
+    rounds = []
+    for number in range(count):
+        name = f"ntt-pairs-{number // 20}"
+        if number % 20 == 0:
+            make_dataset(name, folder / name, samples=2)
+        fields = [f"f{number}{letter}" for letter in "ab"]
+        answers = (threads if number % 4 == 3 else processes)(name, fields)
+        errors = [answer["error"] for answer in answers if "error" in answer]
+        lost = sum(missing(labels_of(name, field)) for field in fields)
+        rounds.append(
+            {"stopped": True, "wrong": 0, "lost": lost, "refused": len(errors), "errors": errors}
+        )
+    return summary(rounds)
+
+
+def processes(name: str, fields: list[str]) -> list[dict[str, Any]]:
+    """Runs in processes that begin at the same moment."""
+    moment = time.time() + 0.2
+
+    def begin(field: str) -> Any:
+        time.sleep(max(0.0, moment - time.time()))
+        return segment(name, "first", field)
+
+    children = [Child(lambda field=field: begin(field)) for field in fields]
+    return [child.answer() for child in children]
+
+
+def threads(name: str, fields: list[str]) -> list[dict[str, Any]]:
+    """Runs in threads of one process that begin at the same moment."""
+    gate = threading.Barrier(len(fields))
+    answers: list[dict[str, Any]] = []
+
+    def begin(field: str) -> None:
+        gate.wait()
+        try:
+            answers.append({"said": str(segment(name, "first", field))})
+        except Exception as error:
+            answers.append({"error": f"{type(error).__name__}: {error}"})
+
+    started = [threading.Thread(target=begin, args=(field,)) for field in fields]
+    for thread in started:
+        thread.start()
+    for thread in started:
+        thread.join()
+    return answers
+
+
+def differing(found: dict[str, Any], expected: dict[str, Any]) -> int:
+    """Samples with labels that are not those expected."""
+    return sum(found[path] not in (None, labels) for path, labels in expected.items())
+
+
+def missing(found: dict[str, Any]) -> int:
+    """Samples without labels."""
+    return sum(labels is None for labels in found.values())
+
+
+def summary(rounds: list[Result]) -> Result:
+    """Counts over all rounds, and those in which something went wrong."""
+    counts = ("wrong", "lost", "refused")
+    made = [entry for entry in rounds if entry["stopped"]]
+    return {
+        "rounds": len(made),
+        **{name: sum(entry[name] for entry in made) for name in counts},
+        "ways": dict(Counter(entry["way"] for entry in made if "way" in entry)),
+        "bad_rounds": [entry for entry in made if any(entry[name] for name in counts)],
+    }
+
+
+if __name__ == "__main__":
+    main()
