@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,13 @@ from .bank_files import is_bank_file, read_bank_file
 from .bank_info import BankInfo, bank_digest
 from .checks import dataset_of, listed, quoted
 from .database import database_errors
+from .progress_bar import Progress, progress_bar
 from .references import ReadReference, choose_references, read_references
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
 from .sources import database_ids
 from .views import all_images
 
 logger = logging.getLogger(__name__)
-
-Progress = bool | Callable[[Any], None] | None
 
 
 @database_errors("no memory bank was saved; build it again when it is back.")
@@ -79,7 +78,7 @@ def build_memory_bank(
     )
     segmenter = segmenter or get_segmenter(as_recipe(preset), device)
     bank = MemoryBank(segmenter.fingerprint, segmenter.recipe)
-    with fo.ProgressBar(total=chosen.count, progress=progress, iters_str="references") as bar:
+    with progress_bar(chosen.count, progress, "references") as bar:
         for read in bar(read_references(chosen)):
             learn(bank, read, segmenter)
     _require_each_class(bank)

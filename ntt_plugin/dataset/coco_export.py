@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,6 +15,7 @@ from ..engine.images import shown_size
 from ..errors import DatasetError, ImageError
 from .labels import full_mask, pixel_box
 from .left_out import LeftOut, LeftOutLabel
+from .progress_bar import Progress, each_sample
 
 Array = np.ndarray[Any, Any]
 
@@ -45,7 +46,7 @@ def export_coco(
     gt_field: str,
     classes: Iterable[str],
     masks: bool = True,
-    progress: bool | Callable[[Any], None] | None = None,
+    progress: Progress = None,
 ) -> CocoTables:
     """Read both fields of every sample.
 
@@ -72,7 +73,7 @@ def export_coco(
         }
     )
     view = samples.select_fields([label_field, gt_field])
-    for image_id, sample in enumerate(view.iter_samples(progress=progress), start=1):
+    for image_id, sample in enumerate(each_sample(view, progress), start=1):
         try:
             size = shown_size(sample.filepath)
         except ImageError as error:

@@ -10,13 +10,13 @@ from typing import Any
 
 from ..engine.images import shown_size
 from ..errors import DatasetError, ImageError
-from .banks import Progress
 from .checks import require_classes, require_detections
 from .coco_export import export_coco
 from .coco_figures import evaluate_coco
 from .database import database_errors
 from .left_out import LeftOut, LeftOutLabel
 from .overlap import Outline, outline, same_objects
+from .progress_bar import Progress, each_sample
 from .views import image_view
 
 logger = logging.getLogger(__name__)
@@ -133,7 +133,7 @@ def compare_segmentations(
     names = require_classes(images, [f"{name}.detections" for name in fields], classes)
     counts = _Counts()
     view = images.select_fields([label_field, other_field])
-    for sample in view.iter_samples(progress=progress):
+    for sample in each_sample(view, progress):
         _compare(sample, label_field, other_field, set(names), counts)
     if len(counts.left_out.samples) == len(images):
         first = next(iter(counts.left_out.samples.values()))
