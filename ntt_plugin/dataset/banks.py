@@ -18,7 +18,8 @@ from .bank_files import is_bank_file, read_bank_file
 from .bank_info import BankInfo, bank_digest
 from .checks import dataset_of, listed, quoted
 from .database import database_errors
-from .progress_bar import Progress, progress_bar
+from .progress_bar import Progress as Progress
+from .progress_bar import progress_bar
 from .references import ReadReference, choose_references, read_references
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
 from .sources import database_ids

@@ -12,9 +12,10 @@ import torch
 from pymongo.errors import ConnectionFailure
 
 from ..engine.config import Recipe
-from ..engine.proposal_store import ProposalStore, StoreInfo
+from ..engine.proposal_store import StoreInfo
 from ..errors import DatasetError, StoreError
 from .banks import Progress
+from .cache_folder import ProposalStore
 from .checks import dataset_of
 from .kept_proposals import Cache, KeptProposals, store_of
 from .progress_bar import progress_bar
