@@ -37,7 +37,6 @@ _HOW_TO_GIVE = {
 }
 _TEXTS_OF_A_REQUEST = (
     "current_sample",
-    "dataset_id",
     "dataset_name",
     "group_slice",
     "prompt_id",

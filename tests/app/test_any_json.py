@@ -1,0 +1,126 @@
+"""Requests written by hand: any JSON value in any place gets a sentence, and nothing is done."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+
+import pytest
+from fiftyone.operators.executor import execute_or_delegate_operator, resolve_type
+from fiftyone.operators.registry import OperatorRegistry
+
+import ntt_plugin as ntt
+from ntt_plugin.app.operators import OPERATORS
+from ntt_plugin.app.request import _KINDS
+from tests.app.driver import NAME
+
+VALUES = {
+    "dictionary": {"a": {"b": [1]}},
+    "empty dictionary": {},
+    "list": [1, None, "x"],
+    "nested list": [["red"]],
+    "list of dictionaries": [{"a": 1}],
+    "huge number": 10**400,
+    "negative number": -1,
+    "fraction": 0.5,
+    "NaN": float("nan"),
+    "infinity": float("inf"),
+    "text": "no such thing",
+    "path": "/proc/self/mem\0",
+    "half a character": "\ud800",
+    "long text": "x" * 100_000,
+    "null": None,
+    "true": True,
+    "markdown": "![x](http://127.0.0.1:9/x.png)",
+}
+NAMES = [*sorted(_KINDS), "view_target", "custom_view_target"]
+REQUEST = ["selected", "selected_samples", "selected_labels", "view", "filters", "extended",
+           "prompt_id", "group_slice", "current_sample", "active_fields", "view_name"]  # fmt: skip
+# What runs with whatever value it is given is not run here: it takes long or deletes.
+RUNS = ("compute_proposals", "clear_proposals", "download_networks", "get_proposals_info")
+each = pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: o.operator_name)
+
+
+def told(form) -> list[str]:
+    """What keeps a form from being run."""
+    assert not getattr(form, "error", None), form.error
+    parts = form.to_json()["type"]["properties"].values()
+    return [part["error_message"] for part in parts if part["invalid"]]
+
+
+def form_of(operator, request) -> list[str]:
+    registry = OperatorRegistry()
+    uri = f"{NAME}/{operator.operator_name}"
+    form = asyncio.run(resolve_type(registry, uri, {"operator_uri": uri, **request}))
+    sentences = told(form)
+    json.dumps(form.to_json())
+    for sentence in sentences:
+        assert not sentence.startswith(("This form cannot", "Traceback")), sentence
+    return sentences
+
+
+def answer_of(operator, request) -> str:
+    """The page that a request to run ends with."""
+    uri = f"{NAME}/{operator.operator_name}"
+    result = asyncio.run(execute_or_delegate_operator(uri, {"operator_uri": uri, **request}))
+    assert result.error is None, result.error
+    messages = [message.body for message in result.result]
+    [shown] = [body for body in messages if body.operator_uri == "show_output"]
+    parts = shown.params["outputs"]["type"]["properties"]
+    return " ".join(str(part["view"]["label"]) for part in parts.values())
+
+
+@each
+def test_every_parameter_is_of_a_known_kind(operator):
+    assert set(operator.parameters) <= set(_KINDS)
+
+
+@each
+def test_a_form_shows_a_sentence_whatever_a_parameter_is(operator, plugin, worked_on):
+    for name in (*operator.parameters, "advanced", "confirm", "view_target", "custom_view_target"):
+        for value in VALUES.values():
+            params = {"advanced": True, name: value}
+            form_of(operator, {"dataset_name": worked_on.name, "params": params})
+
+
+@each
+def test_a_value_of_another_kind_is_refused_by_name(operator, plugin, worked_on):
+    for name in (*operator.parameters, "confirm"):
+        request = {"dataset_name": worked_on.name, "params": {name: {"a": 1}}}
+        [sentence] = [text for text in form_of(operator, request) if repr(name) in text]
+        assert sentence.startswith(f"{name!r} is a dictionary; give ")
+        if operator.operator_name not in RUNS or name in operator.parameters:
+            assert f"{name!r} is a dictionary" in answer_of(operator, request).replace("\\", "")
+
+
+@each
+@pytest.mark.parametrize("place", REQUEST)
+def test_a_form_shows_a_sentence_whatever_the_request_holds(operator, place, plugin, worked_on):
+    registry, uri = OperatorRegistry(), f"{NAME}/{operator.operator_name}"
+    for value in VALUES.values():
+        request = {"operator_uri": uri, "dataset_name": worked_on.name, "params": {}, place: value}
+        told(asyncio.run(resolve_type(registry, uri, request)))
+
+
+@pytest.mark.parametrize("value", VALUES.values(), ids=list(VALUES))
+def test_a_result_that_is_none_of_ours_gets_a_page(value, plugin, worked_on):
+    operator = OPERATORS[0]()
+    for results in (value, {"message": value}, {"problems": value}, {"ntt_view": value},
+                    {"ntt_table": value}, {"ntt_panel": value}, {"ntt_next": value}):  # fmt: skip
+        context = type("Context", (), {"results": results})()
+        json.dumps(operator.resolve_output(context).to_json())
+
+
+def test_a_script_gets_the_sentence_too(plugin, dataset):
+    from fiftyone.operators.executor import ExecutionError
+
+    with pytest.raises(ExecutionError, match="'name' is a dictionary; give a text"):
+        plugin.run(dataset, "rename_memory_bank", {"name": {"a": 1}, "new_name": "b"})
+    assert ntt.list_memory_banks(dataset) == ["shapes"]
+
+
+def test_what_cannot_be_run_is_not_scheduled(plugin, dataset):
+    params = {"bank": {"a": 1}, "label_field": "found"}
+    request = {"dataset_name": dataset.name, "params": params, "request_delegation": True}
+    operator = next(o for o in OPERATORS if o.operator_name == "segment_with_memory_bank")
+    assert "'bank' is a dictionary" in answer_of(operator, request).replace("\\", "")
