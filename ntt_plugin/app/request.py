@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.operators.types as types
 from bson import ObjectId
 from fiftyone.operators.constants import ViewTarget
@@ -95,8 +96,11 @@ def require_sound(ctx: Any) -> None:
     _require_selection("selected_labels", given.get("selected_labels"), _is_label)
     if given.get("selected_labels") is None:
         given["selected_labels"] = []
-    for what in ("dataset", "view"):
-        _require_readable(ctx, what)
+    _require_readable("dataset", lambda: ctx.dataset)
+    _require_readable("view", lambda: ctx.view)
+    stages = ctx.params.get("custom_view_target")
+    if stages and ctx.dataset is not None:
+        _require_readable("view", lambda: fo.DatasetView._build(ctx.dataset, stages))
 
 
 def refusal(ctx: Any, form: types.Property, operator: Any) -> str | None:
@@ -190,9 +194,9 @@ def _is_label(entry: Any) -> bool:
     )
 
 
-def _require_readable(ctx: Any, what: str) -> None:
+def _require_readable(what: str, read: Callable[[], object]) -> None:
     try:
-        getattr(ctx, what)
+        read()
     except Exception as error:
         # Of a request that was written by hand FiftyOne raises errors of any kind.
         raise DatasetError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from types import SimpleNamespace
 
 import pytest
 from fiftyone.operators.executor import execute_or_delegate_operator, resolve_type
@@ -11,7 +12,7 @@ from fiftyone.operators.registry import OperatorRegistry
 
 import ntt_plugin as ntt
 from ntt_plugin.app.operators import OPERATORS
-from ntt_plugin.app.request import _KINDS
+from ntt_plugin.app.request import _KINDS, take_out_unfit
 from tests.app.driver import NAME
 
 VALUES = {
@@ -33,9 +34,17 @@ VALUES = {
     "true": True,
     "markdown": "![x](http://127.0.0.1:9/x.png)",
 }
-NAMES = [*sorted(_KINDS), "view_target", "custom_view_target"]
+FEW = {name: VALUES[name] for name in ("dictionary", "nested list", "list of dictionaries", "NaN",
+                                        "text", "half a character", "null", "true")}  # fmt: skip
+OF_THE_KIND = {
+    "text": ["no such thing", "x" * 100_000],
+    "list of texts": [["no such thing"]],
+    "whole number": [-1, 2**62],
+    "yes or no": [True, False],
+}
 REQUEST = ["selected", "selected_samples", "selected_labels", "view", "filters", "extended",
-           "prompt_id", "group_slice", "current_sample", "active_fields", "view_name"]  # fmt: skip
+           "prompt_id", "group_slice", "current_sample", "active_fields", "view_name",
+           "custom_view_target"]  # fmt: skip
 # What runs with whatever value it is given is not run here: it takes long or deletes.
 RUNS = ("compute_proposals", "clear_proposals", "download_networks", "get_proposals_info")
 each = pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: o.operator_name)
@@ -75,10 +84,30 @@ def test_every_parameter_is_of_a_known_kind(operator):
     assert set(operator.parameters) <= set(_KINDS)
 
 
+@pytest.mark.parametrize("name", sorted(_KINDS))
+def test_what_is_of_another_kind_is_taken_out_with_a_sentence(name):
+    for value in VALUES.values():
+        params = {name: value}
+        wrong = take_out_unfit(SimpleNamespace(params=params))
+        assert params == ({} if wrong else {name: value}) or value != value
+        assert all(words.startswith(f"{name!r} is ") for words in wrong.values())
+    for value in ({"a": 1}, {}, [{"a": 1}], [["x"]], 10**400, float("nan"), "\ud800"):
+        assert take_out_unfit(SimpleNamespace(params={name: value})), value
+
+
 @each
-def test_a_form_shows_a_sentence_whatever_a_parameter_is(operator, plugin, worked_on):
-    for name in (*operator.parameters, "advanced", "confirm", "view_target", "custom_view_target"):
-        for value in VALUES.values():
+def test_a_form_shows_sentences_whatever_its_parameters_are(operator, plugin, worked_on):
+    names = (*operator.parameters, "advanced", "confirm", "view_target")
+    for value in VALUES.values():
+        params = dict.fromkeys(names, value)
+        form_of(operator, {"dataset_name": worked_on.name, "params": params})
+
+
+@each
+def test_a_form_shows_a_sentence_for_what_is_not_there(operator, plugin, worked_on):
+    """Values of the right kind, one at a time, so that the other fields are right."""
+    for name in operator.parameters:
+        for value in OF_THE_KIND[_KINDS[name]]:
             params = {"advanced": True, name: value}
             form_of(operator, {"dataset_name": worked_on.name, "params": params})
 
@@ -93,13 +122,14 @@ def test_a_value_of_another_kind_is_refused_by_name(operator, plugin, worked_on)
             assert f"{name!r} is a dictionary" in answer_of(operator, request).replace("\\", "")
 
 
-@each
 @pytest.mark.parametrize("place", REQUEST)
-def test_a_form_shows_a_sentence_whatever_the_request_holds(operator, place, plugin, worked_on):
-    registry, uri = OperatorRegistry(), f"{NAME}/{operator.operator_name}"
-    for value in VALUES.values():
-        request = {"operator_uri": uri, "dataset_name": worked_on.name, "params": {}, place: value}
-        told(asyncio.run(resolve_type(registry, uri, request)))
+@pytest.mark.parametrize("name", ["segment_with_memory_bank", "add_references"])
+def test_a_form_shows_a_sentence_whatever_the_request_holds(name, place, plugin, worked_on):
+    operator = next(o for o in OPERATORS if o.operator_name == name)
+    for value in FEW.values():
+        request = {"dataset_name": worked_on.name, "params": {}}
+        (request["params"] if place == "custom_view_target" else request)[place] = value
+        form_of(operator, request)
 
 
 @pytest.mark.parametrize("value", VALUES.values(), ids=list(VALUES))

@@ -51,7 +51,7 @@ def assert_harmless(part) -> None:
     """No image, link, tag or code of a stranger's; our own bold words stay."""
     texts = markdown_of(part)
     for text in texts:
-        assert f"http://{PORT}" not in text and f"//{PORT}" not in text.replace("\u2060", ":"), text
+        assert f"http://{PORT}" not in text, text
         assert not re.search(r"(?<!\\)[\[\]<>`]", text), text
         assert "www.e" not in text and "@b" not in text, text
 
@@ -83,7 +83,8 @@ def test_no_form_renders_them(operator, plugin, hostile, tmp_path):
         form = plugin.form(hostile, name, params=dict(filled), prompt_id=None)
         for field in form.fields.values():
             assert_harmless(field.to_json())
-            said += any(escaped(word) in str(field.view.to_json()) for word in NAMES)
+            shown = markdown_of(field.to_json())
+            said += any(escaped(word) in text for word in NAMES for text in shown)
     if name in FILLED and name not in ("compare_segmentations",):
         assert said, "no name is in this form, so that nothing was tested"
 

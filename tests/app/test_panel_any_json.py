@@ -8,7 +8,7 @@ import pytest
 from fiftyone.operators.executor import execute_or_delegate_operator
 
 from tests.app.panel_driver import URI
-from tests.app.test_any_json import VALUES
+from tests.app.test_any_json import FEW
 
 EVENTS = {
     "on_load": {},
@@ -27,7 +27,7 @@ EVENTS = {
     "show_failed": {"field": "ntt"},
     "open_evaluations": {},
 }
-values = pytest.mark.parametrize("value", VALUES.values(), ids=list(VALUES))
+values = pytest.mark.parametrize("value", FEW.values(), ids=list(FEW))
 
 
 def send(dataset, params, **request) -> list[str]:
@@ -46,7 +46,8 @@ def event(method, **params):
 @pytest.mark.parametrize("method", EVENTS)
 def test_an_event_as_the_app_sends_it_is_answered(method, plugin, worked_on):
     toasts = send(worked_on, event(method, **EVENTS[method]))
-    assert toasts == [] or method == "show_failed"
+    # No bank is open, and nothing failed.
+    assert toasts == [] or method in ("show_failed", "show_classes")
 
 
 @values
