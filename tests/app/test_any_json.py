@@ -60,7 +60,9 @@ def told(form) -> list[str]:
 def form_of(operator, request) -> list[str]:
     registry = OperatorRegistry()
     uri = f"{NAME}/{operator.operator_name}"
-    form = asyncio.run(resolve_type(registry, uri, {"operator_uri": uri, **request}))
+    form = asyncio.run(
+        resolve_type(registry, uri, {"operator_uri": uri, "prompt_id": "one", **request})
+    )
     sentences = told(form)
     json.dumps(form.to_json())
     for sentence in sentences:
