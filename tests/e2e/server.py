@@ -45,7 +45,7 @@ class Server:
         }
         if scheduling:
             self.environment["FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS"] = "true"
-        for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
+        for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "NTT_CACHE_DIR"):
             self.environment.pop(name, None)
         self.log = home / "server.log"
         port = _free_port()
