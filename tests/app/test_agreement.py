@@ -98,7 +98,8 @@ def test_the_panel_declares_its_risk(plugin):
 def test_what_deletes_asks_for_a_tick(operator, plugin, dataset):
     deletes = operator.operator_name.startswith(("delete_", "clear_", "remove_"))
     bank = ntt.load_memory_bank(dataset, "shapes")
-    params = {"classes": bank.classes[:1]} if "references" in operator.parameters else {}
+    params = {"name": "shapes"} if "name" in operator.parameters else {}
+    params |= {"classes": bank.classes[:1]} if "references" in operator.parameters else {}
     form = plugin.form(dataset, operator.operator_name, params=dict(params))
     assert ("confirm" in form.errors) == deletes
     if deletes:
