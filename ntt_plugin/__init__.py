@@ -13,8 +13,9 @@ engine can be used without FiftyOne: ``from ntt_plugin.engine import Segmenter``
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
 
 if TYPE_CHECKING:
     from .dataset.applied_thresholds import AppliedThresholds, apply_thresholds
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     )
     from .dataset.best_f1 import Threshold
     from .dataset.boxes import masks_from_boxes
+    from .dataset.cache_folder import ProposalStore
     from .dataset.comparison import ClassComparison, Comparison, compare_segmentations
     from .dataset.evaluation import coco_figures, evaluate
     from .dataset.learning import BankChange
@@ -63,7 +65,6 @@ if TYPE_CHECKING:
     from .dataset.suggestions import Suggestions, suggest_references
     from .dataset.tagging import AddedReferences, add_negatives, add_references
     from .dataset.thresholds import best_thresholds, save_thresholds
-    from .engine.proposal_store import ProposalStore
     from .errors import NttError
 
 __version__ = "0.1.0"
@@ -125,70 +126,53 @@ __all__ = [
     "update_memory_bank",
 ]
 
-_HOMES = {
-    "AddedReferences": "dataset.tagging",
-    "AppliedThresholds": "dataset.applied_thresholds",
-    "BankChange": "dataset.learning",
-    "BankInfo": "dataset.bank_info",
-    "ClassComparison": "dataset.comparison",
-    "Comparison": "dataset.comparison",
-    "LeftOut": "dataset.left_out",
-    "NttError": "errors",
-    "ProposalStore": "engine.proposal_store",
-    "ProposeReport": "dataset.proposing",
-    "ReferenceCheck": "dataset.reference_quality",
-    "ReferenceSample": "dataset.sampling",
-    "RunInfo": "dataset.runs",
-    "SampleNote": "dataset.report",
-    "SegmentReport": "dataset.report",
-    "Threshold": "dataset.best_f1",
-    "Suggestions": "dataset.suggestions",
-    "add_negatives": "dataset.tagging",
-    "add_references": "dataset.tagging",
-    "apply_thresholds": "dataset.applied_thresholds",
-    "best_thresholds": "dataset.thresholds",
-    "build_memory_bank": "dataset.banks",
-    "check_references": "dataset.reference_quality",
-    "class_similarity": "dataset.reference_quality",
-    "clear_proposals": "dataset.proposing",
-    "coco_figures": "dataset.evaluation",
-    "compare_segmentations": "dataset.comparison",
-    "delete_memory_bank": "dataset.banks",
-    "describe_refused": "dataset.banks",
-    "download_networks": "dataset.networks",
-    "duplicate_memory_bank": "dataset.bank_edits",
-    "evaluate": "dataset.evaluation",
-    "export_memory_bank": "dataset.bank_files",
-    "get_memory_bank_info": "dataset.banks",
-    "get_proposals_info": "dataset.proposing",
-    "import_memory_bank": "dataset.bank_files",
-    "list_memory_banks": "dataset.banks",
-    "list_runs": "dataset.runs",
-    "load_memory_bank": "dataset.banks",
-    "load_references_view": "dataset.banks",
-    "load_segment_report": "dataset.report",
-    "masks_from_boxes": "dataset.boxes",
-    "merge_memory_banks": "dataset.bank_edits",
-    "propose": "dataset.proposing",
-    "reference_quality": "dataset.reference_quality",
-    "remove_references": "dataset.bank_edits",
-    "rename_memory_bank": "dataset.banks",
-    "sample_references": "dataset.sampling",
-    "save_memory_bank": "dataset.banks",
-    "save_thresholds": "dataset.thresholds",
-    "score_histogram": "dataset.runs",
-    "segment": "dataset.segmentation",
-    "suggest_references": "dataset.suggestions",
-    "update_memory_bank": "dataset.bank_edits",
+_NAMES = {
+    "dataset.applied_thresholds": ["AppliedThresholds", "apply_thresholds"],
+    "dataset.bank_edits": [
+        "duplicate_memory_bank",
+        "merge_memory_banks",
+        "remove_references",
+        "update_memory_bank",
+    ],
+    "dataset.bank_files": ["export_memory_bank", "import_memory_bank"],
+    "dataset.bank_info": ["BankInfo"],
+    "dataset.banks": [
+        "build_memory_bank",
+        "delete_memory_bank",
+        "describe_refused",
+        "get_memory_bank_info",
+        "list_memory_banks",
+        "load_memory_bank",
+        "load_references_view",
+        "rename_memory_bank",
+        "save_memory_bank",
+    ],
+    "dataset.best_f1": ["Threshold"],
+    "dataset.boxes": ["masks_from_boxes"],
+    "dataset.comparison": ["ClassComparison", "Comparison", "compare_segmentations"],
+    "dataset.evaluation": ["coco_figures", "evaluate"],
+    "dataset.learning": ["BankChange"],
+    "dataset.left_out": ["LeftOut"],
+    "dataset.networks": ["download_networks"],
+    "dataset.cache_folder": ["ProposalStore"],
+    "dataset.proposing": ["ProposeReport", "clear_proposals", "get_proposals_info", "propose"],
+    "dataset.reference_quality": [
+        "ReferenceCheck",
+        "check_references",
+        "class_similarity",
+        "reference_quality",
+    ],
+    "dataset.report": ["SampleNote", "SegmentReport", "load_segment_report"],
+    "dataset.runs": ["RunInfo", "list_runs", "score_histogram"],
+    "dataset.sampling": ["ReferenceSample", "sample_references"],
+    "dataset.segmentation": ["segment"],
+    "dataset.suggestions": ["Suggestions", "suggest_references"],
+    "dataset.tagging": ["AddedReferences", "add_negatives", "add_references"],
+    "dataset.thresholds": ["best_thresholds", "save_thresholds"],
+    "errors": ["NttError"],
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(f".{_HOMES[name]}", __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_loader.attach(__name__, submod_attrs=_NAMES)[0]
 
 
 def __dir__() -> list[str]:

@@ -9,6 +9,7 @@ import pytest
 
 # Before anything imports fiftyone or torch.
 from tests import fiftyone_database, shared_cores  # noqa: F401
+from tests.e2e.chromium import NO_CHROMIUM
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -17,6 +18,22 @@ def own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("NTT_CACHE_DIR", str(tmp_path_factory.mktemp("cache")))
         yield
+
+
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
+    """Say below pytest's own summary that tests were skipped for want of a browser."""
+    yield
+    reporter = session.config.pluginmanager.get_plugin("terminalreporter")
+    if reporter is None:
+        return
+    skipped = [r for r in reporter.stats.get("skipped", []) if NO_CHROMIUM in str(r.longrepr)]
+    if skipped:
+        reporter.write_line(
+            f"{len(skipped)} tests that drive the App were skipped: {NO_CHROMIUM}. To have them, "
+            "install one, such as Debian's: apt-get install chromium",
+            yellow=True,
+        )
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

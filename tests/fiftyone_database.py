@@ -56,11 +56,10 @@ _mongod = _start_mongod()
 # Registered before FiftyOne registers its own, so it runs after them.
 atexit.register(_clean_up)
 
+# Nothing here may change how FiftyOne behaves: users have its defaults, and so do the tests.
 os.environ.update(
     FIFTYONE_DATABASE_NAME=f"ntt_tests_{os.getpid()}",
     FIFTYONE_DATASET_ZOO_DIR=os.path.join(_FOLDER, "dataset_zoo"),
     FIFTYONE_MODEL_ZOO_DIR=os.path.join(_FOLDER, "model_zoo"),
-    FIFTYONE_DATABASE_VALIDATION="false",
     FIFTYONE_DO_NOT_TRACK="true",
-    FIFTYONE_SHOW_PROGRESS_BARS="false",
 )

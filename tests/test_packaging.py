@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import ast
 import importlib.util
 import os
 import re
@@ -68,6 +69,49 @@ def test_one_version_everywhere():
 def test_one_range_of_fiftyone_everywhere():
     plugin = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
     assert "fiftyone" + plugin["fiftyone"]["version"] in dependencies()
+
+
+def code_of_the_plugin() -> dict[str, ast.Module]:
+    """The modules that FiftyOne may load, by their paths: all but the demo's."""
+    paths = [p for p in (ROOT / "ntt_plugin").rglob("*.py") if "demo" not in p.parts]
+    return {str(path.relative_to(ROOT)): ast.parse(path.read_text()) for path in paths}
+
+
+def test_what_is_read_from_the_environment_is_declared():
+    plugin = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
+    read = set()
+    for path, tree in code_of_the_plugin().items():
+        constants = {
+            node.targets[0].id: node.value.value
+            for node in tree.body
+            if isinstance(node, ast.Assign)
+            and isinstance(node.targets[0], ast.Name)
+            and isinstance(node.value, ast.Constant)
+        }
+        for node in ast.walk(tree):
+            if isinstance(node, ast.Call) and ast.unparse(node.func) in (
+                "os.environ.get",
+                "os.getenv",
+            ):
+                name = node.args[0]
+                read.add(
+                    name.value if isinstance(name, ast.Constant) else constants[ast.unparse(name)]
+                )
+            assert not isinstance(node, ast.Subscript) or "environ" not in ast.unparse(node), path
+    assert read == set(plugin["secrets"])
+
+
+def test_no_module_imports_by_name_or_opens_sockets():
+    for path, tree in code_of_the_plugin().items():
+        for node in ast.walk(tree):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
+            assert not {"importlib", "socket"} & {name.split(".")[0] for name in names}, path
+
+
+def test_the_plugin_says_where_its_method_is_from():
+    plugin = yaml.safe_load((ROOT / "fiftyone.yml").read_text())
+    assert plugin["url"] == "https://arxiv.org/abs/2507.02798"
 
 
 def test_the_changelog_has_an_unreleased_section():

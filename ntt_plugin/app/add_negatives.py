@@ -28,6 +28,7 @@ class AddNegatives(teaching.TeachingOperator):
     )
     icon = "thumb_down"
     risk = types.RiskLevel.MEDIUM
+    downloads = True
     submit = "Add"
     doing = "Learning the negatives"
     action = "Take as negatives"

@@ -29,6 +29,7 @@ class AddReferences(NttOperator):
     )
     icon = "add_task"
     risk = types.RiskLevel.MEDIUM
+    downloads = True
     parameters = teaching.PARAMETERS
     seldom = teaching.SELDOM
     submit = "Add"

@@ -30,6 +30,7 @@ class BuildMemoryBank(NttOperator):
     )
     icon = "library_add"
     risk = types.RiskLevel.MEDIUM
+    downloads = True
     parameters = (
         "label_field",
         "name",

@@ -27,7 +27,8 @@ class CheckReferences(NttOperator):
         "cut each again from its own box. Use it before you segment much with a memory bank."
     )
     icon = "fact_check"
-    risk = types.RiskLevel.LOW
+    risk = types.RiskLevel.MEDIUM
+    downloads = True
     parameters = ("name", "device")
     seldom = ("device",)
     submit = "Check"

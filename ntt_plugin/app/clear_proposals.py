@@ -41,6 +41,7 @@ class ClearProposals(NttOperator):
             f"all datasets, from {info.folder}.",
             types.Warning,
         )
+        fields.confirm(ctx, inputs, "Remove them from this machine")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Remove them."""

@@ -26,7 +26,8 @@ class ComputeProposals(NttOperator):
         "each then takes milliseconds an image."
     )
     icon = "grain"
-    risk = types.RiskLevel.LOW
+    risk = types.RiskLevel.MEDIUM
+    downloads = True
     parameters = ("preset", "device", "batch_size", "group_slices")
     seldom = ("device", "batch_size")
     submit = "Compute"

@@ -47,6 +47,7 @@ class DeleteMemoryBank(NttOperator):
             f"Will delete for good: {told} What was segmented with it stays.",
             types.Warning,
         )
+        fields.confirm(ctx, inputs, "Delete it for good")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Delete the bank."""

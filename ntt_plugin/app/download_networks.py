@@ -23,7 +23,8 @@ class DownloadNetworks(NttOperator):
         "that no run has to wait for them; what is here already is not fetched again."
     )
     icon = "cloud_download"
-    risk = types.RiskLevel.LOW
+    risk = types.RiskLevel.MEDIUM
+    downloads = True
     parameters = ("preset",)
     submit = "Download"
     doing = "Downloading the networks"

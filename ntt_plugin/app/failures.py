@@ -11,6 +11,8 @@ from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionResult
 
 from ..errors import NttError
+from .markdown import code_block, show_as_written
+from .request import is_app
 
 
 def explain_live(ctx: Any, title: str, error: Exception) -> Iterator[Any]:
@@ -30,7 +32,7 @@ def explain_live(ctx: Any, title: str, error: Exception) -> Iterator[Any]:
     Raises:
         Exception: ``error``, if no App listens.
     """
-    if not _is_app(ctx):
+    if not is_app(ctx):
         raise error
     outputs = types.Object()
     if isinstance(error, NttError):
@@ -40,7 +42,8 @@ def explain_live(ctx: Any, title: str, error: Exception) -> Iterator[Any]:
         outputs.view("error", types.Error(label=told))
         # Not a code view: its editor comes from the internet.
         trace = "".join(traceback.format_exception(error))
-        outputs.view("traceback", types.MarkdownView(label=f"```\n{trace}\n```"))
+        outputs.view("traceback", types.MarkdownView(label=code_block(trace)))
+    show_as_written(outputs)
     yield ctx.ops.show_output(outputs=types.Property(outputs).to_json(), results={})
 
 
@@ -54,8 +57,3 @@ def explain_delegated(ctx: Any, error: NttError) -> None:
         doc_id=ctx.request_params["run_doc"],
         result=ExecutionResult(error=str(error), error_message=str(error)),
     )
-
-
-def _is_app(ctx: Any) -> bool:
-    # The App names them in each request, FiftyOne's Python API does not know them.
-    return "selected_samples" in ctx.request_params

@@ -7,8 +7,9 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ..dataset.checks import require_name
+from ..dataset.checks import listed, quoted, require_name
 from ..errors import DatasetError
+from .request import is_app, is_empty
 
 # A longer list needs a field to search it in.
 _MOST_IN_DROPDOWN = 30
@@ -42,11 +43,6 @@ def at_first(ctx: Any, name: str, first: Any) -> Any:
     """
     value = ctx.params.get(name, first)
     return None if is_empty(value) else value
-
-
-def is_empty(value: Any) -> bool:
-    """Whether the App has nothing in a field: it sends null, an empty text or an empty list."""
-    return value is None or value == "" or value == []
 
 
 def choice(
@@ -97,7 +93,7 @@ def choice(
         view=view,
     )
     if chosen is not None and chosen not in choices:
-        mark(field, f"There is no {chosen!r} here; choose another.")
+        mark(field, f"There is no {quoted(chosen)} here; choose another.")
         return None
     return str(chosen) if chosen is not None else None
 
@@ -134,7 +130,7 @@ def classes(ctx: Any, inputs: types.Object, counts: Mapping[str, int], descripti
     if unknown:
         mark(
             inputs.properties["classes"],
-            f"No label of class {', '.join(map(repr, unknown))} here; take it out of the list.",
+            f"No label of class {listed(unknown)} here; take it out of the list.",
         )
 
 
@@ -227,6 +223,23 @@ def overwrite(ctx: Any, inputs: types.Object, warning: str) -> None:
     field = inputs.bool("overwrite", default=False, label="Replace it", view=types.CheckboxView())
     if not ctx.params.get("overwrite"):
         mark(field, "Tick to replace it, or choose another name above.")
+
+
+def confirm(ctx: Any, inputs: types.Object, label: str) -> None:
+    """Ask for a tick before something is deleted that cannot be had back.
+
+    A script that calls the operator and does not give ``confirm`` has said what it wants.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        label: words beside the tick.
+    """
+    field = inputs.bool("confirm", default=False, label=label, view=types.CheckboxView())
+    given = ctx.params.get("confirm")
+    asked = ctx.executor is None or is_app(ctx)
+    if not given and (asked or given is not None):
+        mark(field, "Tick to go on: this cannot be undone.")
 
 
 def advanced(ctx: Any, inputs: types.Object, names: Iterable[str]) -> bool:

@@ -1,13 +1,77 @@
-"""Words of people on pages that are Markdown."""
+"""Words of people where FiftyOne's App renders Markdown: they are shown as they are written.
+
+The App renders the label and the description of every field, of every notice and of every radio
+button as Markdown: a name such as ``![](http://...)`` would be fetched as an image. Choices of a
+drop-down list, buttons, errors below a field and toasts are plain text.
+"""
 
 from __future__ import annotations
 
 import re
+from typing import Any
 
-# What Markdown takes for something else than a letter, within a line.
+import fiftyone.operators.types as types
+
+# What Markdown takes for something else than a letter, within a line and at its beginning.
 _MARKS = re.compile(r"([\\`*_{}\[\]<>#|~$&])")
+_AT_THE_START = re.compile(r"^(\d*)([-+=.)])")
+# What becomes a link without any mark, also where one of its marks is escaped.
+_LINKS = re.compile(r"((?:https?|ftp|xmpp|mailto):|www(?=\.)|@)", re.IGNORECASE)
+_JOINER = "\u2060"
+
+_ALERTS = (types.Notice, types.Warning, types.Error, types.Success)
+_RENDERED = ("label", "description", "caption")
+# Markdown of our own, and plain text.
+_LEFT_AS_THEY_ARE = (types.MarkdownView, types.Button)
 
 
 def escaped(words: object) -> str:
-    """Words in one line of Markdown: a name with a star or an underscore stays as it is."""
-    return _MARKS.sub(r"\\\1", " ".join(str(words).split()))
+    """Words in one line of Markdown that renders as these very words.
+
+    Addresses stay words too: an invisible word joiner (U+2060) keeps them from becoming links.
+    """
+    line = _MARKS.sub(r"\\\1", " ".join(str(words).split()))
+    line = _AT_THE_START.sub(r"\1\\\2", line)
+    return _LINKS.sub(rf"\1{_JOINER}", line)
+
+
+def unescaped(markdown: str) -> str:
+    """The words that ``escaped`` was given, in one line."""
+    return re.sub(r"\\([^A-Za-z0-9\s])", r"\1", markdown.replace(_JOINER, ""))
+
+
+def code_block(text: str) -> str:
+    """Text as a block of code that nothing in the text can end."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}\n{text}\n{fence}"
+
+
+def show_as_written(page: types.Object) -> None:
+    """Escape what the App would render as Markdown in the views of a form or a page.
+
+    Call it once, when the form is complete.
+
+    Args:
+        page: the form or page; parts of it that hold others are walked through too.
+    """
+    for part in page.properties.values():
+        if isinstance(part.type, types.Object):
+            show_as_written(part.type)
+        if part.view is not None and not isinstance(part.view, _LEFT_AS_THEY_ARE):
+            _escape(part.view)
+            if isinstance(part.view, types.RadioGroup):
+                for entry in part.view.choices:
+                    _escape(entry)
+
+
+def _escape(view: Any) -> None:
+    for name in _RENDERED:
+        if name == "caption" and not isinstance(view, (*_ALERTS, types.Choice)):
+            continue
+        # A view sends what it was made with, in place of the attribute.
+        words = view._kwargs.get(name, getattr(view, name))
+        if words is not None:
+            setattr(view, name, escaped(words))
+            if name in view._kwargs:
+                view._kwargs[name] = escaped(words)

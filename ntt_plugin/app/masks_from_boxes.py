@@ -30,6 +30,7 @@ class MasksFromBoxes(NttOperator):
     )
     icon = "highlight_alt"
     risk = types.RiskLevel.HIGH
+    downloads = True
     parameters = (
         "label_field",
         "new_field",

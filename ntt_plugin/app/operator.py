@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from typing import Any, ClassVar
@@ -9,11 +10,17 @@ from typing import Any, ClassVar
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
 
-from ..errors import NttError
+from ..errors import DatasetError, NttError
+from . import request
 from .failures import explain_delegated, explain_live
-from .fields import is_empty
+from .fields import mark
+from .markdown import show_as_written
 from .outcome import Outcome, output_page
 from .progress import Report, run_delegated, run_watched
+
+logger = logging.getLogger(__name__)
+
+_DOWNLOADS = "The first run downloads up to 2.1 GB from Hugging Face."
 
 
 class NttOperator(foo.Operator, ABC):
@@ -25,6 +32,7 @@ class NttOperator(foo.Operator, ABC):
         about: what it does and when to use it.
         icon: name of a Material icon.
         risk: what it can do to the dataset.
+        downloads: whether it runs networks that may have to be downloaded first.
         parameters: names that the form and the function share.
         seldom: those of them behind the form's switch *Advanced settings*.
         submit: words on the button that runs it.
@@ -37,6 +45,7 @@ class NttOperator(foo.Operator, ABC):
     about: ClassVar[str]
     icon: ClassVar[str]
     risk: ClassVar[types.RiskLevel]
+    downloads: ClassVar[bool] = False
     parameters: ClassVar[tuple[str, ...]]
     seldom: ClassVar[tuple[str, ...]] = ()
     submit: ClassVar[str]
@@ -48,7 +57,7 @@ class NttOperator(foo.Operator, ABC):
         return foo.OperatorConfig(
             name=self.operator_name,
             label=self.title,
-            description=self.about,
+            description=f"{self.about} {_DOWNLOADS}" if self.downloads else self.about,
             icon=self.icon,
             dynamic=True,
             execute_as_generator=True,
@@ -58,28 +67,63 @@ class NttOperator(foo.Operator, ABC):
         )
 
     def resolve_input(self, ctx: Any) -> types.Property:
-        """The form."""
+        """The form; where it is about to be run, why it cannot be is kept for ``execute``."""
         self._leave_out_what_is_folded(ctx)
         inputs = types.Object()
-        if ctx.dataset is None:
-            problem(inputs, "no_dataset", "No dataset is open. Open one first.")
-        else:
-            try:
-                self.form(ctx, inputs)
-            except NttError as error:
-                problem(inputs, "cannot_run", str(error))
-            _say_nothing_beside_errors(inputs)
+        unfit = request.take_out_unfit(ctx)
+        try:
+            request.require_sound(ctx)
+            if ctx.dataset is None:
+                raise DatasetError("No dataset is open. Open one first.")
+            self.form(ctx, inputs)
+        except NttError as error:
+            problem(inputs, "cannot_run", str(error))
+        except Exception as error:
+            logger.exception("The form of %s cannot be shown", self.operator_name)
+            told = f"{type(error).__name__}: {error}"
+            problem(inputs, "cannot_run", f"This form cannot be shown here. {told}")
+        for name, reason in unfit.items():
+            if name in inputs.properties:
+                mark(inputs.properties[name], reason)
+            else:
+                problem(inputs, f"unfit_{name}", reason)
+        _say_nothing_beside_errors(inputs)
         view = types.PromptView(label=self.title, submit_button_label=self.submit)
-        return types.Property(inputs, view=view)
+        form = types.Property(inputs, view=view)
+        if ctx.executor is not None:
+            ctx.ntt_refusal = request.refusal(ctx, form, self)
+            if ctx.ntt_refusal is not None:
+                return types.Property(types.Object())
+        show_as_written(inputs)
+        return form
 
     def resolve_output(self, ctx: Any) -> types.Property:
         """The page that a delegated run's result is shown as."""
-        return output_page(ctx.results or {})
+        try:
+            return output_page(ctx.results or {})
+        except (AttributeError, KeyError, TypeError, ValueError):
+            outputs = types.Object()
+            text = "What was kept of this run is not what this operator writes."
+            outputs.view("message", types.Error(label=text))
+            return types.Property(outputs)
+
+    def resolve_execution_options(self, ctx: Any) -> foo.ExecutionOptions:
+        """How it can be run: what cannot be run is refused at once, not scheduled."""
+        if _refusal(ctx) is not None:
+            return foo.ExecutionOptions(allow_immediate_execution=True)
+        return super().resolve_execution_options(ctx)
 
     def execute(self, ctx: Any) -> Iterator[Any] | dict[str, Any]:
-        """Run: delegated to its end, else as a generator of messages to the App."""
+        """Run: for the App as a generator of messages, else to its end.
+
+        Returns:
+            The messages, or for a script and a delegated run the outcome's dictionary.
+        """
         self._leave_out_what_is_folded(ctx)
-        return self._delegated(ctx) if ctx.delegated else self._live(ctx)
+        if ctx.delegated:
+            return self._delegated(ctx)
+        messages = self._live(ctx)
+        return messages if request.is_app(ctx) else _value_of(messages)
 
     @abstractmethod
     def form(self, ctx: Any, inputs: types.Object) -> None:
@@ -104,7 +148,7 @@ class NttOperator(foo.Operator, ABC):
     def arguments(self, ctx: Any) -> dict[str, Any]:
         """The form's values by the SDK's names; what was left empty takes the SDK's default."""
         given = {name: ctx.params.get(name) for name in self.parameters}
-        return {name: value for name, value in given.items() if not is_empty(value)}
+        return {name: value for name, value in given.items() if not request.is_empty(value)}
 
     def _leave_out_what_is_folded(self, ctx: Any) -> None:
         """Take the values of fields that nobody sees away: the App sends them all the same.
@@ -115,12 +159,13 @@ class NttOperator(foo.Operator, ABC):
             for name in self.seldom:
                 ctx.params.pop(name, None)
 
-    def _live(self, ctx: Any) -> Iterator[Any]:
+    def _live(self, ctx: Any) -> Generator[Any, None, dict[str, Any]]:
         try:
+            _require_allowed(ctx)
             outcome = yield from self.watch(ctx)
         except Exception as error:
             yield from explain_live(ctx, self.title, error)
-            return
+            return {}
         if outcome.changed:
             yield ctx.ops.reload_dataset()
         if outcome.open_view:
@@ -128,9 +173,11 @@ class NttOperator(foo.Operator, ABC):
             yield ctx.ops.notify(outcome.message, variant="success")
         else:
             yield outcome.show(ctx)
+        return outcome.as_dict()
 
     def _delegated(self, ctx: Any) -> dict[str, Any]:
         try:
+            _require_allowed(ctx)
             outcome = run_delegated(ctx, self.doing, lambda progress: self.run(ctx, progress))
         except NttError as error:
             explain_delegated(ctx, error)
@@ -145,8 +192,29 @@ def _say_nothing_beside_errors(inputs: types.Object) -> None:
     know what will be done.
     """
     fields = inputs.properties
-    if any(field.invalid for name, field in fields.items() if name != "overwrite"):
+    asked = ("overwrite", "confirm")
+    if any(field.invalid for name, field in fields.items() if name not in asked):
         fields.pop("will_do", None)
+
+
+def _refusal(ctx: Any) -> str | None:
+    """Why the request that is about to be run cannot be; None before its form was looked at."""
+    return getattr(ctx, "ntt_refusal", None)
+
+
+def _require_allowed(ctx: Any) -> None:
+    refusal = _refusal(ctx)
+    if refusal is not None:
+        raise DatasetError(refusal)
+
+
+def _value_of(messages: Generator[Any, None, dict[str, Any]]) -> dict[str, Any]:
+    """What a generator returns, once all that it yields is taken."""
+    while True:
+        try:
+            next(messages)
+        except StopIteration as end:
+            return dict(end.value)
 
 
 def problem(inputs: types.Object, name: str, text: str) -> None:

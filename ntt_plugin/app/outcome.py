@@ -10,7 +10,7 @@ from typing import Any
 import fiftyone.operators.types as types
 from bson import json_util
 
-from .markdown import escaped
+from .markdown import escaped, show_as_written
 from .tables import Table
 
 PLUGIN = "@ntt/no-time-to-train"
@@ -125,7 +125,7 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
         if name not in ("message", "problems", _RESULT_VIEW, _PANEL, _NEXT_STEP, _TABLE)
     }
     if facts:
-        lines = [f"- **{name}**: {escaped(value)}" for name, value in facts.items()]
+        lines = [f"- **{escaped(name)}**: {escaped(value)}" for name, value in facts.items()]
         outputs.view("facts", types.MarkdownView(label="\n".join(lines)))
     if _TABLE in results:
         outputs.view("table", types.MarkdownView(label=Table(**results[_TABLE]).markdown()))
@@ -166,6 +166,7 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
                 prompt=True,
             ),
         )
+    show_as_written(outputs)
     return types.Property(outputs)
 
 

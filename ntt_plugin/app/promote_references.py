@@ -27,6 +27,7 @@ class PromoteReferences(teaching.TeachingOperator):
     )
     icon = "thumb_up"
     risk = types.RiskLevel.MEDIUM
+    downloads = True
     submit = "Promote"
     doing = "Learning the references"
     action = "Promote"

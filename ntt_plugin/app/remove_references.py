@@ -81,6 +81,7 @@ class RemoveReferences(NttOperator):
                 f"Will take out of {name!r}: {fields.listed_briefly(what)}. The labels stay.",
                 types.Warning,
             )
+            fields.confirm(ctx, inputs, "Take them out of the bank")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Remove them."""

@@ -25,6 +25,7 @@ class SegmentWithMemoryBank(NttOperator):
     )
     icon = "auto_awesome"
     risk = types.RiskLevel.HIGH
+    downloads = True
     parameters = (
         "bank",
         "label_field",

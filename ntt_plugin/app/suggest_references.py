@@ -35,6 +35,7 @@ class SuggestReferences(NttOperator):
     )
     icon = "lightbulb"
     risk = types.RiskLevel.HIGH
+    downloads = True
     parameters = (
         "bank",
         "count",

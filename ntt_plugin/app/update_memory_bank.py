@@ -27,6 +27,7 @@ class UpdateMemoryBank(NttOperator):
     )
     icon = "library_add_check"
     risk = types.RiskLevel.MEDIUM
+    downloads = True
     parameters = (
         "label_field",
         "name",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from .bank_info import BankInfo, bank_digest
 from .checks import dataset_of, listed, quoted
 from .database import database_errors
 from .label_selection import select_labels
+from .progress_bar import Progress as Progress
+from .progress_bar import progress_bar
 from .references import ReadReference, choose_references, read_references
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
 from .sources import find_labels
@@ -28,8 +30,6 @@ logger = logging.getLogger(__name__)
 
 # Of a thousand images that are all read with the same note, some are enough.
 _MOST_NOTES = 50
-
-Progress = bool | Callable[[Any], None] | None
 
 
 @database_errors("no memory bank was saved; build it again when it is back.")
@@ -84,7 +84,7 @@ def build_memory_bank(
     )
     segmenter = segmenter or get_segmenter(as_recipe(preset), device)
     bank = MemoryBank(segmenter.fingerprint, segmenter.recipe)
-    with fo.ProgressBar(total=chosen.count, progress=progress, iters_str="references") as bar:
+    with progress_bar(chosen.count, progress, "references") as bar:
         for read in bar(read_references(chosen)):
             learn(bank, read, segmenter)
     _require_each_class(bank)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +17,7 @@ from .crowds import is_crowd_label
 from .labels import pixel_box, placed_mask
 from .left_out import UNREADABLE, LeftOut, LeftOutLabel
 from .orientation import stored_pixels_problem
+from .progress_bar import Progress, each_sample
 
 Array = np.ndarray[Any, Any]
 
@@ -47,7 +48,7 @@ def export_coco(
     gt_field: str,
     classes: Iterable[str],
     masks: bool = True,
-    progress: bool | Callable[[Any], None] | None = None,
+    progress: Progress = None,
     left_out: LeftOut | None = None,
 ) -> CocoTables:
     """Read both fields of every sample; a field that was never written counts as empty.
@@ -78,7 +79,7 @@ def export_coco(
         left_out=LeftOut() if left_out is None else left_out,
     )
     view = samples.select_fields([label_field, gt_field])
-    for image_id, sample in enumerate(view.iter_samples(progress=progress), start=1):
+    for image_id, sample in enumerate(each_sample(view, progress), start=1):
         truth = sample[gt_field].detections if sample[gt_field] is not None else []
         try:
             size = shown_size(sample.filepath)

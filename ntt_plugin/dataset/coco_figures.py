@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
+from pycocotools import coco, cocoeval
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
@@ -105,14 +105,12 @@ def evaluate_coco(
     Returns:
         The twelve figures by name, and AP by category in order of category id.
     """
-    screen = sys.stdout
-    # pycocotools prints on its way; what tick() draws must still reach the screen.
-    with contextlib.redirect_stdout(io.StringIO()):
+    with _silent_pycocotools():
         truth = COCO()
         truth.dataset = ground_truth
         truth.createIndex()
         found = truth.loadRes(list(results)) if results else _no_results(ground_truth)
-        evaluation = _TickingEval(truth, found, kind, lambda: _on(screen, tick))
+        evaluation = _TickingEval(truth, found, kind, tick or (lambda: None))
         evaluation.evaluate()
         evaluation.accumulate()
         evaluation.summarize()
@@ -140,10 +138,28 @@ class _TickingEval(COCOeval):  # type: ignore[misc]
         return super().computeIoU(imgId, catId)
 
 
-def _on(screen: Any, tick: Callable[[], None] | None) -> None:
-    if tick is not None:
-        with contextlib.redirect_stdout(screen):
-            tick()
+_silent: ContextVar[bool] = ContextVar("silent", default=False)
+
+
+def _print(*words: object, **options: Any) -> None:
+    if not _silent.get():
+        print(*words, **options)
+
+
+@contextmanager
+def _silent_pycocotools() -> Iterator[None]:
+    """Keep pycocotools from printing, in this thread alone.
+
+    ``sys.stdout`` belongs to the whole process: two threads that replace it at the same moment
+    put it back in the wrong order.
+    """
+    for module in (coco, cocoeval):
+        module.print = _print
+    token = _silent.set(True)
+    try:
+        yield
+    finally:
+        _silent.reset(token)
 
 
 def _no_results(ground_truth: dict[str, Any]) -> COCO:

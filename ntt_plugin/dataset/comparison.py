@@ -10,7 +10,6 @@ from typing import Any
 
 from ..engine.images import shown_size
 from ..errors import DatasetError, ImageError
-from .banks import Progress
 from .checks import listed, require_classes, require_detections
 from .coco_export import export_coco
 from .coco_figures import evaluate_coco
@@ -20,6 +19,7 @@ from .left_out import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, LeftOut, LeftOutL
 from .look_alikes import unmatched_classes
 from .missing_labels import leave_out_missing, nothing_left
 from .overlap import Outline, outline, same_objects
+from .progress_bar import Progress, each_sample
 from .views import image_view
 
 logger = logging.getLogger(__name__)
@@ -148,7 +148,7 @@ def compare_segmentations(
             raise nothing_left(samples, given, [label_field, other_field])
     names = require_classes(images, [f"{name}.detections" for name in fields], classes)
     view = images.select_fields([label_field, other_field])
-    for sample in view.iter_samples(progress=progress):
+    for sample in each_sample(view, progress):
         _compare(sample, label_field, other_field, set(names), counts)
     unreadable = [key for key, kind in counts.left_out.kinds.items() if kind == UNREADABLE]
     if unreadable and len(unreadable) == images.count():

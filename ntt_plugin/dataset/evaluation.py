@@ -30,6 +30,7 @@ from .label_selection import LabelKey, exclude_labels
 from .left_out import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, LeftOut
 from .look_alikes import unmatched_classes
 from .missing_labels import leave_out_missing, nothing_left
+from .progress_bar import progress_bar, reported_samples
 from .views import image_view
 
 logger = logging.getLogger(__name__)
@@ -122,16 +123,17 @@ def evaluate(
             listed((gt_field, label_field)),
         )
     try:
-        results = samples.evaluate_detections(
-            label_field,
-            gt_field=gt_field,
-            eval_key=eval_key,
-            method=coco_method(samples, gt_field),
-            use_masks=masks and tables.pixel_tight,
-            compute_mAP=True,
-            classes=names,
-            progress=progress,
-        )
+        with reported_samples(samples, progress) as (walked, drawn):
+            results = walked.evaluate_detections(
+                label_field,
+                gt_field=gt_field,
+                eval_key=eval_key,
+                method=coco_method(samples, gt_field),
+                use_masks=masks and tables.pixel_tight,
+                compute_mAP=True,
+                classes=names,
+                progress=drawn,
+            )
     except ValueError as error:
         raise DatasetError(f"FiftyOne cannot evaluate under {eval_key!r}: {error}") from error
     results.config.coco_figures = figures.to_dict()
@@ -230,7 +232,7 @@ def _without(samples: Any, left_out: LeftOut) -> Any:
 def _figures(tables: CocoTables, names: list[str], masks: bool, progress: Progress) -> CocoFigures:
     kinds = {"bbox": tables.boxes, "segm": tables.masks} if masks else {"bbox": tables.boxes}
     total = steps(tables.ground_truth) * len(kinds)
-    with fo.ProgressBar(total=total, progress=progress, iters_str="comparisons") as bar:
+    with progress_bar(total, progress, "comparisons") as bar:
         found = {
             kind: evaluate_coco(tables.ground_truth, results, kind, bar.update)
             for kind, results in kinds.items()

@@ -12,6 +12,7 @@ from ..engine.proposal_store import ProposalStore
 from ..engine.proposals import Proposals
 from ..engine.side_stream import side_stream
 from ..errors import ImageError, StoreError
+from . import cache_folder
 from .reading_ahead import ReadSample, Recalled
 from .segmenters import SegmenterLike
 
@@ -31,7 +32,7 @@ def store_of(cache: Cache) -> ProposalStore | None:
     """
     if isinstance(cache, ProposalStore):
         return cache
-    return ProposalStore() if cache else None
+    return cache_folder.ProposalStore() if cache else None
 
 
 def usable_store(cache: Cache) -> tuple[ProposalStore | None, list[str]]:

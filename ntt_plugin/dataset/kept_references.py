@@ -14,7 +14,7 @@ from ..engine.images import shown_size
 from ..engine.memory import Refused
 from ..engine.references import Provenance
 from ..errors import DatasetError, ImageError
-from .checks import dataset_of, require_detections
+from .checks import dataset_of
 from .label_selection import LabelKey
 from .labels import full_mask, placed_mask, relative_box
 from .references import ChosenReferences

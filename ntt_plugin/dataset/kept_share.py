@@ -10,8 +10,8 @@ import torch
 from ..engine.config import Recipe, resolve_device, resolve_dtype
 from ..engine.proposal_codec import CODEC_VERSION
 from ..engine.proposal_key import PIPELINE_VERSION, image_digest, proposal_key
-from ..engine.proposal_store import ProposalStore
 from ..errors import ImageError, StoreError
+from .cache_folder import ProposalStore
 from .checks import dataset_of
 from .label_field import segmentation_fields
 from .remembered import Remembered

@@ -7,7 +7,6 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
-import fiftyone as fo
 import torch
 
 from ..engine.memory import MemoryBank, Refused, StoredReference
@@ -17,6 +16,7 @@ from . import bank_store
 from .banks import Progress, learn
 from .checks import dataset_of, quoted
 from .label_selection import LabelKey
+from .progress_bar import progress_bar
 from .references import ChosenReferences, read_references
 from .segmenters import SegmenterLike, get_segmenter
 from .sources import redrawn_labels
@@ -146,7 +146,7 @@ def learn_labels(
         segmenter = segmenter or get_segmenter(bank.recipe, device)
         bank.require_encoder(segmenter.fingerprint)
         part = chosen.only(entry.key for entry in new)
-        with fo.ProgressBar(total=part.count, progress=progress, iters_str="references") as bar:
+        with progress_bar(part.count, progress, "references") as bar:
             for read in bar(read_references(part)):
                 learn(learnt, read, segmenter)
     edit = _Edit(wanted, learnt, bank_name=name)

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import fiftyone as fo
 
 from ..engine.config import Recipe, resolve_device
 from ..engine.download import download, find_cached, find_in_zoo
 from ..errors import RecipeError
+from .progress_bar import Progress, progress_bar
 from .segmenters import as_recipe
-
-Progress = bool | Callable[[Any], None] | None
 
 # Sizes of the published weights in float32, as the hub serves them.
 _MEGABYTES = {
@@ -89,7 +86,7 @@ def download_networks(preset: str | Recipe = "paper", progress: Progress = None)
             fetched before stays.
     """
     missing = missing_networks(as_recipe(preset))
-    with fo.ProgressBar(total=len(missing), progress=progress, iters_str="networks") as bar:
+    with progress_bar(len(missing), progress, "networks") as bar:
         for network in bar(missing):
             download(network.name)
     return missing

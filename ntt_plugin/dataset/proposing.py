@@ -8,16 +8,17 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import fiftyone as fo
 import torch
 from pymongo.errors import ConnectionFailure
 
 from ..engine.config import Recipe
-from ..engine.proposal_store import ProposalStore, StoreInfo
+from ..engine.proposal_store import StoreInfo
 from ..errors import DatasetError, NoFileHandlesError, StoreError
 from .banks import Progress
+from .cache_folder import ProposalStore
 from .checks import dataset_of
 from .kept_proposals import Cache, KeptProposals, store_of
+from .progress_bar import progress_bar
 from .reading_ahead import ReadingAhead, ReadSample
 from .report import SampleNote
 from .segmenters import SegmenterLike, as_recipe, get_segmenter
@@ -164,7 +165,7 @@ def _propose_all(
     progress: Progress,
 ) -> None:
     with (
-        fo.ProgressBar(total=len(sample_ids), progress=progress) as bar,
+        progress_bar(len(sample_ids), progress) as bar,
         ReadingAhead(partial(fetch_paths, dataset), sample_ids, recall=kept.recall) as ahead,
     ):
         for read in ahead:

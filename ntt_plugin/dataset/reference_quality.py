@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import fiftyone as fo
 import numpy as np
 import torch
 
@@ -21,6 +20,7 @@ from .database import database_errors
 from .kept_checks import KeptCheck, checks_state, keep_checks, read_checks
 from .orientation import turned_references
 from .own_thread import in_own_thread
+from .progress_bar import progress_bar
 from .recutting import by_image, recut
 from .remembered import Remembered
 from .segmenters import SegmenterLike, get_segmenter
@@ -137,7 +137,7 @@ def check_references(
     if images:
         loaded = segmenter or get_segmenter(bank.recipe, device)
         try:
-            with fo.ProgressBar(total=len(images), progress=progress, iters_str="images") as bar:
+            with progress_bar(len(images), progress, "images") as bar:
                 for of_image in bar(images):
                     found |= recut(of_image, loaded)
         finally:

@@ -14,7 +14,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
-import fiftyone as fo
 from mongoengine.errors import DoesNotExist  # type: ignore[import-untyped]
 from pymongo.errors import ConnectionFailure, PyMongoError
 
@@ -24,6 +23,7 @@ from .changed_images import image_state
 from .database import is_disk_full, server_process
 from .mask_files import MaskFolderError
 from .new_label import NewLabel
+from .progress_bar import progress_bar
 from .reading_ahead import ReadingAhead, ReadSample, Recalled
 from .report import SampleNote, SegmentReport, to_dict
 from .run_lock import LockLostError
@@ -185,7 +185,7 @@ def _pass(
     run: SampleRun, sample_ids: Sequence[str], progress: Progress, keeper: _ReportKeeper
 ) -> None:
     with (
-        fo.ProgressBar(total=len(sample_ids), progress=progress) as bar,
+        progress_bar(len(sample_ids), progress) as bar,
         ReadingAhead(partial(_fetch, run), sample_ids, recall=run.work.recall) as ahead,
         WritingBehind(partial(_write, run.target), partial(_count, run), _size) as behind,
     ):

@@ -8,8 +8,6 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-import fiftyone as fo
-
 from ..engine.memory import MemoryBank
 from ..engine.proposal_store import ProposalStore
 from ..engine.references import Box
@@ -18,6 +16,7 @@ from ..errors import NoFileHandlesError
 from .banks import Progress
 from .checks import dataset_of
 from .kept_proposals import KeptProposals
+from .progress_bar import progress_bar
 from .proposing import fetch_paths
 from .reading_ahead import ReadingAhead, ReadSample
 from .report import SampleNote
@@ -66,7 +65,7 @@ def search(
     dataset, sample_ids = dataset_of(images), images.values("id")
     try:
         with (
-            fo.ProgressBar(total=len(sample_ids), progress=progress) as bar,
+            progress_bar(len(sample_ids), progress) as bar,
             ReadingAhead(partial(fetch_paths, dataset), sample_ids, recall=kept.recall) as ahead,
         ):
             for number, read in enumerate(ahead):

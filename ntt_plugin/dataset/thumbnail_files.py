@@ -10,8 +10,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from ..engine.cache_folder import cache_home
 from ..errors import StoreError
+from .cache_folder import cache_home
 
 # With 256 shelves of pictures of some 5 KB this is about 100 MB.
 _MOST_ON_A_SHELF = 80

@@ -6,11 +6,13 @@ only reads a bank or names a preset has no need of it.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import lazy_loader
+
+from ..errors import NttError
 
 if TYPE_CHECKING:
-    from ..errors import NttError
     from .config import PRESETS, Recipe
     from .instances import Instances
     from .matching import match
@@ -33,27 +35,17 @@ __all__ = [
     "match",
 ]
 
-_HOMES = {
-    "PRESETS": ".config",
-    "Fingerprint": ".memory",
-    "Instances": ".instances",
-    "MemoryBank": ".memory",
-    "NttError": "..errors",
-    "Proposals": ".proposals",
-    "Provenance": ".references",
-    "Recipe": ".config",
-    "Reference": ".references",
-    "Segmenter": ".segmenter",
-    "match": ".matching",
+_NAMES = {
+    "config": ["PRESETS", "Recipe"],
+    "instances": ["Instances"],
+    "matching": ["match"],
+    "memory": ["Fingerprint", "MemoryBank"],
+    "proposals": ["Proposals"],
+    "references": ["Provenance", "Reference"],
+    "segmenter": ["Segmenter"],
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    value = getattr(importlib.import_module(_HOMES[name], __name__), name)
-    globals()[name] = value
-    return value
+__getattr__ = lazy_loader.attach(__name__, submod_attrs=_NAMES)[0]
 
 
 def __dir__() -> list[str]:

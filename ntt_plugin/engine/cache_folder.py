@@ -29,14 +29,29 @@ def cache_home() -> Path:
     Raises:
         StoreError: NTT_CACHE_DIR names the folder of a user that is not there.
     """
-    if chosen := os.environ.get("NTT_CACHE_DIR"):
-        try:
-            return Path(chosen).expanduser().absolute()
-        except RuntimeError as error:
-            raise StoreError(
-                f"NTT_CACHE_DIR is {chosen[:200]!r}, but there is no such user on this computer; "
-                "set it to a folder that you may write to, or unset it."
-            ) from error
+    return chosen_home() or platform_home()
+
+
+def chosen_home() -> Path | None:
+    """The cache folder that NTT_CACHE_DIR names; None if it is not set.
+
+    Raises:
+        StoreError: it names the folder of a user that is not there.
+    """
+    chosen = os.environ.get("NTT_CACHE_DIR")
+    if not chosen:
+        return None
+    try:
+        return Path(chosen).expanduser().absolute()
+    except RuntimeError as error:
+        raise StoreError(
+            f"NTT_CACHE_DIR is {chosen[:200]!r}, but there is no such user on this computer; "
+            "set it to a folder that you may write to, or unset it."
+        ) from error
+
+
+def platform_home() -> Path:
+    """`ntt` below the platform's folder for caches."""
     return _platform_caches() / "ntt"
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -141,8 +140,8 @@ def _listing(hub: HfApi, hub_id: str) -> tuple[list[str], int]:
 
 def _zoo_folders(zoo_dirs: Sequence[Path]) -> Iterator[Path]:
     yield from (Path(folder) for folder in zoo_dirs)
-    chosen = os.environ.get("FIFTYONE_MODEL_ZOO_DIR")
-    yield Path(chosen).expanduser() if chosen else Path.home() / "fiftyone" / "__models__"
+    # FiftyOne's default; whoever has FiftyOne hands down the folder of its configuration.
+    yield Path.home() / "fiftyone" / "__models__"
     yield Path(torch.hub.get_dir()) / "checkpoints"
 
 

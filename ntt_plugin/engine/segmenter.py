@@ -17,6 +17,7 @@ from ..errors import BankError, ImageError, RecipeError, ReferenceRefusedError
 from .checkpoints import load_encoder, load_segmenter
 from .config import Recipe, resolve_device, resolve_dtype
 from .encoder import PatchEncoder
+from .forked import require_own_process
 from .images import ImageLike, read_image, to_tensor
 from .instances import Instances
 from .mask_upsampling import upsample_masks
@@ -88,6 +89,7 @@ class Segmenter:
         if isinstance(preset, Recipe) and overrides:
             raise TypeError("Give overrides with a preset's name; change a Recipe by replace().")
         place = resolve_device(device)
+        require_own_process(place)
         dtype = resolve_dtype(recipe.precision, place)
         loaded = load_encoder(recipe.encoder, zoo_dirs)
         config: Any = loaded.model.config
@@ -109,6 +111,7 @@ class Segmenter:
         Raises:
             RecipeError: the recipe needs other networks.
         """
+        require_own_process(self.device)
         if recipe.networks != self.recipe.networks:
             raise RecipeError(
                 f"The recipe needs the networks {recipe.networks}, and these are "
@@ -150,6 +153,7 @@ class Segmenter:
             ImageError: the image cannot be read.
             ReferenceRefusedError: the reference yields no feature; says why.
         """
+        require_own_process(self.device)
         mask = reference.mask
         if not isinstance(mask, np.ndarray) or mask.ndim != 2:
             form = getattr(mask, "shape", type(mask).__name__)
@@ -209,6 +213,7 @@ class Segmenter:
             ImageError: the image cannot be read.
             OutOfMemoryError: the device has not the memory for an image, or for one point.
         """
+        require_own_process(self.device)
         pixels, image_size = self._input(image)
         size = (self._encoder.size, self._encoder.size)
         small = F.interpolate(pixels[None], size, mode="bicubic", align_corners=False)
@@ -255,6 +260,7 @@ class Segmenter:
                 names the box.
             OutOfMemoryError: the device has not the memory for an image, or for one box.
         """
+        require_own_process(self.device)
         prompts = _box_prompts(boxes)
         pixels, (height, width) = self._input(image)
         scale = torch.tensor([1 / width, 1 / height] * 2) * self._proposer.size

@@ -6,11 +6,13 @@ import importlib
 import os
 import subprocess
 import sys
+import threading
 import time
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+import eta.core.utils as etau
 import fiftyone as fo
 import pytest
 from fiftyone.operators.delegated import DelegatedOperationService
@@ -30,6 +32,23 @@ def no_singletons() -> Iterator[None]:
     fo.config.singleton_cache = False
     yield
     fo.config.singleton_cache = before
+
+
+@pytest.fixture(autouse=True)
+def no_bar_of_an_operator(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """No operator draws a bar: its thread would exchange ``sys.stdout`` of the App's server."""
+    drawn: list[str] = []
+    enter = etau.CaptureStdout.__enter__
+
+    def noted(capture):
+        thread = threading.current_thread()
+        if thread is not threading.main_thread():
+            drawn.append(thread.name)
+        return enter(capture)
+
+    monkeypatch.setattr(etau.CaptureStdout, "__enter__", noted)
+    yield
+    assert drawn == []
 
 
 @pytest.fixture(scope="session")

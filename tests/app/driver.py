@@ -17,6 +17,8 @@ from fiftyone.operators.executor import (
 )
 from fiftyone.operators.registry import OperatorRegistry
 
+from ntt_plugin.app.markdown import unescaped
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAME = "@ntt/no-time-to-train"
 
@@ -32,7 +34,7 @@ class Form:
 
     def said(self, name: str) -> str:
         """The words of a notice."""
-        return self.fields[name].view.label
+        return unescaped(self.fields[name].view.label)
 
     def warns(self) -> bool:
         return any(isinstance(field.view, types.Warning) for field in self.fields.values())
@@ -47,7 +49,9 @@ class Form:
     def text(self) -> str:
         """All that the notices say."""
         return " ".join(
-            field.view.label for field in self.fields.values() if isinstance(field.view, NOTICES)
+            unescaped(field.view.label)
+            for field in self.fields.values()
+            if isinstance(field.view, NOTICES)
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import pydash
 from fiftyone.operators.executor import execute_or_delegate_operator
 
+from ntt_plugin.app.markdown import unescaped
 from tests.app.driver import NAME
 
 URI = f"{NAME}/memory_banks"
@@ -55,7 +56,7 @@ class PanelOnScreen:
             words += [str(view[key]) for key in ("label", "description") if view.get(key)]
             if view["name"] == "MarkdownView":
                 words.append(str(part["default"]))
-        return "\n".join(words).replace("\\", "")
+        return "\n".join(map(unescaped, words))
 
     def buttons(self) -> dict[str, dict[str, Any]]:
         """The buttons by their words; of several with the same words the first."""

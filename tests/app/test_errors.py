@@ -67,7 +67,9 @@ def surprised(plugin, monkeypatch):
 
 
 def test_the_app_shows_an_unexpected_error_with_its_traceback(plugin, dataset, surprised):
-    messages = list(plugin.stream(dataset, "delete_memory_bank", {"name": "shapes"}))
+    messages = list(
+        plugin.stream(dataset, "delete_memory_bank", {"name": "shapes", "confirm": True})
+    )
     assert "ZeroDivisionError: nobody foresaw this" in shown(messages)
     assert "in fault" in shown(messages)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+NO_CHROMIUM = "no Chromium or Chrome in PATH"
 OPTIONS = (
     "--no-sandbox",
     "--disable-gpu",

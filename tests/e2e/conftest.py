@@ -12,7 +12,7 @@ from playwright.sync_api import Browser, sync_playwright
 
 from ntt_plugin.demo.dataset import make_dataset
 from tests.e2e.app_page import AppPage
-from tests.e2e.chromium import OPTIONS, find_chromium
+from tests.e2e.chromium import NO_CHROMIUM, OPTIONS, find_chromium
 from tests.e2e.datasets import add_boxes, add_work
 from tests.e2e.server import Server
 
@@ -22,7 +22,7 @@ def chromium() -> str:
     """Path of an installed Chromium or Chrome."""
     path = find_chromium()
     if path is None:
-        pytest.skip("No Chromium or Chrome in PATH: apt-get install chromium drives the App too.")
+        pytest.skip(NO_CHROMIUM)
     return path
 
 
@@ -36,9 +36,12 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 
 @pytest.fixture(scope="module")
-def server(chromium: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
-    """The App's server, fresh for each file."""
-    server = Server(tmp_path_factory.mktemp("server"))
+def server(
+    chromium: str, request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Server]:
+    """The App's server, fresh for each file; with ``SCHEDULING`` in it, for a worker too."""
+    scheduling = getattr(request.module, "SCHEDULING", False)
+    server = Server(tmp_path_factory.mktemp("server"), scheduling)
     yield server
     server.stop()
 

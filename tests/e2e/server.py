@@ -27,12 +27,13 @@ class Server:
 
     Args:
         home: an empty folder; the server's home, plugins and log are below it.
+        scheduling: whether runs can be scheduled for a worker, which users have to ask for.
 
     Raises:
         RuntimeError: it did not answer; says its log's end.
     """
 
-    def __init__(self, home: Path) -> None:
+    def __init__(self, home: Path, scheduling: bool = False) -> None:
         self.plugins = home / "plugins"
         self.plugins.mkdir(parents=True)
         (self.plugins / "ntt").symlink_to(ROOT)
@@ -41,9 +42,10 @@ class Server:
             "HOME": str(home),
             "HF_HUB_OFFLINE": "1",
             "FIFTYONE_PLUGINS_DIR": str(self.plugins),
-            "FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS": "true",
         }
-        for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME"):
+        if scheduling:
+            self.environment["FIFTYONE_ALLOW_LEGACY_ORCHESTRATORS"] = "true"
+        for name in ("HF_HOME", "HF_HUB_CACHE", "XDG_CACHE_HOME", "NTT_CACHE_DIR"):
             self.environment.pop(name, None)
         self.log = home / "server.log"
         port = _free_port()

@@ -74,6 +74,7 @@ def test_a_bank_is_renamed_and_deleted(tab, dataset):
     assert ntt.list_memory_banks(dataset) == ["forms"]
     form = tab.operator("Delete memory bank")
     form.wait_for("Will delete for good: forms")
+    form.tick("Delete it for good")
     form.submit("Delete")
     form.wait_for_end("'forms'")
     form.close()

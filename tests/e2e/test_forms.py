@@ -28,6 +28,7 @@ class Shown(NamedTuple):
 
 
 REQUIRED = "Required property"
+TICK = "Tick to go on"
 ADVANCED = "Advanced settings"
 BANK = "Memory bank"
 FORMS = {
@@ -53,12 +54,12 @@ FORMS = {
     "rename_memory_bank": Shown((BANK, "New name"), REQUIRED),
     "duplicate_memory_bank": Shown((BANK, "New name"), REQUIRED),
     "merge_memory_banks": Shown(("Memory banks", "New name"), REQUIRED),
-    "delete_memory_bank": Shown((BANK,)),
+    "delete_memory_bank": Shown((BANK, "Delete it for good"), TICK),
     "export_memory_bank": Shown((BANK, "File or folder"), REQUIRED),
     "import_memory_bank": Shown(("File",), REQUIRED),
     "compute_proposals": Shown(("Preset", ADVANCED)),
     "get_proposals_info": Shown(()),
-    "clear_proposals": Shown(()),
+    "clear_proposals": Shown(("Remove them from this machine",), TICK),
     "download_networks": Shown(("Preset",)),
 }
 

@@ -25,6 +25,7 @@ _CLI = "from fiftyone.core.cli import main; main()"
 T = TypeVar("T")
 
 
+SCHEDULING = True
 IMAGES = 32
 """So many that a run still goes when a person has seen it begin, on a fast machine too."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -24,14 +25,15 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     pieces.text(page, "map_title", _title(labels, matrix))
     if len(labels) > _MOST:
         return
+    axis = [html.escape(label, quote=False) for label in labels]
     side = 200 + 20 * len(labels)
     page.plot(
         "class_map",
         data=[
             {
                 "type": "heatmap",
-                "x": labels,
-                "y": labels,
+                "x": axis,
+                "y": axis,
                 "z": matrix.round(3).tolist(),
                 "colorscale": "Viridis",
                 "hovertemplate": "%{x}<br>%{y}<br>%{z:.2f}<extra></extra>",
@@ -47,6 +49,11 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
         height=f"{side}px",
         on_click=clicks.events.show_classes,
     )
+
+
+def class_of_axis(text: str) -> str:
+    """The class that a text of the map's axes stands for: Plotly takes them for HTML."""
+    return html.unescape(text)
 
 
 def _title(labels: list[str], matrix: Any) -> str:

@@ -4,8 +4,58 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from ...dataset.checks import quoted
 from ...dataset.runs import RunInfo
+from ...errors import DatasetError
+from ..request import require_sound
 from .pieces import Click
+
+_OF_THE_APP = (
+    "on_startup",
+    "on_load",
+    "on_unload",
+    "on_change_dataset",
+    "on_change_selected",
+    "on_change_selected_labels",
+)
+"""What FiftyOne tells the panel of by itself."""
+
+_TAKES: dict[str, dict[str, type]] = {
+    "go": {"to": dict},
+    "ask": {"operator": str, "values": dict},
+    "done": {},
+    "refresh": {},
+    "choose_class": {},
+    "show_references": {"bank": str},
+    "show_classes": {"x": str, "y": str},
+    "show_run": {"field": str, "patches": bool},
+    "show_failed": {"field": str},
+    "open_evaluations": {},
+}
+"""What a person does in the panel, with the parameters that each needs."""
+
+
+def require_event(ctx: Any) -> None:
+    """Make sure that an event is one of the panel's, with what it needs.
+
+    Raises:
+        DatasetError: it is not; says what is wrong.
+    """
+    event = ctx.params.get("__method__")
+    if event is None:
+        return
+    if not isinstance(event, str) or event not in {*_OF_THE_APP, *_TAKES}:
+        raise DatasetError(f"The panel has no event {quoted(event)}.")
+    if not isinstance(ctx.params.get("panel_id"), str) or not ctx.params["panel_id"]:
+        raise DatasetError("The event does not say of which panel it is; open the panel again.")
+    if not isinstance(ctx.params.get("panel_state"), dict | None):
+        raise DatasetError("The panel's state cannot be read; open the panel again.")
+    for name, kind in _TAKES.get(event, {}).items():
+        if not isinstance(ctx.params.get(name), kind):
+            raise DatasetError(f"The panel's event {event!r} needs {name!r}; click again.")
+    require_sound(ctx)
+    if event in _TAKES and ctx.dataset is None:
+        raise DatasetError("No dataset is open. Open one first.")
 
 
 class Events(Protocol):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -9,6 +10,7 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 from fiftyone.operators.categories import Categories
 
+from ...dataset.checks import quoted
 from ...errors import NttError
 from .pieces import ALL_CLASSES
 from .place import Place, from_state
@@ -17,6 +19,18 @@ _HELP = (
     "Your memory banks: what they learnt, how good each reference is, what was segmented with "
     "them, and what to do next."
 )
+
+
+logger = logging.getLogger(__name__)
+
+
+class _PanelConfig(foo.PanelConfig):  # type: ignore[misc]
+    """FiftyOne's configuration of a panel takes no risk level."""
+
+    @property
+    def risk_level(self) -> types.RiskLevel:
+        """The panel shows what there is; only the operators that it opens change anything."""
+        return types.RiskLevel.LOW
 
 
 class MemoryBanks(foo.Panel):  # type: ignore[misc]
@@ -29,7 +43,7 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
     @property
     def config(self) -> foo.PanelConfig:
         """FiftyOne's description of the panel."""
-        return foo.PanelConfig(
+        return _PanelConfig(
             name="memory_banks",
             label="Memory banks",
             icon="library_books",
@@ -39,11 +53,27 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         )
 
     def execute(self, ctx: Any) -> Any:
-        """Answer an event, but one that changes nothing: its answer is the page drawn anew.
+        """Answer an event; one that changes nothing is ignored.
 
-        It could come after the person has gone to another page, and would bring the old one back.
+        The answer is the page drawn anew. It could come after the person has gone to another
+        page, and would bring the old one back. What cannot be answered is told in a toast.
         """
-        return None if self._is_echo(ctx) else super().execute(ctx)
+        from .clicks import require_event
+
+        try:
+            require_event(ctx)
+            return None if self._is_echo(ctx) else super().execute(ctx)
+        except NttError as error:
+            told = str(error)
+        except Exception as error:
+            logger.exception("The panel cannot answer an event")
+            told = f"The panel cannot show this. {type(error).__name__}: {quoted(str(error), 200)}"
+        ctx.ops.notify(told, variant="error")
+        return None
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """Nothing is checked here: FiftyOne answers what does not pass with HTTP 500."""
+        return types.Property(types.Object())
 
     def on_load(self, ctx: Any) -> None:
         """Make selections show what they stand for."""
@@ -102,8 +132,9 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
     def show_classes(self, ctx: Any) -> None:
         """Show the references of two classes in the grid, those of a cell of the heat map."""
         from . import shown
+        from .class_map import class_of_axis
 
-        pair = (ctx.params.get("x"), ctx.params.get("y"))
+        pair = [class_of_axis(ctx.params[axis]) for axis in ("x", "y")]
         self._show(ctx, shown.references, self._place(ctx).bank, pair)
 
     def show_run(self, ctx: Any) -> None:

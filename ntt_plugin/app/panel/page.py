@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ...errors import NttError
+from ..markdown import show_as_written
 from . import (
     bank_list,
     bank_page,
@@ -44,6 +45,7 @@ def draw(ctx: Any, place: Place, events: Events) -> types.Property:
         except NttError as error:
             page.view("problem", types.Error(label=str(error)))
         pieces.text(page, "selection", _SELECTION)
+    show_as_written(page)
     return types.Property(page, view=types.GridView(orientation="vertical", gap=2, pad=2))
 
 

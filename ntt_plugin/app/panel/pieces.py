@@ -91,7 +91,7 @@ def picture(parent: types.Object, name: str, path: Path | None, side: int, alt: 
         alt: what it shows, for those who cannot see it.
     """
     if path is None:
-        text(parent, name, f"*{alt}: its image or label is gone*")
+        text(parent, name, f"*{escaped(alt)}: its image or label is gone*")
         return
     parent.str(
         name,
@@ -128,7 +128,7 @@ def media_url(path: Path) -> str:
 
 def moment(iso: str) -> str:
     """A time in ISO 8601 as people read it."""
-    return f"{iso[:16].replace('T', ' ')} UTC"
+    return escaped(f"{iso[:16].replace('T', ' ')} UTC")
 
 
 ALL_CLASSES = " "

@@ -54,8 +54,16 @@ def from_state(kept: Any) -> Place:
     if not isinstance(kept, Mapping):
         return Place()
     place = Place().moved(kept)
-    counts = isinstance(place.page, int) and isinstance(place.visit, int)
-    known = place.tab in TABS and place.shown in SHOWN and counts
-    if not known or (place.tab == "banks" and place.shown == "scores"):
+    if not _is_sound(place) or (place.tab == "banks" and place.shown == "scores"):
         return Place()
     return replace(place, page=max(0, place.page))
+
+
+def _is_sound(place: Place) -> bool:
+    """Whether each attribute is of its type: the state comes from the browser."""
+    texts = (place.tab, place.shown, place.label, place.bank or "", place.run or "")
+    if not all(isinstance(text, str) for text in texts):
+        return False
+    numbers = (place.page, place.visit)
+    whole = all(isinstance(number, int) and not isinstance(number, bool) for number in numbers)
+    return whole and place.tab in TABS and place.shown in SHOWN

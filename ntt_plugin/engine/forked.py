@@ -1,0 +1,36 @@
+"""Tell a process that was forked after networks ran in its parent that it cannot compute."""
+
+from __future__ import annotations
+
+import os
+
+import torch
+
+from ..errors import RecipeError
+
+_ran_in: int | None = None
+"""The process in which networks ran last; a forked child inherits its parent's."""
+
+
+def require_own_process(device: torch.device) -> None:
+    """Make sure that networks can run in this process, and keep in mind that they did.
+
+    The threads of torch's parallel operations are not copied by a fork, and the child waits for
+    them for ever. With one thread, as in the workers of torch's ``DataLoader``, it computes.
+
+    Args:
+        device: where they are to run.
+
+    Raises:
+        RecipeError: networks ran in this process's parent before it was forked.
+    """
+    global _ran_in
+    here = os.getpid()
+    forked = _ran_in is not None and _ran_in != here
+    if forked and (device.type != "cpu" or torch.get_num_threads() > 1):
+        raise RecipeError(
+            f"This process ({here}) was forked from one in which networks ran ({_ran_in}), and "
+            "torch would wait for its threads for ever. Start processes by 'spawn' instead: "
+            'multiprocessing.get_context("spawn").'
+        )
+    _ran_in = here

@@ -1,0 +1,58 @@
+"""A child that was forked after networks ran: an error of ours in place of an endless wait."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import subprocess
+import sys
+
+import pytest
+
+FORK = """
+import os, sys
+import numpy as np
+import torch
+from ntt_plugin.engine import NttError, Segmenter
+
+torch.set_num_threads(2)
+segmenter = Segmenter.from_preset("tiny", device="cpu")
+image = np.zeros((40, 40, 3), np.uint8)
+segmenter.propose(image)
+read, write = os.pipe()
+if os.fork() == 0:
+    threads = int(sys.argv[1])
+    if threads != 2:
+        torch.set_num_threads(threads)
+    try:
+        segmenter.propose(image)
+        said = "done"
+    except NttError as error:
+        said = str(error)
+    os.write(write, said.encode())
+    os._exit(0)
+print(os.read(read, 10_000).decode())
+os.wait()
+"""
+
+
+def said_by_a_child(threads: int) -> str:
+    command = [sys.executable, "-c", FORK, str(threads)]
+    return subprocess.run(
+        command, capture_output=True, text=True, check=True, timeout=120, env={**os.environ}
+    ).stdout
+
+
+needs_fork = pytest.mark.skipif(
+    "fork" not in multiprocessing.get_all_start_methods(), reason="this system has no fork"
+)
+
+
+@needs_fork
+def test_a_forked_child_is_told_to_be_spawned() -> None:
+    assert "'spawn'" in said_by_a_child(threads=2)
+
+
+@needs_fork
+def test_a_forked_child_with_one_thread_computes() -> None:
+    assert said_by_a_child(threads=1).strip() == "done"
