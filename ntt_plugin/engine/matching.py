@@ -18,6 +18,7 @@ from .memory import MemoryBank
 from .merging import redundancy
 from .nms import suppress
 from .proposals import Proposals
+from .threads import with_threads_by_load
 
 Array = np.ndarray[Any, Any]
 
@@ -27,6 +28,7 @@ _REDUNDANCIES: dict[str, Callable[[Sequence[PackedMask], Array, Array], Array]] 
 }
 
 
+@with_threads_by_load
 def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     """Label proposals by the bank's classes, and leave one of those that show the same thing.
 

@@ -15,6 +15,7 @@ from .mask_upsampling import UpsampledMasks
 from .memory import Fingerprint
 from .near_duplicates import distinct
 from .pooling import pool_features
+from .threads import with_threads_by_load
 
 
 class MaskSource(Protocol):
@@ -59,6 +60,7 @@ class Proposals:
             return self.masks.some(indices)
         return (self.masks[index] for index in indices)
 
+    @with_threads_by_load
     def with_masks_made(self) -> Proposals:
         """The same proposals, every mask made: of the logits nothing is needed any more."""
         return replace(self, masks=MadeMasks(self.some_masks(range(len(self)))))

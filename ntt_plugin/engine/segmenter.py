@@ -27,6 +27,7 @@ from .proposals import Proposals, mask_boxes
 from .proposer import MaskProposer
 from .references import Reference, crop_picture, grid_weights, pool_reference
 from .sending import send
+from .threads import with_threads_by_load
 
 
 class Segmenter:
@@ -142,6 +143,7 @@ class Segmenter:
         """Prompts decoded at once: what suits the device, the recipe's at most."""
         return self._proposer.batch_size(self.recipe.point_batch)
 
+    @with_threads_by_load
     @torch.inference_mode()
     def reference_feature(self, reference: Reference) -> Tensor:
         """The instance feature of one reference, float32 (C,) on the CPU (recipe, section 1).
@@ -198,6 +200,7 @@ class Segmenter:
             raise BankError("There are no references; choose at least one for each class.")
         return bank
 
+    @with_threads_by_load
     @torch.inference_mode()
     def propose(self, image: ImageLike) -> Proposals:
         """Everything about an image that does not depend on a bank (recipe, section 3).
@@ -237,6 +240,7 @@ class Segmenter:
         bank.require_encoder(self.fingerprint)
         return match(self.propose(image), bank, self.recipe)
 
+    @with_threads_by_load
     @torch.inference_mode()
     def masks_from_boxes(
         self, image: ImageLike, boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]
