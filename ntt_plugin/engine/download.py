@@ -39,7 +39,11 @@ def find_cached(hub_id: str) -> Path | None:
     if not isinstance(found, str):
         return None
     folder = Path(found).parent
-    return folder if is_complete_folder(folder) else None
+    try:
+        return folder if is_complete_folder(folder) else None
+    except CheckpointError:
+        # Its index is damaged: a download writes it again.
+        return None
 
 
 def find_in_zoo(hub_id: str, zoo_dirs: Sequence[Path] = ()) -> Path | None:
