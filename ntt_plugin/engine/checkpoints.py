@@ -159,7 +159,8 @@ def _locate(name: str | Path, role: str, zoo_dirs: Sequence[Path]) -> Path:
         )
     if text and path.exists():
         raise CheckpointError(
-            f"{path} is neither a file nor a folder, but a pipe or a device. The {role} is {_FORMS}."
+            f"{path} is neither a file nor a folder, but a pipe or a device."
+            f" The {role} is {_FORMS}."
         )
     is_weight_file = path.suffix in _META_SUFFIXES | {".safetensors", ".bin"}
     if isinstance(name, str) and _HUB_ID.fullmatch(text) and not is_weight_file:
