@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -51,7 +51,7 @@ def find_in_zoo(hub_id: str, zoo_dirs: Sequence[Path] = ()) -> Path | None:
 
     Args:
         hub_id: a published id; others are in no zoo.
-        zoo_dirs: folders to look into first.
+        zoo_dirs: folders to look into first, such as FiftyOne's ``model_zoo_dir``.
 
     Returns:
         The file, or None. FiftyOne's zoo lays SAM 2 into its own folder as `<stem>_image.pt` or
@@ -145,8 +145,10 @@ def _listing(hub: HfApi, hub_id: str) -> tuple[list[str], int]:
 
 def _zoo_folders(zoo_dirs: Sequence[Path]) -> Iterator[Path]:
     yield from (Path(folder) for folder in zoo_dirs)
-    chosen = os.environ.get("FIFTYONE_MODEL_ZOO_DIR")
-    yield Path(chosen).expanduser() if chosen else Path.home() / "fiftyone" / "__models__"
+    # Where FiftyOne's zoo is if no setting of its own says otherwise; a container's user may have
+    # no home.
+    with suppress(RuntimeError):
+        yield Path.home() / "fiftyone" / "__models__"
     yield Path(torch.hub.get_dir()) / "checkpoints"
 
 

@@ -68,7 +68,6 @@ def empty_machine(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.delenv("FIFTYONE_MODEL_ZOO_DIR", raising=False)
 
 
 def ask(port: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -176,16 +175,12 @@ def test_the_segmenters_are_named_as_in_fiftyones_own_manifest() -> None:
         assert {f"{stem}_image.pt", f"{stem}_video.pt"} <= names
 
 
-@pytest.mark.parametrize("where", ["argument", "environment", "home"])
-def test_metas_file_in_fiftyones_zoo_is_found(
-    where: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.mark.parametrize("where", ["argument", "home"])
+def test_metas_file_in_fiftyones_zoo_is_found(where: str, tmp_path: Path) -> None:
     zoo = tmp_path / ("home/fiftyone/__models__" if where == "home" else "zoo")
     zoo.mkdir(parents=True)
     file = zoo / "sam2.1_hiera_base_plus_image.pt"
     file.touch()
-    if where == "environment":
-        monkeypatch.setenv("FIFTYONE_MODEL_ZOO_DIR", str(zoo))
     dirs = [zoo] if where == "argument" else []
     assert find_in_zoo("facebook/sam2.1-hiera-base-plus", dirs) == file
     assert find_in_zoo("facebook/sam2-hiera-base-plus", dirs) is None
