@@ -155,7 +155,7 @@ def _rate(device: str) -> float:
     try:
         seconds = in_own_thread(lambda: _best_of_products(side, device))
         return side**3 / 1e9 / max(seconds, 1e-6)
-    except RuntimeError:  # no memory left on the device, say: a slow one is assumed
+    except (RuntimeError, MemoryError):  # no memory left, say: a slow device is assumed
         return 50.0
 
 

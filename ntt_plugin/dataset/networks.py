@@ -104,8 +104,12 @@ def available_devices() -> list[str]:
 
 
 def _is_here(name: str) -> bool:
-    if name == "tiny" or Path(name).expanduser().exists():
-        return True
+    try:
+        if name == "tiny" or Path(name).expanduser().exists():
+            return True
+    except (OSError, RuntimeError):
+        # No name that a file can have: loading it says so.
+        return False
     if find_cached(name) is not None:
         return True
     return find_in_zoo(name, [Path(fo.config.model_zoo_dir)]) is not None

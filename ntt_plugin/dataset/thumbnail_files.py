@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 import uuid
 from collections.abc import Callable
 from contextlib import suppress
@@ -33,9 +34,11 @@ def kept_picture(key: str, draw: Callable[[], Image.Image | None]) -> Path | Non
     except StoreError:
         return None
     with suppress(OSError):
-        # Used now: the picture that was not looked at for the longest time goes first.
-        os.utime(path)
-        return path
+        # The App serves what is there: a link could be to any file, a pipe would be waited for.
+        if stat.S_ISREG(path.lstat().st_mode):
+            # Used now: the picture that was not looked at for the longest time goes first.
+            os.utime(path)
+            return path
     picture = draw()
     if picture is None:
         return None

@@ -27,15 +27,27 @@ from transformers.utils import logging as hub_logging
 from ..errors import CheckpointError
 from . import meta_dinov2, meta_sam2
 from .download import download, find_cached, find_in_zoo, suggestion
+from .memory_limit import is_out_of_memory
 from .meta_sam2 import HieraTraits
 from .renaming import few
-from .weight_files import digest, read_folder, read_meta_file, require_finite
+from .weight_files import (
+    count_values,
+    digest,
+    read_config,
+    read_meta_file,
+    read_weights,
+    require_finite,
+)
 
 BUNDLED = Path(__file__).parent.parent / "demo" / "networks"
 """The tiny networks that come with the package: `segmenter` and `encoder`, in the hub's format."""
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _META_SUFFIXES = {".pt", ".pth"}
+# Files may hold parts that are not loaded (SAM 2's memory of videos) or lack some, which is said
+# by name; beyond this they are another network's.
+_SIZE_FACTOR = 2
+_SIZE_SLACK = 50_000_000
 _FORMS = (
     "a hub id such as facebook/sam2-hiera-large or facebook/dinov2-large, 'tiny', a folder with"
     " config.json and model.safetensors, or one of Meta's own .pt or .pth files"
@@ -73,10 +85,13 @@ def load_segmenter(
     """
     source = _locate(name, "segmenter", zoo_dirs)
     if source.is_dir():
-        raw, state = read_folder(source)
+        raw = read_config(source)
         _require_type(raw, ("sam2", "sam2_video"), source, "a SAM 2 segmenter")
         config = meta_sam2.config_from_hub(raw, str(source))
-        state = {k: v for k, v in state.items() if not k.startswith(meta_sam2.HUB_UNUSED)}
+        _require_size(Sam2Model, config, source)
+        state = {
+            k: v for k, v in read_weights(source).items() if not k.startswith(meta_sam2.HUB_UNUSED)
+        }
     else:
         state = read_meta_file(source)
         _require_kind(state, "SAM 2", source)
@@ -102,17 +117,17 @@ def load_encoder(
     """
     source = _locate(name, "encoder", zoo_dirs)
     if source.is_dir():
-        raw, state = read_folder(source)
+        raw = read_config(source)
         _require_type(raw, ("dinov2", "dinov2_with_registers"), source, "a DINOv2 encoder")
         config = meta_dinov2.config_from_hub(raw, str(source))
+        _require_size(_dinov2_of(config), config, source)
+        state = read_weights(source)
     else:
         state = read_meta_file(source)
         _require_kind(state, "DINOv2", source)
         state = meta_dinov2.from_meta(state, str(source))
         config = meta_dinov2.infer_config(state, str(source), heads)
-    registers = isinstance(config, Dinov2WithRegistersConfig)
-    network = Dinov2WithRegistersModel if registers else Dinov2Model
-    return _load(network, config, state, source, str(name))
+    return _load(_dinov2_of(config), config, state, source, str(name))
 
 
 def _locate(name: str | Path, role: str, zoo_dirs: Sequence[Path]) -> Path:
@@ -125,7 +140,14 @@ def _locate(name: str | Path, role: str, zoo_dirs: Sequence[Path]) -> Path:
                 " the package again."
             )
         return BUNDLED / role
-    path = Path(name).expanduser()
+    try:
+        path = Path(name).expanduser()
+        path.exists()
+    except (OSError, RuntimeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(
+            f"{text[:80]!r} is no name that a file can have ({reason}). The {role} is {_FORMS}."
+        ) from error
     if text and path.is_dir():
         return path
     if path.is_file():
@@ -135,12 +157,17 @@ def _locate(name: str | Path, role: str, zoo_dirs: Sequence[Path]) -> Path:
             f"{path} is neither a .pt nor a .pth file of Meta's. Of a model in the hub's format"
             " give the folder, not a file in it."
         )
+    if text and path.exists():
+        raise CheckpointError(
+            f"{path} is neither a file nor a folder, but a pipe or a device."
+            f" The {role} is {_FORMS}."
+        )
     is_weight_file = path.suffix in _META_SUFFIXES | {".safetensors", ".bin"}
     if isinstance(name, str) and _HUB_ID.fullmatch(text) and not is_weight_file:
         return find_cached(text) or find_in_zoo(text, zoo_dirs) or download(text)
     if is_weight_file or "/" in text or path.is_absolute():
-        raise CheckpointError(f"There is no file or folder {path}. A {role} is {_FORMS}.")
-    raise CheckpointError(f"{text!r} is no {role}.{suggestion(text)} A {role} is {_FORMS}.")
+        raise CheckpointError(f"There is no file or folder {path}. The {role} is {_FORMS}.")
+    raise CheckpointError(f"{text!r} is no {role}.{suggestion(text)} The {role} is {_FORMS}.")
 
 
 def _require_type(
@@ -173,6 +200,38 @@ def _kind(state: Mapping[str, Tensor]) -> str | None:
     return None
 
 
+def _dinov2_of(config: Any) -> Any:
+    registers = isinstance(config, Dinov2WithRegistersConfig)
+    return Dinov2WithRegistersModel if registers else Dinov2Model
+
+
+def _require_size(network: Any, config: Any, folder: Path) -> None:
+    """Refuse a configuration that asks for a network of quite another size than its weights.
+
+    Before anything is allocated: on the meta device parameters take no memory.
+    """
+    held = count_values(folder)
+    try:
+        with torch.device("meta"):
+            asked = sum(parameter.numel() for parameter in network(config).parameters())
+    # A configuration with impossible sizes fails wherever they are first used.
+    except Exception as error:
+        raise _cannot_be_built(network, folder, error) from error
+    if not held / _SIZE_FACTOR - _SIZE_SLACK <= asked <= _SIZE_FACTOR * held + _SIZE_SLACK:
+        raise CheckpointError(
+            f"{folder}: its config.json describes a network of {asked:,} weights, and its files"
+            f" hold {held:,}. They do not belong together: download the folder again, or give"
+            " another one."
+        )
+
+
+def _cannot_be_built(network: Any, source: Path, error: Exception) -> CheckpointError:
+    return CheckpointError(
+        f"{source}: no {network.__name__} can be built as its configuration says ({error})."
+        " Download it again, or give another one."
+    )
+
+
 def _load(
     network: Any, config: Any, state: dict[str, Tensor], source: Path, name: str
 ) -> LoadedModel:
@@ -194,10 +253,12 @@ def _load(
             )
     # A configuration with impossible sizes fails wherever they are first used.
     except Exception as error:
-        raise CheckpointError(
-            f"{source}: no {network.__name__} can be built as its configuration says ({error})."
-            " Download it again, or give another one."
-        ) from error
+        if is_out_of_memory(error):
+            raise CheckpointError(
+                f"There is not enough memory to load {source}. Close other programs, or choose a"
+                " smaller network (the presets 'fast' and 'tiny' have smaller ones)."
+            ) from error
+        raise _cannot_be_built(network, source, error) from error
     problems = {
         "lacks": [str(key) for key in info["missing_keys"]],
         "has no place for": [str(key) for key in info["unexpected_keys"]],

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import torch
@@ -38,7 +39,11 @@ def find_cached(hub_id: str) -> Path | None:
     if not isinstance(found, str):
         return None
     folder = Path(found).parent
-    return folder if is_complete_folder(folder) else None
+    try:
+        return folder if is_complete_folder(folder) else None
+    except CheckpointError:
+        # Its index is damaged: a download writes it again.
+        return None
 
 
 def find_in_zoo(hub_id: str, zoo_dirs: Sequence[Path] = ()) -> Path | None:
@@ -46,7 +51,7 @@ def find_in_zoo(hub_id: str, zoo_dirs: Sequence[Path] = ()) -> Path | None:
 
     Args:
         hub_id: a published id; others are in no zoo.
-        zoo_dirs: folders to look into first.
+        zoo_dirs: folders to look into first, such as FiftyOne's ``model_zoo_dir``.
 
     Returns:
         The file, or None. FiftyOne's zoo lays SAM 2 into its own folder as `<stem>_image.pt` or
@@ -140,8 +145,10 @@ def _listing(hub: HfApi, hub_id: str) -> tuple[list[str], int]:
 
 def _zoo_folders(zoo_dirs: Sequence[Path]) -> Iterator[Path]:
     yield from (Path(folder) for folder in zoo_dirs)
-    # FiftyOne's default; whoever has FiftyOne hands down the folder of its configuration.
-    yield Path.home() / "fiftyone" / "__models__"
+    # Where FiftyOne's zoo is if no setting of its own says otherwise; a container's user may have
+    # no home.
+    with suppress(RuntimeError):
+        yield Path.home() / "fiftyone" / "__models__"
     yield Path(torch.hub.get_dir()) / "checkpoints"
 
 

@@ -61,7 +61,12 @@ class PatchEncoder:
         self._device = device
         self._dtype = dtype
         self._tokens_before = 1 + getattr(config, "num_register_tokens", 0)
-        self._model = model.to(device=device, dtype=dtype).eval()
+        with refused_memory(
+            f"load the encoder on the device {str(device)!r}",
+            "Close other programs that use it, choose a preset with a smaller encoder (fast),"
+            " or run on another device.",
+        ):
+            self._model = model.to(device=device, dtype=dtype).eval()
         self._run = Compiled(self._tokens) if compile else self._tokens
 
     @torch.inference_mode()

@@ -15,9 +15,11 @@ from .full_masks import PackedMask
 from .instances import Instances
 from .mask_shelf import MaskShelf, UnpackedMasks
 from .memory import MemoryBank
+from .memory_limit import SMALLER_IMAGE, refused_memory
 from .merging import redundancy
 from .nms import suppress
 from .proposals import Proposals
+from .threads import with_threads_by_load
 
 Array = np.ndarray[Any, Any]
 
@@ -27,6 +29,8 @@ _REDUNDANCIES: dict[str, Callable[[Sequence[PackedMask], Array, Array], Array]] 
 }
 
 
+@with_threads_by_load
+@refused_memory("match the proposals of an image", SMALLER_IMAGE)
 def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     """Label proposals by the bank's classes, and leave one of those that show the same thing.
 

@@ -30,6 +30,10 @@ _ATTENDED = 200 * 2**20
 _DRAWN = 64 * 2**20
 
 
+SMALLER_IMAGE = "Close other programs, or make a smaller copy of the image or cut it into tiles."
+"""A remedy where an image's own size is what takes the memory."""
+
+
 def is_out_of_memory(error: BaseException) -> bool:
     """Whether an exception of torch or numpy says that memory is used up, on any device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
@@ -39,7 +43,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 @contextmanager
 def refused_memory(work: str, remedy: str) -> Iterator[None]:
-    """Turn memory that a device has not got into an error of ours.
+    """Turn memory that a device has not got into an error of ours; a decorator, too.
 
     Args:
         work: what is being done, as in "There is not enough memory to ...".

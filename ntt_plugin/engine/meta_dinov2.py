@@ -10,6 +10,19 @@ from torch import Tensor
 from transformers import Dinov2Config, Dinov2WithRegistersConfig
 
 from ..errors import CheckpointError
+from .hub_config import (
+    ACTIVATION,
+    EPSILON,
+    FLAG,
+    SHARE,
+    SIDE,
+    WIDTH,
+    Rules,
+    checked_fields,
+    real,
+    refusal,
+    whole,
+)
 from .renaming import Rule, rename
 
 _WB = r"\.(weight|bias)"
@@ -27,6 +40,26 @@ _RULES: tuple[Rule, ...] = (
     (_BLOCK + r"mlp\.w3" + _WB, _LAYER + r"mlp.weights_out.\2"),
     (r"norm" + _WB, r"layernorm.\1"),
 )
+
+_FIELDS: Rules = {
+    "hidden_size": WIDTH,
+    "num_hidden_layers": whole(1, 256),
+    "num_attention_heads": whole(1, 256),
+    "mlp_ratio": whole(1, 64),
+    "hidden_act": ACTIVATION,
+    "hidden_dropout_prob": SHARE,
+    "attention_probs_dropout_prob": SHARE,
+    "layer_norm_eps": EPSILON,
+    "image_size": SIDE,
+    "patch_size": whole(1, 256),
+    "num_channels": whole(3, 3),
+    "qkv_bias": FLAG,
+    "layerscale_value": real(-1e6, 1e6),
+    "drop_path_rate": SHARE,
+    "use_swiglu_ffn": FLAG,
+    "use_mask_token": FLAG,
+    "num_register_tokens": whole(0, 1024),
+}
 
 # Every published DINOv2 has attention heads of 64 channels, which no shape shows.
 _HEAD_CHANNELS = 64
@@ -110,14 +143,12 @@ def config_from_hub(
         CheckpointError: the file describes no valid DINOv2.
     """
     registers = config["model_type"] == "dinov2_with_registers"
+    fields = checked_fields(config, _FIELDS, "DINOv2", where)
     try:
-        return (Dinov2WithRegistersConfig if registers else Dinov2Config).from_dict(dict(config))
+        return Dinov2WithRegistersConfig(**fields) if registers else Dinov2Config(**fields)
     # transformers checks each field and raises its own kinds of error.
     except Exception as error:
-        raise CheckpointError(
-            f"{where}: its config.json does not describe a DINOv2 network ({error})."
-            " Download the folder again."
-        ) from error
+        raise refusal("DINOv2", where, str(error)) from error
 
 
 def _layer_of(key: str) -> int:

@@ -11,6 +11,21 @@ from torch import Tensor
 from transformers import Sam2Config, Sam2HieraDetConfig, Sam2VisionConfig
 
 from ..errors import CheckpointError
+from .hub_config import (
+    ACTIVATION,
+    EPSILON,
+    FLAG,
+    SHARE,
+    SIDE,
+    WIDTH,
+    Rules,
+    checked_fields,
+    list_of,
+    only,
+    real,
+    refusal,
+    whole,
+)
 from .renaming import Rule, few, rename
 
 # Two positional encodings share one Gaussian matrix: of the image grid and of the prompts.
@@ -92,6 +107,66 @@ _RULES: tuple[Rule, ...] = (
     (_HEAD + r"\.layers\.1" + _WB, r"mask_decoder.\1.layers.0.\2"),
     (_HEAD + r"\.layers\.2" + _WB, r"mask_decoder.\1.proj_out.\2"),
 )
+
+
+_STAGES = 8
+_COUNT = whole(1, 1024)
+_BACKBONE_FIELDS: Rules = {
+    "hidden_size": WIDTH,
+    "num_attention_heads": _COUNT,
+    "num_channels": whole(3, 3),
+    "image_size": list_of(SIDE, 2),
+    "patch_kernel_size": only([7, 7]),
+    "patch_stride": only([4, 4]),
+    "patch_padding": only([3, 3]),
+    "query_stride": only([2, 2]),
+    "window_positional_embedding_background_size": list_of(_COUNT, 2),
+    "num_query_pool_stages": whole(0, _STAGES),
+    "blocks_per_stage": list_of(whole(1, 128), _STAGES),
+    "embed_dim_per_stage": list_of(WIDTH, _STAGES),
+    "num_attention_heads_per_stage": list_of(_COUNT, _STAGES),
+    "window_size_per_stage": list_of(_COUNT, _STAGES),
+    "global_attention_blocks": list_of(whole(0, 1023), 1024),
+    "mlp_ratio": real(0.01, 64),
+    "hidden_act": ACTIVATION,
+    "layer_norm_eps": EPSILON,
+}
+_VISION: Rules = {
+    "backbone_channel_list": list_of(WIDTH, _STAGES),
+    "backbone_feature_sizes": list_of(list_of(_COUNT, 2), 3),
+    "fpn_hidden_size": WIDTH,
+    "fpn_kernel_size": only(1),
+    "fpn_stride": only(1),
+    "fpn_padding": only(0),
+    "fpn_top_down_levels": list_of(whole(0, _STAGES), _STAGES),
+    "num_feature_levels": only(3),
+    "hidden_act": ACTIVATION,
+    "layer_norm_eps": EPSILON,
+}
+_PROMPT_ENCODER: Rules = {
+    "hidden_size": WIDTH,
+    "image_size": SIDE,
+    "patch_size": only(16),
+    "mask_input_channels": _COUNT,
+    "num_point_embeddings": whole(4, 64),
+    "hidden_act": ACTIVATION,
+    "layer_norm_eps": EPSILON,
+    "scale": only(1),
+}
+_MASK_DECODER: Rules = {
+    "hidden_size": WIDTH,
+    "hidden_act": ACTIVATION,
+    "mlp_dim": whole(1, 65_536),
+    "num_hidden_layers": whole(1, 32),
+    "num_attention_heads": _COUNT,
+    "attention_downsample_rate": whole(1, 64),
+    "num_multimask_outputs": whole(1, 16),
+    "iou_head_depth": whole(2, 16),
+    "iou_head_hidden_dim": WIDTH,
+    "dynamic_multimask_via_stability": FLAG,
+    "dynamic_multimask_stability_delta": real(0, 1e6),
+    "dynamic_multimask_stability_thresh": SHARE,
+}
 
 
 @dataclass(frozen=True)
@@ -268,23 +343,45 @@ def config_from_hub(config: Mapping[str, Any], where: str) -> Sam2Config:
     Raises:
         CheckpointError: the file describes another architecture or no valid one.
     """
+    parts = {"vision_config": _VISION, "prompt_encoder_config": _PROMPT_ENCODER}
+    parts["mask_decoder_config"] = _MASK_DECODER
+    vision, prompt, decoder = (
+        checked_fields(config.get(part), rules, "SAM 2", where, part)
+        for part, rules in parts.items()
+    )
+    name = "vision_config.backbone_config"
+    backbone = checked_fields(
+        config["vision_config"].get("backbone_config"), _BACKBONE_FIELDS, "SAM 2", where, name
+    )
     try:
-        vision = _fields(config["vision_config"])
-        backbone = Sam2HieraDetConfig(**_fields(vision.pop("backbone_config")))
-        return Sam2Config(
-            vision_config=Sam2VisionConfig(backbone_config=backbone, **vision),
-            prompt_encoder_config=_fields(config["prompt_encoder_config"]),
-            mask_decoder_config=_fields(config["mask_decoder_config"]),
+        found = Sam2Config(
+            vision_config=Sam2VisionConfig(
+                backbone_config=Sam2HieraDetConfig(**backbone), **vision
+            ),
+            prompt_encoder_config=prompt,
+            mask_decoder_config=decoder,
         )
     # transformers checks each field and raises its own kinds of error.
     except Exception as error:
-        raise CheckpointError(
-            f"{where}: its config.json does not describe a SAM 2 network ({error})."
-            " Download the folder again."
-        ) from error
+        raise refusal("SAM 2", where, str(error)) from error
+    if problem := _contradiction(found):
+        raise refusal("SAM 2", where, problem)
+    return found
 
 
-def _fields(section: Mapping[str, Any]) -> dict[str, Any]:
-    """A section without the names of its type and of its number format."""
-    dropped = {"model_type", "dtype", "torch_dtype", "architectures", "transformers_version"}
-    return {key: value for key, value in section.items() if key not in dropped}
+def _contradiction(config: Any) -> str:
+    """What two fields disagree about; nothing if none do."""
+    backbone, vision = config.vision_config.backbone_config, config.vision_config
+    side = config.prompt_encoder_config.image_size
+    sizes = [[side // stride, side // stride] for stride in (4, 8, 16)]
+    stages = len(backbone.blocks_per_stage)
+    if backbone.image_size != [side, side] or side % 32:
+        return f"the image sizes {backbone.image_size} and {side} are no two equal multiples of 32"
+    if vision.backbone_feature_sizes != sizes:
+        return f"backbone_feature_sizes must be {sizes} for images of {side} pixels"
+    for field in ("embed_dim_per_stage", "num_attention_heads_per_stage", "window_size_per_stage"):
+        if len(getattr(backbone, field)) != stages:
+            return f"{field} and blocks_per_stage have different lengths"
+    if list(reversed(vision.backbone_channel_list)) != backbone.embed_dim_per_stage:
+        return "backbone_channel_list is not embed_dim_per_stage reversed"
+    return ""

@@ -32,6 +32,8 @@ CODEC_VERSION = 1
 
 # Version, image height and width, proposals, channels.
 _HEADER = struct.Struct("<5I")
+# No larger image can be read.
+_MAX_PIXELS = 2**32
 _FLOAT = np.dtype("<f4")
 _MASK = np.dtype([("box", "<u4", (4,)), ("area", "<u8"), ("length", "<u4")])
 
@@ -71,6 +73,8 @@ def decode_proposals(data: Buffer, fingerprint: Fingerprint | None = None) -> Pr
     version, height, width, count, channels = _HEADER.unpack_from(data)
     if version != CODEC_VERSION:
         raise RecordError(f"its version is {version}, not {CODEC_VERSION}")
+    if height * width > _MAX_PIXELS:
+        raise RecordError("its image is larger than any that can be read")
     numbers = count * (1 + 4 + channels)
     masks_start = _HEADER.size + numbers * _FLOAT.itemsize + count * _MASK.itemsize
     if len(data) < masks_start:

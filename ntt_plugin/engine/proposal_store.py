@@ -24,6 +24,7 @@ from ..errors import StoreError
 from .cache_folder import default_budget, default_folder
 from .record_files import (
     HEADER_BYTES,
+    MAX_RECORD_BYTES,
     list_records,
     read_record,
     record_path,
@@ -132,6 +133,9 @@ class ProposalStore:
         except OSError as error:
             self._count(f"Cannot read {path}: {_reason(error)}.", misses=1, damaged=1)
             return None
+        except MemoryError:
+            self._count(f"There is not enough memory to read {path}.", misses=1, damaged=1)
+            return None
         if payload is None:
             self._count(f"{path} is damaged.", misses=1, damaged=1)
             return None
@@ -165,9 +169,8 @@ class ProposalStore:
         path, size = record_path(self.folder, key), HEADER_BYTES + len(payload)
         try:
             budget = self._look() if self._budget is None else self._budget
-            if size > budget:
-                problem = f"A record of {size:,} bytes does not fit the budget of {budget:,}."
-                self._count(problem, not_stored=1)
+            if size > min(budget, MAX_RECORD_BYTES):
+                self._count(self._too_large(size, budget), not_stored=1)
                 return False
             write_record(path, key, payload)
         except OSError as error:
@@ -240,6 +243,11 @@ class ProposalStore:
         with self._lock:
             files = sorted(list_records(self.folder), key=lambda file: file.used)
             records = [file for file in files if file.finished]
+            for record in [file for file in records if file.size > MAX_RECORD_BYTES]:
+                # Nobody reads it, and it would push out all others.
+                records.remove(record)
+                with suppress(OSError):
+                    remove_record(record.path)
             held = sum(record.size for record in records)
             budget = self._budget_for(held)
             if held > budget:
@@ -257,6 +265,18 @@ class ProposalStore:
             self._budget, self._held, self._unseen = budget, held, 0
             return budget
 
+    def _too_large(self, size: int, budget: int) -> str:
+        """Why a record of a size is not stored."""
+        if size > MAX_RECORD_BYTES:
+            return f"The proposals of one image take {_megabytes(size)}, more than is kept of one."
+        if self._fixed_budget is not None:
+            return f"A record of {size:,} bytes does not fit the budget of {budget:,} bytes."
+        return (
+            f"The disk of {self.folder} is nearly full: a tenth of what is free there,"
+            f" {_megabytes(budget)}, may be used, and the proposals of one image take"
+            f" {_megabytes(size)}. Free some space, or choose another folder with NTT_CACHE_DIR."
+        )
+
     def _budget_for(self, held: int) -> int:
         return (
             default_budget(self.folder, held) if self._fixed_budget is None else self._fixed_budget
@@ -272,6 +292,10 @@ class ProposalStore:
             f"Cannot {verb} the kept proposals in {self.folder} ({_reason(error)}); check that you "
             "may write there, or choose another folder with NTT_CACHE_DIR."
         )
+
+
+def _megabytes(size: int) -> str:
+    return f"{size / 1e6:,.1f} MB"
 
 
 def _reason(error: OSError) -> str:

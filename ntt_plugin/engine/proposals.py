@@ -13,8 +13,10 @@ from .full_masks import PackedMask
 from .mask_shelf import MadeMasks
 from .mask_upsampling import UpsampledMasks
 from .memory import Fingerprint
+from .memory_limit import SMALLER_IMAGE, refused_memory
 from .near_duplicates import distinct
 from .pooling import pool_features
+from .threads import with_threads_by_load
 
 
 class MaskSource(Protocol):
@@ -59,6 +61,8 @@ class Proposals:
             return self.masks.some(indices)
         return (self.masks[index] for index in indices)
 
+    @with_threads_by_load
+    @refused_memory("make the masks of an image", SMALLER_IMAGE)
     def with_masks_made(self) -> Proposals:
         """The same proposals, every mask made: of the logits nothing is needed any more."""
         return replace(self, masks=MadeMasks(self.some_masks(range(len(self)))))

@@ -41,7 +41,12 @@ class MaskProposer:
             dtype: what it computes in; logits and IoUs come out as float32 all the same.
             compile: compile it at the first image.
         """
-        self._model = model.to(device=device).eval()
+        with refused_memory(
+            f"load the segmenter on the device {str(device)!r}",
+            "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
+            " or run on another device.",
+        ):
+            self._model = model.to(device=device).eval()
         # Prompts stay in float32: rounded to bfloat16, a point would move by pixels.
         self._decoder = PromptDecoder(self._model, device, dtype, compile=compile)
         self._model.vision_encoder.to(dtype)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import stat
 import time
 import uuid
 from collections.abc import Iterator
@@ -15,6 +16,12 @@ from pathlib import Path
 _MAGIC = b"NTTPROP1"
 _CHECKSUM_BYTES = 16
 HEADER_BYTES = len(_MAGIC) + _CHECKSUM_BYTES
+
+MAX_RECORD_BYTES = 2**30
+"""The most that one record may have; those of photographs have 0.05 to 5 MB."""
+
+# A pipe would else be waited for until somebody writes to it.
+_OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 _KEY = re.compile(r"[0-9a-f]{64}")
 _SHELF = re.compile(r"[0-9a-f]{2}")
@@ -78,12 +85,29 @@ def write_record(path: Path, key: str, payload: bytes) -> None:
 def read_record(path: Path, key: str) -> memoryview | None:
     """The payload of a record, or None if any byte of it is not what was written under this key.
 
+    Only a regular file that begins as a record does and is not too large for one is read.
+
     Raises:
         OSError: it cannot be read; FileNotFoundError if it is not there.
+        MemoryError: there is not enough memory for it.
     """
-    data = memoryview(path.read_bytes())
-    payload = data[HEADER_BYTES:]
-    return payload if data[:HEADER_BYTES] == _MAGIC + _checksum(key, payload) else None
+    # Before it is opened, for opening a device can set it to work; and after it, for it may have
+    # been replaced since.
+    if not stat.S_ISREG(path.stat().st_mode):
+        return None
+    with open(os.open(path, _OPEN), "rb", buffering=0) as file:
+        found = os.fstat(file.fileno())
+        if not stat.S_ISREG(found.st_mode) or not HEADER_BYTES <= found.st_size <= MAX_RECORD_BYTES:
+            return None
+        header = file.read(HEADER_BYTES)
+        if not header.startswith(_MAGIC):
+            return None
+        data = bytearray(found.st_size - HEADER_BYTES)
+        payload = memoryview(data).toreadonly()
+        filled = 0
+        while filled < len(data) and (count := file.readinto(memoryview(data)[filled:])):
+            filled += count
+    return payload if filled == len(data) and header == _MAGIC + _checksum(key, payload) else None
 
 
 def touch(path: Path) -> None:

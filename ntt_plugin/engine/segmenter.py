@@ -23,11 +23,13 @@ from .instances import Instances
 from .mask_upsampling import upsample_masks
 from .matching import match
 from .memory import Fingerprint, MemoryBank, Refused
+from .memory_limit import SMALLER_IMAGE, refused_memory
 from .proposal_key import upstream_digest
 from .proposals import Proposals, mask_boxes
 from .proposer import MaskProposer
 from .references import Reference, crop_picture, grid_weights, pool_reference
 from .sending import send
+from .threads import with_threads_by_load
 
 
 class Segmenter:
@@ -145,6 +147,8 @@ class Segmenter:
         """Prompts decoded at once: what suits the device, the recipe's at most."""
         return self._proposer.batch_size(self.recipe.point_batch)
 
+    @with_threads_by_load
+    @refused_memory("read a reference", SMALLER_IMAGE)
     @torch.inference_mode()
     def reference_feature(self, reference: Reference) -> Tensor:
         """The instance feature of one reference, float32 (C,) on the CPU (recipe, section 1).
@@ -202,6 +206,8 @@ class Segmenter:
             raise BankError("There are no references; choose at least one for each class.")
         return bank
 
+    @with_threads_by_load
+    @refused_memory("segment an image", SMALLER_IMAGE)
     @torch.inference_mode()
     def propose(self, image: ImageLike) -> Proposals:
         """Everything about an image that does not depend on a bank (recipe, section 3).
@@ -242,6 +248,8 @@ class Segmenter:
         bank.require_encoder(self.fingerprint)
         return match(self.propose(image), bank, self.recipe)
 
+    @with_threads_by_load
+    @refused_memory("make masks of boxes", SMALLER_IMAGE)
     @torch.inference_mode()
     def masks_from_boxes(
         self, image: ImageLike, boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]

@@ -1,15 +1,21 @@
-"""No network and no weights."""
+"""No network, no weights, networks from a stranger, and no memory for one."""
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from ntt_plugin.dataset import banks
 from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.engine import checkpoints, weight_files
 from ntt_plugin.engine.config import Recipe
+from ntt_plugin.engine.proposal_store import ProposalStore
 from tests.bad_input.expectations import refused, row
 
 # The hub's client reads its settings when it is imported: hence a process of its own.
@@ -55,6 +61,86 @@ def test_a_run_without_weights_changes_nothing(unchanged, tmp_path):
         banks.build_memory_bank(unchanged, "ground_truth", "new", preset=recipe_of(missing))
     with refused(missing):
         segment(unchanged, "blocks", "before", overwrite=True, preset=recipe_of(missing))
+
+
+def millions_of_layers(folder):
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "num_hidden_layers": 10_000_000}))
+
+
+def deep_json(folder):
+    (folder / "config.json").write_text("[" * 100_000)
+
+
+def sparse_weights(folder):
+    os.truncate(folder / "model.safetensors", 2**40)
+
+
+def pipe(folder):
+    (folder / "model.safetensors").unlink()
+    os.mkfifo(folder / "model.safetensors")
+
+
+@row("hostile-network")
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (millions_of_layers, "num_hidden_layers is 10000000"),
+        (deep_json, "nested too deeply"),
+        (sparse_weights, "has 1,100 GB"),
+        (pipe, "has no model.safetensors"),
+    ],
+)
+def test_a_network_made_to_do_harm_is_refused_and_changes_nothing(
+    unchanged, tmp_path, change, said
+):
+    folder = tmp_path / "network"
+    shutil.copytree(checkpoints.BUNDLED / "encoder", folder)
+    change(folder)
+    recipe = Recipe.from_preset("tiny", encoder=str(folder))
+    with refused(str(folder), said):
+        banks.build_memory_bank(unchanged, "ground_truth", "new", preset=recipe)
+    with refused(str(folder), said):
+        segment(unchanged, "blocks", "before", overwrite=True, preset=recipe)
+
+
+@row("no-memory")
+def test_a_network_without_memory_for_it_is_refused_and_changes_nothing(unchanged, monkeypatch):
+    def no_memory(path):
+        raise MemoryError
+
+    monkeypatch.setattr(weight_files, "load_file", no_memory)
+    with refused("not enough memory", "smaller network"):
+        banks.build_memory_bank(unchanged, "ground_truth", "new", preset=recipe_of(copied()))
+
+
+@row("pipe-as-proposals")
+@pytest.mark.parametrize("kind", ["pipe", "device", "64 GiB"])
+def test_a_pipe_or_a_device_in_place_of_kept_proposals_is_replaced(
+    dataset, segmenter, tmp_path, kind
+):
+    segmenter.upstream = "colours"
+    store = ProposalStore(tmp_path / "kept", max_bytes=10**8)
+    segment(dataset, "blocks", "first", segmenter=segmenter, cache=store)
+    kept = sorted((tmp_path / "kept").glob("*/*.proposals"))
+    assert len(kept) == len(dataset)
+    if kind == "64 GiB":
+        os.truncate(kept[0], 64 * 2**30)
+    else:
+        kept[0].unlink()
+        os.mkfifo(kept[0]) if kind == "pipe" else kept[0].symlink_to("/dev/zero")
+
+    report = segment(dataset, "blocks", "second", segmenter=segmenter, cache=store)
+    assert (report.segmented, report.from_cache, report.failed) == (6, 5, [])
+    assert any("1 kept proposals could not be used" in str(note) for note in report.notes)
+    assert kept[0].is_file() and not kept[0].is_symlink()
+    for sample in dataset.reload() or dataset:
+        assert len(sample.second.detections) == len(sample.first.detections) > 0
+
+
+def copied():
+    """A path to the bundled networks that no other test has loaded."""
+    return str(checkpoints.BUNDLED / "encoder" / ".." / "encoder")
 
 
 def recipe_of(path):

@@ -201,6 +201,23 @@ def test_pictures_are_in_the_cache_folder_under_digests_alone(dataset, sample, c
     assert len(path.stem) == 64 and path.suffix == ".jpg"
 
 
+@pytest.mark.parametrize("kind", ["pipe", "link", "folder"])
+def test_only_a_regular_file_is_handed_to_the_app(cache, tmp_path, kind):
+    path = cache / "thumbnails" / "aa" / "aa1.jpg"
+    path.parent.mkdir(parents=True)
+    (tmp_path / "secret").write_text("secret")
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link":
+        path.symlink_to(tmp_path / "secret")
+    else:
+        path.mkdir()
+    found = thumbnail_files.kept_picture("aa1", lambda: Image.new("RGB", (8, 8)))
+    # A folder cannot be replaced: then there is no picture.
+    assert (found is None) == (kind == "folder")
+    assert found is None or (found == path and path.is_file() and not path.is_symlink())
+
+
 def test_a_full_shelf_loses_what_was_not_used_for_longest(cache, monkeypatch):
     monkeypatch.setattr(thumbnail_files, "_MOST_ON_A_SHELF", 3)
     picture = Image.new("RGB", (8, 8))

@@ -8,7 +8,10 @@ import torch
 from torch import Tensor
 
 from ntt_plugin.engine import Recipe, Segmenter
+from ntt_plugin.engine.encoder import PatchEncoder
+from ntt_plugin.engine.memory import MemoryBank
 from ntt_plugin.engine.memory_limit import PromptBatches, is_out_of_memory
+from ntt_plugin.engine.proposer import MaskProposer
 from ntt_plugin.errors import NttError, OutOfMemoryError
 
 CPU = torch.device("cpu")
@@ -147,3 +150,40 @@ def test_a_network_too_large_for_the_memory_is_our_own_error(
     monkeypatch.setattr(network, "forward", hungry)
     with pytest.raises(OutOfMemoryError, match=rf"run the (patch )?{part} on an image"):
         segmenter.propose(picture())
+
+
+@pytest.mark.parametrize(
+    ("step", "where"),
+    [
+        ("read_image", "ntt_plugin.engine.segmenter.read_image"),
+        ("propose", "ntt_plugin.engine.proposals.pool_features"),
+        ("match", "ntt_plugin.engine.matching.suppress"),
+    ],
+)
+def test_memory_that_runs_out_around_the_networks_is_our_own_error(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, step: str, where: str
+) -> None:
+    bank = MemoryBank(segmenter.fingerprint)
+    bank.add("thing", torch.ones(segmenter.fingerprint.channels))
+
+    def hungry(*_: object, **__: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr(where, hungry)
+    with pytest.raises(OutOfMemoryError, match="smaller copy of the image"):
+        segmenter.segment(picture(), bank)
+
+
+@pytest.mark.parametrize("part", [PatchEncoder, MaskProposer])
+def test_a_network_that_finds_no_room_on_its_device_is_our_own_error(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch, part: type
+) -> None:
+    def hungry(*_: object, **__: object) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(torch.nn.Module, "to", hungry)
+    with pytest.raises(OutOfMemoryError, match=r"load the (encoder|segmenter) on the"):
+        if part is PatchEncoder:
+            PatchEncoder(segmenter._encoder._model, segmenter.fingerprint, CPU)
+        else:
+            MaskProposer(segmenter._proposer._model, CPU)

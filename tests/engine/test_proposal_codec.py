@@ -117,6 +117,14 @@ def test_a_header_that_promises_terabytes_is_refused_at_once() -> None:
         decode_proposals(header + bytes(1000))
 
 
+def test_an_image_larger_than_any_is_refused() -> None:
+    data = bytearray(encode_proposals(some_proposals()))
+    struct.pack_into("<2I", data, 4, 2**32 - 1, 2**32 - 1)
+
+    with pytest.raises(RecordError, match="larger than any"):
+        decode_proposals(data)
+
+
 def test_any_damage_gives_proposals_or_an_error_of_ours() -> None:
     """Without the store's checksum wrong numbers may come out, but nothing else may happen."""
     data = encode_proposals(some_proposals(count=4))

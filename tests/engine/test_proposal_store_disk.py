@@ -131,6 +131,89 @@ def test_a_folder_in_a_records_place_is_a_miss(tmp_path: Path) -> None:
     assert (store.counts.damaged, store.counts.not_stored) == (1, 1)
 
 
+def in_place_of_a_record(folder: Path, kind: str) -> Path:
+    path = record_files.record_path(folder, A)
+    path.parent.mkdir(parents=True)
+    if kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "link to a device":
+        path.symlink_to("/dev/zero")
+    elif kind == "link to a pipe":
+        os.mkfifo(folder / "pipe")
+        path.symlink_to(folder / "pipe")
+    else:
+        path.write_bytes(record_files._MAGIC)
+        os.truncate(path, 64 * 2**30)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["pipe", "link to a device", "link to a pipe", "64 GiB"])
+def test_what_is_no_record_is_a_miss_and_is_replaced(tmp_path: Path, kind: str) -> None:
+    path = in_place_of_a_record(tmp_path, kind)
+    store = ProposalStore(tmp_path)
+
+    assert store.get(A) is None
+    assert store.counts.damaged == 1
+    assert store.put(A, b"one")
+    assert store.get(A) == b"one"
+    assert path.is_file() and not path.is_symlink()
+
+
+def test_a_file_of_64_gib_does_not_push_out_the_records(tmp_path: Path) -> None:
+    large = in_place_of_a_record(tmp_path, "64 GiB")
+    writer = ProposalStore(tmp_path, max_bytes=10**6)
+    assert writer.put(B, b"two")
+
+    assert writer.get(B) == b"two"
+    assert not large.exists()
+
+
+def test_a_link_in_place_of_a_record_gives_what_it_points_to_no_new_time(tmp_path: Path) -> None:
+    target = tmp_path / "foreign"
+    target.write_bytes(bytes(100))
+    os.utime(target, ns=(1, 1))
+    path = record_files.record_path(tmp_path / "store", A)
+    path.parent.mkdir(parents=True)
+    path.symlink_to(target)
+
+    assert ProposalStore(tmp_path / "store").get(A) is None
+    assert target.stat().st_mtime_ns == 1
+
+
+def test_a_cache_folder_that_is_a_link_is_used(tmp_path: Path) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "elsewhere")
+    store = ProposalStore(tmp_path / "link")
+
+    assert store.put(A, b"one")
+    assert store.get(A) == b"one"
+
+
+def test_a_nearly_full_disk_is_said_with_what_to_do(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        cache_folder.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0)
+    )
+    store = ProposalStore(tmp_path)
+
+    assert not store.put(A, b"one")
+    problem = store.counts.problem or ""
+    assert "is nearly full" in problem and "NTT_CACHE_DIR" in problem and "budget" not in problem
+
+
+def test_memory_that_runs_out_is_no_damage(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = ProposalStore(tmp_path)
+    store.put(A, b"one")
+
+    def fail(path: Path, key: str) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("ntt_plugin.engine.proposal_store.read_record", fail)
+    assert store.get(A) is None
+    assert "not enough memory" in (store.counts.problem or "")
+
+
 def test_the_default_folder_is_what_a_person_chose(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("NTT_CACHE_DIR", "/somewhere")
 
