@@ -47,7 +47,7 @@ def segmented(dataset: fo.Dataset, segmenter: Any, right: way.Record) -> fo.Data
     return dataset
 
 
-def test_an_empty_note_on_crowds_in_any_spelling_is_none(
+def test_spellings_of_no_crowd_change_nothing(
     dataset: fo.Dataset, segmenter: Any, right: way.Record
 ) -> None:
     spellings = ["0", "False", "no", "false", "", None, 0, 0.0, False]
