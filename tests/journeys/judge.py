@@ -37,7 +37,7 @@ class Answers:
         key = (picture, size, boxes)
         if key not in self._known:
             folder = self.folder / "-".join(map(str, key)).replace(" ", "_")
-            folder.mkdir()
+            folder.mkdir(exist_ok=True)
             plain = FileKind("plain", ".png", pillow(), picture)
             photos = write_photos(plain, 1, size, "plain", folder)
             labels = _BY_NAME["boxes" if boxes else "mask"]
@@ -131,7 +131,7 @@ def _others_refuse_too(
         scores = way.scored_copy(target)
     except way.RefusedByName:
         return
-    if scores["segm AP"] != 1:
+    if scores["segm AP"] < 0.9999:
         raise way.Wrong(
             f"refused as references, and scored without a word: the right masks have segm AP "
             f"{scores['segm AP']:.3f} and not 1"

@@ -32,6 +32,7 @@ class LabelKind:
         unsure: whether a refusal by name is right too.
         refused: whether only a refusal by name is right.
         stored: whether the objects lie on the stored pixels, which must be refused by name.
+        lost_in_coco: whether FiftyOne writes other masks of it to COCO: any pixel that is not 0.
         rounded: whether its numbers are rounded, to thousandths of a pixel.
     """
 
@@ -42,6 +43,7 @@ class LabelKind:
     unsure: bool = False
     refused: bool = False
     stored: bool = False
+    lost_in_coco: bool = False
     rounded: bool = False
 
 
@@ -215,7 +217,7 @@ DRAWN = (
     LabelKind("mask file alpha", in_files(".png", _alpha), unsure=True),
     LabelKind("mask file palette", in_files(".png", _palette(255, 255, 255)), unsure=True),
     LabelKind("mask file voc palette", in_files(".png", _palette(128, 0, 0)), unsure=True),
-    LabelKind("mask file jpeg", in_files(".jpg", _grey), unsure=True),
+    LabelKind("mask file jpeg", in_files(".jpg", _grey), unsure=True, lost_in_coco=True),
     LabelKind("mask file of the image", in_files(".png", _grey, whole=True), unsure=True),
     LabelKind("polylines", polylines, scored=False),
     LabelKind("boxes", boxes, scored=False, boxes=True),

@@ -98,9 +98,10 @@ def go(
         _must_refuse_truth(target)
     record = Record(bank, _features(bank), found, scores(target, truth, "before"))
     for name in exports:
-        other = _exported_and_imported(target, truth, name, folder)
+        written = PLAIN if name == "coco" and labels.lost_in_coco else truth
+        other = _exported_and_imported(target, written, name, folder)
         try:
-            record.again[name] = scores(other, truth, "after")
+            record.again[name] = scores(other, written, "after")
             record.again_found[name] = _labels(other.first(), size)
         finally:
             other.delete()
