@@ -32,7 +32,7 @@ class LabelKind:
         unsure: whether a refusal by name is right too.
         refused: whether only a refusal by name is right.
         stored: whether the objects lie on the stored pixels, which must be refused by name.
-        lost_in_coco: whether FiftyOne writes other masks of it to COCO: any pixel that is not 0.
+        lost_in_coco: whether FiftyOne's own export to COCO writes other masks, or none.
         rounded: whether its numbers are rounded, to thousandths of a pixel.
     """
 
@@ -201,24 +201,26 @@ def masks_with_sizes(photos: list[Photo], folder: Path) -> fo.Dataset:
     return dataset
 
 
+_LOST: dict[str, Any] = {"unsure": True, "lost_in_coco": True}
+
 DRAWN = (
     LabelKind("mask", lambda photos, folder: with_field(photos, plain_masks)),
     LabelKind("mask 0 255", inline(lambda mask: cropped(mask).astype(np.uint8) * 255)),
     LabelKind("mask 0.0 1.0", inline(lambda mask: cropped(mask).astype(np.float32)), unsure=True),
-    LabelKind("mask of the image", inline(lambda mask: mask), unsure=True),
+    LabelKind("mask of the image", inline(lambda mask: mask), **_LOST),
     LabelKind("logits", inline(lambda mask: _logits(cropped(mask))), refused=True),
     LabelKind("mask with nan", inline(lambda mask: _unknown(cropped(mask))), refused=True),
     LabelKind("mask file", in_files(".png", _grey)),
     LabelKind("mask file 0 1", in_files(".png", lambda m: Image.fromarray(m.astype(np.uint8)))),
     LabelKind("mask file 1 bit", in_files(".png", Image.fromarray)),
     LabelKind("mask file bmp", in_files(".bmp", _grey)),
-    LabelKind("mask file red", in_files(".png", _coloured), unsure=True),
-    LabelKind("mask file blue", in_files(".png", _blue), unsure=True),
-    LabelKind("mask file alpha", in_files(".png", _alpha), unsure=True),
-    LabelKind("mask file palette", in_files(".png", _palette(255, 255, 255)), unsure=True),
-    LabelKind("mask file voc palette", in_files(".png", _palette(128, 0, 0)), unsure=True),
-    LabelKind("mask file jpeg", in_files(".jpg", _grey), unsure=True, lost_in_coco=True),
-    LabelKind("mask file of the image", in_files(".png", _grey, whole=True), unsure=True),
+    LabelKind("mask file red", in_files(".png", _coloured), **_LOST),
+    LabelKind("mask file blue", in_files(".png", _blue), **_LOST),
+    LabelKind("mask file alpha", in_files(".png", _alpha), **_LOST),
+    LabelKind("mask file palette", in_files(".png", _palette(255, 255, 255)), **_LOST),
+    LabelKind("mask file voc palette", in_files(".png", _palette(128, 0, 0)), **_LOST),
+    LabelKind("mask file jpeg", in_files(".jpg", _grey), **_LOST),
+    LabelKind("mask file of the image", in_files(".png", _grey, whole=True), **_LOST),
     LabelKind("polylines", polylines, scored=False),
     LabelKind("boxes", boxes, scored=False, boxes=True),
     LabelKind("stored masks", masks_with_sizes, stored=True),
