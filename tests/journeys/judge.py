@@ -89,13 +89,15 @@ def _judge(
             raise way.Wrong(f"ordinary data is refused: {error}") from error
         _others_refuse_too(cell, dataset, segmenter, right, size)
         return REFUSED, str(error)
+    if got.refused and not may:
+        raise way.Wrong(f"ordinary data is refused after an export: {got.refused}")
     if must:
         raise way.Wrong("it was learnt, where it must be refused by name")
     found = differences(got, right, cell.file.loss > 0, cell.labels.rounded)
     found += _misread(cell, photos)
     if found:
         raise way.Wrong("\n".join(found))
-    return EQUAL, ""
+    return (REFUSED, got.refused) if got.refused else (EQUAL, "")
 
 
 def _is_contradicted(dataset: fo.Dataset, cell: Cell, photos: list[Photo]) -> bool:

@@ -49,6 +49,7 @@ class Record:
         scores: pycocotools' figures, by name.
         again: those after export and import, by the export's format.
         again_found: labels after export and import, by the export's format.
+        refused: how the product refused by name what came back from an export; empty if not.
     """
 
     bank: Any
@@ -57,6 +58,7 @@ class Record:
     scores: dict[str, float]
     again: dict[str, dict[str, float]] = field(default_factory=dict)
     again_found: dict[str, list[Found]] = field(default_factory=dict)
+    refused: str = ""
 
 
 def go(
@@ -103,6 +105,9 @@ def go(
         try:
             record.again[name] = scores(other, written, "after")
             record.again_found[name] = _labels(other.first(), size)
+        except RefusedByName as error:
+            record.refused = str(error)
+            record.again.pop(name, None)
         finally:
             other.delete()
     return record
