@@ -92,7 +92,8 @@ def go(
         learnt = CUT
         with said(dataset, FIELD):
             report = ntt.masks_from_boxes(pool, FIELD, CUT, segmenter=segmenter, progress=False)
-        require_nothing_left(dataset, report.failed, report.notes)
+        lost = [note for note in report.notes if note.reason.startswith("no mask for")]
+        require_nothing_left(dataset, [*report.failed, *lost])
     bank = build(pool, learnt, segmenter)
     found = segment(target, bank, segmenter, size, folder if kept else None)
     truth = FIELD if labels.scored else PLAIN
@@ -135,9 +136,9 @@ def require_named(text: str, names: Iterable[str]) -> None:
         raise Wrong(f"a refusal that names nothing of what was given: {text!r}")
 
 
-def require_nothing_left(dataset: Any, failed: Iterable[Any], notes: Iterable[Any]) -> None:
-    """No sample failed and none is to note, or each is named."""
-    told = [f"{note.filepath}: {note.reason}" for note in (*failed, *notes)]
+def require_nothing_left(dataset: Any, failed: Iterable[Any]) -> None:
+    """Nothing of a run failed, or each sample that did is named."""
+    told = [f"{note.filepath}: {note.reason}" for note in failed]
     if told:
         for text in told:
             require_named(text, _names_of(dataset))
@@ -169,11 +170,11 @@ def segment(
     with said(target):
         if folder:
             report = ntt.propose(target, segmenter=segmenter, cache=store, progress=False)
-            require_nothing_left(target, report.failed, [])
+            require_nothing_left(target, report.failed)
         report = ntt.segment(
             target, bank, FOUND, segmenter=segmenter, cache=store, overwrite=True, progress=False
         )
-    require_nothing_left(target, report.failed, [])
+    require_nothing_left(target, report.failed)
     if folder and report.from_cache != 1:
         raise Wrong("kept proposals were not used")
     return _labels(target.first(), size)
@@ -205,8 +206,9 @@ def _must_refuse_boxes(pool: Any, segmenter: Any) -> None:
     try:
         build(pool, FIELD, segmenter)
     except RefusedByName as error:
+        # What names no remedy for boxes is about something else: the file, or the sizes.
         if "masks_from_boxes" not in str(error):
-            raise Wrong(f"boxes are refused without the remedy: {error}") from error
+            raise
     else:
         raise Wrong("boxes were learnt as if they were masks")
 
