@@ -9,6 +9,7 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 
+import ntt_plugin as ntt
 from ntt_plugin.engine.images import read_image
 from tests.journeys import way
 from tests.journeys.compare import differences
@@ -94,7 +95,7 @@ def _judge(
     if must:
         raise way.Wrong("it was learnt, where it must be refused by name")
     found = differences(got, right, cell.file.loss > 0, cell.labels.rounded)
-    found += _misread(cell, photos)
+    found += _misread(cell, photos) + _untold(cell, dataset)
     if found:
         raise way.Wrong("\n".join(found))
     return (REFUSED, got.refused) if got.refused else (EQUAL, "")
@@ -151,3 +152,11 @@ def _misread(cell: Cell, photos: list[Photo]) -> list[str]:
             away = np.abs(seen - photo.shown).mean()
             found.append(f"{photo.role}: {away:.2f} levels off, {cell.file.loss} are right")
     return found
+
+
+def _untold(cell: Cell, dataset: fo.Dataset) -> list[str]:
+    """A file of several pictures is named in the run's report."""
+    notes = ntt.load_segment_report(dataset, way.FOUND).notes
+    if not cell.file.note or any(cell.file.note in note.reason for note in notes if note.filepath):
+        return []
+    return [f"the report does not tell of the file's {cell.file.note}s: {notes}"]
