@@ -143,7 +143,9 @@ def _dark(factor: int, start: int = 0) -> Callable[[Array, Path, int], None]:
 
 
 def _reflectance(stored: Array, path: Path, orientation: int) -> None:
-    Image.fromarray(stored[..., 0].astype(np.float32) / 255 * 1.02).save(path)
+    """Floats from 0 to a little above 1."""
+    values = stored[..., 0].astype(np.float32)
+    Image.fromarray(values / values.max() * 1.02).save(path)
 
 
 def _tiff(**options: Any) -> Callable[[Array, Path, int], None]:
@@ -237,7 +239,7 @@ FILE_KINDS = (
     FileKind("tiff grey 16", ".tif", pillow(mode="I;16", **_TAG), "grey", turns=True),
     FileKind("tiff 12 in 16", ".tif", _dark(16), "grey", unsure=True),
     FileKind("tiff thermal", ".tif", _dark(4, 29000), "grey", unsure=True),
-    FileKind("tiff reflectance", ".tif", _reflectance, "grey", unsure=True),
+    FileKind("tiff reflectance", ".tif", _reflectance, "grey", unsure=True, loss=12),
     FileKind("tiff rgb 16", ".tif", _tiff(deep=True), turns=True),
     FileKind("tiff rgb nir", ".tif", _tiff(infrared=True, extrasamples=["unspecified"])),
     FileKind("tiff nir as alpha", ".tif", _tiff(infrared=True, extrasamples=[2]), unsure=True),

@@ -96,6 +96,8 @@ def _judge(
         raise way.Wrong("it was learnt, where it must be refused by name")
     found = differences(got, right, cell.file.loss > 0, cell.labels.rounded)
     found += _misread(cell, photos) + _untold(cell, dataset)
+    if found and cell.file.unsure and (told := _doubts(photos[1], dataset)):
+        return REFUSED, told
     if found:
         raise way.Wrong("\n".join(found))
     return (REFUSED, got.refused) if got.refused else (EQUAL, "")
@@ -160,3 +162,10 @@ def _untold(cell: Cell, dataset: fo.Dataset) -> list[str]:
     if not cell.file.note or any(cell.file.note in note.reason for note in notes if note.filepath):
         return []
     return [f"the report does not tell of the file's {cell.file.note}s: {notes}"]
+
+
+def _doubts(photo: Photo, dataset: fo.Dataset) -> str:
+    """What a run's report says of how a file of unknown scale was read."""
+    notes = ntt.load_segment_report(dataset, way.FOUND).notes
+    told = [note.reason for note in notes if Path(note.filepath).name == photo.path.name]
+    return "; ".join(reason for reason in told if "level" in reason or "band" in reason)

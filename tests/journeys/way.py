@@ -255,6 +255,7 @@ def _exported_and_imported(target: Any, truth: str, name: str, folder: Path) -> 
     other.delete()
     # COCO's importer calls the score an attribute.
     for sample in whole.iter_samples(autosave=True, progress=False):
+        sample[FOUND] = sample[FOUND] or fo.Detections()
         for label in sample[FOUND].detections:
             if label.confidence is None:
                 label.confidence = label["score"]
