@@ -132,9 +132,14 @@ def whole_number(name: str, value: Any) -> int:
     Raises:
         DatasetError: it is none; True and False are none either.
     """
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+    if not is_whole(value):
         raise DatasetError(f"{name} is {quoted(value)}; it must be a whole number.")
     return int(value)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, Python's or numpy's; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def literals(names: Iterable[str]) -> list[Any]:

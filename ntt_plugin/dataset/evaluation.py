@@ -118,7 +118,8 @@ def evaluate(
             samples = samples.filter_labels(field, wanted, only_matches=False)
     if masks and not tables.pixel_tight:
         logger.warning(
-            "Labels in %s have boxes that do not fit their masks in whole pixels: FiftyOne marks "
+            "Labels in %s have masks that are not cropped to boxes in whole pixels, or files of "
+            "masks that FiftyOne reads otherwise: FiftyOne marks "
             "true and false positives by boxes. pycocotools' figures of masks are not affected.",
             listed((gt_field, label_field)),
         )

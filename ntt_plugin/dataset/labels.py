@@ -36,6 +36,8 @@ _MOST_PIXELS, _MOST_TIMES = 2**24, 4
 
 # Pixels by which a mask of the whole image may miss the image's size, if the image is large.
 _ALMOST, _LARGE = 2, 32
+# Sides of fewer pixels are rounded too much to tell an image's aspect.
+_SMALLEST = 12
 # Two boxes are of the same object if no edge differs by more of a side than this, or in pixels.
 _NEAR, _NEAR_PIXELS = 0.1, 3.0
 _SAME_ASPECT = 1.05
@@ -266,10 +268,8 @@ def _is_of_whole_image(
     (height, width), (rows, columns) = image_size, mask.shape
     almost = _ALMOST if min(image_size) >= _LARGE else 0
     is_images_size = _distance(mask.shape, image_size) <= almost
-    has_images_aspect = (
-        is_images_size
-        or abs(columns * height / width - rows) <= 1
-        or abs(rows * width / height - columns) <= 1
+    has_images_aspect = is_images_size or (
+        min(mask.shape) >= _SMALLEST and _is_scaled(mask.shape, image_size)
     )
     # Where the object lies if the mask is laid over the whole image.
     step = width / columns, height / rows
@@ -280,25 +280,41 @@ def _is_of_whole_image(
     if is_images_size and _is_near((0, 0, width, height), box, image_size, _NEAR_PIXELS):
         return True
     _require_no_corners(detection, mask, laid if is_images_size else None, image_size)
+    # A detector's masks have one size whatever the box: their objects reach to all four sides.
     is_turned = height != width and _distance(mask.shape, image_size[::-1]) <= almost
     fills = _is_near(tight, (0, 0, columns, rows), mask.shape, 1.0)
-    aspect = columns / rows * (box[3] - box[1]) / (box[2] - box[0])
-    has_boxs_aspect = 1 / _SAME_ASPECT <= aspect <= _SAME_ASPECT and not has_images_aspect
-    if (fills or has_boxs_aspect) and not is_images_size and not is_turned:
+    box_size = box[3] - box[1], box[2] - box[0]
+    aspect = columns / rows * box_size[0] / box_size[1]
+    has_boxs_aspect = 1 / _SAME_ASPECT <= aspect <= _SAME_ASPECT or _is_scaled(mask.shape, box_size)
+    is_of_box = fills or (has_boxs_aspect and not has_images_aspect)
+    if is_of_box and not is_images_size and not is_turned:
         return False
-    raise DatasetError(
-        f"Its mask is {columns} x {rows} pixels, its box {box[2] - box[0]:.4g} x "
-        f"{box[3] - box[1]:.4g} and its image {width} x {height}. Read as a mask of the whole "
-        f"image, its object lies at x1 y1 x2 y2 = {_whole(laid)}, but its box at {_whole(box)}; "
-        "read as one of the box, it would be stretched out of shape. Crop the mask to its box, "
-        "or correct the box."
-        + (
+    raise DatasetError(_both_readings(mask.shape, laid, box, image_size, is_turned))
+
+
+def _both_readings(
+    shape: Sequence[int], laid: Box, box: Box, image_size: tuple[int, int], is_turned: bool
+) -> str:
+    """Why a mask is neither one of the whole image nor one of its box, and what to do."""
+    text = (
+        f"Its mask is {shape[1]} x {shape[0]} pixels, its box {box[2] - box[0]:.4g} x "
+        f"{box[3] - box[1]:.4g} and its image {image_size[1]} x {image_size[0]}. Read as a mask "
+        f"of the whole image, its object lies at x1 y1 x2 y2 = {_whole(laid)}, but its box at "
+        f"{_whole(box)}; read as one of the box, it would be stretched out of shape. Crop the mask "
+        "to its box, or correct the box."
+    )
+    if is_turned:
+        text += (
             " The image turned by 90 degrees has the mask's size: it may have been drawn without "
             "regard to the EXIF orientation."
-            if is_turned
-            else ""
         )
-    )
+    return text
+
+
+def _is_scaled(shape: Sequence[int], size: Sequence[float]) -> bool:
+    """Whether a mask's shape is a size (h, w) times some factor, but for rounding."""
+    (rows, columns), (height, width) = shape, size
+    return abs(columns * height / width - rows) <= 1 or abs(rows * width / height - columns) <= 1
 
 
 def _require_no_corners(

@@ -10,7 +10,7 @@ import numpy as np
 from fiftyone import ViewField as F
 
 from ..errors import DatasetError
-from .checks import dataset_of, require_detections
+from .checks import dataset_of, is_whole, require_detections
 from .database import database_errors
 from .report import SampleNote, SegmentReport, from_dict
 from .run_lock import is_held
@@ -104,8 +104,9 @@ def score_histogram(dataset: Any, label_field: str, bins: int = 20) -> dict[str,
         DatasetError: the field is of another type, or there is no bin.
     """
     require_detections(dataset, label_field)
-    if not isinstance(bins, int) or bins < 1:
+    if not is_whole(bins) or bins < 1:
         raise DatasetError(f"The confidences cannot be put into {bins!r} bins; give 1 or more.")
+    bins = int(bins)
     counted = (F("confidence") >= 0) & (F("confidence") <= 1) & F("label").exists()
     place = (F("confidence") * bins).floor().min(bins - 1).to_int()
     # The number goes first: a class may be called anything.

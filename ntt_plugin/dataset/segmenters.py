@@ -19,6 +19,7 @@ from ..engine.images import ImageLike
 from ..engine.memory import Fingerprint
 from ..engine.proposals import Proposals
 from ..engine.references import Reference
+from .checks import is_whole
 
 if TYPE_CHECKING:
     from ..engine.segmenter import Segmenter
@@ -90,6 +91,8 @@ def get_segmenter(
     from ..engine.segmenter import Segmenter
 
     if batch_size is not None:
+        # numpy's whole numbers too; the recipe refuses what is none.
+        batch_size = int(batch_size) if is_whole(batch_size) else batch_size
         recipe = replace(recipe, point_batch=batch_size)
     resolved = resolve_device(device)
     key = (recipe.networks, str(resolved))

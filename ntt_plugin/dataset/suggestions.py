@@ -17,7 +17,7 @@ from ..engine.memory import MemoryBank
 from ..errors import DatasetError
 from .bank_info import bank_digest
 from .banks import Progress, resolve_bank
-from .checks import dataset_of
+from .checks import dataset_of, is_whole
 from .database import database_errors
 from .kept_proposals import Cache, usable_store
 from .labelling import Job, label_samples
@@ -122,8 +122,9 @@ def suggest_references(
             written, or one that holds what a person changed.
         BankError: the bank is damaged, or was made by another encoder than the recipe's.
     """
-    if isinstance(count, bool) or not isinstance(count, int) or count < 1:
+    if not is_whole(count) or count < 1:
         raise DatasetError(f"{count!r} suggestions cannot be made; ask for 1 or more.")
+    count = int(count)
     started = time.monotonic()
     repeats: list[str] = []
     images = image_view(samples, group_slices, repeats)

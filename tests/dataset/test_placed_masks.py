@@ -85,6 +85,13 @@ def test_a_cropped_mask_at_another_resolution_is_stretched_to_its_box(size, scal
         assert (found & whole).sum() / (found | whole).sum() > 0.8
 
 
+def test_a_loose_cropped_mask_of_few_pixels_is_stretched_though_its_aspect_is_rounded():
+    mask = np.zeros((4, 5), bool)
+    mask[2:, 1:3] = True
+    found = full_mask(label((20, 30, 30, 37), (64, 96), mask), (64, 96))
+    assert 15 <= found.sum() <= 20 and found[34:37, 22:26].all()
+
+
 @pytest.mark.parametrize("size", SIZES)
 def test_a_square_mask_that_its_object_fills_is_stretched_to_its_box(size):
     """As detectors give masks, at 28 x 28 whatever the box."""

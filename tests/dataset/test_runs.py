@@ -122,7 +122,7 @@ def scored(dataset):
     return dataset
 
 
-@pytest.mark.parametrize("bins", [1, 7, 20])
+@pytest.mark.parametrize("bins", [1, 7, np.int64(20)])
 def test_scores_spread_as_counted_by_hand(scored, bins):
     found = ntt.score_histogram(scored, "found", bins)
     expected = {}
@@ -152,7 +152,7 @@ def test_of_a_view_what_it_shows_is_counted(scored):
     assert counts.sum() == view.count("found.detections")
 
 
-@pytest.mark.parametrize("bins", [0, -1, 2.5])
+@pytest.mark.parametrize("bins", [0, -1, 2.5, True])
 def test_a_number_of_bins_that_is_none_is_refused(scored, bins):
     with pytest.raises(DatasetError, match="give 1 or more"):
         ntt.score_histogram(scored, "found", bins)

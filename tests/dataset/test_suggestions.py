@@ -90,7 +90,7 @@ def test_the_view_shows_patches_with_the_most_telling_first(dataset, segmenter, 
 
 def test_no_more_are_suggested_than_asked_for(dataset, segmenter, odd):
     both = suggest_references(dataset, "blocks", segmenter=segmenter)
-    one = suggest_references(dataset, "blocks", 1, segmenter=segmenter)
+    one = suggest_references(dataset, "blocks", np.int64(1), segmenter=segmenter)
     assert (len(both.label_ids), len(one.label_ids)) == (2, 1)
     assert list(one.reasons.values()) == list(both.reasons.values())[:1]
 
