@@ -114,6 +114,7 @@ def evaluated(dataset):
     last["ground_truth"].detections.append(
         fo.Detection.from_mask(np.eye(64, 96, dtype=bool), label="grey")
     )
+    last["found"] = fo.Detections()
     last.save()
     ntt.evaluate(dataset, "found", "ground_truth", "check")
     return dataset
