@@ -32,6 +32,7 @@ import sys
 import tempfile
 import threading
 import time
+import warnings
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -121,6 +122,8 @@ def main() -> None:
 def set_up(code: Path) -> None:
     """Import the attacked code, with a database of its own."""
     sys.path.insert(0, str(code))
+    # Of forks: MongoDB's client opens its connections anew.
+    warnings.filterwarnings("ignore")
     from pymongo import monitoring
 
     import tests.fiftyone_database  # noqa: F401  (before fiftyone)
