@@ -148,8 +148,6 @@ def _unfit(value: Any, kind: str) -> str | None:
 def _unfit_text(value: Any) -> str | None:
     if not isinstance(value, str):
         return _described(value)
-    if "\0" in value:
-        return f"the text {quoted(value)}, which has a zero character in it"
     try:
         value.encode()
     except UnicodeEncodeError:

@@ -39,8 +39,8 @@ VALUES = {
 FEW = {name: VALUES[name] for name in ("dictionary", "nested list", "list of dictionaries", "NaN",
                                         "text", "half a character", "null", "true")}  # fmt: skip
 OF_THE_KIND = {
-    "text": ["no such thing", "x" * 100_000],
-    "list of texts": [["no such thing"]],
+    "text": ["no such thing", "x" * 100_000, "a\0b"],
+    "list of texts": [["no such thing"], ["a\0b", "$a"]],
     "whole number": [-1, 2**62],
     "yes or no": [True, False],
 }
