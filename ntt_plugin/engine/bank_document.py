@@ -26,6 +26,9 @@ FORMAT_VERSION = 1
 MAX_SIDE = 65_536
 # Labels keep it as a whole number of the database's.
 MAX_VERSION = 2**31 - 1
+# Names go into queries, forms and the database's documents of 16 MB, several at a time.
+MAX_TEXT = 100_000
+"""Characters of a name or of another text in a bank."""
 
 # What a stranger's file holds is quoted in errors, but not at any length.
 _QUOTED = 300
@@ -51,6 +54,27 @@ def to_document(record: BankRecord) -> dict[str, Any]:
             for refused in record.refused
         ],
     }
+
+
+def require_short_texts(document: dict[str, Any]) -> None:
+    """Make sure that no text in what ``to_document`` gave is too long to be read again.
+
+    Raises:
+        BankError: a text has more than ``MAX_TEXT`` characters.
+    """
+    waiting: list[Any] = [document]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            if len(part) > MAX_TEXT:
+                raise BankError(
+                    f"A text in the bank has {len(part):,} characters ({part[:60]!r}...), and "
+                    f"{MAX_TEXT:,} are the most; shorten the name."
+                )
+        elif isinstance(part, dict):
+            waiting.extend(part.values())
+        elif isinstance(part, list):
+            waiting.extend(part)
 
 
 def fingerprint_of(document: dict[str, Any]) -> Fingerprint:
@@ -96,7 +120,8 @@ def to_record(
             refuse(f"it holds features that are not finite or beyond {LARGEST_VALUE:g}")
     classes: dict[str, ClassMemory] = {}
     ids: set[str] = set()
-    positive_rows, negative_rows = iter(features), iter(negatives)
+    # Rows share the memory of the whole: copies would double what a large bank takes.
+    positive_rows, negative_rows = iter(features.unbind()), iter(negatives.unbind())
     for entry in field(document, "classes", list):
         label = _text(mapping(entry), "label")
         if label in classes:
@@ -131,7 +156,7 @@ def _stored(entries: list[Any], rows: Iterator[Tensor], ids: set[str]) -> list[S
             refuse(f"the reference {reference_id!r} is there twice")
         ids.add(reference_id)
         provenance = _provenance(field(entry, "provenance", dict))
-        stored.append(StoredReference(reference_id, provenance, next(rows).clone()))
+        stored.append(StoredReference(reference_id, provenance, next(rows)))
     return stored
 
 
@@ -152,7 +177,10 @@ def _recipe(entry: dict[str, Any]) -> Recipe:
             f"its recipe has the fields {unknown}, which this version does not know; a newer one "
             "wrote it, so update this program to read it"
         )
-    # None is filled in whose value it was not made for.
+    for name, value in entry.items():
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            refuse(f"its recipe's `{name}` has {len(value):,} characters")
+    # Missing fields never get a default: the bank was not made for it.
     if missing := sorted(known - set(entry) - set(ADDED_LATER)):
         refuse(f"its recipe lacks the fields {missing}")
     try:
@@ -174,6 +202,8 @@ def _provenance(entry: dict[str, Any]) -> Provenance:
     dataset, sample, label = (entry.get(key) for key in ("dataset", "sample", "label"))
     if not all(text is None or isinstance(text, str) for text in (dataset, sample, label)):
         refuse("a provenance is not made of texts")
+    if max(len(dataset or ""), len(sample or ""), len(label or "")) > MAX_TEXT:
+        refuse(f"a text in a provenance has more than {MAX_TEXT:,} characters")
     return Provenance(dataset, sample, label, _box(entry.get("box")))
 
 
@@ -210,7 +240,8 @@ def _describe(stored: StoredReference) -> dict[str, Any]:
 def _origin(provenance: Provenance) -> dict[str, Any]:
     # JSON knows nothing of numpy's numbers, which boxes are often made of.
     box = None if provenance.box is None else [float(edge) for edge in provenance.box]
-    return {**asdict(provenance), "box": box}
+    # Not asdict(), which copies deeply: a large bank has tens of thousands.
+    return {**vars(provenance), "box": box}
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -239,6 +270,8 @@ def field(entry: dict[str, Any], key: str, kind: type[_T]) -> _T:
 
 def _text(entry: dict[str, Any], key: str) -> str:
     text = field(entry, key, str)
+    if len(text) > MAX_TEXT:
+        refuse(f"`{key}` has {len(text):,} characters, and {MAX_TEXT:,} are the most")
     if not text.strip():
         refuse(f"`{key}` is empty")
     return text

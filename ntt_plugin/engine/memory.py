@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import BankError
 from . import bank_file
+from .bank_document import MAX_TEXT, MAX_VERSION
 from .bank_records import (
     LARGEST_VALUE,
     BankRecord,
@@ -87,7 +88,7 @@ class MemoryBank:
 
     @property
     def version(self) -> int:
-        """Number of changes so far."""
+        """Number of changes so far; after 2,147,483,647 it starts again at 1."""
         return self._record.version
 
     @property
@@ -277,6 +278,10 @@ class MemoryBank:
 
     def to_bytes(self) -> bytes:
         """The bank as the bytes of its file: safetensors with JSON metadata."""
+        return bytes(self.to_buffer())
+
+    def to_buffer(self) -> bytearray:
+        """The same without a copy, which a large bank's hundreds of MB would take."""
         return bank_file.pack(self._record)
 
     @classmethod
@@ -295,7 +300,7 @@ class MemoryBank:
             BankError: the file cannot be written.
         """
         path = Path(path)
-        data = self.to_bytes()
+        data = self.to_buffer()
         try:
             # Not a temporary file of Python's, which others could not read afterwards either.
             write_whole(path, data, path.with_name(f".{path.name}.{new_reference_id()}"))
@@ -365,10 +370,15 @@ class MemoryBank:
         ]
 
     def _changed(self) -> None:
-        self._record.version += 1
+        self._record.version = self._record.version % MAX_VERSION + 1
         self._units = None
 
 
 def _check_label(label: str) -> None:
     if not isinstance(label, str) or not label.strip():
         raise BankError(f"A class needs a name that is not empty, not {label!r}.")
+    if len(label) > MAX_TEXT:
+        raise BankError(
+            f"The class name {label[:60]!r}... has {len(label):,} characters, and {MAX_TEXT:,} are "
+            "the most; shorten it."
+        )
