@@ -18,7 +18,7 @@ import binascii
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -47,9 +47,6 @@ _PATIENCE = 10.0
 # A bank that is replaced while it is read is read again.
 _LOOKS = 4
 _LOOK_AGAIN_SECONDS = 0.1
-
-# Threes of bytes become fours of letters.
-_BASE64_PIECE = 3 * 1024**2
 
 _RESTORE = "import it from a file that was exported, or build it again, with overwrite=True."
 
@@ -113,7 +110,7 @@ def read_place(dataset: Any, name: str) -> tuple[MemoryBank, Place]:
     """
     try:
         data, place = _load(dataset, name)
-        return MemoryBank.from_bytes(_bank_bytes(data)), place
+        return MemoryBank.from_bytes(data), place
     except _LostContent as error:
         raise BankError(
             f"The content of the memory bank {name!r} of {dataset.name!r} is not to be found in "
@@ -277,13 +274,13 @@ def delete(dataset: Any, name: str) -> None:
 
 def _write(dataset: Any, name: str, bank: MemoryBank, lock: RunLock, place: Place | None) -> None:
     """Save a bank in the place of the one it was made from, under the name's lock."""
-    data = bank.to_buffer()
-    info = bank_info(name, bank, len(data))
+    size, pieces = bank.to_pieces()
+    info = bank_info(name, bank, size)
     facts = to_facts(info)
     kept = {"facts": facts} if len(json.dumps(facts)) <= _MOST_FACTS else {}
     key = KEY_PREFIX + name
-    pieces = run_results.results_json("bank", _base64(data))
-    fresh = run_results.draft(dataset, key, METHOD, {"digest": info.digest, **kept}, pieces)
+    text = run_results.results_json("bank", _base64(pieces))
+    fresh = run_results.draft(dataset, key, METHOD, {"digest": info.digest, **kept}, text)
     # An unfinished bank of an earlier version is replaced too.
     changes: dict[str, tuple[ObjectId | None, ObjectId | None]] = {key: (None, fresh)}
     if place is not None:
@@ -330,11 +327,11 @@ def _require_place(dataset: Any, name: str) -> Place:
 
 
 def _load(dataset: Any, name: str) -> tuple[bytearray, Place]:
-    """The JSON of a bank's results; read again where a change came between."""
+    """The bytes of a bank's file; read again where a change came between."""
     before, looks = None, 0
     while True:
         place = _require_place(dataset, name)
-        data = run_results.load(place.run)
+        data = run_results.load(place.run, _bank_bytes)
         if data is not None:
             return data, place
         looks = looks + 1 if place == before else 0
@@ -352,7 +349,7 @@ def _info(dataset: Any, name: str, place: Place, config: dict[str, Any]) -> Bank
 
     def make() -> BankInfo:
         bank = read(dataset, name)
-        return bank_info(name, bank, len(bank.to_buffer()))
+        return bank_info(name, bank, bank.to_pieces()[0])
 
     info = _infos_without_facts.get(place.run, make)
     return replace(info, name=name)
@@ -377,27 +374,45 @@ def _changed_meanwhile(dataset: Any, name: str) -> DatasetError:
     )
 
 
-def _base64(data: bytearray) -> Iterator[bytes]:
-    view = memoryview(data)
-    for start in range(0, len(data), _BASE64_PIECE):
-        yield binascii.b2a_base64(view[start : start + _BASE64_PIECE], newline=False)
+def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Bytes as letters; threes become fours, so what is over waits for the next piece."""
+    rest = b""
+    for piece in pieces:
+        data = rest + piece
+        count = len(data) // 3 * 3
+        yield binascii.b2a_base64(memoryview(data)[:count], newline=False)
+        rest = data[count:]
+    yield binascii.b2a_base64(rest, newline=False)
 
 
-def _bank_bytes(results: bytearray) -> bytes:
-    """The bank in the JSON of its results.
+def _bank_bytes(pieces: Iterator[bytes], length: int) -> bytearray:
+    """The bytes of a bank's file in the JSON of its results, decoded piece by piece.
 
     Raises:
-        TypeError, ValueError: there is none.
+        AttributeError, KeyError, TypeError, ValueError: there are none.
     """
     start, end = run_results.results_json("bank", [])
-    if results.startswith(start) and results.endswith(end):
-        text = memoryview(results)[len(start) : -len(end)]
-    else:
-        text = memoryview(json_util.loads(results.decode())["bank"].encode())
-    return _decode(text)
+    text = next(pieces, b"")
+    if not text.startswith(start):
+        results = json_util.loads(b"".join([text, *pieces]).decode())
+        return bytearray(_decode(results["bank"].encode()))
+    # As one block: growing piece by piece would leave holes in memory.
+    data, size, text = bytearray(3 * length // 4), 0, text[len(start) :]
+    while piece := next(pieces, b""):
+        text += piece
+        # Fours of letters; the last ones wait, for the end may be among them.
+        count = max(0, len(text) - len(end)) // 4 * 4
+        decoded = _decode(memoryview(text)[:count])
+        data[size : size + len(decoded)] = decoded
+        size += len(decoded)
+        text = text[count:]
+    if not text.endswith(end):
+        raise ValueError("its JSON is cut short")
+    data[size:] = _decode(memoryview(text)[: -len(end)])
+    return data
 
 
-def _decode(text: memoryview) -> bytes:
+def _decode(text: bytes | memoryview) -> bytes:
     if sys.version_info >= (3, 11):
         return binascii.a2b_base64(text, strict_mode=True)
     return base64.b64decode(bytes(text), validate=True)

@@ -10,15 +10,17 @@ either finds what the caller read before, or changes nothing.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
-from typing import Any
+from typing import Any, TypeVar
 
 import fiftyone.constants as foc
 import fiftyone.core.odm as foo
 import fiftyone.core.runs as focr
 import gridfs
-from bson import DBRef, ObjectId, json_util
+from bson import DBRef, Int64, ObjectId, json_util
 from gridfs.errors import CorruptGridFile, NoFile
 from mongoengine.fields import GridFSProxy  # type: ignore[import-untyped]
 from pymongo import ReturnDocument
@@ -30,6 +32,9 @@ from ..errors import DatasetError
 _RESULTS_CLASS = f"{focr.RunResults.__module__}.{focr.RunResults.__name__}"
 # A file of several hundred MB would be thousands of chunks of GridFS's default size.
 _CHUNK_BYTES = 4 * 1024**2
+_WRITERS = 2
+
+_T = TypeVar("_T")
 
 PENDING = "pending"
 """In a run's config: it is a draft, which its dataset does not list yet."""
@@ -132,24 +137,29 @@ def configs(ids: Iterable[ObjectId], *names: str) -> dict[ObjectId, dict[str, An
     return {document["_id"]: document.get("config") or {} for document in found}
 
 
-def load(run: ObjectId) -> bytearray | None:
-    """The results of a run as the bytes of their JSON; None if the run or its file is not there."""
+def load(run: ObjectId, decode: Callable[[Iterator[bytes], int], _T]) -> _T | None:
+    """The results of a run, decoded; None if the run or its file is not there whole.
+
+    Args:
+        run: the run's id.
+        decode: makes what is wanted of the pieces of their JSON and its length.
+    """
     document = _runs().find_one({"_id": run}, {"results": 1})
     results = (document or {}).get("results")
-    return None if results is None else load_file(results)
-
-
-def load_file(file: ObjectId) -> bytearray | None:
-    """The bytes of a file in GridFS; None if it is not there whole."""
+    if results is None:
+        return None
     try:
-        stored = _files().get(file)
-        data, place = bytearray(stored.length), 0
-        while piece := stored.readchunk():
-            data[place : place + len(piece)] = piece
-            place += len(piece)
+        return decode(_pieces(results), _files().get(results).length)
     except (NoFile, CorruptGridFile):
         return None
-    return data if place == len(data) == stored.length else None
+
+
+def load_file(file: ObjectId) -> bytes | None:
+    """The bytes of a file in GridFS; None if it is not there whole."""
+    try:
+        return b"".join(_pieces(file))
+    except (NoFile, CorruptGridFile):
+        return None
 
 
 def has_results(run: ObjectId) -> bool:
@@ -331,11 +341,63 @@ def results_json(name: str, text: Iterable[bytes]) -> Iterable[bytes]:
     yield end.encode()
 
 
+def _pieces(file: ObjectId) -> Iterator[bytes]:
+    """The pieces of a file in GridFS, few at a time in memory.
+
+    Raises:
+        NoFile, CorruptGridFile: it is not there, or not whole.
+    """
+    stored = _files().get(file)
+    few = max(1, _CHUNK_BYTES // stored.chunk_size)
+    chunks = foo.get_db_conn().fs.chunks.find({"files_id": file}, sort=[("n", 1)], batch_size=few)
+    rest = stored.length
+    for place, chunk in enumerate(chunks):
+        piece = bytes(chunk["data"])
+        rest -= len(piece)
+        if chunk["n"] != place:
+            break
+        yield piece
+    if rest:
+        raise CorruptGridFile(f"{rest} bytes are missing")
+
+
 def _put(file: ObjectId, pieces: Iterable[bytes]) -> None:
-    grid = _files().new_file(_id=file, content_type="application/json", chunk_size=_CHUNK_BYTES)
-    with grid:
-        for piece in pieces:
-            grid.write(piece)
+    """Write a file into GridFS; the database takes a chunk while the next ones are made."""
+    files = foo.get_db_conn().fs
+    # As pymongo's own writer: what reads files by chunks relies on it.
+    files.chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
+    length = 0
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        waiting: deque[Future[Any]] = deque()
+        for number, chunk in enumerate(_chunks(pieces)):
+            length += len(chunk)
+            document = {"files_id": file, "n": number, "data": chunk}
+            waiting.append(pool.submit(files.chunks.insert_one, document))
+            if len(waiting) > _WRITERS:
+                waiting.popleft().result()
+        for written in waiting:
+            written.result()
+    files.files.insert_one(
+        {
+            "_id": file,
+            "length": Int64(length),
+            "chunkSize": _CHUNK_BYTES,
+            "uploadDate": datetime.now(timezone.utc),
+            "contentType": "application/json",
+        }
+    )
+
+
+def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Bytes in chunks of one size, the last one aside."""
+    waiting = bytearray()
+    for piece in pieces:
+        waiting += piece
+        while len(waiting) >= _CHUNK_BYTES:
+            yield bytes(waiting[:_CHUNK_BYTES])
+            del waiting[:_CHUNK_BYTES]
+    if waiting:
+        yield bytes(waiting)
 
 
 def _runs() -> Any:

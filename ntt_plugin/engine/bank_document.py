@@ -37,7 +37,11 @@ _T = TypeVar("_T")
 
 
 def to_document(record: BankRecord) -> dict[str, Any]:
-    """All of a record but its features, as JSON values."""
+    """All of a record but its features, as JSON values.
+
+    Raises:
+        BankError: a text is too long to be read again.
+    """
     return {
         "format_version": FORMAT_VERSION,
         "fingerprint": asdict(record.fingerprint),
@@ -47,34 +51,13 @@ def to_document(record: BankRecord) -> dict[str, Any]:
         "classes": [_class(label, entry) for label, entry in record.classes.items()],
         "refused": [
             {
-                "label": refused.label,
+                "label": _short(refused.label),
                 "provenance": _origin(refused.provenance),
-                "reason": refused.reason,
+                "reason": refused.reason[:MAX_TEXT],
             }
             for refused in record.refused
         ],
     }
-
-
-def require_short_texts(document: dict[str, Any]) -> None:
-    """Make sure that no text in what ``to_document`` gave is too long to be read again.
-
-    Raises:
-        BankError: a text has more than ``MAX_TEXT`` characters.
-    """
-    waiting: list[Any] = [document]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, str):
-            if len(part) > MAX_TEXT:
-                raise BankError(
-                    f"A text in the bank has {len(part):,} characters ({part[:60]!r}...), and "
-                    f"{MAX_TEXT:,} are the most; shorten the name."
-                )
-        elif isinstance(part, dict):
-            waiting.extend(part.values())
-        elif isinstance(part, list):
-            waiting.extend(part)
 
 
 def fingerprint_of(document: dict[str, Any]) -> Fingerprint:
@@ -115,8 +98,11 @@ def to_record(
         BankError: a value is missing or not allowed.
     """
     for values in (features, negatives):
+        if not values.numel():
+            continue
+        low, high = values.aminmax()
         # Written so that a value that is no number is refused too.
-        if not (values.abs() <= LARGEST_VALUE).all():
+        if not (-LARGEST_VALUE <= low and high <= LARGEST_VALUE):
             refuse(f"it holds features that are not finite or beyond {LARGEST_VALUE:g}")
     classes: dict[str, ClassMemory] = {}
     ids: set[str] = set()
@@ -199,20 +185,27 @@ def _threshold(entry: dict[str, Any]) -> float | None:
 
 
 def _provenance(entry: dict[str, Any]) -> Provenance:
-    dataset, sample, label = (entry.get(key) for key in ("dataset", "sample", "label"))
-    if not all(text is None or isinstance(text, str) for text in (dataset, sample, label)):
-        refuse("a provenance is not made of texts")
-    if max(len(dataset or ""), len(sample or ""), len(label or "")) > MAX_TEXT:
-        refuse(f"a text in a provenance has more than {MAX_TEXT:,} characters")
+    dataset, sample, label = entry.get("dataset"), entry.get("sample"), entry.get("label")
+    for text in (dataset, sample, label):
+        if text is not None and not isinstance(text, str):
+            refuse("a provenance is not made of texts")
+        if text is not None and len(text) > MAX_TEXT:
+            refuse(f"a text in a provenance has more than {MAX_TEXT:,} characters")
     return Provenance(dataset, sample, label, _box(entry.get("box")))
 
 
 def _box(value: Any) -> Box | None:
     if value is None:
         return None
-    if not isinstance(value, list) or len(value) != 4:
-        refuse("a box is not made of four numbers")
-    x1, y1, x2, y2 = map(_number, value)
+    # bool is a child of int, and true is no number.
+    if (
+        not isinstance(value, list)
+        or len(value) != 4
+        or not {type(edge) for edge in value} <= {int, float}
+        or not all(map(math.isfinite, value))
+    ):
+        refuse("a box is not made of four finite numbers")
+    x1, y1, x2, y2 = map(float, value)
     return x1, y1, x2, y2
 
 
@@ -223,7 +216,7 @@ def _refused(entry: dict[str, Any]) -> Refused:
 
 def _class(label: str, entry: ClassMemory) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "label": label,
+        "label": _short(label),
         "references": [_describe(stored) for stored in entry.references],
         "negatives": [_describe(stored) for stored in entry.negatives],
     }
@@ -240,8 +233,21 @@ def _describe(stored: StoredReference) -> dict[str, Any]:
 def _origin(provenance: Provenance) -> dict[str, Any]:
     # JSON knows nothing of numpy's numbers, which boxes are often made of.
     box = None if provenance.box is None else [float(edge) for edge in provenance.box]
+    for text in (provenance.dataset, provenance.sample, provenance.label):
+        if text is not None:
+            _short(text)
     # Not asdict(), which copies deeply: a large bank has tens of thousands.
     return {**vars(provenance), "box": box}
+
+
+def _short(text: str) -> str:
+    """A text that is to be written, which must not be too long to be read again."""
+    if isinstance(text, str) and len(text) > MAX_TEXT:
+        raise BankError(
+            f"A text in the bank has {len(text):,} characters ({text[:60]!r}...), and "
+            f"{MAX_TEXT:,} are the most; shorten the name."
+        )
+    return text
 
 
 def mapping(value: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import io
 import json
 import os
 import stat
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +21,11 @@ from .bank_document import (
     fingerprint_of,
     mapping,
     refuse,
-    require_short_texts,
     to_document,
     to_record,
     unsound,
 )
-from .bank_records import BankRecord, Fingerprint
+from .bank_records import BankRecord
 
 KEY = "ntt_memory_bank"
 MAX_BYTES = 1024**3
@@ -35,31 +34,32 @@ MAX_BYTES = 1024**3
 MAX_HEADER_BYTES = 16 * 1024**2
 MAX_PARTS = 1_000_000
 
+_PIECE_BYTES = 4 * 1024**2
 
-def pack(record: BankRecord) -> bytearray:
-    """The bytes of a bank's file.
+
+def pack(record: BankRecord) -> tuple[int, Iterator[bytes]]:
+    """The bytes of a bank's file, in pieces: a large bank's features take hundreds of MB.
+
+    Returns:
+        How many bytes there are, and the pieces in order.
 
     Raises:
         BankError: a name or a provenance is not made of texts and finite numbers, a text is too
             long, or there are too many references.
     """
-    document = to_document(record)
-    require_short_texts(document)
     channels = record.fingerprint.channels
     classes = record.classes.values()
-    rows = {
-        "features": [entry.feature for group in classes for entry in group.references],
-        "negatives": [entry.feature for group in classes for entry in group.negatives],
-    }
+    features = [entry.feature for group in classes for entry in group.references]
+    negatives = [entry.feature for group in classes for entry in group.negatives]
     try:
-        text = json.dumps(document, ensure_ascii=False, allow_nan=False)
-        header = _header(text, {name: len(stored) for name, stored in rows.items()}, channels)
+        text = json.dumps(to_document(record), ensure_ascii=False, allow_nan=False)
+        header = _header(text, {"features": len(features), "negatives": len(negatives)}, channels)
     except (ValueError, TypeError, RecursionError) as error:
         raise BankError(
             f"A name or a provenance in the bank cannot be written as JSON: {error}."
         ) from error
-    count = sum(map(len, rows.values()))
-    size = 8 + len(header) + 4 * channels * count
+    rows = [*features, *negatives]
+    size = 8 + len(header) + 4 * channels * len(rows)
     if (
         len(header) > MAX_HEADER_BYTES
         or size > MAX_BYTES
@@ -68,24 +68,25 @@ def pack(record: BankRecord) -> bytearray:
         raise BankError(
             "The bank holds too many references for one file; split it into banks of fewer classes."
         )
-    # Filled in place: a large bank's features take hundreds of MB.
-    data = bytearray(size)
-    data[:8] = len(header).to_bytes(8, "little")
-    data[8 : 8 + len(header)] = header
-    if count:
-        tensors = _tensor(data, 8 + len(header), channels)
-        torch.stack([*rows["features"], *rows["negatives"]], out=tensors)
-    return data
+    return size, _pieces(header, rows, max(1, _PIECE_BYTES // (4 * channels)))
 
 
-def unpack(data: bytes) -> BankRecord:
+def unpack(data: bytes | bytearray) -> BankRecord:
     """A bank from the bytes of its file.
 
     Nothing is taken on trust: sizes are checked before anything is allocated.
 
+    Args:
+        data: the bytes. A bytearray is not copied: its features stay there, so it must not be
+            changed any more.
+
     Raises:
         BankError: the bytes are damaged or are not a memory bank's.
     """
+    # Rows of floats must begin at a multiple of four.
+    if isinstance(data, bytearray) and int.from_bytes(data[:8], "little") % 4 == 0:
+        beginning = io.BytesIO(memoryview(data)[: 8 + MAX_HEADER_BYTES])
+        return _unpack(beginning, len(data), data)
     return _unpack(io.BytesIO(data), len(data))
 
 
@@ -113,7 +114,7 @@ def read(path: Path) -> BankRecord:
         ) from error
 
 
-def _unpack(file: io.BufferedIOBase, size: int) -> BankRecord:
+def _unpack(file: io.BufferedIOBase, size: int, shared: bytearray | None = None) -> BankRecord:
     try:
         if size > MAX_BYTES:
             refuse(f"it is larger than {MAX_BYTES:,} bytes")
@@ -124,11 +125,16 @@ def _unpack(file: io.BufferedIOBase, size: int) -> BankRecord:
         features = _bytes_of(header, fingerprint.channels, counts_of(document))
         if size != 8 + length + features:
             refuse("its features are cut short, or something follows them")
-        # It may have grown or been cut since its size was asked for.
-        data = bytearray(features)
-        if file.readinto(data) != features:
-            refuse("it became shorter while it was read")
-        tensors = _tensor(data, 0, fingerprint.channels) if features else _no_rows(fingerprint)
+        if not features:
+            tensors = torch.zeros(0, fingerprint.channels)
+        elif shared is not None:
+            tensors = _tensor(shared, 8 + length, fingerprint.channels)
+        else:
+            data = bytearray(features)
+            # It may have grown or been cut since its size was asked for.
+            if file.readinto(data) != features:
+                refuse("it became shorter while it was read")
+            tensors = _tensor(data, 0, fingerprint.channels)
         # Either of the two may come first.
         counts = counts_of(document)
         starts = (counts[1], 0) if header["features"]["data_offsets"][0] else (0, counts[0])
@@ -204,6 +210,10 @@ def _json(text: bytes) -> Any:
 
 def _count_parts(text: bytes) -> int:
     """About how many values JSON text holds; each takes memory, however short it is."""
+    most = sum(text.count(mark) for mark in (b",", b"[", b"{"))
+    if most <= MAX_PARTS:
+        # Those in names count here too, which is fast and does no harm.
+        return most
     # Without escaped quotes every other quote ends a string.
     plain = text.replace(rb"\\", b"").replace(rb"\"", b"")
     letters = np.frombuffer(plain, np.uint8)
@@ -231,10 +241,13 @@ def _header(text: str, counts: dict[str, int], channels: int) -> bytes:
     return data.ljust(-(-len(data) // 8) * 8)
 
 
+def _pieces(header: bytes, rows: list[Tensor], count: int) -> Iterator[bytes]:
+    """Header and features, ``count`` rows at a time."""
+    yield len(header).to_bytes(8, "little") + header
+    for start in range(0, len(rows), count):
+        yield torch.stack(rows[start : start + count]).numpy().tobytes()
+
+
 def _tensor(data: bytearray, start: int, channels: int) -> Tensor:
     """The features (n, channels) in a file's bytes, which they share."""
     return torch.frombuffer(data, dtype=torch.float32, offset=start).view(-1, channels)
-
-
-def _no_rows(fingerprint: Fingerprint) -> Tensor:
-    return torch.zeros(0, fingerprint.channels)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -278,15 +278,19 @@ class MemoryBank:
 
     def to_bytes(self) -> bytes:
         """The bank as the bytes of its file: safetensors with JSON metadata."""
-        return bytes(self.to_buffer())
+        return b"".join(self.to_pieces()[1])
 
-    def to_buffer(self) -> bytearray:
-        """The same without a copy, which a large bank's hundreds of MB would take."""
+    def to_pieces(self) -> tuple[int, Iterator[bytes]]:
+        """The number of these bytes, and the bytes piece by piece: a large bank has hundreds of MB.
+
+        Raises:
+            BankError: a text is too long, or the bank has more references than a file can hold.
+        """
         return bank_file.pack(self._record)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> MemoryBank:
-        """A bank from the bytes of its file.
+    def from_bytes(cls, data: bytes | bytearray) -> MemoryBank:
+        """A bank from the bytes of its file; a bytearray is kept, and must not be changed.
 
         Raises:
             BankError: the bytes are damaged or are not a memory bank's.
@@ -300,7 +304,7 @@ class MemoryBank:
             BankError: the file cannot be written.
         """
         path = Path(path)
-        data = self.to_buffer()
+        data = self.to_bytes()
         try:
             # Not a temporary file of Python's, which others could not read afterwards either.
             write_whole(path, data, path.with_name(f".{path.name}.{new_reference_id()}"))
