@@ -118,7 +118,8 @@ def remove_references(
     def edit(bank: MemoryBank) -> bool:
         before = _sizes(bank)
         for stored in _named(bank, name, ids):
-            if stored in _stored_ids(bank):  # it may have gone with its class
+            # It may have gone with its class.
+            if stored in _stored_ids(bank):
                 bank.remove_reference(stored)
         for label in names:
             if label not in before:
@@ -185,15 +186,18 @@ def merge_memory_banks(
     for name in banks:
         bank_store.require_bank(dataset, name)
     bank_store.require_free(dataset, new_name, overwrite)
-    merged = bank_store.read(dataset, banks[0])
+    merged, place = bank_store.read_place(dataset, banks[0])
+    places = {banks[0]: place}
     for name in banks[1:]:
+        bank, places[name] = bank_store.read_place(dataset, name)
         try:
-            merged.merge(bank_store.read(dataset, name))
+            merged.merge(bank)
         except BankError as error:
             raise BankError(f"{banks[0]!r} and {name!r} cannot be merged. {error}") from error
     for stored in _doubles(merged):
         merged.remove_reference(stored)
-    bank_store.write(dataset, new_name, merged, overwrite)
+    # One that is merged and replaced must still be what was merged.
+    bank_store.write(dataset, new_name, merged, overwrite, replaces=places.get(new_name))
     return merged
 
 

@@ -128,5 +128,5 @@ def bank_digest(bank: MemoryBank) -> str:
     for label in bank.classes:
         for features in (bank.features(label), bank.negatives(label)):
             digest.update(repr((label, tuple(features.shape))).encode())
-            digest.update(features.contiguous().numpy().tobytes())
+            digest.update(features.contiguous().numpy().data)
     return digest.hexdigest()[:16]

@@ -1,24 +1,29 @@
-"""Memory banks in a dataset, as FiftyOne custom runs; no moment of a crash loses one.
+"""Memory banks in a dataset, as FiftyOne custom runs.
 
-A bank is written whole under a key of its own, and only then takes the key of its name; one that
-has that key is first moved aside, by its key alone, and deleted last: FiftyOne deletes in several
-steps. So what has the key of a name is whole. After a crash a whole bank may be left under the key
-of its own: it is the bank if none has the key of its name, else it is of no use. What was moved
-aside never is. The next change of that name tidies both up.
+A dataset's document lists its runs: that list says which banks there are. A bank is written whole
+as a run that is not listed yet; then one conditional update of the list puts it in the place of
+the run that the change started from. Renaming and deleting are one such update too. So a bank is
+whole at each moment of a crash, and of two changes that start from the same bank only one takes
+its place: the other one raises, and nothing is lost. What killed and beaten changes leave is not
+listed, and the next change in the dataset deletes it.
 
-Other processes change banks too, and FiftyOne keeps what it once read of a dataset's runs: each
-function here first looks at what the database has, and changes are made under the name's lock.
+A lock of the name keeps changes from starting together. It cannot guarantee more: a process that
+was stopped for longer than the lock lives does not know it when it is woken.
 """
 
 from __future__ import annotations
 
 import base64
+import binascii
 import json
-from collections.abc import Callable, Iterator
+import sys
+import time
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any
 
-from bson import ObjectId
+from bson import ObjectId, json_util
 from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
 from pymongo.errors import PyMongoError
 
@@ -27,12 +32,10 @@ from ..errors import BankError, DatasetError, RecipeError
 from . import run_results
 from .bank_info import BankInfo, bank_info, from_facts, to_facts
 from .bank_lock import BankLock
+from .bank_runs import KEY_PREFIX, METHOD, Place, place_of, places, tidy
 from .checks import dataset_of, listed, quoted, require_name
-
-METHOD = "ntt_memory_bank"
-KEY_PREFIX = "ntt_bank_"
-_UNFINISHED = "ntt_unfinished_bank_"
-_DISCARDED = "ntt_discarded_bank_"
+from .remembered import Remembered
+from .run_lock import RunLock
 
 # The facts lie in one MongoDB document of 16 MB at most. A bank with more keeps none, and is read
 # whole when they are asked for.
@@ -41,6 +44,18 @@ _MOST_FACTS = 4_000_000
 # A change takes about a tenth of a second; features that were computed for it would be lost.
 _PATIENCE = 10.0
 
+# A bank that is replaced while it is read is read again.
+_LOOKS = 4
+_LOOK_AGAIN_SECONDS = 0.1
+
+_RESTORE = "import it from a file that was exported, or build it again, with overwrite=True."
+
+_infos_without_facts: Remembered[BankInfo] = Remembered(64)
+
+
+class _LostContent(Exception):
+    """The database lists a bank, but does not give its content."""
+
 
 def names(dataset: Any) -> list[str]:
     """Names of the banks in a dataset, sorted.
@@ -48,14 +63,7 @@ def names(dataset: Any) -> list[str]:
     Raises:
         DatasetError: the dataset was deleted.
     """
-    run_results.catch_up(dataset)
-    keys = dataset.list_runs(method=METHOD)
-    found = {key.removeprefix(KEY_PREFIX) for key in keys if key.startswith(KEY_PREFIX)}
-    for key in keys:
-        name = key.removeprefix(_UNFINISHED)
-        if name != key and name not in found and _results(dataset, key) is not None:
-            found.add(name)
-    return sorted(found)
+    return sorted(places(dataset))
 
 
 def require_bank(dataset: Any, name: str) -> Any:
@@ -65,11 +73,8 @@ def require_bank(dataset: Any, name: str) -> Any:
         DatasetError: it has no such bank; names those it has.
     """
     dataset = dataset_of(dataset)
-    found = names(dataset)
-    if name not in found:
-        raise DatasetError(
-            f"{dataset.name!r} has no memory bank {quoted(name)}; it has {listed(found) or 'none'}."
-        )
+    if place_of(dataset, name) is None:
+        raise _no_bank(dataset, name)
     return dataset
 
 
@@ -81,69 +86,127 @@ def require_free(dataset: Any, name: str, overwrite: bool) -> Any:
     """
     dataset = dataset_of(dataset)
     require_name(name, "memory bank")
-    if not overwrite:
-        _require_none(dataset, name)
+    if not overwrite and place_of(dataset, name) is not None:
+        raise _taken(dataset, name)
     return dataset
 
 
 def read(dataset: Any, name: str) -> MemoryBank:
-    """The bank of a name that ``names`` gave.
+    """A saved bank, as it is at this moment.
 
     Raises:
-        BankError: the bank is damaged.
+        DatasetError: there is no such bank.
+        BankError: the bank is damaged, or cannot be read at this moment.
     """
-    results = _results(dataset, _key(dataset, name))
-    if results is None:
-        raise BankError(
-            f"The memory bank {name!r} of {dataset.name!r} was not saved to its end; "
-            "delete it and build it again."
-        )
+    return read_place(dataset, name)[0]
+
+
+def read_place(dataset: Any, name: str) -> tuple[MemoryBank, Place]:
+    """A saved bank and its place, which is another one after each change of the bank.
+
+    Raises:
+        DatasetError: there is no such bank.
+        BankError: the bank is damaged, or cannot be read at this moment.
+    """
     try:
-        return MemoryBank.from_bytes(base64.b64decode(results.bank, validate=True))
-    except (AttributeError, TypeError, ValueError) as error:
+        data, place = _load(dataset, name)
+        return MemoryBank.from_bytes(data), place
+    except _LostContent as error:
         raise BankError(
-            f"The memory bank {name!r} of {dataset.name!r} is damaged ({error}); "
-            "delete it and build it again."
+            f"The content of the memory bank {name!r} of {dataset.name!r} is not to be found in "
+            f"the database at this moment. If it stays so, {_RESTORE}"
+        ) from error
+    except (BankError, MemoryError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+            raise BankError(
+                f"There is not enough memory to read the memory bank {name!r} of "
+                f"{dataset.name!r}, which may well be sound; close other programs."
+            ) from error
+        reason = f"{error!s:.400}".rstrip(".")
+        raise BankError(
+            f"The memory bank {name!r} of {dataset.name!r} is damaged ({reason}); {_RESTORE}"
         ) from error
 
 
 def state(dataset: Any, name: str) -> ObjectId:
-    """What is another one whenever a bank that ``names`` gave was written again; reads nothing."""
-    identity: ObjectId = dataset._doc.runs[_key(dataset, name)].id
-    return identity
+    """An id that changes whenever the bank of a name is saved; reads no bank.
+
+    Raises:
+        DatasetError: there is no such bank.
+    """
+    return _require_place(dataset, name).run
 
 
 def read_info(dataset: Any, name: str) -> BankInfo:
     """What the bank of a name is made of, from the facts beside it if they are there.
 
     Raises:
-        BankError: the bank is damaged.
+        DatasetError: there is no such bank.
+        BankError: the bank is damaged, or cannot be read at this moment.
     """
-    config = dataset.get_run_info(_key(dataset, name)).config
-    try:
-        return from_facts(name, config.facts)
-    except (AttributeError, KeyError, TypeError, ValueError, RecipeError):
-        bank = read(dataset, name)
-        return bank_info(name, bank, len(bank.to_bytes()))
+    place = _require_place(dataset, name)
+    config = run_results.configs([place.run], "facts").get(place.run, {})
+    return _info(dataset, name, place, config)
 
 
-def read_digest(dataset: Any, name: str) -> str | None:
-    """The digest of the bank of a name; None if none was kept."""
-    return getattr(dataset.get_run_info(_key(dataset, name)).config, "digest", None)
+def read_infos(dataset: Any) -> dict[str, BankInfo | BankError]:
+    """What each bank of a dataset is made of, by name; of a damaged one the error.
+
+    Asks the database twice, however many banks there are, and reads no bank that has its facts
+    beside it.
+    """
+    found_at = places(dataset)
+    configs = run_results.configs((place.run for place in found_at.values()), "facts")
+    found: dict[str, BankInfo | BankError] = {}
+    for name, place in sorted(found_at.items()):
+        try:
+            found[name] = _info(dataset, name, place, configs.get(place.run, {}))
+        except BankError as error:
+            found[name] = error
+        except DatasetError:
+            continue  # deleted meanwhile
+    return found
 
 
-def write(dataset: Any, name: str, bank: MemoryBank, overwrite: bool = True) -> None:
+def name_of_digest(dataset: Any, digest: str) -> str | None:
+    """The first name under which a bank of a digest is saved, if any; reads no bank."""
+    found_at = places(dataset)
+    configs = run_results.configs((place.run for place in found_at.values()), "digest")
+    for name, place in sorted(found_at.items()):
+        if configs.get(place.run, {}).get("digest") == digest:
+            return name
+    return None
+
+
+def write(
+    dataset: Any,
+    name: str,
+    bank: MemoryBank,
+    overwrite: bool = True,
+    replaces: Place | None = None,
+) -> None:
     """Save a bank under a name, in the place of one that has it.
 
+    Args:
+        dataset: the dataset.
+        name: the bank's name.
+        bank: the bank.
+        overwrite: replace a bank of that name.
+        replaces: the place of the bank that this one was made from, if it is to replace that
+            one; it must not have changed since.
+
     Raises:
-        DatasetError: another process changes the bank of that name at this moment, or there is
-            one and ``overwrite`` is False.
+        DatasetError: another process changes the bank of that name at this moment or did so
+            meanwhile, or there is one and ``overwrite`` is False.
         BankError: the database did not take it; the former one is as it was.
     """
-    with _saving(dataset, name), BankLock(dataset, name):
-        if not overwrite:
-            _require_none(dataset, name)
-        _write(dataset, name, bank)
+    with _saving(dataset, name), BankLock(dataset, name) as lock:
+        place = place_of(dataset, name)
+        if place is not None and not overwrite:
+            raise _taken(dataset, name)
+        if replaces is not None and place != replaces:
+            raise _changed_meanwhile(dataset, name)
+        _write(dataset, name, bank, lock, place)
 
 
 def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> MemoryBank:
@@ -159,34 +222,83 @@ def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> Memor
         The bank, as it is saved now.
 
     Raises:
-        DatasetError: the bank is gone, or another process was changing it for too long.
+        DatasetError: the bank is gone, another process was changing it for too long, or did so
+            while this one was stopped.
         BankError: the bank is damaged, or the database did not take it.
     """
-    with _saving(dataset, name), BankLock(dataset, name, _PATIENCE):
-        bank = read(require_bank(dataset, name), name)
+    with _saving(dataset, name), BankLock(dataset, name, _PATIENCE) as lock:
+        bank, place = read_place(dataset, name)
         if edit(bank):
-            _write(dataset, name, bank)
+            _write(dataset, name, bank, lock, place)
     return bank
 
 
-def _write(dataset: Any, name: str, bank: MemoryBank) -> None:
-    """Save a bank in the place of one that has its name, under the name's lock."""
-    data = bank.to_bytes()
-    info = bank_info(name, bank, len(data))
+def rename(dataset: Any, name: str, new_name: str) -> None:
+    """Give a bank another name, which no bank has.
+
+    Raises:
+        DatasetError: the new name is taken, the bank is gone, or another process changes one of
+            the two at this moment.
+    """
+    with BankLock(dataset, name) as lock, BankLock(dataset, new_name) as new_lock:
+        tidy(dataset, (name, new_name))
+        place = _require_place(dataset, name)
+        if name == new_name or place_of(dataset, new_name) is not None:
+            raise _taken(dataset, new_name)
+        key = KEY_PREFIX + new_name
+        lock.require()
+        new_lock.require()
+        if (
+            run_results.swap(dataset, {place.key: (place.run, None), key: (None, place.run)})
+            is None
+        ):
+            raise _changed_meanwhile(dataset, name)
+        run_results.set_key(place.run, key)
+
+
+def delete(dataset: Any, name: str) -> None:
+    """Delete a bank.
+
+    Raises:
+        DatasetError: the bank is gone, or another process changes it at this moment.
+    """
+    with BankLock(dataset, name) as lock:
+        # An unfinished one beside it would be the bank once it is gone.
+        tidy(dataset, (name,))
+        place = _require_place(dataset, name)
+        lock.require()
+        if run_results.swap(dataset, {place.key: (place.run, None)}) is None:
+            raise _changed_meanwhile(dataset, name)
+        tidy(dataset, (name,))
+
+
+def _write(dataset: Any, name: str, bank: MemoryBank, lock: RunLock, place: Place | None) -> None:
+    """Save a bank in the place of the one it was made from, under the name's lock."""
+    size, pieces = bank.to_pieces()
+    info = bank_info(name, bank, size)
     facts = to_facts(info)
     kept = {"facts": facts} if len(json.dumps(facts)) <= _MOST_FACTS else {}
-    config = dataset.init_run(digest=info.digest, **kept)
-    config.method = METHOD
-    unfinished = _UNFINISHED + name
-    run_results.catch_up(dataset)
-    _settle(dataset, name)
-    dataset.register_run(unfinished, config)
-    results = dataset.init_run_results(unfinished, bank=base64.b64encode(data).decode("ascii"))
-    dataset.save_run_results(unfinished, results, cache=False)
-    if dataset.has_run(KEY_PREFIX + name):
-        dataset.rename_run(KEY_PREFIX + name, _DISCARDED + name)
-    dataset.rename_run(unfinished, KEY_PREFIX + name)
-    _settle(dataset, name)
+    key = KEY_PREFIX + name
+    text = run_results.results_json("bank", _base64(pieces))
+    fresh = run_results.draft(dataset, key, METHOD, {"digest": info.digest, **kept}, text)
+    # An unfinished bank of an earlier version is replaced too.
+    changes: dict[str, tuple[ObjectId | None, ObjectId | None]] = {key: (None, fresh)}
+    if place is not None:
+        changes[place.key] = (place.run, fresh if place.key == key else None)
+    try:
+        lock.require()
+        landed = run_results.swap(dataset, changes) is not None
+    except DatasetError:
+        run_results.discard_run(fresh)
+        raise
+    if landed and not run_results.settle(fresh):
+        # While this process was stopped, another one took its draft for one of a dead process.
+        run_results.swap(dataset, {k: (new, old) for k, (old, new) in changes.items()})
+        landed = False
+    if not landed:
+        run_results.discard_run(fresh)
+        raise _changed_meanwhile(dataset, name)
+    tidy(dataset, (name,))
 
 
 @contextmanager
@@ -200,67 +312,107 @@ def _saving(dataset: Any, name: str) -> Iterator[None]:
             "one that was saved under this name before is still there. See that the database "
             "runs and has room, and save it again, or export it to a file."
         ) from error
+    except MemoryError as error:
+        raise BankError(
+            f"There is not enough memory to save the memory bank {name!r} of {dataset.name!r}; "
+            "nothing was changed. Close other programs, and save it again."
+        ) from error
 
 
-def rename(dataset: Any, name: str, new_name: str) -> None:
-    """Give a bank another name, which no bank has.
-
-    Raises:
-        DatasetError: the new name is taken, the bank is gone, or another process changes one of
-            the two at this moment.
-    """
-    with BankLock(dataset, name), BankLock(dataset, new_name):
-        require_bank(dataset, name)
-        _require_none(dataset, new_name)
-        _settle(dataset, name)
-        _settle(dataset, new_name)
-        dataset.rename_run(KEY_PREFIX + name, KEY_PREFIX + new_name)
+def _require_place(dataset: Any, name: str) -> Place:
+    place = place_of(dataset, name)
+    if place is None:
+        raise _no_bank(dataset, name)
+    return place
 
 
-def delete(dataset: Any, name: str) -> None:
-    """Delete a bank.
-
-    Raises:
-        DatasetError: the bank is gone, or another process changes it at this moment.
-    """
-    with BankLock(dataset, name):
-        require_bank(dataset, name)
-        _settle(dataset, name)
-        dataset.rename_run(KEY_PREFIX + name, _DISCARDED + name)
-        _settle(dataset, name)
-
-
-def _require_none(dataset: Any, name: str) -> None:
-    if name in names(dataset):
-        raise DatasetError(
-            f"{dataset.name!r} already has a memory bank {name!r}; choose another name, delete "
-            "it, or pass overwrite=True."
-        )
+def _load(dataset: Any, name: str) -> tuple[bytearray, Place]:
+    """The bytes of a bank's file; read again where a change came between."""
+    before, looks = None, 0
+    while True:
+        place = _require_place(dataset, name)
+        data = run_results.load(place.run, _bank_bytes)
+        if data is not None:
+            return data, place
+        looks = looks + 1 if place == before else 0
+        if looks >= _LOOKS:
+            raise _LostContent
+        before = place
+        time.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def _settle(dataset: Any, name: str) -> None:
-    """Leave of a name what has its key, or else a whole bank under its own key; nothing beside."""
-    final, unfinished, discarded = KEY_PREFIX + name, _UNFINISHED + name, _DISCARDED + name
-    if dataset.has_run(discarded):
-        dataset.delete_run(discarded)
-    if not dataset.has_run(unfinished):
-        return
-    if not dataset.has_run(final) and _results(dataset, unfinished) is not None:
-        dataset.rename_run(unfinished, final)
-    else:
-        dataset.rename_run(unfinished, discarded)
-        dataset.delete_run(discarded)
-
-
-def _key(dataset: Any, name: str) -> str:
-    final = KEY_PREFIX + name
-    return final if dataset.has_run(final) else _UNFINISHED + name
-
-
-def _results(dataset: Any, key: str) -> Any:
-    """A run's results; None if they were not written to their end, or are deleted in part."""
+def _info(dataset: Any, name: str, place: Place, config: dict[str, Any]) -> BankInfo:
     try:
-        return dataset.load_run_results(key, cache=False, load_view=False)
-    except AttributeError:
-        # What FiftyOne raises for results whose file in the database is gone.
-        return None
+        return from_facts(name, config["facts"])
+    except (AttributeError, KeyError, TypeError, ValueError, RecipeError):
+        pass
+
+    def make() -> BankInfo:
+        bank = read(dataset, name)
+        return bank_info(name, bank, bank.to_pieces()[0])
+
+    info = _infos_without_facts.get(place.run, make)
+    return replace(info, name=name)
+
+
+def _no_bank(dataset: Any, name: object) -> DatasetError:
+    found = listed(names(dataset)) or "none"
+    return DatasetError(f"{dataset.name!r} has no memory bank {quoted(name)}; it has {found}.")
+
+
+def _taken(dataset: Any, name: str) -> DatasetError:
+    return DatasetError(
+        f"{dataset.name!r} already has a memory bank {name!r}; choose another name, delete it, or "
+        "pass overwrite=True."
+    )
+
+
+def _changed_meanwhile(dataset: Any, name: str) -> DatasetError:
+    return DatasetError(
+        f"The memory bank {name!r} of {dataset.name!r} was changed meanwhile by another process; "
+        "that change is kept, and this one was not made. Start again."
+    )
+
+
+def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Bytes as letters; threes become fours, so what is over waits for the next piece."""
+    rest = b""
+    for piece in pieces:
+        data = rest + piece
+        count = len(data) // 3 * 3
+        yield binascii.b2a_base64(memoryview(data)[:count], newline=False)
+        rest = data[count:]
+    yield binascii.b2a_base64(rest, newline=False)
+
+
+def _bank_bytes(pieces: Iterator[bytes], length: int) -> bytearray:
+    """The bytes of a bank's file in the JSON of its results, decoded piece by piece.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: there are none.
+    """
+    start, end = run_results.results_json("bank", [])
+    text = next(pieces, b"")
+    if not text.startswith(start):
+        results = json_util.loads(b"".join([text, *pieces]).decode())
+        return bytearray(_decode(results["bank"].encode()))
+    # As one block: growing piece by piece would leave holes in memory.
+    data, size, text = bytearray(3 * length // 4), 0, text[len(start) :]
+    while piece := next(pieces, b""):
+        text += piece
+        # Fours of letters; the last ones wait, for the end may be among them.
+        count = max(0, len(text) - len(end)) // 4 * 4
+        decoded = _decode(memoryview(text)[:count])
+        data[size : size + len(decoded)] = decoded
+        size += len(decoded)
+        text = text[count:]
+    if not text.endswith(end):
+        raise ValueError("its JSON is cut short")
+    data[size:] = _decode(memoryview(text)[: -len(end)])
+    return data
+
+
+def _decode(text: bytes | memoryview) -> bytes:
+    if sys.version_info >= (3, 11):
+        return binascii.a2b_base64(text, strict_mode=True)
+    return base64.b64decode(bytes(text), validate=True)

@@ -152,7 +152,16 @@ def get_memory_bank_info(dataset: Any, name: str) -> BankInfo:
         DatasetError: the dataset has no such bank; names those it has.
         BankError: the bank is damaged.
     """
-    return bank_store.read_info(bank_store.require_bank(dataset, name), name)
+    return bank_store.read_info(dataset_of(dataset), name)
+
+
+@database_errors("nothing was changed; start again when it is back.")
+def memory_bank_infos(dataset: Any) -> dict[str, BankInfo | BankError]:
+    """What each saved bank is made of, by name, sorted; of a damaged one the error.
+
+    Two questions to the database, however many banks there are.
+    """
+    return bank_store.read_infos(dataset_of(dataset))
 
 
 @database_errors("nothing was changed; start again when it is back.")
@@ -163,7 +172,7 @@ def load_memory_bank(dataset: Any, name: str) -> MemoryBank:
         DatasetError: the dataset has no such bank; names those it has.
         BankError: the bank is damaged.
     """
-    return bank_store.read(bank_store.require_bank(dataset, name), name)
+    return bank_store.read(dataset_of(dataset), name)
 
 
 @database_errors(
@@ -261,11 +270,7 @@ def saved_name(dataset: Any, bank: MemoryBank) -> str | None:
 
 def name_of_digest(dataset: Any, digest: str) -> str | None:
     """The name under which a bank of a digest is saved with a dataset, if any."""
-    dataset = dataset_of(dataset)
-    for name in bank_store.names(dataset):
-        if bank_store.read_digest(dataset, name) == digest:
-            return name
-    return None
+    return bank_store.name_of_digest(dataset_of(dataset), digest)
 
 
 def learn(bank: MemoryBank, read: ReadReference, segmenter: SegmenterLike) -> None:

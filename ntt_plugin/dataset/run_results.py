@@ -1,19 +1,45 @@
-"""Results of FiftyOne's custom runs, replaced in one step, and read as the database has them.
+"""FiftyOne's custom runs as the database has them, replaced by compare and swap.
 
-FiftyOne saves results by deleting the former ones first: killed in between, both would be lost.
-Here the new ones are written beside the former and take their place in one step. And FiftyOne
-keeps what it once read of a dataset's runs, while other processes change them.
+FiftyOne's own calls do not suit concurrent work: a dataset object caches its run documents, all
+threads share one file cursor a document, results are deleted before new ones are written, and each
+call walks all runs. The functions here ask the database each time, open a GridFS handle of their
+own, and change what a dataset lists in one conditional update of the dataset's document: it
+either finds what the caller read before, or changes nothing.
 """
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from datetime import datetime, timezone
+from typing import Any, TypeVar
 
+import fiftyone.constants as foc
 import fiftyone.core.odm as foo
-from bson import json_util
+import fiftyone.core.runs as focr
+import gridfs
+from bson import DBRef, Int64, ObjectId, json_util
+from gridfs.errors import CorruptGridFile, NoFile
 from mongoengine.fields import GridFSProxy  # type: ignore[import-untyped]
+from pymongo import ReturnDocument
+from pymongo.errors import PyMongoError
+from pymongo.write_concern import WriteConcern
 
 from ..errors import DatasetError
+
+_RESULTS_CLASS = f"{focr.RunResults.__module__}.{focr.RunResults.__name__}"
+# A file of several hundred MB would be thousands of chunks of GridFS's default size.
+_CHUNK_BYTES = 4 * 1024**2
+_WRITERS = 2
+
+_T = TypeVar("_T")
+
+PENDING = "pending"
+"""In a run's config: it is a draft, which its dataset does not list yet."""
+
+_DISCARDED = "ntt_discarded"
 
 
 def replace(dataset: Any, key: str, **results: Any) -> None:
@@ -25,14 +51,19 @@ def replace(dataset: Any, key: str, **results: Any) -> None:
         **results: what JSON can hold.
     """
     document = dataset._doc.runs[key]
-    former = document.results.grid_id
-    data = json_util.dumps(dataset.init_run_results(key, **results).serialize()).encode()
-    fresh = GridFSProxy(key="results", instance=document)
-    fresh.put(data, content_type="application/json")
-    document.results = fresh
-    document.save()
-    if former is not None:
-        fresh.fs.delete(former)
+    data = json_util.dumps({"cls": _RESULTS_CLASS, **results}).encode()
+    fresh = ObjectId()
+    _put(fresh, [data])
+    former = _runs().find_one_and_update(
+        {"_id": document.id}, {"$set": {"results": fresh}}, {"results": 1}
+    )
+    document.results = GridFSProxy(grid_id=fresh, key="results", instance=document)
+    document._clear_changed_fields()
+    if former is None:
+        # The run was deleted meanwhile.
+        _files().delete(fresh)
+    elif former.get("results") is not None:
+        _files().delete(former["results"])
 
 
 def read(dataset: Any, key: str) -> dict[str, Any] | None:
@@ -41,9 +72,21 @@ def read(dataset: Any, key: str) -> dict[str, Any] | None:
     Raises:
         TypeError, ValueError: they are damaged.
     """
-    document = document_of(dataset, key)
-    data = None if document is None or not document.results else document.results.read()
-    return None if data is None else dict(json_util.loads(data))
+    seen = None
+    while True:
+        document = _runs().find_one(
+            {"_dataset_id": dataset._doc.id, "key": key}, {"results": 1}, sort=[("_id", -1)]
+        )
+        results = (document or {}).get("results")
+        if results is None:
+            return None
+        data = load_file(results)
+        if data is not None:
+            return dict(json_util.loads(data.decode()))
+        if results == seen:
+            raise ValueError("the database has lost their file")
+        # It was replaced between the two questions.
+        seen = results
 
 
 def document_of(dataset: Any, key: str) -> Any:
@@ -59,10 +102,307 @@ def catch_up(dataset: Any) -> None:
     Raises:
         DatasetError: the dataset was deleted.
     """
-    stored = foo.get_db_conn().datasets.find_one({"_id": dataset._doc.id}, {"runs": 1})
-    if stored is None:
-        raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
     known = {key: document.id for key, document in dataset._doc.runs.items()}
-    if stored.get("runs", {}) != known:
+    if listed(dataset) != known:
         # The list alone: reloading the dataset would undo what people changed in their samples.
         dataset._doc.reload("runs")
+
+
+def listed(dataset: Any, *keys: str) -> dict[str, ObjectId]:
+    """Ids of the runs that a dataset lists at this moment, by key.
+
+    Args:
+        dataset: the dataset.
+        *keys: look at these alone; at all if none is given.
+
+    Raises:
+        DatasetError: the dataset was deleted.
+    """
+    wanted = {f"runs.{key}": 1 for key in keys} or {"runs": 1}
+    stored = foo.get_db_conn().datasets.find_one({"_id": dataset._doc.id}, wanted)
+    if stored is None:
+        raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
+    return dict(stored.get("runs") or {})
+
+
+def configs(ids: Iterable[ObjectId], *names: str) -> dict[ObjectId, dict[str, Any]]:
+    """Values of the configs of runs, by the runs' ids; one question, and no result is read.
+
+    Args:
+        ids: the runs; those that are gone are left out.
+        *names: the values wanted.
+    """
+    wanted = {f"config.{name}": 1 for name in names}
+    found = _runs().find({"_id": {"$in": list(ids)}}, wanted)
+    return {document["_id"]: document.get("config") or {} for document in found}
+
+
+def load(run: ObjectId, decode: Callable[[Iterator[bytes], int], _T]) -> _T | None:
+    """The results of a run, decoded; None if the run or its file is not there whole.
+
+    Args:
+        run: the run's id.
+        decode: makes what is wanted of the pieces of their JSON and its length.
+    """
+    document = _runs().find_one({"_id": run}, {"results": 1})
+    results = (document or {}).get("results")
+    if results is None:
+        return None
+    try:
+        return decode(_pieces(results), _files().get(results).length)
+    except (NoFile, CorruptGridFile):
+        return None
+
+
+def load_file(file: ObjectId) -> bytes | None:
+    """The bytes of a file in GridFS; None if it is not there whole."""
+    try:
+        return b"".join(_pieces(file))
+    except (NoFile, CorruptGridFile):
+        return None
+
+
+def has_results(run: ObjectId) -> bool:
+    """Whether a run is there and its results' file too; reads none of it."""
+    document = _runs().find_one({"_id": run}, {"results": 1})
+    results = (document or {}).get("results")
+    return results is not None and _files().exists(results)
+
+
+def draft(
+    dataset: Any, key: str, method: str, config: Mapping[str, Any], results: Iterable[bytes]
+) -> ObjectId:
+    """Write a whole run that the dataset does not list yet; ``swap`` lists it.
+
+    Its document comes first, so that whatever a killed process leaves can be found by it.
+
+    Args:
+        dataset: the dataset.
+        key: the key that it is to have.
+        method: what marks runs of its kind.
+        config: what is to be found without reading the results.
+        results: their JSON, piece by piece.
+
+    Returns:
+        The run's id.
+    """
+    run, file = ObjectId(), ObjectId()
+    _runs().insert_one(
+        {
+            "_id": run,
+            "_dataset_id": dataset._doc.id,
+            "key": key,
+            "version": foc.VERSION,
+            "timestamp": datetime.now(timezone.utc).replace(tzinfo=None),
+            "config": {**focr.RunConfig(**config).serialize(), "method": method, PENDING: True},
+            "results": file,
+            "results_meta": {},
+        }
+    )
+    try:
+        _put(file, results)
+    except Exception:
+        # Most likely the disk is full: what was written is of no use.
+        discard(run, file)
+        raise
+    return run
+
+
+def swap(
+    dataset: Any, changes: Mapping[str, tuple[ObjectId | None, ObjectId | None]]
+) -> dict[str, ObjectId] | None:
+    """Change which runs a dataset lists, if it lists what the caller expects; one step.
+
+    Args:
+        dataset: the dataset.
+        changes: by key the run that must be listed now, and the one to be listed in its place;
+            None stands for no run.
+
+    Returns:
+        All runs that it lists now, by key; None if it listed others, and nothing was changed.
+
+    Raises:
+        DatasetError: the dataset was deleted.
+    """
+    wanted: dict[str, Any] = {"_id": dataset._doc.id}
+    fresh: dict[str, Any] = {"last_modified_at": datetime.now(timezone.utc)}
+    gone = {}
+    for key, (expected, value) in changes.items():
+        wanted[f"runs.{key}"] = {"$exists": False} if expected is None else expected
+        if value is not None:
+            fresh[f"runs.{key}"] = value
+        elif expected is not None:
+            gone[f"runs.{key}"] = ""
+    # Journaled: a change that was reported must outlive the database's process.
+    datasets = foo.get_db_conn().datasets.with_options(write_concern=WriteConcern(j=True))
+    stored = datasets.find_one_and_update(
+        wanted,
+        {"$set": fresh, **({"$unset": gone} if gone else {})},
+        {"runs": 1},
+        return_document=ReturnDocument.AFTER,
+    )
+    if stored is None:
+        listed(dataset)
+        return None
+    runs = dict(stored.get("runs") or {})
+    remember(dataset, {key: runs.get(key) for key in changes})
+    return runs
+
+
+def settle(run: ObjectId) -> bool:
+    """Mark a draft that is listed as no draft any more; False if it was discarded meanwhile."""
+    kept = {"_id": run, "key": {"$ne": _DISCARDED}}
+    done = _runs().update_one(kept, {"$unset": {f"config.{PENDING}": ""}})
+    return bool(done.matched_count)
+
+
+def set_key(run: ObjectId, key: str) -> None:
+    """Give a run's document the key under which its dataset lists it."""
+    _runs().update_one({"_id": run}, {"$set": {"key": key}})
+
+
+def written(dataset: Any, method: str) -> list[dict[str, Any]]:
+    """All runs of a kind that were written for a dataset, listed or not.
+
+    Returns:
+        Of each its ``_id``, ``key``, file in ``results``, and whether it is ``pending``: a draft.
+    """
+    wanted = {"_dataset_id": dataset._doc.id, "config.method": method}
+    fields = {"key": 1, "results": 1, f"config.{PENDING}": 1}
+    return [
+        {**document, PENDING: bool((document.get("config") or {}).get(PENDING))}
+        for document in _runs().find(wanted, fields)
+    ]
+
+
+def discard(run: ObjectId, file: ObjectId | None, pending: bool = False) -> None:
+    """Delete a run that no dataset lists, and its file.
+
+    Args:
+        run: the run.
+        file: its results.
+        pending: only if it is a draft still: one that took its place meanwhile is left.
+    """
+    wanted: dict[str, Any] = {"_id": run}
+    if pending:
+        wanted[f"config.{PENDING}"] = True
+    # From here on it cannot be settled; its document goes last, for it alone names the file.
+    if _runs().update_one(wanted, {"$set": {"key": _DISCARDED}}).matched_count:
+        if file is not None:
+            _files().delete(file)
+        _runs().delete_one({"_id": run})
+
+
+def discard_run(run: ObjectId) -> None:
+    """Delete a run that no dataset lists, and its file; a database that is gone keeps both."""
+    try:
+        document = _runs().find_one({"_id": run}, {"results": 1})
+        if document is not None:
+            discard(run, document.get("results"))
+    except PyMongoError:
+        # The next change tidies up.
+        pass
+
+
+def remember(dataset: Any, runs: Mapping[str, ObjectId | None]) -> None:
+    """Let a dataset object know which runs it lists under some keys; None stands for no run.
+
+    FiftyOne would read all runs for it, and calls references to replaced runs corrupt.
+    """
+    known = dataset._doc._data.get("runs")
+    if not isinstance(known, dict):
+        return
+    held = {key: getattr(dict.get(known, key), "id", None) for key in runs}
+    changed = {key: run for key, run in runs.items() if run != held[key]}
+    if not changed:
+        return
+    documents: dict[Any, Any] = {run: DBRef("runs", run) for run in changed.values()}
+    if getattr(known, "_dereferenced", False):
+        documents = foo.RunDocument.objects.in_bulk([run for run in changed.values() if run])
+    for key, run in changed.items():
+        # Past mongoengine, which would save the list once more.
+        if run in documents and run is not None:
+            dict.__setitem__(known, key, documents[run])
+        else:
+            dict.pop(known, key, None)
+        dataset._run_cache.pop(key, None)
+
+
+def known_keys(dataset: Any) -> list[str]:
+    """Keys of the runs that a dataset object believes to be listed."""
+    return list(dataset._doc._data.get("runs") or {})
+
+
+def results_json(name: str, text: Iterable[bytes]) -> Iterable[bytes]:
+    """The JSON of results that hold one value: a text of plain letters, given in pieces."""
+    start, end = json.dumps({"cls": _RESULTS_CLASS, name: "@"}).rsplit("@", 1)
+    yield start.encode()
+    yield from text
+    yield end.encode()
+
+
+def _pieces(file: ObjectId) -> Iterator[bytes]:
+    """The pieces of a file in GridFS, few at a time in memory.
+
+    Raises:
+        NoFile, CorruptGridFile: it is not there, or not whole.
+    """
+    stored = _files().get(file)
+    few = max(1, _CHUNK_BYTES // stored.chunk_size)
+    chunks = foo.get_db_conn().fs.chunks.find({"files_id": file}, sort=[("n", 1)], batch_size=few)
+    rest = stored.length
+    for place, chunk in enumerate(chunks):
+        piece = bytes(chunk["data"])
+        rest -= len(piece)
+        if chunk["n"] != place:
+            break
+        yield piece
+    if rest:
+        raise CorruptGridFile(f"{rest} bytes are missing")
+
+
+def _put(file: ObjectId, pieces: Iterable[bytes]) -> None:
+    """Write a file into GridFS; the database takes a chunk while the next ones are made."""
+    files = foo.get_db_conn().fs
+    # As pymongo's own writer: what reads files by chunks relies on it.
+    files.chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
+    length = 0
+    with ThreadPoolExecutor(_WRITERS) as pool:
+        waiting: deque[Future[Any]] = deque()
+        for number, chunk in enumerate(_chunks(pieces)):
+            length += len(chunk)
+            document = {"files_id": file, "n": number, "data": chunk}
+            waiting.append(pool.submit(files.chunks.insert_one, document))
+            if len(waiting) > _WRITERS:
+                waiting.popleft().result()
+        for written in waiting:
+            written.result()
+    files.files.insert_one(
+        {
+            "_id": file,
+            "length": Int64(length),
+            "chunkSize": _CHUNK_BYTES,
+            "uploadDate": datetime.now(timezone.utc),
+            "contentType": "application/json",
+        }
+    )
+
+
+def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """Bytes in chunks of one size, the last one aside."""
+    waiting = bytearray()
+    for piece in pieces:
+        waiting += piece
+        while len(waiting) >= _CHUNK_BYTES:
+            yield bytes(waiting[:_CHUNK_BYTES])
+            del waiting[:_CHUNK_BYTES]
+    if waiting:
+        yield bytes(waiting)
+
+
+def _runs() -> Any:
+    return foo.get_db_conn().runs
+
+
+def _files() -> gridfs.GridFS:
+    return gridfs.GridFS(foo.get_db_conn())

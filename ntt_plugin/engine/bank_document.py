@@ -26,6 +26,9 @@ FORMAT_VERSION = 1
 MAX_SIDE = 65_536
 # Labels keep it as a whole number of the database's.
 MAX_VERSION = 2**31 - 1
+# Names go into queries, forms and the database's documents of 16 MB, several at a time.
+MAX_TEXT = 100_000
+"""Characters of a name or of another text in a bank."""
 
 # What a stranger's file holds is quoted in errors, but not at any length.
 _QUOTED = 300
@@ -34,7 +37,11 @@ _T = TypeVar("_T")
 
 
 def to_document(record: BankRecord) -> dict[str, Any]:
-    """All of a record but its features, as JSON values."""
+    """All of a record but its features, as JSON values.
+
+    Raises:
+        BankError: a text is too long to be read again.
+    """
     document = {
         "format_version": FORMAT_VERSION,
         "fingerprint": asdict(record.fingerprint),
@@ -44,16 +51,16 @@ def to_document(record: BankRecord) -> dict[str, Any]:
         "classes": [_class(label, entry) for label, entry in record.classes.items()],
         "refused": [
             {
-                "label": refused.label,
+                "label": _short(refused.label),
                 "provenance": _origin(refused.provenance),
-                "reason": refused.reason,
+                "reason": refused.reason[:MAX_TEXT],
             }
             for refused in record.refused
         ],
     }
     # Versions before reading was told apart read past these keys.
     if record.notes:
-        document["notes"] = list(record.notes)
+        document["notes"] = [note[:MAX_TEXT] for note in record.notes]
     return document
 
 
@@ -95,12 +102,16 @@ def to_record(
         BankError: a value is missing or not allowed.
     """
     for values in (features, negatives):
+        if not values.numel():
+            continue
+        low, high = values.aminmax()
         # Written so that a value that is no number is refused too.
-        if not (values.abs() <= LARGEST_VALUE).all():
+        if not (-LARGEST_VALUE <= low and high <= LARGEST_VALUE):
             refuse(f"it holds features that are not finite or beyond {LARGEST_VALUE:g}")
     classes: dict[str, ClassMemory] = {}
     ids: set[str] = set()
-    positive_rows, negative_rows = iter(features), iter(negatives)
+    # Rows share the memory of the whole: copies would double what a large bank takes.
+    positive_rows, negative_rows = iter(features.unbind()), iter(negatives.unbind())
     for entry in field(document, "classes", list):
         label = _text(mapping(entry), "label")
         if label in classes:
@@ -136,8 +147,7 @@ def _stored(entries: list[Any], rows: Iterator[Tensor], ids: set[str]) -> list[S
             refuse(f"the reference {reference_id!r} is there twice")
         ids.add(reference_id)
         provenance = _provenance(field(entry, "provenance", dict))
-        feature = next(rows).clone()
-        stored.append(StoredReference(reference_id, provenance, feature, _reading(entry)))
+        stored.append(StoredReference(reference_id, provenance, next(rows), _reading(entry)))
     return stored
 
 
@@ -152,8 +162,8 @@ def _reading(entry: dict[str, Any]) -> int:
 
 def _notes(document: dict[str, Any]) -> list[str]:
     notes = field(document, "notes", list) if "notes" in document else []
-    if not all(isinstance(note, str) for note in notes):
-        refuse("its notes are not made of texts")
+    if not all(isinstance(note, str) and len(note) <= MAX_TEXT for note in notes):
+        refuse(f"its notes are not made of texts of {MAX_TEXT:,} characters at most")
     return notes
 
 
@@ -174,7 +184,10 @@ def _recipe(entry: dict[str, Any]) -> Recipe:
             f"its recipe has the fields {unknown}, which this version does not know; a newer one "
             "wrote it, so update this program to read it"
         )
-    # None is filled in whose value it was not made for.
+    for name, value in entry.items():
+        if isinstance(value, str) and len(value) > MAX_TEXT:
+            refuse(f"its recipe's `{name}` has {len(value):,} characters")
+    # Missing fields never get a default: the bank was not made for it.
     if missing := sorted(known - set(entry) - set(ADDED_LATER)):
         refuse(f"its recipe lacks the fields {missing}")
     try:
@@ -193,21 +206,29 @@ def _threshold(entry: dict[str, Any]) -> float | None:
 
 
 def _provenance(entry: dict[str, Any]) -> Provenance:
-    dataset, sample, label = (entry.get(key) for key in ("dataset", "sample", "label"))
-    if not all(text is None or isinstance(text, str) for text in (dataset, sample, label)):
-        refuse("a provenance is not made of texts")
-    label_field = entry.get("field")
-    if label_field is not None and not isinstance(label_field, str):
-        refuse("a provenance is not made of texts")
+    dataset, sample, label, label_field = (
+        entry.get(key) for key in ("dataset", "sample", "label", "field")
+    )
+    for text in (dataset, sample, label, label_field):
+        if text is not None and not isinstance(text, str):
+            refuse("a provenance is not made of texts")
+        if text is not None and len(text) > MAX_TEXT:
+            refuse(f"a text in a provenance has more than {MAX_TEXT:,} characters")
     return Provenance(dataset, sample, label, _box(entry.get("box")), label_field)
 
 
 def _box(value: Any) -> Box | None:
     if value is None:
         return None
-    if not isinstance(value, list) or len(value) != 4:
-        refuse("a box is not made of four numbers")
-    x1, y1, x2, y2 = map(_number, value)
+    # bool is a child of int, and true is no number.
+    if (
+        not isinstance(value, list)
+        or len(value) != 4
+        or not {type(edge) for edge in value} <= {int, float}
+        or not all(map(math.isfinite, value))
+    ):
+        refuse("a box is not made of four finite numbers")
+    x1, y1, x2, y2 = map(float, value)
     return x1, y1, x2, y2
 
 
@@ -218,7 +239,7 @@ def _refused(entry: dict[str, Any]) -> Refused:
 
 def _class(label: str, entry: ClassMemory) -> dict[str, Any]:
     described: dict[str, Any] = {
-        "label": label,
+        "label": _short(label),
         "references": [_describe(stored) for stored in entry.references],
         "negatives": [_describe(stored) for stored in entry.negatives],
     }
@@ -237,11 +258,25 @@ def _describe(stored: StoredReference) -> dict[str, Any]:
 def _origin(provenance: Provenance) -> dict[str, Any]:
     # JSON knows nothing of numpy's numbers, which boxes are often made of.
     box = None if provenance.box is None else [float(edge) for edge in provenance.box]
-    origin = {**asdict(provenance), "box": box}
+    for text in (provenance.dataset, provenance.sample, provenance.label, provenance.field):
+        if text is not None:
+            _short(text)
+    # Not asdict(), which copies deeply: a large bank has tens of thousands.
+    origin = {**vars(provenance), "box": box}
     # Files of before have no such key, and a bank read from one keeps its bytes.
     if provenance.field is None:
         del origin["field"]
     return origin
+
+
+def _short(text: str) -> str:
+    """A text that is to be written, which must not be too long to be read again."""
+    if isinstance(text, str) and len(text) > MAX_TEXT:
+        raise BankError(
+            f"A text in the bank has {len(text):,} characters ({text[:60]!r}...), and "
+            f"{MAX_TEXT:,} are the most; shorten the name."
+        )
+    return text
 
 
 def mapping(value: Any) -> dict[str, Any]:
@@ -270,6 +305,8 @@ def field(entry: dict[str, Any], key: str, kind: type[_T]) -> _T:
 
 def _text(entry: dict[str, Any], key: str) -> str:
     text = field(entry, key, str)
+    if len(text) > MAX_TEXT:
+        refuse(f"`{key}` has {len(text):,} characters, and {MAX_TEXT:,} are the most")
     if not text.strip():
         refuse(f"`{key}` is empty")
     return text

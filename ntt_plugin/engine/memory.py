@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ..errors import BankError
 from . import bank_file
+from .bank_document import MAX_TEXT, MAX_VERSION
 from .bank_records import (
     LARGEST_VALUE,
     BankRecord,
@@ -88,7 +89,7 @@ class MemoryBank:
 
     @property
     def version(self) -> int:
-        """Number of changes so far."""
+        """Number of changes so far; after 2,147,483,647 it starts again at 1."""
         return self._record.version
 
     @property
@@ -295,11 +296,19 @@ class MemoryBank:
 
     def to_bytes(self) -> bytes:
         """The bank as the bytes of its file: safetensors with JSON metadata."""
+        return b"".join(self.to_pieces()[1])
+
+    def to_pieces(self) -> tuple[int, Iterator[bytes]]:
+        """The number of these bytes, and the bytes piece by piece: a large bank has hundreds of MB.
+
+        Raises:
+            BankError: a text is too long, or the bank has more references than a file can hold.
+        """
         return bank_file.pack(self._record)
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> MemoryBank:
-        """A bank from the bytes of its file.
+    def from_bytes(cls, data: bytes | bytearray) -> MemoryBank:
+        """A bank from the bytes of its file; a bytearray is kept, and must not be changed.
 
         Raises:
             BankError: the bytes are damaged or are not a memory bank's.
@@ -385,10 +394,15 @@ class MemoryBank:
         ]
 
     def _changed(self) -> None:
-        self._record.version += 1
+        self._record.version = self._record.version % MAX_VERSION + 1
         self._units = None
 
 
 def _check_label(label: str) -> None:
     if not isinstance(label, str) or not label.strip():
         raise BankError(f"A class needs a name that is not empty, not {label!r}.")
+    if len(label) > MAX_TEXT:
+        raise BankError(
+            f"The class name {label[:60]!r}... has {len(label):,} characters, and {MAX_TEXT:,} are "
+            "the most; shorten it."
+        )

@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 
-def write_whole(path: Path, data: bytes, part: Path) -> None:
+def write_whole(path: Path, data: bytes | bytearray, part: Path) -> None:
     """Write a file so that its name stands for all of its bytes, whatever ends the program.
 
     Args:

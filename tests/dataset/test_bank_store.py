@@ -1,12 +1,13 @@
 from __future__ import annotations
 
-import fiftyone as fo
+import base64
+
 import pymongo.errors
 import pytest
 import torch
 from pymongo.synchronous.pool import Connection
 
-from ntt_plugin.dataset import bank_store, banks
+from ntt_plugin.dataset import bank_store, banks, run_results
 from ntt_plugin.engine.memory import MemoryBank
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError, DatasetError
@@ -130,31 +131,19 @@ def test_a_deletion_that_is_killed_leaves_the_whole_bank_or_none(dataset, finger
     assert {0, 1} == set(counts)
 
 
-def leave_unfinished(dataset, name, bank, monkeypatch):
-    """Die when the new bank is whole, before it takes its name."""
-    with monkeypatch.context() as patch:
-        patch.setattr(type(dataset), "has_run", _killed_when_asked_for(f"ntt_bank_{name}"))
-        with pytest.raises(Killed):
-            bank_store.write(dataset, name, bank)
-    dataset.reload()
+def leave_unfinished(dataset, name, bank, prefix="ntt_unfinished_bank_"):
+    """Leave a whole bank as a killed process of an earlier version left it."""
+    config = dataset.init_run()
+    config.method = bank_store.METHOD
+    dataset.register_run(prefix + name, config)
+    data = base64.b64encode(bank.to_bytes()).decode()
+    results = dataset.init_run_results(prefix + name, bank=data)
+    dataset.save_run_results(prefix + name, results, cache=False)
 
 
-def _killed_when_asked_for(key):
-    has_run = fo.Dataset.has_run
-
-    def ask(self, asked):
-        if asked == key and has_run(self, asked.replace("ntt_bank_", "ntt_unfinished_bank_")):
-            raise Killed
-        return has_run(self, asked)
-
-    return ask
-
-
-def test_a_bank_left_whole_without_its_name_can_be_used_renamed_and_deleted(
-    dataset, fingerprint, monkeypatch
-):
+def test_a_bank_left_whole_without_its_name_can_be_used_renamed_and_deleted(dataset, fingerprint):
     for name in ("first", "second", "third"):
-        leave_unfinished(dataset, name, make_bank(fingerprint, name), monkeypatch)
+        leave_unfinished(dataset, name, make_bank(fingerprint, name))
     assert banks.list_memory_banks(dataset) == ["first", "second", "third"]
     assert banks.load_memory_bank(dataset, "first").classes == ["first"]
     banks.rename_memory_bank(dataset, "first", "renamed")
@@ -166,9 +155,9 @@ def test_a_bank_left_whole_without_its_name_can_be_used_renamed_and_deleted(
     assert dataset.list_runs() == ["ntt_bank_renamed", "ntt_bank_third"]
 
 
-def test_what_an_unfinished_overwrite_left_never_comes_back(dataset, fingerprint, monkeypatch):
+def test_what_an_unfinished_overwrite_left_never_comes_back(dataset, fingerprint):
     banks.save_memory_bank(dataset, "mine", make_bank(fingerprint, "old"))
-    leave_unfinished(dataset, "mine", make_bank(fingerprint, "new"), monkeypatch)
+    leave_unfinished(dataset, "mine", make_bank(fingerprint, "new"))
     assert banks.load_memory_bank(dataset, "mine").classes == ["old"]
     banks.delete_memory_bank(dataset, "mine")
     assert banks.list_memory_banks(dataset) == []
@@ -183,7 +172,7 @@ def test_a_database_that_refuses_is_an_error_of_ours_and_the_old_bank_stays(
         raise pymongo.errors.OperationFailure("No space left on device", 14031)
 
     with monkeypatch.context() as patch:
-        patch.setattr(fo.Dataset, "save_run_results", full)
+        patch.setattr(run_results, "_put", full)
         with pytest.raises(BankError, match=r"No space left on device.*before is still there"):
             banks.save_memory_bank(dataset, "mine", make_bank(fingerprint, "new"), overwrite=True)
     dataset.reload()
@@ -218,7 +207,7 @@ def test_facts_follow_an_overwrite_and_a_rename(dataset, fingerprint):
 def test_info_reads_no_features(dataset, fingerprint, monkeypatch):
     for index in range(3):
         banks.save_memory_bank(dataset, f"bank{index}", make_bank(fingerprint, "a"))
-    monkeypatch.setattr(fo.Dataset, "load_run_results", None)
+    monkeypatch.setattr(run_results, "load", None)
     assert [
         banks.get_memory_bank_info(dataset, name).shots for name in banks.list_memory_banks(dataset)
     ] == [{"a": 1}] * 3

@@ -8,7 +8,6 @@ import struct
 import tracemalloc
 
 import pytest
-import safetensors.torch
 import torch
 
 from ntt_plugin.engine import bank_file
@@ -100,12 +99,14 @@ def test_devices_and_pipes_are_not_waited_for(tmp_path):
 
 
 def test_too_little_memory_is_our_error(bank, monkeypatch):
-    def exhausted(_):
+    data = bank.to_bytes()
+
+    def exhausted(*_):
         raise MemoryError
 
-    monkeypatch.setattr(safetensors.torch, "load", exhausted)
+    monkeypatch.setattr(bank_file, "_tensor", exhausted)
     with pytest.raises(BankError, match="not enough memory"):
-        MemoryBank.from_bytes(bank.to_bytes())
+        MemoryBank.from_bytes(data)
 
 
 def test_what_a_stranger_wrote_is_quoted_but_not_at_any_length(bank):
