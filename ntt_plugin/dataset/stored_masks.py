@@ -201,8 +201,8 @@ def _without_loss(image: Array) -> Array:
             "Its mask is a file of a lossy format whose values are not close to 0 and 255; save "
             "`mask > 127` as PNG."
         )
-    mask: Array = np.where(grey > (_DARK + _BRIGHT) // 2, np.uint8(255), np.uint8(0))
-    return mask
+    cleaned: Array = np.where(grey > (_DARK + _BRIGHT) // 2, np.uint8(255), np.uint8(0))
+    return cleaned
 
 
 def _wrong_values(values: Array) -> str:
