@@ -38,7 +38,7 @@ class RemoveReferences(NttOperator):
         from ..dataset.banks import load_memory_bank
         from ..dataset.learning import is_label
         from . import banks
-        from .selection import label_key
+        from .selection import selected_keys
 
         name = banks.bank_of_dataset(ctx, inputs)
         if name is None:
@@ -50,7 +50,7 @@ class RemoveReferences(NttOperator):
             for label in bank.classes
             for entry in (*bank.references(label), *bank.negative_references(label))
         ]
-        selected = [label_key(entry) for entry in ctx.selected_labels]
+        selected = selected_keys(ctx)
         known = set(ctx.dataset.get_field_schema())
         first = [
             entry.id

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import fiftyone as fo
@@ -11,6 +10,7 @@ from fiftyone.operators.constants import ViewTarget
 
 from ..dataset.label_field import segmentation_fields
 from ..dataset.label_selection import LabelKey, select_labels
+from ..dataset.sources import database_ids
 from ..dataset.views import all_images, images_of, is_patches, patch_labels, whole_images
 from . import fields
 
@@ -33,7 +33,7 @@ def chosen_labels(ctx: Any, alt: bool | None = None) -> Any:
     """
     name = target_name(ctx)
     if name == ViewTarget.SELECTED_LABELS:
-        labels = [label_key(entry) for entry in ctx.selected_labels if _is_meant(entry, alt)]
+        labels = selected_keys(ctx, alt)
         if labels or alt is None:
             return select_labels(all_images(ctx.dataset), labels)
         return None
@@ -105,9 +105,35 @@ def _selected(ctx: Any, alt: bool | None) -> list[str]:
     return [key for key in ctx.selected if alt is None or (key in with_alt) == alt]
 
 
-def label_key(entry: Mapping[str, Any]) -> LabelKey:
-    """What names a selected label."""
-    return LabelKey(entry["sample_id"], entry["field"], entry["label_id"])
+def selected_keys(ctx: Any, alt: bool | None = None) -> list[LabelKey]:
+    """What names each of the selected labels; arguments as for ``chosen_labels``.
+
+    Of a label that is selected in a patch the App may tell the patch in place of the sample: it is
+    looked up by its id in its field then.
+    """
+    keys = [
+        LabelKey(entry["sample_id"], entry["field"], entry["label_id"])
+        for entry in ctx.selected_labels
+        if _is_meant(entry, alt)
+    ]
+    images = all_images(ctx.dataset)
+    there = set(images.select(database_ids(key.sample for key in keys)).values("id"))
+    found = [key for key in keys if key.sample in there]
+    for field in dict.fromkeys(key.field for key in keys if key.sample not in there):
+        ids = {key.label for key in keys if key.field == field and key.sample not in there}
+        found += [key for key in _keys_in(images, field) if key.label in ids]
+    return found
+
+
+def _keys_in(images: Any, field: str) -> list[LabelKey]:
+    many = getattr(images.get_field(field).document_type, "_LABEL_LIST_FIELD", None)
+    columns = images.values(["id", f"{field}.{many}.id" if many else f"{field}.id"])
+    return [
+        LabelKey(sample, field, label)
+        for sample, held in zip(*columns, strict=True)
+        for label in (held if isinstance(held, list) else [held])
+        if label is not None
+    ]
 
 
 def _is_meant(entry: Any, alt: bool | None) -> bool:
