@@ -166,8 +166,7 @@ class ProposalStore:
         try:
             budget = self._look() if self._budget is None else self._budget
             if size > budget:
-                problem = f"A record of {size:,} bytes does not fit the budget of {budget:,}."
-                self._count(problem, not_stored=1)
+                self._count(self._no_room(size, budget), not_stored=1)
                 return False
             write_record(path, key, payload)
         except OSError as error:
@@ -260,6 +259,18 @@ class ProposalStore:
     def _budget_for(self, held: int) -> int:
         return (
             default_budget(self.folder, held) if self._fixed_budget is None else self._fixed_budget
+        )
+
+    def _no_room(self, size: int, budget: int) -> str:
+        if self._fixed_budget is not None:
+            return (
+                f"The proposals of one image take {size:,} bytes, and the store in {self.folder} "
+                f"was given {budget:,} (max_bytes)."
+            )
+        return (
+            f"The disk of {self.folder} is nearly full: kept proposals may take {budget:,} bytes "
+            f"of it, those of one image take {size:,}; free some space, or choose another folder "
+            "with NTT_CACHE_DIR."
         )
 
     def _count(self, problem: str | None = None, **added: int) -> None:
