@@ -10,17 +10,25 @@ from typing import Any
 
 import fiftyone as fo
 
+from ..errors import DatasetError
 from .banks import Progress
 from .changed_images import changed_images
 from .checks import dataset_of
-from .label_field import RunIds, clear, declare, require_writable, segmentation_fields
+from .label_field import (
+    FieldState,
+    RunIds,
+    clear,
+    declare,
+    require_writable,
+    segmentation_fields,
+)
 from .mask_files import MaskFiles
 from .mask_folders import folder_of_run, keep_folder
 from .reading_ahead import ReadSample
 from .report import SegmentReport, to_dict
 from .run_lock import RunLock, SchemaLock
 from .run_record import catch_up, claim_record, keep_record, keep_results, read_results
-from .sample_run import Labelled, SampleRun, Work, run_samples
+from .sample_run import Labelled, SampleRun, Work, run_samples, stop_reason
 from .sample_write import Target
 from .segmenters import SegmenterLike
 
@@ -89,18 +97,6 @@ def label_samples(
         with SchemaLock(dataset):
             declare(dataset, field, job.attributes)
             keep_folder(dataset, field, folder, lock)
-        keep_record(dataset, field, job.facts, lock)
-        to_do, filled = state.to_do, state.done + state.others
-        if overwrite:
-            filled = list(dict.fromkeys([*filled, *job.replaces]))
-        if overwrite and filled:
-            # Looked up before: the view may be of the samples that hold what is cleared.
-            to_do = job.samples.values("id")
-            _clear(dataset, report, filled, lock)
-        elif not overwrite:
-            report.skipped, report.skipped_ids = len(state.done), state.done
-            report.notes.extend(changed_images(dataset, field, state.done))
-        lock.drop_intent()
         run = SampleRun(
             target=Target(
                 dataset=dataset,
@@ -115,8 +111,33 @@ def label_samples(
             read=job.read,
             report=report,
         )
+        try:
+            to_do = _begin(job, run, state, overwrite)
+            lock.drop_intent()
+        except Exception as error:
+            if problem := stop_reason(error, run.target.dataset_id, field):
+                raise DatasetError(problem) from error
+            raise
         run_samples(run, to_do, progress)
     return report
+
+
+def _begin(job: Job, run: SampleRun, state: FieldState, overwrite: bool) -> list[str]:
+    """Keep the run's record and take away what it overwrites; gives the samples to do."""
+    dataset, field, lock = run.target.dataset, run.target.field, run.target.lock
+    keep_record(dataset, field, job.facts, lock)
+    filled = state.done + state.others
+    if not overwrite:
+        run.report.skipped, run.report.skipped_ids = len(state.done), state.done
+        run.report.notes.extend(changed_images(dataset, field, state.done))
+        return state.to_do
+    filled = list(dict.fromkeys([*filled, *job.replaces]))
+    if not filled:
+        return state.to_do
+    # Looked up before: the view may be of the samples that hold what is cleared.
+    to_do = list(job.samples.values("id"))
+    _clear(dataset, run.report, filled, lock)
+    return to_do
 
 
 def watching_memory(

@@ -105,7 +105,12 @@ class RunLock:
         except BaseException:
             _held_here.discard(self._token)
             raise
-        threading.Thread(target=self._keep_alive, name="ntt run lock", daemon=True).start()
+        try:
+            threading.Thread(target=self._keep_alive, name="ntt run lock", daemon=True).start()
+        except RuntimeError as error:
+            # No thread can be started; what keeps no heartbeat must not hold the lock.
+            self.__exit__(type(error), error, None)
+            raise
         return self
 
     def __exit__(

@@ -17,6 +17,7 @@ from typing import Any
 from mongoengine.errors import DoesNotExist  # type: ignore[import-untyped]
 from pymongo.errors import ConnectionFailure, PyMongoError
 
+from ..engine.memory_limit import is_out_of_memory
 from ..errors import DatasetError, NoFileHandlesError
 from .banks import Progress
 from .changed_images import image_state
@@ -27,7 +28,7 @@ from .progress_bar import progress_bar
 from .reading_ahead import ReadingAhead, ReadSample, Recalled
 from .report import SampleNote, SegmentReport, to_dict
 from .run_lock import LockLostError
-from .run_record import keep_results
+from .run_record import is_stored, keep_results
 from .sample_write import (
     FilledError,
     Target,
@@ -44,6 +45,9 @@ KEEP_SECONDS = 20.0
 _KEEP_SHARE = 0.02
 # How often a run goes over samples whose labels the database lost.
 _MOST_PASSES = 5
+
+# As Python says it in a plain RuntimeError.
+_NO_THREAD = "can't start new thread"
 
 _ENDS_THE_RUN = (ConnectionFailure, LockLostError, MaskFolderError, NoFileHandlesError)
 
@@ -150,12 +154,35 @@ def run_samples(run: SampleRun, sample_ids: Sequence[str], progress: Progress) -
         with suppress(PyMongoError):
             drop_strays(run.target)
         keeper.keep_if_possible()
-        if is_disk_full(error):
-            problem = "The disk of the database is full; free some space."
-            raise DatasetError(f"{problem} {_so_far(run, sample_ids)}") from error
-        if isinstance(error, (DatasetError, NoFileHandlesError)):
-            raise DatasetError(f"{error} {_so_far(run, sample_ids)}") from error
+        if reason := stop_reason(error, run.target.dataset_id, run.target.field):
+            raise DatasetError(f"{reason} {_so_far(run, sample_ids)}") from error
         raise
+
+
+def stop_reason(error: BaseException, dataset_id: Any, field: str) -> str | None:
+    """What ended a run for all its samples, in words; None if the error is to be left as it is.
+
+    Args:
+        error: what was raised.
+        dataset_id: of the dataset.
+        field: the field that the run writes, which was there before.
+    """
+    if is_disk_full(error):
+        return "The disk of the database is full; free some space."
+    if isinstance(error, (DatasetError, NoFileHandlesError)):
+        return str(error)
+    if is_out_of_memory(error) or isinstance(error, MemoryError):
+        return f"There is not enough memory left ({error!s:.200}); close other programs."
+    if _NO_THREAD in str(error):
+        return (
+            f"The system gives no memory for another thread ({error}); close other programs, or "
+            "raise the limits of memory and of processes (ulimit -v, ulimit -u)."
+        )
+    # FiftyOne raises a ValueError of a field that it does not find.
+    with suppress(PyMongoError):
+        if isinstance(error, Exception) and not is_stored(dataset_id, field):
+            return _deleted(field)
+    return None
 
 
 def _do_all(
@@ -285,6 +312,8 @@ def _fail(run: SampleRun, sample_id: str, filepath: str, error: Exception | None
         run.target.masks.drop_leftovers(sample_id, [])
         return
     reason = str(error) or type(error).__name__
+    if isinstance(error, MemoryError):
+        reason = f"there was not enough memory for it ({reason})"
     run.report.failed.append(SampleNote(sample_id, filepath, reason))
 
 
@@ -304,9 +333,11 @@ def _ends_the_run(error: Exception) -> bool:
 
 def _require_target(run: SampleRun) -> None:
     if not run.target.is_there():
-        raise DatasetError(
-            f"The dataset or its field {run.target.field!r} was deleted during the run."
-        )
+        raise DatasetError(_deleted(run.target.field))
+
+
+def _deleted(field: str) -> str:
+    return f"The dataset or its field {field!r} was deleted during the run, or renamed."
 
 
 def _fetch(run: SampleRun, sample_ids: Sequence[str]) -> Mapping[str, Any]:

@@ -129,8 +129,13 @@ def segment(
         notes = [*turned_references_note(bank, images), *notes]
         report.notes.extend(SampleNote("", "", note) for note in notes)
         kept = KeptProposals(loaded, store)
-        label = _labeller(kept, recipe, bank, origin)
-        return Work(watching_memory(loaded, label), kept.recall, kept.finish)
+        truncated = Truncated(recipe.max_instances)
+        label = _labeller(kept, recipe, bank, origin, truncated)
+
+        def finish() -> list[str]:
+            return [*kept.finish(), *truncated.notes()]
+
+        return Work(watching_memory(loaded, label), kept.recall, finish)
 
     job = Job(
         samples=images,
@@ -143,8 +148,45 @@ def segment(
     return label_samples(job, overwrite, mask_dir, progress)
 
 
+class Truncated:
+    """Counts the images with more candidates than a recipe keeps."""
+
+    def __init__(self, limit: int) -> None:
+        """Nothing is counted yet.
+
+        Args:
+            limit: the recipe's ``max_instances``.
+        """
+        self._limit = limit
+        self._images = 0
+        self._most = 0
+        self._first = ""
+
+    def count(self, filepath: str, left_out: int) -> None:
+        """Count an image.
+
+        Args:
+            filepath: its file.
+            left_out: number of candidates that were left out of it.
+        """
+        if left_out:
+            self._images += 1
+            self._most = max(self._most, left_out)
+            self._first = self._first or filepath
+
+    def notes(self) -> list[str]:
+        """What a person should know of it, a sentence at most."""
+        if not self._images:
+            return []
+        return [
+            f"{self._images} images had more than {self._limit} candidates (max_instances), the "
+            f"first {self._first}: those with the lowest scores were left out, {self._most} at "
+            "most of an image; to keep more, give a recipe with a higher max_instances"
+        ]
+
+
 def _labeller(
-    kept: KeptProposals, recipe: Recipe, bank: MemoryBank, origin: Origin
+    kept: KeptProposals, recipe: Recipe, bank: MemoryBank, origin: Origin, truncated: Truncated
 ) -> Callable[[ReadSample], Labelled]:
     sources = {
         reference.id: reference.provenance
@@ -154,6 +196,7 @@ def _labeller(
 
     def label(read: ReadSample) -> Labelled:
         instances = match(kept.propose(read), bank, recipe)
+        truncated.count(read.sample.filepath, instances.left_out)
         return Labelled(to_labels(instances, origin, sources), from_cache=read.image is None)
 
     return label

@@ -26,6 +26,8 @@ class Instances:
         proposal_ious: the segmenter's own predicted IoU, float32 (n,).
         references: id of the class's most similar reference, of each.
         image_size: (H, W).
+        left_out: candidates with a score that were left out, because there were more than
+            ``max_instances``.
     """
 
     masks: Sequence[Array]
@@ -36,6 +38,7 @@ class Instances:
     proposal_ious: Array
     references: list[str]
     image_size: tuple[int, int]
+    left_out: int = 0
 
     def __len__(self) -> int:
         return len(self.labels)

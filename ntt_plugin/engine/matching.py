@@ -58,10 +58,13 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     labels, scores, margins = best_class(similarity)
     ious = proposals.ious.detach().cpu().float().numpy()
     order = suppress(proposals.boxes.cpu().numpy(), ious, labels, recipe.nms_iou)
+    candidates = int((scores[order] > 0).sum())
     order = order[: recipe.candidate_factor * recipe.max_instances]
     order = order[scores[order] > 0]
 
     best = _merge(proposals, order, labels, scores, features, recipe)
+    # Where there is room for more, what is missing had no mask at the image's size.
+    left_out = candidates - len(best) if len(best) == recipe.max_instances else 0
     index = np.array([found.proposal for found in best], dtype=np.int64)
     boxes = np.array([found.mask.box for found in best], dtype=np.int64).reshape(-1, 4)
     decayed = np.array([found.score for found in best], dtype=np.float32)
@@ -75,6 +78,7 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
         proposal_ious=ious[index],
         references=_nearest(bank, labels[index], features[index]),
         image_size=proposals.image_size,
+        left_out=left_out,
     )
 
 
