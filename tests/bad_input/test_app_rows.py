@@ -14,6 +14,15 @@ from tests.app.hostile import NAMES
 from tests.bad_input.expectations import row
 from tests.engine.test_forked import needs_fork, said_by_a_child
 
+BAD = {
+    "dictionary": {"a": 1},
+    "list": [1],
+    "huge number": 10**400,
+    "NaN": float("nan"),
+    "true": True,
+    "half a character": "\ud800",
+}
+
 
 def form_of(operator, dataset, **params) -> dict:
     """The fields of an operator's form, as the App gets them."""
@@ -34,7 +43,7 @@ def test_a_name_that_is_markdown_is_shown_as_it_is(dataset, name):
 
 
 @row("any-json")
-@pytest.mark.parametrize("value", [{"a": 1}, [1], 10**400, float("nan"), True, "\ud800"])
+@pytest.mark.parametrize("value", BAD.values(), ids=list(BAD))
 @pytest.mark.parametrize("operator", [DeleteMemoryBank, RenameMemoryBank, RemoveReferences])
 def test_a_value_of_another_kind_is_refused_by_its_parameters_name(unchanged, operator, value):
     fields = form_of(operator, unchanged, name=value)

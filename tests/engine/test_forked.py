@@ -10,7 +10,7 @@ import sys
 import pytest
 
 FORK = """
-import os, sys
+import os, select, signal, sys
 import numpy as np
 import torch
 from ntt_plugin.engine import NttError, Segmenter
@@ -20,7 +20,8 @@ segmenter = Segmenter.from_preset("tiny", device="cpu")
 image = np.zeros((40, 40, 3), np.uint8)
 segmenter.propose(image)
 read, write = os.pipe()
-if os.fork() == 0:
+child = os.fork()
+if child == 0:
     threads = int(sys.argv[1])
     if threads != 2:
         torch.set_num_threads(threads)
@@ -31,7 +32,11 @@ if os.fork() == 0:
         said = str(error)
     os.write(write, said.encode())
     os._exit(0)
-print(os.read(read, 10_000).decode())
+if select.select([read], [], [], 60)[0]:
+    print(os.read(read, 10_000).decode())
+else:
+    print("The child hangs.")
+    os.kill(child, signal.SIGKILL)
 os.wait()
 """
 
