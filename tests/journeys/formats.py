@@ -61,6 +61,12 @@ def _alpha(scene: Array) -> Array:
     return alpha
 
 
+def _full_range(scene: Array) -> Array:
+    """A scene in grey, as bright as can be."""
+    grey = _as_mode(scene, "L").astype(float)
+    return (grey * (255 / grey.max())).round().astype(np.uint8)
+
+
 def _as_mode(scene: Array, mode: str) -> Array:
     return np.asarray(Image.fromarray(scene).convert(mode).convert("RGB"))
 
@@ -68,6 +74,7 @@ def _as_mode(scene: Array, mode: str) -> Array:
 PICTURES: dict[str, Callable[[Array], Array]] = {
     "rgb": np.ascontiguousarray,
     "grey": lambda scene: _as_mode(scene, "L"),
+    "full grey": _full_range,
     "on white": _see_through,
     "grey on white": lambda scene: _see_through(_as_mode(scene, "L")),
     "256 colours": lambda scene: np.asarray(Image.fromarray(scene).quantize(255).convert("RGB")),
@@ -143,9 +150,10 @@ def _dark(factor: int, start: int = 0) -> Callable[[Array, Path, int], None]:
 
 
 def _reflectance(stored: Array, path: Path, orientation: int) -> None:
-    """Floats from 0 to a little above 1."""
-    values = stored[..., 0].astype(np.float32)
-    Image.fromarray(values / values.max() * 1.02).save(path)
+    """Floats from 0 to 1, and of the brightest pixels a little above it."""
+    values = stored[..., 0].astype(np.float32) / 255
+    values[values == 1] = 1.02
+    Image.fromarray(values).save(path)
 
 
 def _tiff(**options: Any) -> Callable[[Array, Path, int], None]:
@@ -239,7 +247,7 @@ FILE_KINDS = (
     FileKind("tiff grey 16", ".tif", pillow(mode="I;16", **_TAG), "grey", turns=True),
     FileKind("tiff 12 in 16", ".tif", _dark(16), "grey", unsure=True),
     FileKind("tiff thermal", ".tif", _dark(4, 29000), "grey", unsure=True),
-    FileKind("tiff reflectance", ".tif", _reflectance, "grey", unsure=True, loss=12),
+    FileKind("tiff reflectance", ".tif", _reflectance, "full grey", unsure=True),
     FileKind("tiff rgb 16", ".tif", _tiff(deep=True), turns=True),
     FileKind("tiff rgb nir", ".tif", _tiff(infrared=True, extrasamples=["unspecified"])),
     FileKind("tiff nir as alpha", ".tif", _tiff(infrared=True, extrasamples=[2]), unsure=True),
