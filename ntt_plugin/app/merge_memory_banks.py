@@ -32,18 +32,14 @@ class MergeMemoryBanks(NttOperator):
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
-        from ..dataset.banks import get_memory_bank_info, list_memory_banks
+        from ..dataset.banks import memory_bank_infos
         from . import banks
 
-        found = list_memory_banks(ctx.dataset)
+        found = memory_bank_infos(ctx.dataset)
         if not found:
             raise banks.no_bank(ctx.dataset.name)
-        infos, damaged = {}, []
-        for name in found:
-            try:
-                infos[name] = get_memory_bank_info(ctx.dataset, name)
-            except BankError as error:
-                damaged.append(str(error))
+        infos = {name: info for name, info in found.items() if not isinstance(info, BankError)}
+        damaged = [str(error) for error in found.values() if isinstance(error, BankError)]
         words = {
             name: f"{name} ({number_of('class', len(info.shots))})" for name, info in infos.items()
         }

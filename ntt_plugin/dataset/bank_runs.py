@@ -120,7 +120,7 @@ def _tidy_older(dataset: Any, runs: dict[str, ObjectId], locked: Sequence[str]) 
         if _in_use(dataset, key, locked):
             continue
         if run_results.swap(dataset, {key: (run, None)}) is not None:
-            run_results.discard_run(run)
+            run_results.discard(run, run_results.file_of(run))
 
 
 def _in_use(dataset: Any, key: str, locked: Sequence[str]) -> bool:

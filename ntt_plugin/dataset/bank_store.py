@@ -13,17 +13,14 @@ was stopped for longer than the lock lives does not know it when it is woken.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import json
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from bson import ObjectId, json_util
+from bson import ObjectId
 from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
 from pymongo.errors import PyMongoError
 
@@ -32,6 +29,7 @@ from ..errors import BankError, DatasetError, RecipeError
 from . import run_results
 from .bank_info import BankInfo, bank_info, from_facts, to_facts
 from .bank_lock import BankLock
+from .bank_results import from_results, to_results
 from .bank_runs import KEY_PREFIX, METHOD, Place, place_of, places, tidy
 from .checks import dataset_of, listed, quoted, require_name
 from .remembered import Remembered
@@ -279,24 +277,25 @@ def _write(dataset: Any, name: str, bank: MemoryBank, lock: RunLock, place: Plac
     facts = to_facts(info)
     kept = {"facts": facts} if len(json.dumps(facts)) <= _MOST_FACTS else {}
     key = KEY_PREFIX + name
-    text = run_results.results_json("bank", _base64(pieces))
+    text = to_results(pieces)
     fresh = run_results.draft(dataset, key, METHOD, {"digest": info.digest, **kept}, text)
     # An unfinished bank of an earlier version is replaced too.
-    changes: dict[str, tuple[ObjectId | None, ObjectId | None]] = {key: (None, fresh)}
+    changes: dict[str, tuple[ObjectId | None, ObjectId | None]] = {key: (None, fresh.run)}
     if place is not None:
-        changes[place.key] = (place.run, fresh if place.key == key else None)
+        changes[place.key] = (place.run, fresh.run if place.key == key else None)
     try:
         lock.require()
         landed = run_results.swap(dataset, changes) is not None
     except DatasetError:
-        run_results.discard_run(fresh)
+        run_results.abandon(fresh)
         raise
-    if landed and not run_results.settle(fresh):
-        # While this process was stopped, another one took its draft for one of a dead process.
-        run_results.swap(dataset, {k: (new, old) for k, (old, new) in changes.items()})
-        landed = False
+    if landed and not run_results.settle(fresh.run):
+        # While this process was stopped, another one deleted its draft. Either it did so before
+        # the draft took its place, which is undone, or after it had gone on from there.
+        undo = {listed_as: (new, old) for listed_as, (old, new) in changes.items()}
+        landed = run_results.swap(dataset, undo) is None
     if not landed:
-        run_results.discard_run(fresh)
+        run_results.abandon(fresh)
         raise _changed_meanwhile(dataset, name)
     tidy(dataset, (name,))
 
@@ -331,7 +330,7 @@ def _load(dataset: Any, name: str) -> tuple[bytearray, Place]:
     before, looks = None, 0
     while True:
         place = _require_place(dataset, name)
-        data = run_results.load(place.run, _bank_bytes)
+        data = run_results.load(place.run, from_results)
         if data is not None:
             return data, place
         looks = looks + 1 if place == before else 0
@@ -372,47 +371,3 @@ def _changed_meanwhile(dataset: Any, name: str) -> DatasetError:
         f"The memory bank {name!r} of {dataset.name!r} was changed meanwhile by another process; "
         "that change is kept, and this one was not made. Start again."
     )
-
-
-def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Bytes as letters; threes become fours, so what is over waits for the next piece."""
-    rest = b""
-    for piece in pieces:
-        data = rest + piece
-        count = len(data) // 3 * 3
-        yield binascii.b2a_base64(memoryview(data)[:count], newline=False)
-        rest = data[count:]
-    yield binascii.b2a_base64(rest, newline=False)
-
-
-def _bank_bytes(pieces: Iterator[bytes], length: int) -> bytearray:
-    """The bytes of a bank's file in the JSON of its results, decoded piece by piece.
-
-    Raises:
-        AttributeError, KeyError, TypeError, ValueError: there are none.
-    """
-    start, end = run_results.results_json("bank", [])
-    text = next(pieces, b"")
-    if not text.startswith(start):
-        results = json_util.loads(b"".join([text, *pieces]).decode())
-        return bytearray(_decode(results["bank"].encode()))
-    # As one block: growing piece by piece would leave holes in memory.
-    data, size, text = bytearray(3 * length // 4), 0, text[len(start) :]
-    while piece := next(pieces, b""):
-        text += piece
-        # Fours of letters; the last ones wait, for the end may be among them.
-        count = max(0, len(text) - len(end)) // 4 * 4
-        decoded = _decode(memoryview(text)[:count])
-        data[size : size + len(decoded)] = decoded
-        size += len(decoded)
-        text = text[count:]
-    if not text.endswith(end):
-        raise ValueError("its JSON is cut short")
-    data[size:] = _decode(memoryview(text)[: -len(end)])
-    return data
-
-
-def _decode(text: bytes | memoryview) -> bytes:
-    if sys.version_info >= (3, 11):
-        return binascii.a2b_base64(text, strict_mode=True)
-    return base64.b64decode(bytes(text), validate=True)

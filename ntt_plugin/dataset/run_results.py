@@ -9,18 +9,15 @@ either finds what the caller read before, or changes nothing.
 
 from __future__ import annotations
 
-import json
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from datetime import datetime, timezone
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import fiftyone.constants as foc
 import fiftyone.core.odm as foo
 import fiftyone.core.runs as focr
-import gridfs
-from bson import DBRef, Int64, ObjectId, json_util
+from bson import DBRef, ObjectId, json_util
 from gridfs.errors import CorruptGridFile, NoFile
 from mongoengine.fields import GridFSProxy  # type: ignore[import-untyped]
 from pymongo import ReturnDocument
@@ -28,18 +25,22 @@ from pymongo.errors import PyMongoError
 from pymongo.write_concern import WriteConcern
 
 from ..errors import DatasetError
+from . import grid_files
 
-_RESULTS_CLASS = f"{focr.RunResults.__module__}.{focr.RunResults.__name__}"
-# A file of several hundred MB would be thousands of chunks of GridFS's default size.
-_CHUNK_BYTES = 4 * 1024**2
-_WRITERS = 2
-
+RESULTS_CLASS = f"{focr.RunResults.__module__}.{focr.RunResults.__name__}"
 _T = TypeVar("_T")
 
 PENDING = "pending"
 """In a run's config: it is a draft, which its dataset does not list yet."""
 
 _DISCARDED = "ntt_discarded"
+
+
+class Draft(NamedTuple):
+    """A run that is written, but that its dataset does not list."""
+
+    run: ObjectId
+    file: ObjectId
 
 
 def replace(dataset: Any, key: str, **results: Any) -> None:
@@ -51,9 +52,9 @@ def replace(dataset: Any, key: str, **results: Any) -> None:
         **results: what JSON can hold.
     """
     document = dataset._doc.runs[key]
-    data = json_util.dumps({"cls": _RESULTS_CLASS, **results}).encode()
+    data = json_util.dumps({"cls": RESULTS_CLASS, **results}).encode()
     fresh = ObjectId()
-    _put(fresh, [data])
+    grid_files.put(fresh, [data])
     former = _runs().find_one_and_update(
         {"_id": document.id}, {"$set": {"results": fresh}}, {"results": 1}
     )
@@ -61,9 +62,9 @@ def replace(dataset: Any, key: str, **results: Any) -> None:
     document._clear_changed_fields()
     if former is None:
         # The run was deleted meanwhile.
-        _files().delete(fresh)
+        grid_files.delete(fresh)
     elif former.get("results") is not None:
-        _files().delete(former["results"])
+        grid_files.delete(former["results"])
 
 
 def read(dataset: Any, key: str) -> dict[str, Any] | None:
@@ -80,7 +81,7 @@ def read(dataset: Any, key: str) -> dict[str, Any] | None:
         results = (document or {}).get("results")
         if results is None:
             return None
-        data = load_file(results)
+        data = grid_files.read(results)
         if data is not None:
             return dict(json_util.loads(data.decode()))
         if results == seen:
@@ -144,34 +145,30 @@ def load(run: ObjectId, decode: Callable[[Iterator[bytes], int], _T]) -> _T | No
         run: the run's id.
         decode: makes what is wanted of the pieces of their JSON and its length.
     """
-    document = _runs().find_one({"_id": run}, {"results": 1})
-    results = (document or {}).get("results")
+    results = file_of(run)
     if results is None:
         return None
     try:
-        return decode(_pieces(results), _files().get(results).length)
-    except (NoFile, CorruptGridFile):
-        return None
-
-
-def load_file(file: ObjectId) -> bytes | None:
-    """The bytes of a file in GridFS; None if it is not there whole."""
-    try:
-        return b"".join(_pieces(file))
+        return decode(grid_files.read_pieces(results), grid_files.length_of(results))
     except (NoFile, CorruptGridFile):
         return None
 
 
 def has_results(run: ObjectId) -> bool:
     """Whether a run is there and its results' file too; reads none of it."""
+    results = file_of(run)
+    return results is not None and grid_files.exists(results)
+
+
+def file_of(run: ObjectId) -> ObjectId | None:
+    """The file of a run's results; None if the run has none, or is not there."""
     document = _runs().find_one({"_id": run}, {"results": 1})
-    results = (document or {}).get("results")
-    return results is not None and _files().exists(results)
+    return (document or {}).get("results")
 
 
 def draft(
     dataset: Any, key: str, method: str, config: Mapping[str, Any], results: Iterable[bytes]
-) -> ObjectId:
+) -> Draft:
     """Write a whole run that the dataset does not list yet; ``swap`` lists it.
 
     Its document comes first, so that whatever a killed process leaves can be found by it.
@@ -182,9 +179,6 @@ def draft(
         method: what marks runs of its kind.
         config: what is to be found without reading the results.
         results: their JSON, piece by piece.
-
-    Returns:
-        The run's id.
     """
     run, file = ObjectId(), ObjectId()
     _runs().insert_one(
@@ -200,12 +194,12 @@ def draft(
         }
     )
     try:
-        _put(file, results)
+        grid_files.put(file, results)
     except Exception:
         # Most likely the disk is full: what was written is of no use.
-        discard(run, file)
+        abandon(Draft(run, file))
         raise
-    return run
+    return Draft(run, file)
 
 
 def swap(
@@ -289,19 +283,19 @@ def discard(run: ObjectId, file: ObjectId | None, pending: bool = False) -> None
     # From here on it cannot be settled; its document goes last, for it alone names the file.
     if _runs().update_one(wanted, {"$set": {"key": _DISCARDED}}).matched_count:
         if file is not None:
-            _files().delete(file)
+            grid_files.delete(file)
         _runs().delete_one({"_id": run})
 
 
-def discard_run(run: ObjectId) -> None:
-    """Delete a run that no dataset lists, and its file; a database that is gone keeps both."""
-    try:
-        document = _runs().find_one({"_id": run}, {"results": 1})
-        if document is not None:
-            discard(run, document.get("results"))
-    except PyMongoError:
-        # The next change tidies up.
-        pass
+def abandon(draft: Draft) -> None:
+    """Delete a draft of one's own that did not take its place.
+
+    Another process may have deleted it while this one was stopped, and this one then have written
+    the rest of the file. A database that is gone keeps both; the next change tidies up.
+    """
+    with suppress(PyMongoError):
+        grid_files.delete(draft.file)
+        _runs().delete_one({"_id": draft.run})
 
 
 def remember(dataset: Any, runs: Mapping[str, ObjectId | None]) -> None:
@@ -333,76 +327,5 @@ def known_keys(dataset: Any) -> list[str]:
     return list(dataset._doc._data.get("runs") or {})
 
 
-def results_json(name: str, text: Iterable[bytes]) -> Iterable[bytes]:
-    """The JSON of results that hold one value: a text of plain letters, given in pieces."""
-    start, end = json.dumps({"cls": _RESULTS_CLASS, name: "@"}).rsplit("@", 1)
-    yield start.encode()
-    yield from text
-    yield end.encode()
-
-
-def _pieces(file: ObjectId) -> Iterator[bytes]:
-    """The pieces of a file in GridFS, few at a time in memory.
-
-    Raises:
-        NoFile, CorruptGridFile: it is not there, or not whole.
-    """
-    stored = _files().get(file)
-    few = max(1, _CHUNK_BYTES // stored.chunk_size)
-    chunks = foo.get_db_conn().fs.chunks.find({"files_id": file}, sort=[("n", 1)], batch_size=few)
-    rest = stored.length
-    for place, chunk in enumerate(chunks):
-        piece = bytes(chunk["data"])
-        rest -= len(piece)
-        if chunk["n"] != place:
-            break
-        yield piece
-    if rest:
-        raise CorruptGridFile(f"{rest} bytes are missing")
-
-
-def _put(file: ObjectId, pieces: Iterable[bytes]) -> None:
-    """Write a file into GridFS; the database takes a chunk while the next ones are made."""
-    files = foo.get_db_conn().fs
-    # As pymongo's own writer: what reads files by chunks relies on it.
-    files.chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
-    length = 0
-    with ThreadPoolExecutor(_WRITERS) as pool:
-        waiting: deque[Future[Any]] = deque()
-        for number, chunk in enumerate(_chunks(pieces)):
-            length += len(chunk)
-            document = {"files_id": file, "n": number, "data": chunk}
-            waiting.append(pool.submit(files.chunks.insert_one, document))
-            if len(waiting) > _WRITERS:
-                waiting.popleft().result()
-        for written in waiting:
-            written.result()
-    files.files.insert_one(
-        {
-            "_id": file,
-            "length": Int64(length),
-            "chunkSize": _CHUNK_BYTES,
-            "uploadDate": datetime.now(timezone.utc),
-            "contentType": "application/json",
-        }
-    )
-
-
-def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Bytes in chunks of one size, the last one aside."""
-    waiting = bytearray()
-    for piece in pieces:
-        waiting += piece
-        while len(waiting) >= _CHUNK_BYTES:
-            yield bytes(waiting[:_CHUNK_BYTES])
-            del waiting[:_CHUNK_BYTES]
-    if waiting:
-        yield bytes(waiting)
-
-
 def _runs() -> Any:
     return foo.get_db_conn().runs
-
-
-def _files() -> gridfs.GridFS:
-    return gridfs.GridFS(foo.get_db_conn())

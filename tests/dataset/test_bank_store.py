@@ -2,12 +2,13 @@ from __future__ import annotations
 
 import base64
 
+import fiftyone.core.odm as foo
 import pymongo.errors
 import pytest
 import torch
 from pymongo.synchronous.pool import Connection
 
-from ntt_plugin.dataset import bank_store, banks, run_results
+from ntt_plugin.dataset import bank_store, banks, grid_files, run_results
 from ntt_plugin.engine.memory import MemoryBank
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError, DatasetError
@@ -22,6 +23,21 @@ class Killed(BaseException):
 @pytest.fixture
 def fingerprint(segmenter):
     return segmenter.fingerprint
+
+
+def leftovers(dataset):
+    """Runs and files in the database that belong to no bank of the dataset."""
+    database = foo.get_db_conn()
+    listed = database.datasets.find_one({"_id": dataset._doc.id})["runs"].values()
+    runs = list(database.runs.find({"_dataset_id": dataset._doc.id}))
+    files = {run["results"] for run in runs}
+    stored = {file["_id"] for file in database.fs.files.find()} | set(
+        database.fs.chunks.distinct("files_id")
+    )
+    others = database.runs.distinct("results", {"_dataset_id": {"$ne": dataset._doc.id}})
+    return [run["key"] for run in runs if run["_id"] not in listed] + list(
+        stored - files - set(others)
+    )
 
 
 def make_bank(fingerprint, label, shots=1):
@@ -93,6 +109,7 @@ def test_an_overwrite_that_is_killed_leaves_the_old_bank_or_the_new_one(
         seen.append(found.classes[0])
         assert found.classes == ["new"] or not finished
         banks.save_memory_bank(dataset, "mine", old, overwrite=True)
+        assert leftovers(dataset) == []
     assert {"old", "new"} <= set(seen) and len(seen) > 6
 
 
@@ -111,6 +128,9 @@ def test_a_first_save_that_is_killed_leaves_no_bank_or_a_whole_one(
         for name in found:
             assert banks.load_memory_bank(dataset, name).to_bytes() == bank.to_bytes()
             banks.delete_memory_bank(dataset, name)
+        banks.save_memory_bank(dataset, "another", bank, overwrite=True)
+        assert leftovers(dataset) == []
+        banks.delete_memory_bank(dataset, "another")
     assert {0, 1} == set(counts)
 
 
@@ -128,6 +148,7 @@ def test_a_deletion_that_is_killed_leaves_the_whole_bank_or_none(dataset, finger
         for name in found:
             assert banks.load_memory_bank(dataset, name).to_bytes() == bank.to_bytes()
         banks.save_memory_bank(dataset, "mine", bank, overwrite=True)
+        assert leftovers(dataset) == []
     assert {0, 1} == set(counts)
 
 
@@ -172,7 +193,7 @@ def test_a_database_that_refuses_is_an_error_of_ours_and_the_old_bank_stays(
         raise pymongo.errors.OperationFailure("No space left on device", 14031)
 
     with monkeypatch.context() as patch:
-        patch.setattr(run_results, "_put", full)
+        patch.setattr(grid_files, "put", full)
         with pytest.raises(BankError, match=r"No space left on device.*before is still there"):
             banks.save_memory_bank(dataset, "mine", make_bank(fingerprint, "new"), overwrite=True)
     dataset.reload()

@@ -1,0 +1,348 @@
+"""Changes of memory banks that are paused, overtaken and woken: is anything lost or wrong?
+
+    python benchmarks/paused_banks.py --rounds 40
+
+A process changes a bank and is stopped (SIGSTOP) before one of its commands to the database, for
+longer than its lock lives. Meanwhile this process teaches the bank another class, or renames it.
+Then the first one is woken. In the end the banks must be what the changes that were reported as
+done make of them, in one order or the other:
+
+- lost: a bank, or a change that was reported as done, is gone;
+- wrong: a bank cannot be read, or holds something that no order of the changes explains;
+- left: runs or files in the database that belong to no bank, after one more change.
+
+The package is the one on PYTHONPATH, if one is there, so that another version can be tried. Uses
+a MongoDB of its own.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import multiprocessing
+import os
+import signal
+import sys
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.append(str(ROOT))
+
+DATASET = "ntt-paused-banks"
+BEAT_SECONDS, STALE_SECONDS = 0.2, 0.8
+
+State = dict[str, frozenset[str]]
+Change = Callable[[State], "State | None"]
+
+
+def main() -> None:
+    """Try all, and print what was lost."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--rounds", type=int, default=40)
+    parser.add_argument("--first", type=int, default=0, help="begin at this moment")
+    arguments = parser.parse_args()
+    import tests.fiftyone_database  # noqa: F401  (its own mongod, before fiftyone)
+
+    counts = try_all(arguments.rounds, arguments.first)
+    print(", ".join(f"{name} {counts[name]}" for name in ("rounds", "lost", "wrong", "left")))
+    sys.exit(1 if counts["lost"] or counts["wrong"] else 0)
+
+
+def try_all(rounds: int, first: int = 0) -> Counter[str]:
+    """Pause changes at ``rounds`` moments, spread evenly over the commands of all changes."""
+    with tempfile.TemporaryDirectory() as name:
+        shorten_the_locks()
+        folder = Path(name)
+        dataset = prepare(folder)
+        here, there = multiprocessing.Pipe()
+        context = multiprocessing.get_context("spawn")
+        worker = context.Process(target=work, args=(there, str(folder)), daemon=True)
+        worker.start()
+        there.close()
+        try:
+            return _try_all(rounds, first, dataset, folder, here, int(worker.pid or 0))
+        finally:
+            os.kill(int(worker.pid or 0), signal.SIGCONT)
+            worker.kill()
+            worker.join()
+            dataset.delete()
+
+
+def _try_all(
+    rounds: int, first: int, dataset: Any, folder: Path, worker: Connection, pid: int
+) -> Counter[str]:
+    moments = []
+    for change in CHANGES:
+        reset(dataset, folder)
+        worker.send((change, None))
+        _, commands = worker.recv()
+        moments += [(change, command) for command in range(commands)]
+    counts: Counter[str] = Counter()
+    for number in range(first, first + rounds):
+        change, command = moments[number * len(moments) // max(rounds, first + rounds)]
+        meanwhile = ("teach", "rename")[number % 4 == 3]
+        reset(dataset, folder)
+        worker.send((change, command))
+        # Waited for without taking the exit status of the process, which multiprocessing needs.
+        while not is_stopped(pid) and not worker.poll(0.02):
+            pass
+        time.sleep(STALE_SECONDS * 1.3)
+        done = [(meanwhile, attempt(MEANWHILE[meanwhile], dataset, folder))]
+        os.kill(pid, signal.SIGCONT)
+        done.append((change, worker.recv()[0]))
+        verdict, why = judge(dataset, done)
+        counts.update(["rounds", *([verdict] if verdict else [])])
+        tidied = left_over(dataset, folder)
+        counts["left"] += tidied
+        if verdict or tidied:
+            print(f"{change} before command {command}, then {meanwhile}: {verdict} {why} {done}")
+    return counts
+
+
+def shorten_the_locks() -> None:
+    """Let locks go stale in about a second."""
+    from ntt_plugin.dataset import run_lock
+
+    run_lock.BEAT_SECONDS, run_lock.STALE_SECONDS = BEAT_SECONDS, STALE_SECONDS
+
+
+def prepare(folder: Path) -> Any:
+    """A dataset of two images with a labelled square each."""
+    import fiftyone as fo
+    import numpy as np
+    from PIL import Image
+
+    samples = []
+    for number, label in enumerate(("taught", "other")):
+        path = folder / f"{number}.png"
+        Image.fromarray(np.full((32, 32, 3), 90 * number, np.uint8)).save(path)
+        mask = np.zeros((32, 32), bool)
+        mask[8:24, 8:24] = True
+        sample = fo.Sample(filepath=str(path))
+        sample["truth"] = fo.Detections(detections=[fo.Detection.from_mask(mask, label=label)])
+        samples.append(sample)
+    if fo.dataset_exists(DATASET):
+        fo.delete_dataset(DATASET)
+    dataset = fo.Dataset(DATASET)
+    dataset.add_samples(samples, progress=False)
+    return dataset
+
+
+def make_bank(*labels: str) -> Any:
+    """A bank of two random references of each class."""
+    import torch
+
+    from ntt_plugin.engine.memory import MemoryBank
+
+    bank = MemoryBank(OneColour().fingerprint, "tiny")
+    for label in labels:
+        bank.add(label, torch.rand(2, 3))
+    return bank
+
+
+class OneColour:
+    """An engine whose feature of a reference is always the same."""
+
+    def __init__(self) -> None:
+        from ntt_plugin.engine.config import Recipe
+        from ntt_plugin.engine.memory import Fingerprint
+
+        self.recipe = Recipe.from_preset("tiny")
+        self.fingerprint = Fingerprint("colours", "colours", size=96, channels=3)
+
+    def reference_feature(self, reference: Any) -> Any:
+        """The same for each."""
+        import torch
+
+        return torch.ones(3)
+
+
+def reset(dataset: Any, folder: Path) -> None:
+    """Leave the banks A and B in the dataset, and the file of another one."""
+    from ntt_plugin.dataset import banks
+
+    for name in banks.list_memory_banks(dataset):
+        banks.delete_memory_bank(dataset, name)
+    for name in ("A", "B"):
+        banks.save_memory_bank(dataset, name, make_bank("first", "second", f"of{name}"))
+    make_bank("imported").save(folder / "file.safetensors")
+
+
+def attempt(change: Callable[[Any, Path], object], dataset: Any, folder: Path) -> str:
+    """Make a change; "done", or the error."""
+    try:
+        change(dataset, folder)
+    except Exception as error:
+        return f"{type(error).__name__}: {error!s:.150}"
+    return "done"
+
+
+def teach(dataset: Any, label: str) -> None:
+    """Teach the bank A a class."""
+    from ntt_plugin.dataset.bank_edits import update_memory_bank
+
+    update_memory_bank(
+        dataset, "truth", "A", classes=[label], segmenter=OneColour(), progress=False
+    )
+
+
+def changes() -> dict[str, Callable[[Any, Path], object]]:
+    """What the paused process does, by name."""
+    from ntt_plugin.dataset import bank_edits, bank_files, banks
+
+    return {
+        "update": lambda dataset, _: teach(dataset, "taught"),
+        "save": lambda dataset, _: banks.save_memory_bank(
+            dataset, "A", make_bank("saved"), overwrite=True
+        ),
+        "rename_back": lambda dataset, _: banks.rename_memory_bank(dataset, "A", "C"),
+        "delete": lambda dataset, _: banks.delete_memory_bank(dataset, "A"),
+        "import": lambda dataset, folder: bank_files.import_memory_bank(
+            dataset, folder / "file.safetensors", "A", overwrite=True
+        ),
+        "remove": lambda dataset, _: bank_edits.remove_references(dataset, "A", classes="second"),
+        "merge": lambda dataset, _: bank_edits.merge_memory_banks(
+            dataset, ["A", "B"], "A", overwrite=True
+        ),
+    }
+
+
+def _rename(state: State, old: str, new: str) -> State | None:
+    if old not in state or new in state:
+        return None
+    return {new if name == old else name: held for name, held in state.items()}
+
+
+def _hold(state: State, edit: Callable[[frozenset[str]], frozenset[str]]) -> State | None:
+    return {**state, "A": edit(state["A"])} if "A" in state else None
+
+
+# What each change makes of the banks' classes; None where it cannot be made.
+MODEL: dict[str, Change] = {
+    "update": lambda s: _hold(s, lambda held: held | {"taught"}),
+    "save": lambda s: {**s, "A": frozenset({"saved"})},
+    "rename_back": lambda s: _rename(s, "A", "C"),
+    "delete": lambda s: {n: h for n, h in s.items() if n != "A"} if "A" in s else None,
+    "import": lambda s: {**s, "A": frozenset({"imported"})},
+    "remove": lambda s: _hold(s, lambda held: held - {"second"}),
+    "merge": lambda s: _hold(s, lambda held: held | s["B"]),
+    "teach": lambda s: _hold(s, lambda held: held | {"other"}),
+    "rename": lambda s: _rename(s, "A", "D"),
+}
+CHANGES = ("update", "save", "rename_back", "delete", "import", "remove", "merge")
+MEANWHILE: dict[str, Callable[[Any, Path], object]] = {
+    "teach": lambda dataset, _: teach(dataset, "other"),
+    "rename": lambda dataset, _: _rename_now(dataset),
+}
+
+
+def _rename_now(dataset: Any) -> None:
+    from ntt_plugin.dataset import banks
+
+    banks.rename_memory_bank(dataset, "A", "D")
+
+
+def judge(dataset: Any, done: list[tuple[str, str]]) -> tuple[str, str]:
+    """What is lost or wrong, and what was found; empty if the changes explain it."""
+    from ntt_plugin.dataset import banks
+
+    start = {n: frozenset({"first", "second", f"of{n}"}) for n in ("A", "B")}
+    explained = []
+    for order in itertools.permutations(name for name, result in done if result == "done"):
+        state: State | None = start
+        for name in order:
+            state = None if state is None else MODEL[name](state)
+        explained += [] if state is None else [state]
+    try:
+        found = {
+            name: frozenset(banks.load_memory_bank(dataset, name).classes)
+            for name in banks.list_memory_banks(dataset)
+        }
+    except Exception as error:
+        return "wrong", f"{error!s:.200}"
+    if found in explained:
+        return "", ""
+    missing = not explained or any(
+        set(state) - set(found) or any(held - found[name] for name, held in state.items())
+        for state in explained
+        if len(state) >= len(found)
+    )
+    shown = {name: sorted(held) for name, held in found.items()}
+    return ("lost" if missing else "wrong"), str(shown)
+
+
+def left_over(dataset: Any, folder: Path) -> int:
+    """Runs and files in the database beside those of the banks, after one more change."""
+    import fiftyone.core.odm as foo
+
+    from ntt_plugin.dataset import banks
+
+    time.sleep(STALE_SECONDS * 1.3)
+    attempt(lambda d, _: banks.save_memory_bank(d, "E", make_bank("last")), dataset, folder)
+    database = foo.get_db_conn()
+    listed = len(database.datasets.find_one({"_id": dataset._doc.id})["runs"])
+    runs = database.runs.count_documents({"_dataset_id": dataset._doc.id})
+    return abs(runs - listed) + abs(database.fs.files.count_documents({}) - listed)
+
+
+def is_stopped(pid: int) -> bool:
+    """Whether a process waits for SIGCONT."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+
+
+def work(pipe: Connection, folder: str) -> None:
+    """Make the changes asked for, each stopped before one of its commands to the database."""
+    import fiftyone as fo
+
+    shorten_the_locks()
+    dataset = fo.load_dataset(DATASET)
+    made = changes()
+    while True:
+        change, stop_at = pipe.recv()
+        with CommandsCounted(stop_at) as seen:
+            result = attempt(made[change], dataset, Path(folder))
+        pipe.send((result, len(seen)))
+
+
+class CommandsCounted:
+    """Count this process's commands to the database, and stop it before one of them."""
+
+    def __init__(self, stop_at: int | None) -> None:
+        self._stop_at = stop_at
+
+    def __enter__(self) -> list[str]:
+        from pymongo.synchronous.pool import Connection as Pooled
+
+        seen: list[str] = []
+        self._kept = Pooled.command, Pooled.write_command
+
+        def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+            def count(*args: Any, **kwargs: Any) -> Any:
+                # Not those of the lock's heartbeat, which come at any moment.
+                if not threading.current_thread().name.startswith(("ntt run lock", "pymongo")):
+                    seen.append("")
+                    if len(seen) - 1 == self._stop_at:
+                        os.kill(os.getpid(), signal.SIGSTOP)
+                return call(*args, **kwargs)
+
+            return count
+
+        Pooled.command = counted(Pooled.command)  # type: ignore[method-assign]
+        Pooled.write_command = counted(Pooled.write_command)  # type: ignore[method-assign]
+        return seen
+
+    def __exit__(self, *_: object) -> None:
+        from pymongo.synchronous.pool import Connection as Pooled
+
+        Pooled.command, Pooled.write_command = self._kept  # type: ignore[method-assign]
+
+
+if __name__ == "__main__":
+    main()
