@@ -105,10 +105,8 @@ def whole_runs(name: str, folder: Path) -> tuple[dict[str, Any], dict[str, Any]]
         if way.startswith("overwrite"):
             segment(name, "second", **options_of(way, folder / "former", overwrite=False))
         options = options_of(way, folder / "counted")
-        said = Child(
-            acting(0, lambda: None, lambda o=options: segment(name, "first", **o))
-        ).answer()
-        steps[way] = (said["held_at"], said["steps"])
+        whole = acting(0, lambda: None, lambda o=options: segment(name, "first", **o))
+        steps[way] = Child(whole).answer()
     return labels, steps
 
 

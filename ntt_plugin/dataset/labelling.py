@@ -28,7 +28,7 @@ from .reading_ahead import ReadSample
 from .report import SegmentReport, to_dict
 from .run_lock import RunLock, SchemaLock
 from .run_record import catch_up, claim_record, keep_record, keep_results, read_results
-from .sample_run import Labelled, SampleRun, Work, run_samples, stop_reason
+from .sample_run import Labelled, SampleRun, Work, no_memory, run_samples, stop_reason
 from .sample_write import Target
 from .segmenters import SegmenterLike
 
@@ -76,6 +76,17 @@ def label_samples(
         DatasetError: the field or the folder cannot be written, another run is writing the
             field, or the run was stopped by what concerns every sample.
     """
+    try:
+        return _label_samples(job, overwrite, mask_dir, progress)
+    except (RuntimeError, MemoryError) as error:
+        if problem := no_memory(error):
+            raise DatasetError(problem) from error
+        raise
+
+
+def _label_samples(
+    job: Job, overwrite: bool, mask_dir: str | Path | None, progress: Progress
+) -> SegmentReport:
     dataset, report = dataset_of(job.samples), job.report
     field = report.label_field
     work_id = _work_id(job.run)

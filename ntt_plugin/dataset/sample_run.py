@@ -171,17 +171,24 @@ def stop_reason(error: BaseException, dataset_id: Any, field: str) -> str | None
         return "The disk of the database is full; free some space."
     if isinstance(error, (DatasetError, NoFileHandlesError)):
         return str(error)
-    if is_out_of_memory(error) or isinstance(error, MemoryError):
+    if problem := no_memory(error):
+        return problem
+    # FiftyOne raises a ValueError of a field that it does not find.
+    with suppress(PyMongoError):
+        if isinstance(error, Exception) and not is_stored(dataset_id, field):
+            return _deleted(field)
+    return None
+
+
+def no_memory(error: BaseException) -> str | None:
+    """What the system had no memory for, in words; None if the error is about something else."""
+    if is_out_of_memory(error):
         return f"There is not enough memory left ({error!s:.200}); close other programs."
     if _NO_THREAD in str(error):
         return (
             f"The system gives no memory for another thread ({error}); close other programs, or "
             "raise the limits of memory and of processes (ulimit -v, ulimit -u)."
         )
-    # FiftyOne raises a ValueError of a field that it does not find.
-    with suppress(PyMongoError):
-        if isinstance(error, Exception) and not is_stored(dataset_id, field):
-            return _deleted(field)
     return None
 
 

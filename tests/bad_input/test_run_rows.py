@@ -4,20 +4,28 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import fiftyone as fo
+import psutil
 import pytest
+from PIL import Image
 
-from ntt_plugin.dataset import bank_files, banks
+from ntt_plugin.dataset import bank_files, banks, labelling, run_lock, sample_run
 from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.engine import proposal_store
+from ntt_plugin.engine.proposal_store import ProposalStore
 from tests import fiftyone_database
 from tests.bad_input.expectations import refused, row
 from tests.dataset import scenes
+
+ROOT = Path(__file__).parents[2]
 
 
 class Meanwhile(scenes.ColourSegmenter):
@@ -61,19 +69,180 @@ def test_a_field_deleted_during_the_run_ends_it_and_does_not_come_back(dataset):
     assert "ntt" not in dataset.get_field_schema()
 
 
-@row("database-gone")
-@pytest.mark.skipif(
+@row("field-renamed")
+@pytest.mark.parametrize("image", [1, 3])
+def test_a_field_renamed_during_the_run_ends_it_and_keeps_its_labels(dataset, image):
+    def rename():
+        fo.load_dataset(dataset.name).rename_sample_field("ntt", "old")
+
+    busy = Meanwhile(dataset, image, rename)
+    with refused("'ntt'", "was deleted during the run, or renamed"):
+        segment(dataset, "blocks", segmenter=busy)
+    dataset.reload()
+    assert "ntt" not in dataset.get_field_schema()
+    assert [len(sample["old"].detections) for sample in dataset if sample["old"]] == [3] * (
+        image - 1
+    )
+
+
+@row("field-renamed")
+@pytest.mark.parametrize("step", ["keep_record", "_clear"])
+def test_a_field_renamed_before_the_first_image_ends_the_run_in_words(
+    dataset, segmenter, monkeypatch, step
+):
+    segment(dataset.limit(2), "blocks", segmenter=segmenter)
+    original = getattr(labelling, step)
+
+    def renamed(*args):
+        fo.load_dataset(dataset.name).rename_sample_field("ntt", "old")
+        return original(*args)
+
+    monkeypatch.setattr(labelling, step, renamed)
+    with refused("'ntt'", "was deleted during the run, or renamed"):
+        segment(dataset, "blocks", overwrite=True, segmenter=segmenter)
+
+
+@row("no-threads")
+def test_a_system_without_room_for_a_thread_is_told_in_words(dataset, monkeypatch, segmenter):
+    def no_thread(*args, **kwargs):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(sample_run, "ReadingAhead", no_thread)
+        with refused("no memory for another thread", "ulimit", "0 of 6 samples"):
+            segment(dataset, "blocks", segmenter=segmenter)
+        patch.setattr(labelling, "RunLock", no_thread)
+        with refused("no memory for another thread", "ulimit"):
+            segment(dataset, "blocks", segmenter=segmenter)
+    assert segment(dataset, "blocks", segmenter=segmenter).segmented == 6
+
+
+@row("image-replaced")
+@pytest.mark.parametrize("digest", [False, True])
+def test_an_image_replaced_since_it_was_segmented_is_named(dataset, digest):
+    class Kept(scenes.ColourSegmenter):
+        upstream = "colours" if digest else None
+
+    segment(dataset, "blocks", segmenter=Kept())
+    first, second = dataset.values("filepath")[:2]
+    Image.fromarray(scenes.draw(9)).save(first)
+    # Another date alone is no other picture, where its content is known.
+    os.utime(second, (1, 1))
+    report = segment(dataset, "blocks", segmenter=Kept())
+    assert report.skipped == 6
+    assert [note.filepath for note in report.notes] == ([first] if digest else [first, second])
+    assert all("overwrite=True" in note.reason for note in report.notes)
+    again = segment(dataset.limit(2), "blocks", segmenter=Kept(), overwrite=True)
+    assert (again.segmented, again.notes) == (2, [])
+    assert segment(dataset, "blocks", segmenter=Kept()).notes == []
+
+
+@row("more-candidates")
+def test_images_with_more_candidates_than_are_kept_are_noted(dataset):
+    report = segment(dataset, "blocks", segmenter=scenes.ColourSegmenter(max_instances=2))
+    assert report.instances == 12
+    (note,) = report.notes
+    for words in ("6 images had more than 2 candidates (max_instances)", dataset.first().filepath):
+        assert words in note.reason
+    assert segment(dataset, "blocks", "all", segmenter=scenes.ColourSegmenter()).notes == []
+
+
+@row("cache-disk-full")
+def test_proposals_that_find_no_room_are_told_with_what_to_do(dataset, monkeypatch, tmp_path):
+    class Kept(scenes.ColourSegmenter):
+        upstream = "colours"
+
+    monkeypatch.setattr(proposal_store, "default_budget", lambda folder, held: 0)
+    store = ProposalStore(tmp_path)
+    report = segment(dataset, "blocks", segmenter=Kept(), cache=store)
+    (note,) = report.notes
+    for words in ("6 images were not kept", "nearly full", "free some space", "NTT_CACHE_DIR"):
+        assert words in note.reason
+
+
+needs_own_database = pytest.mark.skipif(
     fiftyone_database._mongod is None, reason="the database is not ours to kill: it has an address"
 )
-def test_a_database_gone_during_the_run_ends_it_and_a_second_call_goes_on():
+
+
+def with_own_database(module):
+    """What a module prints that runs in a process with a database of its own."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("FIFTYONE_DATABASE")}
-    command = [sys.executable, "-m", "tests.bad_input.lose_database"]
-    root = Path(__file__).parents[2]
     ended = subprocess.run(
-        command, cwd=root, env=environment, capture_output=True, text=True, timeout=300
+        [sys.executable, "-m", f"tests.bad_input.{module}"],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=300,
     )
     assert ended.returncode == 0, ended.stderr
-    seen = json.loads(ended.stdout.splitlines()[-1])
+    return json.loads(ended.stdout.splitlines()[-1])
+
+
+@row("database-restarted")
+@needs_own_database
+def test_a_database_killed_and_started_again_loses_no_label_of_a_finished_run():
+    seen = with_own_database("restart_database")
+    assert (seen["state"], seen["held"], seen["segmented"], seen["failed"]) == (
+        "finished",
+        40,
+        40,
+        0,
+    ), seen
+
+
+PAUSED = """
+import os, signal, sys
+import fiftyone as fo
+from ntt_plugin.dataset import run_lock, sample_write, segmentation
+from tests.dataset.scenes import ColourSegmenter
+
+run_lock.BEAT_SECONDS, run_lock.STALE_SECONDS = 0.2, 1.0
+update, calls = sample_write._update, []
+
+def pausing(*args):
+    calls.append(1)
+    if len(calls) == 3:
+        os.kill(os.getpid(), signal.SIGSTOP)
+    return update(*args)
+
+sample_write._update = pausing
+segmentation.segment(fo.load_dataset(sys.argv[1]), "blocks", segmenter=ColourSegmenter())
+"""
+
+
+@row("process-paused")
+def test_a_process_paused_and_overtaken_leaves_no_label_among_the_others(
+    dataset, segmenter, monkeypatch
+):
+    others = banks.load_memory_bank(dataset, "blocks")
+    others.remove("red")
+    dataset.persistent = True
+    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(run_lock, "STALE_SECONDS", 1.0)
+    command = [sys.executable, "-c", PAUSED, dataset.name]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(
+        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
+    ) as paused:
+        while psutil.Process(paused.pid).status() != psutil.STATUS_STOPPED:
+            assert paused.poll() is None, paused.stderr.read()
+            time.sleep(0.1)
+        time.sleep(1.5)
+        report = segment(dataset, others, overwrite=True, segmenter=segmenter)
+        os.kill(paused.pid, signal.SIGCONT)
+        said = paused.communicate()[1]
+    assert "taken over the field 'ntt'" in said and "2 of 6 samples" in said
+    assert (report.state, report.segmented) == ("finished", 6)
+    dataset.reload()
+    assert [len(sample["ntt"].detections) for sample in dataset] == [2] * 6
+
+
+@row("database-gone")
+@needs_own_database
+def test_a_database_gone_during_the_run_ends_it_and_a_second_call_goes_on():
+    seen = with_own_database("lose_database")
     for words in ("database", "does not answer", "2 of 6 samples", "a second call goes on"):
         assert words in seen["message"]
     # A killed MongoDB forgets the writes of its last tenth of a second, each as a whole.

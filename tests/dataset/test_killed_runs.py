@@ -114,7 +114,17 @@ def test_masks_in_files_are_whole_and_none_is_left_over(dataset, segmenter, whol
     assert {str(path) for path in folder.rglob("*.*")} == named
 
 
-@pytest.mark.parametrize("moment", ["label_field:clear:1", "sample_write:_write:3"])
+@pytest.mark.parametrize(
+    "moment",
+    [
+        "run_record:claim_record:1",
+        "label_field:declare:1",
+        "run_record:keep_record:1",
+        "run_record:keep_results:1",
+        "label_field:clear:1",
+        "sample_write:_write:3",
+    ],
+)
 def test_after_a_kill_over_an_overwrite_a_call_without_it_goes_on(
     dataset, segmenter, whole, moment
 ):

@@ -171,7 +171,10 @@ def test_a_lock_that_this_process_does_not_know_of_is_free(dataset):
 
 
 @pytest.mark.parametrize(("age", "free"), [(60, False), (180, True)])
-def test_the_lock_of_another_machine_is_free_two_minutes_after_its_last_sign(dataset, age, free):
+def test_the_lock_of_another_machine_is_free_two_minutes_after_its_last_sign(
+    dataset, monkeypatch, age, free
+):
+    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.2)
     seen = datetime.now(timezone.utc) - timedelta(seconds=age)
     leave_lock(dataset, machine="another", heartbeat=seen)
     if free:
@@ -193,6 +196,81 @@ def test_a_holder_shows_signs_of_life(dataset, monkeypatch):
         while kept(dataset)[0]["heartbeat"] == first and time.monotonic() < deadline:
             time.sleep(0.05)
         assert kept(dataset)[0]["heartbeat"] > first
+
+
+def test_a_database_clock_set_forward_takes_no_lock_from_one_that_lives(dataset, monkeypatch):
+    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.2)
+    with RunLock(dataset, "ntt") as lock:
+        # What a taker reads right after the clock was set; the next heartbeat has its time.
+        jumped = {"$subtract": ["$$NOW", 600_000]}
+        run_lock._locks().update_one({"_id": lock._key}, [{"$set": {"heartbeat": jumped}}])
+        with pytest.raises(DatasetError, match="Another run is writing"), RunLock(dataset, "ntt"):
+            pass
+        lock.require()
+
+
+def test_a_silent_holder_that_may_live_is_remembered(dataset, monkeypatch, other_process):
+    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.2)
+    long_ago = datetime.now(timezone.utc) - timedelta(seconds=180)
+    leave_lock(dataset, **identity(other_process), heartbeat=long_ago)
+    with RunLock(dataset, "ntt") as lock:
+        assert lock.overtaken() == ["theirs"] and lock.former["token"] == "theirs"
+    with RunLock(dataset, "ntt") as lock:
+        assert lock.overtaken() == ["theirs"] and lock.former is None
+
+
+def test_a_dead_holder_is_not_remembered_as_one_that_may_live(dataset):
+    leave_lock(dataset)
+    with RunLock(dataset, "ntt") as lock:
+        assert lock.overtaken() == [] and lock.former["token"] == "theirs"
+
+
+def test_a_lock_whose_document_went_is_still_held(dataset):
+    """As after a jump of the database's clock by more than a week."""
+    with RunLock(dataset, "ntt") as lock:
+        run_lock._locks().delete_one({"_id": lock._key})
+        lock._last_beat -= 300
+        lock.require()
+        assert kept(dataset)[0]["token"] == lock.token
+
+
+def test_a_lock_that_another_took_and_gave_back_is_lost(dataset):
+    with RunLock(dataset, "ntt") as lock:
+        run_lock._mark_overtaken(kept(dataset)[0], may_live=True)
+        run_lock._locks().delete_one({"_id": lock._key})
+        lock._last_beat -= 300
+        with pytest.raises(DatasetError, match="taken over"):
+            lock.require()
+    assert kept(dataset) == []
+
+
+def test_an_intent_is_inherited_from_one_that_was_killed_until_it_is_dropped(dataset):
+    leave_lock(dataset, intent="overwrite this")
+    with RunLock(dataset, "ntt") as lock:
+        assert lock.former["intent"] == kept(dataset)[0]["intent"] == "overwrite this"
+        lock.drop_intent()
+        assert "intent" not in kept(dataset)[0]
+
+
+def test_where_no_thread_can_be_started_the_lock_is_given_back(dataset, monkeypatch):
+    def refused(thread):
+        raise RuntimeError("can't start new thread")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", refused)
+        with pytest.raises(RuntimeError), RunLock(dataset, "ntt"):
+            pass
+    assert kept(dataset) == []
+
+
+def test_a_process_is_known_by_its_start_whatever_the_clock_says(dataset, other_process):
+    ticks = run_lock._start_ticks(other_process.pid)
+    if ticks is None:
+        pytest.skip("the system does not tell when a process began")
+    seen = datetime.now(timezone.utc) - timedelta(seconds=60)
+    leave_lock(dataset, pid=other_process.pid, started=1.0, ticks=ticks, heartbeat=seen)
+    with pytest.raises(DatasetError, match="someone on somewhere"), RunLock(dataset, "ntt"):
+        pass
 
 
 def test_a_run_that_slept_notices_that_another_took_over(dataset):
