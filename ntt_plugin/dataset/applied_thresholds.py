@@ -100,10 +100,12 @@ def apply_thresholds(
     images = image_view(samples, group_slices)
     require_detections(images, label_field)
     limits = _limits(images, label_field, bank, thresholds)
-    below = is_below(limits)
-    under = images.filter_labels(label_field, below)
     path = f"{label_field}.detections.label"
-    found, low = images.count_values(path), under.count_values(path)
+    found = images.count_values(path)
+    # The classes go into a query, which has no room for all that a stranger's bank may name.
+    below = is_below({label: limit for label, limit in limits.items() if label in found})
+    under = images.filter_labels(label_field, below)
+    low = under.count_values(path)
     by_class = {
         label: ClassCounts(limits[label], low.get(label, 0), found[label] - low.get(label, 0))
         for label in sorted(set(limits) & set(found))

@@ -8,14 +8,24 @@ import os
 import struct
 from pathlib import Path
 
+import fiftyone.core.odm as foo
 import pytest
 import safetensors.torch
 import torch
 
-from ntt_plugin.dataset import bank_files, banks
+from ntt_plugin.dataset import (
+    bank_edits,
+    bank_files,
+    bank_store,
+    banks,
+    grid_files,
+    run_results,
+)
+from ntt_plugin.dataset.applied_thresholds import apply_thresholds
+from ntt_plugin.dataset.bank_lock import BankLock
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.engine.memory import MemoryBank
-from tests.bad_input.bank_mutations import join, nested, split
+from tests.bad_input.bank_mutations import join, nested, split, with_document
 from tests.bad_input.expectations import refused, row
 from tests.dataset import scenes
 
@@ -101,6 +111,94 @@ def test_a_bank_that_is_damaged_in_the_database_is_named_and_can_be_deleted(data
         segment(dataset, "hurt", segmenter=segmenter)
     banks.delete_memory_bank(dataset, "hurt")
     assert banks.list_memory_banks(dataset) == ["blocks"]
+
+
+def forged(dataset, tmp_path, change):
+    """A stranger's file: the bank of the dataset after a change of its document."""
+    path = tmp_path / "stranger.safetensors"
+    path.write_bytes(with_document(bank_bytes(dataset), change))
+    return path
+
+
+@row("bank-version")
+def test_a_bank_of_the_largest_version_can_be_imported_changed_and_read(
+    dataset, segmenter, tmp_path
+):
+    path = forged(dataset, tmp_path, lambda document: document.update(version=2**31 - 1))
+    bank_files.import_memory_bank(dataset, path, "taken_over")
+    first = banks.load_memory_bank(dataset, "taken_over").references("red")[0].id
+    bank_edits.remove_references(dataset, "taken_over", [first])
+    assert banks.load_memory_bank(dataset, "taken_over").version == 1
+    assert banks.get_memory_bank_info(dataset, "taken_over").version == 1
+    segment(dataset, "taken_over", "again", segmenter=segmenter)
+    assert dataset.first()["again"].detections[0]["bank_version"] == 1
+
+
+@row("bank-version")
+@pytest.mark.parametrize("version", [-1, 2**31, 2**63, 10**30, 1.5, 1e308, True, "1", None])
+def test_a_version_that_is_no_count_is_refused(unchanged, tmp_path, version):
+    path = forged(unchanged, tmp_path, lambda document: document.update(version=version))
+    with refused(str(path), "version", "Export it again where it was made"):
+        bank_files.import_memory_bank(unchanged, path, "taken_over")
+
+
+@row("long-bank-texts")
+@pytest.mark.parametrize("length", [100_001, 15_000_000])
+def test_a_class_name_that_nothing_can_show_is_refused(unchanged, segmenter, tmp_path, length):
+    def change(document):
+        document["classes"][0]["label"] = "x" * length
+
+    path = forged(unchanged, tmp_path, change)
+    for attempt in (
+        lambda: bank_files.import_memory_bank(unchanged, path, "taken_over"),
+        lambda: segment(unchanged, path, segmenter=segmenter),
+        lambda: apply_thresholds(unchanged, "before", path),
+    ):
+        with refused(str(path), f"{length:,} characters", "100,000 are the most"):
+            attempt()
+
+
+@row("long-bank-texts")
+def test_many_long_names_are_no_hindrance_to_thresholds(dataset, segmenter, tmp_path):
+    segment(dataset, "blocks", "found", segmenter=segmenter)
+    bank = banks.load_memory_bank(dataset, "blocks")
+    for index in range(140):
+        bank.add(f"{index:04}" + "x" * 99_000, torch.ones(3))
+    bank.set_thresholds(dict.fromkeys(bank.classes, 0.5))
+    bank.save(tmp_path / "long.safetensors")
+    bank_files.import_memory_bank(dataset, tmp_path / "long.safetensors", "long")
+    applied = apply_thresholds(dataset, "found", "long")
+    assert applied.below + applied.above == sum(
+        dataset.count_values("found.detections.label").values()
+    )
+
+
+@row("bank-being-changed")
+def test_a_bank_whose_content_is_not_there_is_not_said_to_be_deleted(
+    dataset, segmenter, monkeypatch
+):
+    monkeypatch.setattr(bank_store, "_LOOK_AGAIN_SECONDS", 0.01)
+    bank_edits.duplicate_memory_bank(dataset, "blocks", "hurt")
+    run = run_results.listed(dataset)["ntt_bank_hurt"]
+    grid_files.delete(run_results.file_of(run))
+    with refused("'hurt'", "at this moment", "build it again"):
+        segment(dataset, "hurt", segmenter=segmenter)
+    assert banks.list_memory_banks(dataset) == ["blocks", "hurt"]
+    banks.delete_memory_bank(dataset, "hurt")
+
+
+@row("bank-being-changed")
+def test_a_change_that_was_overtaken_is_refused(dataset, monkeypatch):
+    def overtaken(self):
+        monkeypatch.undo()
+        foo.get_db_conn()["ntt_locks"].delete_many({})
+        banks.rename_memory_bank(dataset, "copy", "theirs")
+
+    bank_edits.duplicate_memory_bank(dataset, "blocks", "copy")
+    monkeypatch.setattr(BankLock, "require", overtaken)
+    with refused("changed meanwhile by another process", "Start again"):
+        bank_edits.remove_references(dataset, "copy", classes=["red"])
+    assert len(banks.load_memory_bank(dataset, "theirs").classes) == 3
 
 
 @row("bank-file-missing")

@@ -8,10 +8,12 @@ import struct
 import tracemalloc
 
 import pytest
+import safetensors.torch
 import torch
 
 from ntt_plugin.engine import bank_file
 from ntt_plugin.engine.memory import Fingerprint, MemoryBank
+from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError
 from tests.bad_input.bank_mutations import join, split, with_document
 
@@ -145,3 +147,92 @@ def test_a_file_that_changes_while_it_is_read_gives_no_more_than_it_had(
     else:
         with pytest.raises(BankError, match="became shorter while it was read"):
             MemoryBank.load(path)
+
+
+def test_the_file_is_what_safetensors_writes(bank):
+    bank.add_negatives("boat", torch.rand(2, 4))
+    bank.add('ca"r\\\n\x01\u20ac\x7f', torch.rand(2, 4))
+    header, _ = split(bank.to_bytes())
+    tensors = {
+        "features": torch.cat([bank.features(label) for label in bank.classes]),
+        "negatives": torch.cat([bank.negatives(label) for label in bank.classes]),
+    }
+    text = header["__metadata__"]["ntt_memory_bank"]
+    written = safetensors.torch.save(tensors, metadata={"ntt_memory_bank": text})
+    assert bank.to_bytes() == written
+
+
+def test_negatives_may_come_before_the_references(bank):
+    bank.add_negatives("boat", torch.rand(2, 4))
+    header, body = split(bank.to_bytes())
+    header["features"]["data_offsets"], header["negatives"]["data_offsets"] = [32, 80], [0, 32]
+    for pad in range(4):
+        text = json.dumps(header).encode()
+        data = join(text + b" " * (pad - len(text) % 4), body[48:] + body[:48])
+        for given in (data, bytearray(data)):
+            read = MemoryBank.from_bytes(given)
+            assert torch.equal(read.features("boat"), bank.features("boat"))
+            assert torch.equal(read.negatives("boat"), bank.negatives("boat"))
+
+
+@pytest.mark.parametrize(
+    "offsets", [[0, 44], [4, 52], [0, 48.0], [False, 48], [48, 0], [-4, 44], [0], [], 7]
+)
+def test_features_that_are_not_where_they_must_be_are_refused(bank, offsets):
+    header, body = split(bank.to_bytes())
+    header["features"]["data_offsets"] = offsets
+    with pytest.raises(BankError, match="sound"):
+        MemoryBank.from_bytes(join(header, body))
+
+
+def test_a_large_bank_is_written_in_small_pieces():
+    bank = MemoryBank(Fingerprint("facebook/dinov2-large", "0123456789abcdef", 518, 1024))
+    for label in ("boat", "car"):
+        bank.add(label, torch.rand(3000, 1024))
+    size, pieces = bank.to_pieces()
+    lengths = [len(piece) for piece in pieces]
+    assert sum(lengths) == size == len(bank.to_bytes())
+    assert max(lengths) <= 4 * 1024**2
+
+
+def test_the_version_starts_again_after_the_largest_one(bank):
+    def change(document):
+        document["version"] = 2**31 - 1
+
+    read = MemoryBank.from_bytes(with_document(bank.to_bytes(), change))
+    assert read.version == 2**31 - 1
+    read.add("boat", torch.ones(4))
+    assert MemoryBank.from_bytes(read.to_bytes()).version == read.version == 1
+
+
+def long_texts():
+    def label(document, text):
+        document["classes"][0]["label"] = text
+
+    def sample(document, text):
+        document["classes"][0]["references"][0]["provenance"]["sample"] = text
+
+    def encoder(document, text):
+        document["recipe"]["encoder"] = text
+
+    def created(document, text):
+        document["created"] = text
+
+    return [label, sample, encoder, created]
+
+
+@pytest.mark.parametrize("place", long_texts())
+def test_a_text_longer_than_any_name_is_refused(bank, place):
+    data = bank.to_bytes()
+    MemoryBank.from_bytes(with_document(data, lambda document: place(document, "x" * 100_000)))
+    with pytest.raises(BankError, match=r"100,001 characters|more than 100,000") as caught:
+        MemoryBank.from_bytes(with_document(data, lambda document: place(document, "x" * 100_001)))
+    assert len(str(caught.value)) < 500
+
+
+def test_a_bank_takes_no_text_that_its_file_could_not_hold(bank):
+    with pytest.raises(BankError, match=r"100,001 characters.*shorten"):
+        bank.add("x" * 100_001, torch.ones(4))
+    bank.add("boat", torch.ones(4), Provenance(sample="x" * 100_001))
+    with pytest.raises(BankError, match=r"100,001 characters.*shorten"):
+        bank.to_bytes()
