@@ -313,7 +313,7 @@ def test_references_whose_labels_are_selected_are_offered_for_removal(plugin, da
     form = plugin.form(dataset, "remove_references", selected_labels=labels)
     [reference] = form.default("references")
     assert form.choices("references")[reference] in form.said("will_do")
-    assert not marked(form)
+    assert marked(form) == {"confirm"}
     plugin.run(dataset, "remove_references", {"name": "shapes", "references": [reference]})
     bank = ntt.load_memory_bank(dataset, "shapes")
     left = {entry.id for label in bank.classes for entry in bank.references(label)}
