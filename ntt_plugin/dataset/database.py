@@ -8,11 +8,15 @@ from typing import Any
 
 from fiftyone.core.odm import get_db_conn
 from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
+from pymongo import WriteConcern
 from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure
 
 from ..errors import DatasetError
 
 _DISK_FULL_CODES = (14031,)
+
+JOURNALED = WriteConcern(w="majority", j=True)
+"""For writes that must be on the disk, with all before them, before what follows is done."""
 
 
 def server_process() -> Any:

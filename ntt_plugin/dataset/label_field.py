@@ -16,6 +16,7 @@ from fiftyone.core.odm import get_db_conn
 from ..engine.config import ADDED_LATER, Recipe
 from ..errors import DatasetError
 from .checks import dataset_of, require_name
+from .database import JOURNALED
 from .run_lock import RunLock
 from .views import all_images
 
@@ -167,7 +168,9 @@ def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) ->
     Raises:
         LockLostError: another run took over.
     """
-    samples, ids = dataset._sample_collection, list(sample_ids)
+    # Before the run's record forgets that they are to be cleared.
+    samples = dataset._sample_collection.with_options(write_concern=JOURNALED)
+    ids = list(sample_ids)
     for start in range(0, len(ids), _CLEARED_AT_ONCE):
         these = [ObjectId(sample_id) for sample_id in ids[start : start + _CLEARED_AT_ONCE]]
         seen = samples.distinct(f"{field}.{WRITER}", {"_id": {"$in": these}})

@@ -27,7 +27,7 @@ from .mask_folders import folder_of_run, keep_folder
 from .reading_ahead import ReadSample
 from .report import SegmentReport, to_dict
 from .run_lock import RunLock, SchemaLock
-from .run_record import catch_up, claim_record, keep_record, keep_results, read_results
+from .run_record import catch_up, claim_record, keep_record, keep_results, usable_results
 from .sample_run import Labelled, SampleRun, Work, no_memory, run_samples, stop_reason
 from .sample_write import Target
 from .segmenters import SegmenterLike
@@ -179,7 +179,7 @@ def _clear(dataset: Any, report: SegmentReport, sample_ids: list[str], lock: Run
 def _finish_clearing(dataset: Any, field: str, lock: RunLock) -> None:
     if field not in segmentation_fields(dataset):
         return
-    results = read_results(dataset, field) or {}
+    results = usable_results(dataset, field)
     if results.get("clearing"):
         clear(dataset, field, results["clearing"], lock)
         keep_results(dataset, field, lock, report=results["report"])

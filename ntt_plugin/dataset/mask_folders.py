@@ -15,8 +15,9 @@ from typing import Any
 import fiftyone.core.odm as foo
 
 from ..errors import DatasetError
+from .database import JOURNALED
 from .run_lock import RunLock
-from .run_record import read_results
+from .run_record import usable_results
 
 _KEY = "mask_files"
 _TRIES = 20
@@ -41,7 +42,8 @@ def keep_folder(dataset: Any, field: str, folder: str, lock: RunLock) -> None:
         DatasetError: the field is there no more.
     """
     kept = {"folder": folder, "owner": _owner(dataset, field), "writer": lock.token}
-    datasets = foo.get_db_conn().datasets
+    # With it, the field itself is on the disk.
+    datasets = foo.get_db_conn().datasets.with_options(write_concern=JOURNALED)
     for _ in range(_TRIES):
         former = _kept(dataset, field)
         lock.require()
@@ -55,7 +57,7 @@ def keep_folder(dataset: Any, field: str, folder: str, lock: RunLock) -> None:
 
 
 def _is_finished(dataset: Any, field: str) -> bool:
-    report = (read_results(dataset, field) or {}).get("report") or {}
+    report = usable_results(dataset, field).get("report") or {}
     return report.get("state") == "finished"
 
 

@@ -27,10 +27,10 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 from fiftyone.core.odm import get_db_conn
-from pymongo import WriteConcern
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
 
 from ..errors import DatasetError
+from .database import JOURNALED
 
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 120.0
@@ -293,8 +293,7 @@ def is_held(dataset: Any, field: str) -> bool:
 
 def _locks() -> Any:
     # Journaled: a database that is killed must not forget who holds what.
-    journaled = WriteConcern(w="majority", j=True)
-    return get_db_conn()[_COLLECTION].with_options(write_concern=journaled)
+    return get_db_conn()[_COLLECTION].with_options(write_concern=JOURNALED)
 
 
 def _mark_of(token: str) -> str:

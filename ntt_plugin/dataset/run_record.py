@@ -18,18 +18,17 @@ import fiftyone as fo
 import fiftyone.core.odm as foo
 from bson import ObjectId, json_util
 from gridfs import GridFS, NoFile
-from pymongo import WriteConcern
 
 from ..engine.config import Recipe
 from ..engine.proposal_key import AFTER_PROPOSALS
 from ..errors import DatasetError
 from .checks import dataset_of
+from .database import JOURNALED
 from .run_lock import LockLostError, RunLock, SchemaLock
 
 METHOD = "ntt_segmentation"
 _PREFIX = "ntt_segment_"
 
-_JOURNALED = WriteConcern(w="majority", j=True)
 _TRIES = 20
 
 
@@ -133,6 +132,14 @@ def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
         return dict(json_util.loads(data))
     except (TypeError, ValueError) as error:
         raise _damaged(dataset, field, error) from error
+
+
+def usable_results(dataset: Any, field: str) -> dict[str, Any]:
+    """As ``read_results``, for a run that replaces them; empty if they are damaged or missing."""
+    try:
+        return read_results(dataset, field) or {}
+    except DatasetError:
+        return {}
 
 
 def read_facts(dataset: Any, field: str) -> dict[str, Any]:
@@ -250,7 +257,7 @@ def _register(dataset: Any, key: str, config: dict[str, Any]) -> bool:
     _runs().insert_one(document)
     place, datasets = (
         f"runs.{key}",
-        foo.get_db_conn().datasets.with_options(write_concern=_JOURNALED),
+        foo.get_db_conn().datasets.with_options(write_concern=JOURNALED),
     )
     free = {"_id": dataset._doc.id, place: former}
     if datasets.update_one(free, {"$set": {place: document["_id"]}}).matched_count:
@@ -260,11 +267,13 @@ def _register(dataset: Any, key: str, config: dict[str, Any]) -> bool:
 
 
 def _runs() -> Any:
-    return foo.get_db_conn().runs.with_options(write_concern=_JOURNALED)
+    return foo.get_db_conn().runs.with_options(write_concern=JOURNALED)
 
 
 def _files() -> GridFS:
-    return GridFS(foo.get_db_conn())
+    return GridFS(
+        foo.get_db_conn().client.get_database(foo.get_db_conn().name, write_concern=JOURNALED)
+    )
 
 
 def _damaged(dataset: Any, field: str, reason: object) -> DatasetError:
