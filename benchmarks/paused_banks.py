@@ -4,12 +4,9 @@
 
 A process changes a bank and is stopped (SIGSTOP) before one of its commands to the database, for
 longer than its lock lives. Meanwhile this process teaches the bank another class, or renames it.
-Then the first one is woken. In the end the banks must be what the changes that were reported as
-done make of them, in one order or the other:
-
-- lost: a bank, or a change that was reported as done, is gone;
-- wrong: a bank cannot be read, or holds something that no order of the changes explains;
-- left: runs or files in the database that belong to no bank, after one more change.
+Then the first one is woken. Lost: a bank, or a change that was reported as done, is gone in the
+end. Wrong: a bank cannot be read, or holds what no order of the changes explains. Left: runs and
+files in the database that belong to no bank, after one more change.
 
 The package is the one on PYTHONPATH, if one is there, so that another version can be tried. Uses
 a MongoDB of its own.
@@ -27,9 +24,11 @@ import tempfile
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -39,69 +38,64 @@ DATASET = "ntt-paused-banks"
 BEAT_SECONDS, STALE_SECONDS = 0.2, 0.8
 
 State = dict[str, frozenset[str]]
-Change = Callable[[State], "State | None"]
 
 
 def main() -> None:
     """Try all, and print what was lost."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rounds", type=int, default=40)
-    parser.add_argument("--first", type=int, default=0, help="begin at this moment")
-    arguments = parser.parse_args()
     import tests.fiftyone_database  # noqa: F401  (its own mongod, before fiftyone)
 
-    counts = try_all(arguments.rounds, arguments.first)
+    counts = try_all(parser.parse_args().rounds)
     print(", ".join(f"{name} {counts[name]}" for name in ("rounds", "lost", "wrong", "left")))
     sys.exit(1 if counts["lost"] or counts["wrong"] else 0)
 
 
-def try_all(rounds: int, first: int = 0) -> Counter[str]:
+def try_all(rounds: int) -> Counter[str]:
     """Pause changes at ``rounds`` moments, spread evenly over the commands of all changes."""
     with tempfile.TemporaryDirectory() as name:
         shorten_the_locks()
         folder = Path(name)
         dataset = prepare(folder)
         here, there = multiprocessing.Pipe()
-        context = multiprocessing.get_context("spawn")
-        worker = context.Process(target=work, args=(there, str(folder)), daemon=True)
+        spawn = multiprocessing.get_context("spawn").Process
+        worker = spawn(target=work, args=(there, str(folder)), daemon=True)
         worker.start()
         there.close()
         try:
-            return _try_all(rounds, first, dataset, folder, here, int(worker.pid or 0))
+            return _try_all(rounds, dataset, folder, here, int(worker.pid or 0))
         finally:
-            os.kill(int(worker.pid or 0), signal.SIGCONT)
+            # Ends a stopped process too.
             worker.kill()
             worker.join()
             dataset.delete()
 
 
-def _try_all(
-    rounds: int, first: int, dataset: Any, folder: Path, worker: Connection, pid: int
-) -> Counter[str]:
+def _try_all(rounds: int, dataset: Any, folder: Path, worker: Connection, pid: int) -> Counter[str]:
     moments = []
-    for change in CHANGES:
+    for change in PAUSED:
         reset(dataset, folder)
         worker.send((change, None))
         _, commands = worker.recv()
         moments += [(change, command) for command in range(commands)]
     counts: Counter[str] = Counter()
-    for number in range(first, first + rounds):
-        change, command = moments[number * len(moments) // max(rounds, first + rounds)]
-        meanwhile = ("teach", "rename")[number % 4 == 3]
+    for number in range(rounds):
+        change, command = moments[number * len(moments) // rounds]
+        meanwhile = MEANWHILE[number % 4 == 3]
         reset(dataset, folder)
         worker.send((change, command))
         # Waited for without taking the exit status of the process, which multiprocessing needs.
-        while not is_stopped(pid) and not worker.poll(0.02):
+        while ") T " not in Path(f"/proc/{pid}/stat").read_text() and not worker.poll(0.02):
             pass
         time.sleep(STALE_SECONDS * 1.3)
-        done = [(meanwhile, attempt(MEANWHILE[meanwhile], dataset, folder))]
+        done = [(meanwhile, make(meanwhile, dataset, folder))]
         os.kill(pid, signal.SIGCONT)
         done.append((change, worker.recv()[0]))
         verdict, why = judge(dataset, done)
         counts.update(["rounds", *([verdict] if verdict else [])])
-        tidied = left_over(dataset, folder)
-        counts["left"] += tidied
-        if verdict or tidied:
+        left = left_over(dataset)
+        counts["left"] += left
+        if verdict or left:
             print(f"{change} before command {command}, then {meanwhile}: {verdict} {why} {done}")
     return counts
 
@@ -128,8 +122,6 @@ def prepare(folder: Path) -> Any:
         sample = fo.Sample(filepath=str(path))
         sample["truth"] = fo.Detections(detections=[fo.Detection.from_mask(mask, label=label)])
         samples.append(sample)
-    if fo.dataset_exists(DATASET):
-        fo.delete_dataset(DATASET)
     dataset = fo.Dataset(DATASET)
     dataset.add_samples(samples, progress=False)
     return dataset
@@ -141,27 +133,24 @@ def make_bank(*labels: str) -> Any:
 
     from ntt_plugin.engine.memory import MemoryBank
 
-    bank = MemoryBank(OneColour().fingerprint, "tiny")
+    bank = MemoryBank(segmenter().fingerprint, "tiny")
     for label in labels:
         bank.add(label, torch.rand(2, 3))
     return bank
 
 
-class OneColour:
+def segmenter() -> Any:
     """An engine whose feature of a reference is always the same."""
+    import torch
 
-    def __init__(self) -> None:
-        from ntt_plugin.engine.config import Recipe
-        from ntt_plugin.engine.memory import Fingerprint
+    from ntt_plugin.engine.config import Recipe
+    from ntt_plugin.engine.memory import Fingerprint
 
-        self.recipe = Recipe.from_preset("tiny")
-        self.fingerprint = Fingerprint("colours", "colours", size=96, channels=3)
-
-    def reference_feature(self, reference: Any) -> Any:
-        """The same for each."""
-        import torch
-
-        return torch.ones(3)
+    return SimpleNamespace(
+        recipe=Recipe.from_preset("tiny"),
+        fingerprint=Fingerprint("colours", "colours", size=96, channels=3),
+        reference_feature=lambda reference: torch.ones(3),
+    )
 
 
 def reset(dataset: Any, folder: Path) -> None:
@@ -175,49 +164,9 @@ def reset(dataset: Any, folder: Path) -> None:
     make_bank("imported").save(folder / "file.safetensors")
 
 
-def attempt(change: Callable[[Any, Path], object], dataset: Any, folder: Path) -> str:
-    """Make a change; "done", or the error."""
-    try:
-        change(dataset, folder)
-    except Exception as error:
-        return f"{type(error).__name__}: {error!s:.150}"
-    return "done"
-
-
-def teach(dataset: Any, label: str) -> None:
-    """Teach the bank A a class."""
-    from ntt_plugin.dataset.bank_edits import update_memory_bank
-
-    update_memory_bank(
-        dataset, "truth", "A", classes=[label], segmenter=OneColour(), progress=False
-    )
-
-
-def changes() -> dict[str, Callable[[Any, Path], object]]:
-    """What the paused process does, by name."""
-    from ntt_plugin.dataset import bank_edits, bank_files, banks
-
-    return {
-        "update": lambda dataset, _: teach(dataset, "taught"),
-        "save": lambda dataset, _: banks.save_memory_bank(
-            dataset, "A", make_bank("saved"), overwrite=True
-        ),
-        "rename_back": lambda dataset, _: banks.rename_memory_bank(dataset, "A", "C"),
-        "delete": lambda dataset, _: banks.delete_memory_bank(dataset, "A"),
-        "import": lambda dataset, folder: bank_files.import_memory_bank(
-            dataset, folder / "file.safetensors", "A", overwrite=True
-        ),
-        "remove": lambda dataset, _: bank_edits.remove_references(dataset, "A", classes="second"),
-        "merge": lambda dataset, _: bank_edits.merge_memory_banks(
-            dataset, ["A", "B"], "A", overwrite=True
-        ),
-    }
-
-
-def _rename(state: State, old: str, new: str) -> State | None:
-    if old not in state or new in state:
-        return None
-    return {new if name == old else name: held for name, held in state.items()}
+def _rename(state: State, new: str) -> State | None:
+    found = {new if name == "A" else name: held for name, held in state.items()}
+    return found if "A" in state else None
 
 
 def _hold(state: State, edit: Callable[[frozenset[str]], frozenset[str]]) -> State | None:
@@ -225,28 +174,47 @@ def _hold(state: State, edit: Callable[[frozenset[str]], frozenset[str]]) -> Sta
 
 
 # What each change makes of the banks' classes; None where it cannot be made.
-MODEL: dict[str, Change] = {
+MODEL: dict[str, Callable[[State], State | None]] = {
     "update": lambda s: _hold(s, lambda held: held | {"taught"}),
     "save": lambda s: {**s, "A": frozenset({"saved"})},
-    "rename_back": lambda s: _rename(s, "A", "C"),
+    "rename": lambda s: _rename(s, "C"),
     "delete": lambda s: {n: h for n, h in s.items() if n != "A"} if "A" in s else None,
     "import": lambda s: {**s, "A": frozenset({"imported"})},
     "remove": lambda s: _hold(s, lambda held: held - {"second"}),
     "merge": lambda s: _hold(s, lambda held: held | s["B"]),
     "teach": lambda s: _hold(s, lambda held: held | {"other"}),
-    "rename": lambda s: _rename(s, "A", "D"),
+    "move": lambda s: _rename(s, "D"),
 }
-CHANGES = ("update", "save", "rename_back", "delete", "import", "remove", "merge")
-MEANWHILE: dict[str, Callable[[Any, Path], object]] = {
-    "teach": lambda dataset, _: teach(dataset, "other"),
-    "rename": lambda dataset, _: _rename_now(dataset),
-}
+PAUSED, MEANWHILE = tuple(MODEL)[:7], tuple(MODEL)[7:]
 
 
-def _rename_now(dataset: Any) -> None:
-    from ntt_plugin.dataset import banks
+def make(change: str, dataset: Any, folder: Path) -> str:
+    """Make a change; "done", or the error."""
+    from ntt_plugin.dataset import bank_edits, bank_files, banks
 
-    banks.rename_memory_bank(dataset, "A", "D")
+    def teach(label: str) -> None:
+        bank_edits.update_memory_bank(
+            dataset, "truth", "A", classes=[label], segmenter=segmenter(), progress=False
+        )
+
+    calls: dict[str, Callable[[], object]] = {
+        "update": lambda: teach("taught"),
+        "save": lambda: banks.save_memory_bank(dataset, "A", make_bank("saved"), overwrite=True),
+        "rename": lambda: banks.rename_memory_bank(dataset, "A", "C"),
+        "delete": lambda: banks.delete_memory_bank(dataset, "A"),
+        "import": lambda: bank_files.import_memory_bank(
+            dataset, folder / "file.safetensors", "A", overwrite=True
+        ),
+        "remove": lambda: bank_edits.remove_references(dataset, "A", classes="second"),
+        "merge": lambda: bank_edits.merge_memory_banks(dataset, ["A", "B"], "A", overwrite=True),
+        "teach": lambda: teach("other"),
+        "move": lambda: banks.rename_memory_bank(dataset, "A", "D"),
+    }
+    try:
+        calls[change]()
+    except Exception as error:
+        return f"{type(error).__name__}: {error!s:.150}"
+    return "done"
 
 
 def judge(dataset: Any, done: list[tuple[str, str]]) -> tuple[str, str]:
@@ -269,32 +237,23 @@ def judge(dataset: Any, done: list[tuple[str, str]]) -> tuple[str, str]:
         return "wrong", f"{error!s:.200}"
     if found in explained:
         return "", ""
-    missing = not explained or any(
-        set(state) - set(found) or any(held - found[name] for name, held in state.items())
-        for state in explained
-        if len(state) >= len(found)
-    )
-    shown = {name: sorted(held) for name, held in found.items()}
-    return ("lost" if missing else "wrong"), str(shown)
+    expected = (explained or [start])[-1]
+    missing = any(labels - found.get(name, set()) for name, labels in expected.items())
+    return ("lost" if missing else "wrong"), str(found)
 
 
-def left_over(dataset: Any, folder: Path) -> int:
+def left_over(dataset: Any) -> int:
     """Runs and files in the database beside those of the banks, after one more change."""
     import fiftyone.core.odm as foo
 
     from ntt_plugin.dataset import banks
 
     time.sleep(STALE_SECONDS * 1.3)
-    attempt(lambda d, _: banks.save_memory_bank(d, "E", make_bank("last")), dataset, folder)
+    banks.save_memory_bank(dataset, "E", make_bank("last"))
     database = foo.get_db_conn()
     listed = len(database.datasets.find_one({"_id": dataset._doc.id})["runs"])
     runs = database.runs.count_documents({"_dataset_id": dataset._doc.id})
     return abs(runs - listed) + abs(database.fs.files.count_documents({}) - listed)
-
-
-def is_stopped(pid: int) -> bool:
-    """Whether a process waits for SIGCONT."""
-    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "T"
 
 
 def work(pipe: Connection, folder: str) -> None:
@@ -303,45 +262,38 @@ def work(pipe: Connection, folder: str) -> None:
 
     shorten_the_locks()
     dataset = fo.load_dataset(DATASET)
-    made = changes()
     while True:
         change, stop_at = pipe.recv()
-        with CommandsCounted(stop_at) as seen:
-            result = attempt(made[change], dataset, Path(folder))
+        with commands_counted(stop_at) as seen:
+            result = make(change, dataset, Path(folder))
         pipe.send((result, len(seen)))
 
 
-class CommandsCounted:
+@contextmanager
+def commands_counted(stop_at: int | None) -> Iterator[list[str]]:
     """Count this process's commands to the database, and stop it before one of them."""
+    from pymongo.synchronous import pool
 
-    def __init__(self, stop_at: int | None) -> None:
-        self._stop_at = stop_at
+    seen: list[str] = []
+    kept = pool.Connection.command, pool.Connection.write_command
 
-    def __enter__(self) -> list[str]:
-        from pymongo.synchronous.pool import Connection as Pooled
+    def counted(call: Callable[..., Any]) -> Callable[..., Any]:
+        def count(*args: Any, **kwargs: Any) -> Any:
+            # Not those of the lock's heartbeat, which come at any moment.
+            if not threading.current_thread().name.startswith(("ntt run lock", "pymongo")):
+                seen.append("")
+                if len(seen) - 1 == stop_at:
+                    os.kill(os.getpid(), signal.SIGSTOP)
+            return call(*args, **kwargs)
 
-        seen: list[str] = []
-        self._kept = Pooled.command, Pooled.write_command
+        return count
 
-        def counted(call: Callable[..., Any]) -> Callable[..., Any]:
-            def count(*args: Any, **kwargs: Any) -> Any:
-                # Not those of the lock's heartbeat, which come at any moment.
-                if not threading.current_thread().name.startswith(("ntt run lock", "pymongo")):
-                    seen.append("")
-                    if len(seen) - 1 == self._stop_at:
-                        os.kill(os.getpid(), signal.SIGSTOP)
-                return call(*args, **kwargs)
-
-            return count
-
-        Pooled.command = counted(Pooled.command)  # type: ignore[method-assign]
-        Pooled.write_command = counted(Pooled.write_command)  # type: ignore[method-assign]
-        return seen
-
-    def __exit__(self, *_: object) -> None:
-        from pymongo.synchronous.pool import Connection as Pooled
-
-        Pooled.command, Pooled.write_command = self._kept  # type: ignore[method-assign]
+    connection: Any = pool.Connection
+    connection.command, connection.write_command = map(counted, kept)
+    try:
+        yield seen
+    finally:
+        connection.command, connection.write_command = kept
 
 
 if __name__ == "__main__":

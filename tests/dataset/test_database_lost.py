@@ -100,7 +100,7 @@ def test_while_a_bank_is_imported(dataset, segmenter, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("action", "owner", "method"),
     [
-        (lambda dataset: load_segment_report(dataset, "ntt"), run_results, "document_of"),
+        (lambda dataset: load_segment_report(dataset, "ntt"), run_results, "read"),
         (lambda dataset: coco_figures(dataset, "check"), fo.Dataset, "list_evaluations"),
         (lambda dataset: mark_negatives(dataset, "ground_truth"), fo.Dataset, "distinct"),
     ],
