@@ -26,7 +26,10 @@ _KINDS = {
     **dict.fromkeys(("other_field", "path", "preset", "protocol", "sample_tag", "tag"), _TEXT),
     **dict.fromkeys(("classes", "group_slices", "names", "references"), _TEXTS),
     **dict.fromkeys(("batch_size", "count", "seed", "shots"), _NUMBER),
-    **dict.fromkeys(("advanced", "cache", "confirm", "masks", "negatives", "overwrite"), _TICK),
+    **dict.fromkeys(
+        ("advanced", "cache", "confirm", "include_missing", "masks", "negatives", "overwrite"),
+        _TICK,
+    ),
 }
 """The kind of every parameter that any operator has."""
 
