@@ -119,6 +119,17 @@ def refusal(ctx: Any, form: types.Property, operator: Any) -> str | None:
     return " ".join(dict.fromkeys(told)) or None
 
 
+def unfit_text(value: Any) -> str | None:
+    """What a value is that is no text, or one that no database takes; None for a sound text."""
+    if not isinstance(value, str):
+        return _described(value)
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return f"the text {quoted(value)}, which has half a character in it"
+    return None
+
+
 def _told(properties: Mapping[str, Any], error: Any) -> str:
     if error.custom:
         return str(error.reason)
@@ -142,20 +153,10 @@ def _unfit(value: Any, kind: str) -> str | None:
             return _described(value)
         return None if abs(value) <= _LARGEST else "a number that is too large"
     if kind == _TEXT:
-        return _unfit_text(value)
+        return unfit_text(value)
     if not isinstance(value, Sequence) or isinstance(value, str):
         return _described(value)
-    return next((f"a list with {bad}" for bad in map(_unfit_text, value) if bad), None)
-
-
-def _unfit_text(value: Any) -> str | None:
-    if not isinstance(value, str):
-        return _described(value)
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return f"the text {quoted(value)}, which has half a character in it"
-    return None
+    return next((f"a list with {bad}" for bad in map(unfit_text, value) if bad), None)
 
 
 def _described(value: Any) -> str:

@@ -7,7 +7,7 @@ from typing import Any, Protocol
 from ...dataset.checks import quoted
 from ...dataset.runs import RunInfo
 from ...errors import DatasetError
-from ..request import require_sound
+from ..request import require_sound, unfit_text
 from .pieces import Click
 
 _OF_THE_APP = (
@@ -51,7 +51,8 @@ def require_event(ctx: Any) -> None:
     if not isinstance(ctx.params.get("panel_state"), dict | None):
         raise DatasetError("The panel's state cannot be read; open the panel again.")
     for name, kind in _TAKES.get(event, {}).items():
-        if not isinstance(ctx.params.get(name), kind):
+        value = ctx.params.get(name)
+        if not isinstance(value, kind) or (kind is str and unfit_text(value)):
             raise DatasetError(f"The panel's event {event!r} needs {name!r}; click again.")
     require_sound(ctx)
     if event in _TAKES and ctx.dataset is None:
