@@ -24,6 +24,7 @@ from .checks import (
 from .coco_export import CocoTables, export_coco
 from .coco_figures import CocoFigures, evaluate_coco, steps
 from .database import database_errors
+from .label_field import declare_fields
 from .left_out import LeftOut
 from .views import image_view
 
@@ -103,6 +104,7 @@ def evaluate(
             listed((gt_field, label_field)),
         )
     try:
+        _declare(samples, (gt_field, label_field), eval_key)
         results = samples.evaluate_detections(
             label_field,
             gt_field=gt_field,
@@ -199,6 +201,20 @@ def _require_something(samples: Any, tables: CocoTables, label_field: str, gt_fi
                 f"None of the {count} labels in {field!r} can be scored; the first, "
                 f"{first_label.label} of {first_label.filepath}: {first_label.reason}"
             )
+
+
+def _declare(samples: Any, fields: tuple[str, str], eval_key: str) -> None:
+    """Declare an evaluation's fields ahead of FiftyOne, which would do it one by one, unlocked."""
+    if eval_key in samples.list_evaluations():
+        return  # FiftyOne takes away the former one's fields first
+    schema: dict[str, fo.Field] = {
+        f"{eval_key}_{kind}": fo.IntField() for kind in ("tp", "fp", "fn")
+    }
+    for field in fields:
+        path = f"{field}.detections.{eval_key}"
+        schema |= {path: fo.StringField(), f"{path}_id": fo.StringField()}
+        schema |= {f"{path}_iou": fo.FloatField()}
+    declare_fields(dataset_of(samples), schema)
 
 
 def _without(samples: Any, left_out: LeftOut, fields: list[str]) -> Any:

@@ -17,7 +17,7 @@ from ..errors import DatasetError, ImageError
 from .checks import dataset_of, require_detections
 from .labels import full_mask
 from .references import ChosenReferences
-from .run_lock import RunLock
+from .run_lock import RunLock, SchemaLock
 from .run_record import catch_up
 from .views import all_images
 
@@ -76,9 +76,10 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
 def _declare(dataset: Any) -> None:
     catch_up(dataset, KEPT_FIELD)
     if dataset.get_field(KEPT_FIELD) is None:
-        dataset.add_sample_field(
-            KEPT_FIELD, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
-        )
+        with SchemaLock(dataset):
+            dataset.add_sample_field(
+                KEPT_FIELD, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
+            )
     require_detections(dataset, KEPT_FIELD)
 
 
