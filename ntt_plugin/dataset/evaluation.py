@@ -26,6 +26,7 @@ from .coco_figures import CocoFigures, evaluate_coco, steps
 from .crowd_evaluation import coco_method
 from .database import database_errors
 from .evaluation_key import require_free_key
+from .label_field import declare_fields
 from .label_selection import LabelKey, exclude_labels
 from .left_out import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, LeftOut
 from .look_alikes import unmatched_classes
@@ -124,6 +125,7 @@ def evaluate(
             listed((gt_field, label_field)),
         )
     try:
+        _declare(samples, (gt_field, label_field), eval_key)
         with reported_samples(samples, progress) as (walked, drawn):
             results = walked.evaluate_detections(
                 label_field,
@@ -220,6 +222,20 @@ def _require_something(samples: Any, tables: CocoTables, label_field: str, gt_fi
                 f"None of the {count} labels in {field!r} can be scored; the first, "
                 f"{first_label.label} of {first_label.filepath}: {first_label.reason}"
             )
+
+
+def _declare(samples: Any, fields: tuple[str, str], eval_key: str) -> None:
+    """Declare an evaluation's fields ahead of FiftyOne, which would do it one by one, unlocked."""
+    if eval_key in samples.list_evaluations():
+        return  # FiftyOne takes away the former one's fields first
+    schema: dict[str, fo.Field] = {
+        f"{eval_key}_{kind}": fo.IntField() for kind in ("tp", "fp", "fn")
+    }
+    for field in fields:
+        path = f"{field}.detections.{eval_key}"
+        schema |= {path: fo.StringField(), f"{path}_id": fo.StringField()}
+        schema |= {f"{path}_iou": fo.FloatField()}
+    declare_fields(dataset_of(samples), schema)
 
 
 def _without(samples: Any, left_out: LeftOut) -> Any:

@@ -18,7 +18,7 @@ from .checks import dataset_of
 from .label_selection import LabelKey
 from .labels import full_mask, placed_mask, relative_box
 from .references import ChosenReferences
-from .run_lock import RunLock
+from .run_lock import RunLock, SchemaLock
 from .run_record import catch_up
 from .views import all_images
 
@@ -78,9 +78,10 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
 def _declare(dataset: Any) -> None:
     catch_up(dataset, KEPT_FIELD)
     if dataset.get_field(KEPT_FIELD) is None:
-        dataset.add_sample_field(
-            KEPT_FIELD, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
-        )
+        with SchemaLock(dataset):
+            dataset.add_sample_field(
+                KEPT_FIELD, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
+            )
     _require_detections(dataset)
 
 

@@ -17,7 +17,7 @@ from ..engine.config import ADDED_LATER, Recipe
 from ..errors import DatasetError
 from .checks import dataset_of, require_name
 from .database import JOURNALED
-from .run_lock import RunLock
+from .run_lock import RunLock, SchemaLock
 from .views import all_images
 
 # The mark lies in the field's own schema: it comes and goes with the field in one step, and a
@@ -157,6 +157,21 @@ def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) 
         f"The field {field!r} of {dataset.name!r} went each time it was made: another program is "
         "changing the dataset's fields. Start again when it has ended."
     )
+
+
+def declare_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
+    """Declare fields in one step, while no other run of ours changes the dataset's fields.
+
+    Args:
+        dataset: the dataset.
+        schema: fields by path; those that are there already stay as they are.
+
+    Raises:
+        ValueError: FiftyOne refuses one, or has one of another type.
+        DatasetError: another process has been changing the fields for too long.
+    """
+    with SchemaLock(dataset):
+        dataset._merge_sample_field_schema(dict(schema))
 
 
 def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) -> None:

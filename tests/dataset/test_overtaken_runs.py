@@ -20,6 +20,9 @@ from ntt_plugin.dataset import (
     sample_run,
     sample_write,
 )
+from ntt_plugin.dataset.evaluation import evaluate
+from ntt_plugin.dataset.kept_references import keep_labels
+from ntt_plugin.dataset.references import choose_references
 from ntt_plugin.dataset.report import SegmentReport, load_segment_report, to_dict
 from ntt_plugin.dataset.run_lock import LockLostError, RunLock, SchemaLock
 from ntt_plugin.dataset.segmentation import segment
@@ -239,13 +242,27 @@ def test_a_field_that_another_program_dropped_is_declared_again(dataset, monkeyp
     assert (report.segmented, len(calls)) == (6, 2)
 
 
-def test_declaring_waits_for_its_turn(dataset):
+@pytest.mark.parametrize(
+    "declares",
+    [
+        lambda dataset: segment(dataset, "blocks", segmenter=scenes.ColourSegmenter()),
+        lambda dataset: evaluate(dataset, "done", "ground_truth", "check"),
+        lambda dataset: keep_labels(choose_references(dataset, "ground_truth")),
+    ],
+    ids=["segment", "evaluate", "keep references"],
+)
+def test_declaring_waits_for_its_turn(dataset, declares):
+    segment(dataset, "blocks", "done", segmenter=scenes.ColourSegmenter())
+    ended = []
     held = SchemaLock(dataset).__enter__()
-    end = threading.Timer(0.5, held.__exit__, (None, None, None))
-    end.start()
-    report = segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
-    end.join()
-    assert report.segmented == 6
+
+    def end():
+        ended.append(time.monotonic())
+        held.__exit__(None, None, None)
+
+    threading.Timer(0.5, end).start()
+    declares(dataset)
+    assert ended and run_lock._locks().find_one({"_id": held._key}) is None
 
 
 def test_labels_that_a_restarted_database_lost_are_made_again(dataset, monkeypatch):
