@@ -227,6 +227,8 @@ def _stored_run(dataset: Any, key: str) -> dict[str, Any] | None:
 
 
 def _reference(dataset: Any, key: str) -> Any:
+    if not key.isidentifier():
+        return None  # no run has such a key, and MongoDB takes some of them for paths
     place = {f"runs.{key}": 1}
     found = foo.get_db_conn().datasets.find_one({"_id": dataset._doc.id}, place) or {}
     return (found.get("runs") or {}).get(key)
