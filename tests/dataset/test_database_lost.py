@@ -6,7 +6,7 @@ import fiftyone as fo
 import pytest
 from pymongo.errors import ServerSelectionTimeoutError
 
-from ntt_plugin.dataset import banks, run_results
+from ntt_plugin.dataset import banks, run_record
 from ntt_plugin.dataset.bank_files import export_memory_bank, import_memory_bank
 from ntt_plugin.dataset.evaluation import coco_figures, evaluate
 from ntt_plugin.dataset.report import load_segment_report
@@ -100,7 +100,7 @@ def test_while_a_bank_is_imported(dataset, segmenter, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("action", "owner", "method"),
     [
-        (lambda dataset: load_segment_report(dataset, "ntt"), run_results, "read"),
+        (lambda dataset: load_segment_report(dataset, "ntt"), run_record, "_stored_run"),
         (lambda dataset: coco_figures(dataset, "check"), fo.Dataset, "list_evaluations"),
         (lambda dataset: mark_negatives(dataset, "ground_truth"), fo.Dataset, "distinct"),
     ],
