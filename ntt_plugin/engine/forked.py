@@ -7,6 +7,7 @@ import os
 import torch
 
 from ..errors import RecipeError
+from .threads import usual_threads
 
 _ran_in: int | None = None
 """The process in which networks ran last; a forked child inherits its parent's."""
@@ -27,7 +28,7 @@ def require_own_process(device: torch.device) -> None:
     global _ran_in
     here = os.getpid()
     forked = _ran_in is not None and _ran_in != here
-    if forked and (device.type != "cpu" or torch.get_num_threads() > 1):
+    if forked and (device.type != "cpu" or usual_threads() > 1):
         raise RecipeError(
             f"This process ({here}) was forked from one in which networks ran ({_ran_in}), and "
             "torch would wait for its threads for ever. Start processes by 'spawn' instead: "

@@ -132,6 +132,12 @@ def with_threads_by_load(function: Callable[P, T]) -> Callable[P, T]:
     return call
 
 
+def usual_threads() -> int:
+    """Torch's number of threads where nothing else uses the cores."""
+    with _scopes.lock:
+        return _scopes.usual if _scopes.open else torch.get_num_threads()
+
+
 def threads_for(free: float, usual: int) -> int:
     """Threads for a number of free cores: at least one, the usual number at most."""
     return max(1, min(usual, int(free + _TOLERATED)))
