@@ -156,7 +156,7 @@ def test_proposals_that_find_no_room_are_told_with_what_to_do(dataset, monkeypat
     store = ProposalStore(tmp_path)
     report = segment(dataset, "blocks", segmenter=Kept(), cache=store)
     (note,) = report.notes
-    for words in ("6 images were not kept", "nearly full", "free some space", "NTT_CACHE_DIR"):
+    for words in ("6 images were not kept", "nearly full", "Free some space", "NTT_CACHE_DIR"):
         assert words in note.reason
 
 
