@@ -16,6 +16,7 @@ from ntt_plugin.dataset.boxes import masks_from_boxes
 from ntt_plugin.dataset.comparison import compare_segmentations
 from ntt_plugin.dataset.evaluation import coco_figures, evaluate
 from ntt_plugin.dataset.kept_references import keep_labels
+from ntt_plugin.dataset.label_selection import LabelKey
 from ntt_plugin.dataset.labels import full_mask
 from ntt_plugin.dataset.left_out import LeftOut
 from ntt_plugin.dataset.reference_quality import check_references
@@ -120,7 +121,7 @@ def test_masks_in_other_forms_are_learnt_scored_and_copied_as_plain_ones(labelle
     for sample in labelled:
         copies = {copy.id: copy for copy in sample["ntt_references"].detections}
         for label in sample["labels"].detections:
-            copy = copies[kept.copies[label.id]]
+            copy = copies[kept.copies[LabelKey(sample.id, "labels", label.id)].label]
             assert copy.mask.dtype == bool
             for held in (label, copy):
                 expected_mask = scenes.draw(index_of(sample)).any(axis=-1)
