@@ -6,9 +6,10 @@
 Three processes segment the same scene with the preset ``tiny``, by turns: with all of torch's
 threads at any load ("all threads"), with the number that the engine chooses by load ("chosen", what
 every run does), and with all threads and ``OMP_WAIT_POLICY=PASSIVE`` ("PASSIVE"), which makes idle
-threads sleep. First while nothing else runs, then beside a process of this script that counts
-without an end. Read the ratios; "others" is how many cores other programs used meanwhile, which
-must be near 0 and near 1. Needs no FiftyOne; writes ``benchmarks/results/busy.json``.
+threads sleep. Two seconds lie between the turns, so that no process takes another's turn for load.
+First while nothing else runs, then beside a process of this script that counts without an end. Read
+the ratios; "others" is how many cores other programs used meanwhile, which must be near 0 and near
+1. Needs no FiftyOne; writes ``benchmarks/results/busy.json``.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import platform
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
@@ -30,6 +32,8 @@ ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).parent / "results" / "busy.json"
 
 WAYS = ("all threads", "chosen", "PASSIVE")
+PAUSE = 2.0
+"""Seconds between two turns."""
 QUIET_OTHERS = 0.2
 """Cores used by others above which a machine is not quiet."""
 
@@ -107,6 +111,7 @@ def measure(
     for _ in range(options.rounds):
         for way, process in ways.items():
             assert process.stdin is not None
+            time.sleep(PAUSE)
             process.stdin.write(f"{options.images}\n")
             process.stdin.flush()
             turns[way].add(json.loads(_line(process)))

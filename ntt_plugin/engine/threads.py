@@ -27,7 +27,8 @@ T = TypeVar("T")
 # Seconds over which the load is measured, at least; below it the counters' steps of 10 ms show.
 _WINDOW = 0.5
 # A measurement that ended longer ago says nothing of now: then this much is measured first.
-_STALE = 5.0
+# Within a run one image follows the other at once, however long each takes.
+_STALE = 1.0
 _FIRST_WINDOW = 0.1
 # Cores that others may use without taking one away from torch: what a quiet machine does besides.
 _TOLERATED = 0.35
