@@ -56,7 +56,7 @@ class AddNegatives(teaching.TeachingOperator):
             f"class that it "
             f"carries: {teaching.in_words(known)}.{teaching.where_copied(ctx.dataset, field)}"
         )
-        teaching.announce_learning(ctx, inputs, text, number, info)
+        teaching.announce_learning(inputs, text, info)
 
     def teach(self, view: Any, arguments: dict[str, Any], progress: Report) -> AddedReferences:
         """Call the SDK."""

@@ -149,6 +149,5 @@ def _say(ctx: Any, inputs: types.Object, field: str, info: BankInfo | None) -> N
     if info is None:
         fields.notice(inputs, "will_do", text)
         return
-    number = sum(plain.values()) + sum(with_alt.values())
     text += f" Will teach them to {info.name!r}."
-    teaching.announce_learning(ctx, inputs, text, number, info)
+    teaching.announce_learning(inputs, text, info)

@@ -49,7 +49,6 @@ class BuildMemoryBank(NttOperator):
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
         from ..dataset.banks import list_memory_banks
-        from ..dataset.estimates import estimate_references
         from ..dataset.networks import networks_of
         from . import running, samples
 
@@ -71,12 +70,10 @@ class BuildMemoryBank(NttOperator):
         if recipe is None or name is None:
             return
         number = references(ctx, counts, tag)
-        estimate = estimate_references(ctx.dataset, recipe, ctx.params.get("device"), number)
         running.announce(
             inputs,
             f"Will save the bank {name!r} with up to {number_of('reference', number)}.",
             networks_of(recipe),
-            estimate,
         )
         if name in list_memory_banks(ctx.dataset):
             fields.overwrite(ctx, inputs, f"There is a memory bank {name!r} already.")

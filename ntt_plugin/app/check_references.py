@@ -37,7 +37,6 @@ class CheckReferences(NttOperator):
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
         from ..dataset.banks import get_memory_bank_info
-        from ..dataset.estimates import estimate_boxes
         from ..dataset.networks import networks_of
         from . import banks, running
 
@@ -53,10 +52,6 @@ class CheckReferences(NttOperator):
             f"Will look at {number_of('reference', references)}; what is found is kept with "
             f"the dataset.",
             networks_of(info.recipe),
-            # How many images they are in is not known without reading the bank.
-            estimate_boxes(
-                ctx.dataset, info.recipe, ctx.params.get("device"), references, references
-            ),
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:

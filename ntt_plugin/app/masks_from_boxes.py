@@ -49,7 +49,6 @@ class MasksFromBoxes(NttOperator):
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
         """Add the fields to the form."""
-        from ..dataset.estimates import estimate_boxes
         from ..dataset.networks import networks_of
         from . import running, samples, written_field
 
@@ -105,7 +104,6 @@ class MasksFromBoxes(NttOperator):
             f"{number_of('image', to_do)}; "
             f"{field!r} stays as it is.",
             networks_of(recipe),
-            estimate_boxes(ctx.dataset, recipe, ctx.params.get("device"), to_do, boxes_to_do),
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:

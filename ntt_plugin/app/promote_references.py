@@ -48,7 +48,7 @@ class PromoteReferences(teaching.TeachingOperator):
         if new:
             text += f" New to it: {fields.listed_briefly(new)}."
         text += teaching.where_copied(ctx.dataset, field)
-        teaching.announce_learning(ctx, inputs, text, number, info)
+        teaching.announce_learning(inputs, text, info)
 
     def teach(self, view: Any, arguments: dict[str, Any], progress: Report) -> AddedReferences:
         """Call the SDK."""

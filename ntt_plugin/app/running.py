@@ -116,15 +116,18 @@ def cache(inputs: types.Object) -> None:
     )
 
 
-def announce(inputs: types.Object, what: str, networks: list[Network], estimate: Estimate) -> None:
-    """Say what the run will write, how long it takes, and what it loads or downloads first."""
+def announce(
+    inputs: types.Object, what: str, networks: list[Network], estimate: Estimate | None = None
+) -> None:
+    """Say what the run will write, what it loads or downloads first, and how long it takes."""
     names = " and ".join(dict.fromkeys(network.name for network in networks))
+    takes = f" Takes {estimate}." if estimate else ""
     warn_of_downloads(inputs, networks)
-    fields.notice(inputs, "will_do", f"{what} Runs {names}. Takes {estimate}.")
+    fields.notice(inputs, "will_do", f"{what} Runs {names}.{takes}")
 
 
-def estimate_images(ctx: Any, images: Any, recipe: Recipe, number: int) -> Estimate:
-    """How long images take: those whose proposals are kept hardly any time.
+def estimate_images(ctx: Any, images: Any, recipe: Recipe, number: int) -> Estimate | None:
+    """How long images take, if that was measured: kept proposals need hardly any time.
 
     Args:
         ctx: the operator's context.

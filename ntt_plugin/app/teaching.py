@@ -213,16 +213,12 @@ def announce_tagging(
     fields.notice(inputs, "will_do", text + where_copied(ctx.dataset, field))
 
 
-def announce_learning(
-    ctx: Any, inputs: types.Object, text: str, number: int, info: BankInfo
-) -> None:
-    """Say what will be learnt, with which networks, in what time."""
-    from ..dataset.estimates import estimate_references
+def announce_learning(inputs: types.Object, text: str, info: BankInfo) -> None:
+    """Say what will be learnt, and with which networks."""
     from ..dataset.networks import networks_of
     from . import running
 
-    estimate = estimate_references(ctx.dataset, info.recipe, ctx.params.get("device"), number)
-    running.announce(inputs, text, networks_of(info.recipe), estimate)
+    running.announce(inputs, text, networks_of(info.recipe))
 
 
 def taught(ctx: Any, field: str, parts: Sequence[AddedReferences]) -> Outcome:

@@ -82,7 +82,7 @@ class UpdateMemoryBank(NttOperator):
                 f" The next run replaces {field!r}: with Promote to references copies would be "
                 "kept."
             )
-        teaching.announce_learning(ctx, inputs, text, number, info)
+        teaching.announce_learning(inputs, text, info)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Learn what is new."""

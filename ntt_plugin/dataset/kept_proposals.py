@@ -10,7 +10,6 @@ from ..engine.proposal_cache import ProposalCache
 from ..engine.proposal_key import image_digest
 from ..engine.proposal_store import ProposalStore
 from ..engine.proposals import Proposals
-from ..engine.side_stream import side_stream
 from ..errors import ImageError, StoreError
 from . import cache_folder
 from .reading_ahead import ReadSample, Recalled
@@ -133,8 +132,7 @@ class KeptProposals:
             if image_digest(filepath) != digest:
                 self._problems.append(f"{filepath} was changed during the run.")
             else:
-                with side_stream(self._segmenter.device):
-                    stored = self._cache.save(digest, proposals)
+                stored = self._cache.save(digest, proposals)
                 if not stored:
                     self.not_stored = str(self._cache.store.counts.problem)
                     self._problems.append(self.not_stored)

@@ -381,13 +381,13 @@ def test_downloads_are_named_with_their_size(plugin, dataset):
     assert "downloads" not in plugin.form(dataset, "build_memory_bank", params=BUILD).fields
 
 
-def test_the_time_of_a_first_run_is_a_guess_and_of_the_next_one_is_measured(plugin, dataset, bare):
+def test_a_time_is_said_once_a_run_was_measured(plugin, dataset, bare):
     params = {"bank": "shapes", "label_field": "other", "cache": False}
     form = plugin.form(dataset, "segment_with_memory_bank", params=params)
     assert "as fast as the last run here" in form.said("will_do")
     params |= {"bank_dataset": "app_tests"}
     form = plugin.form(bare, "segment_with_memory_bank", params=params)
-    assert "a guess until the first run" in form.said("will_do")
+    assert "Takes" not in form.said("will_do")
 
 
 def test_kept_proposals_are_counted_in_the_time(plugin, dataset):

@@ -54,7 +54,7 @@ def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> No
     images = all_images(dataset)
     kept, count = kept_share(images, info.recipe, None), images.count()
     total = estimate_segmentation(dataset, info.recipe, None, count, kept)
-    if total.seconds > _LONG:
+    if total and total.seconds > _LONG:
         words = f"Segmenting all {count:,} images takes {total}. Try a few first: select them."
         page.view("estimate", types.Notice(label=words))
 
