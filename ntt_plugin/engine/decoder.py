@@ -77,8 +77,8 @@ class PromptDecoder:
         tokens = torch.tensor([_IOU, *range(_MASKS, _MASKS + self._count)], device=device)
         self._all_masks, self._multimask = tokens, tokens[tokens != _MASKS]
 
-    def memory(self) -> tuple[int, int, int]:
-        """Bytes that a prompt takes in the transformer, while its masks are drawn, in between.
+    def memory(self) -> tuple[int, int]:
+        """Bytes that a prompt takes in the transformer, and while its masks are drawn.
 
         As measured, rounded up: what one layer has in hand, and two sizes of upscaled pixels.
         """
@@ -86,7 +86,7 @@ class PromptDecoder:
         channels = int(self._decoder.hidden_size)
         pixels = self._size[0] * self._size[1]
         weights = self._transformer.heads * _TOKENS * pixels * item
-        return 12 * weights, 10 * pixels * channels * item, 2 * weights
+        return 12 * weights, 10 * pixels * channels * item
 
     def prepare(self, features: list[Tensor]) -> DecoderImage:
         """What the prompts of an image share.

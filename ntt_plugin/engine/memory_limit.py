@@ -67,33 +67,29 @@ class Portions:
     Attributes:
         attended: that go through the transformer together.
         drawn: whose masks are drawn together.
-        waiting: whose masks may wait to be drawn; on a GPU, where asking which are worth it
-            means to stop and wait for the answer, it is asked as seldom as can be.
     """
 
     attended: int
     drawn: int
-    waiting: int
 
     @classmethod
-    def for_device(cls, device: torch.device, attending: int, drawing: int, state: int) -> Portions:
+    def for_device(cls, device: torch.device, attending: int, drawing: int) -> Portions:
         """What suits a device: small portions stay in a processor's caches, large ones fill a GPU.
 
         Args:
             device: where the work is done.
             attending: bytes that a prompt takes in the transformer.
             drawing: bytes that a prompt takes while its masks are drawn.
-            state: bytes that a prompt keeps in between.
         """
         if device.type != "cuda":
             attended, drawn = min(_ATTENDED // attending, 64), min(_DRAWN // drawing, 64)
-            return cls(max(attended, 1), max(drawn, 1), waiting=max(attended, 1))
+            return cls(max(attended, 1), max(drawn, 1))
         free, _ = torch.cuda.mem_get_info(device)
         # A quarter each, and a quarter for the encoders and for other programs.
         quarter = free // 4
         attended = max(1, min(quarter // attending, 256))
         drawn = max(1, min(quarter // drawing, 128))
-        return cls(attended, drawn, waiting=max(attended, quarter // state))
+        return cls(attended, drawn)
 
 
 class PromptBatches:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 from transformers import Sam2Model
@@ -14,7 +11,6 @@ from .decoder import Attended, DecoderImage, PromptDecoder
 from .images import normalise
 from .memory_limit import Portions, PromptBatches, refused_memory
 from .proposal_key import architecture
-from .sending import send
 
 
 class MaskProposer:
@@ -93,21 +89,16 @@ class MaskProposer:
         shared = self._decoder.prepare(features)
 
         def decode(points: Tensor) -> tuple[Tensor, Tensor]:
-            attended = [
-                self._decoder.attend_points(shared, some)
-                for some in torch.split(points, self.batch_size(point_batch))
-            ]
-            ious = torch.cat([some.ious[:, 0] for some in attended])
-            # To know which are kept, the host waits for the device: once.
-            above = (ious > iou_threshold).tolist()
-            places = [place for place, is_kept in enumerate(above) if is_kept]
-            kept = send(torch.tensor(places, dtype=torch.int64), self._device)
-            return self._draw(shared, attended, places, kept)[:, 0].float(), ious[kept]
+            attended = self._decoder.attend_points(shared, points)
+            ious = attended.ious[:, 0]
+            # Masks are drawn only for the points that are kept: most of the work is saved.
+            kept = torch.nonzero(ious > iou_threshold)[:, 0]
+            return self._draw(shared, attended, kept)[:, 0].float(), ious[kept]
 
         if grid not in self._grids:
             self._grids[grid] = grid_points(grid, self.size).to(self._device)
         points = self._grids[grid]
-        decoded = self._batches.run(decode, points, self._portions.waiting)
+        decoded = self._batches.run(decode, points, self.batch_size(point_batch))
         logits = torch.cat([logits for logits, _ in decoded])
         return logits, torch.cat([ious for _, ious in decoded])
 
@@ -137,7 +128,7 @@ class MaskProposer:
         def decode(some: Tensor) -> tuple[Tensor, Tensor]:
             attended = self._decoder.attend_boxes(shared, some)
             every = torch.arange(len(some), device=self._device)
-            drawn = self._draw(shared, [attended], range(len(some)), every)
+            drawn = self._draw(shared, attended, every)
             return self._decoder.choose(drawn, attended.ious)
 
         prompts = boxes.float().to(self._device)
@@ -172,29 +163,12 @@ class MaskProposer:
     def _feature_maps(self, pixels: Tensor) -> list[Tensor]:
         return list(self._model.get_image_features(pixels).fpn_hidden_states)
 
-    def _draw(
-        self,
-        shared: DecoderImage,
-        attended: list[Attended],
-        places: Sequence[int],
-        kept: Tensor,
-    ) -> Tensor:
-        """Masks of the prompts that are kept, (n, k, m, m).
-
-        Args:
-            shared: of the image.
-            attended: the prompts, batch by batch.
-            places: places of those that are kept among all, rising.
-            kept: the same on the device.
-        """
+    def _draw(self, shared: DecoderImage, attended: Attended, kept: Tensor) -> Tensor:
+        """Masks of the prompts whose indices are kept, (n, k, m, m)."""
         drawn = self._batches.size(self._portions.drawn)
-        logits, first, start = [], 0, 0
-        for some in attended:
-            last = bisect_left(places, start + len(some.ious))
-            for rows in torch.split(kept[first:last] - start, drawn):
-                logits.append(self._decoder.draw(shared, some, rows))
-            first, start = last, start + len(some.ious)
-        return torch.cat(logits)
+        return torch.cat(
+            [self._decoder.draw(shared, attended, rows) for rows in torch.split(kept, drawn)]
+        )
 
 
 def grid_points(grid: int, size: int) -> Tensor:
