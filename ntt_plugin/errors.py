@@ -23,7 +23,7 @@ class ImageError(NttError):
     """An image cannot be read, or is not of a form that the engine takes."""
 
 
-class NoFileHandlesError(ImageError):
+class NoFileHandlesError(NttError):
     """The system has no file handles left; it concerns every image, and none is damaged."""
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ..engine.images import shown_size
-from ..errors import DatasetError, ImageError, NoFileHandlesError
+from ..errors import DatasetError, ImageError
 from .crowds import is_crowd_label
 from .labels import pixel_box, placed_mask
 from .left_out import UNREADABLE, LeftOut, LeftOutLabel
@@ -85,8 +85,6 @@ def export_coco(
             size = shown_size(sample.filepath)
             if problem := stored_pixels_problem(sample, truth):
                 raise DatasetError(problem)
-        except NoFileHandlesError:
-            raise
         except (DatasetError, ImageError) as error:
             tables.left_out.add_sample(sample.id, sample.filepath, UNREADABLE, str(error))
             continue

@@ -10,7 +10,7 @@ import torch
 from ..engine.config import Recipe, resolve_device, resolve_dtype
 from ..engine.proposal_codec import CODEC_VERSION
 from ..engine.proposal_key import PIPELINE_VERSION, image_digest, proposal_key
-from ..errors import ImageError, StoreError
+from ..errors import NttError, StoreError
 from .cache_folder import ProposalStore
 from .checks import dataset_of
 from .label_field import segmentation_fields
@@ -79,7 +79,7 @@ def _is_held(store: ProposalStore, filepath: str, upstream: str) -> bool:
         file = os.stat(filepath)
         state = (filepath, file.st_mtime_ns, file.st_size)
         digest = _digests.get(state, lambda: image_digest(filepath))
-    except (ImageError, OSError, ValueError):
+    except (NttError, OSError, ValueError):
         return False
     return store.holds(proposal_key(digest, upstream))
 

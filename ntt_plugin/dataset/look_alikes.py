@@ -58,11 +58,14 @@ def unmatched_classes(
         for field in (label_field, gt_field)
     )
     shared = set(found) & set(true)
+    alike_true: dict[str, list[str]] = defaultdict(list)
+    for name in true:
+        alike_true[_loosely(name)].append(name)
     pairs = [
         (one, other)
         for one in found
-        for other in true
-        if one != other and not {one, other} <= shared and _loosely(one) == _loosely(other)
+        for other in alike_true.get(_loosely(one), ())
+        if one != other and not {one, other} <= shared
     ]
     shown = [f"{quoted(one)} and {quoted(other)}" for one, other in pairs[:_MOST_PAIRS]]
     shown += [f"{len(pairs) - _MOST_PAIRS} more"] if len(pairs) > _MOST_PAIRS else []

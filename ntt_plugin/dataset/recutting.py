@@ -51,8 +51,6 @@ def recut(references: Sequence[Located], segmenter: SegmenterLike) -> dict[str, 
     """
     try:
         image = read_image(Path(references[0][1].filepath))
-    except NoFileHandlesError:
-        raise
     except ImageError:
         return {}
     found = {}
@@ -76,6 +74,8 @@ def _geometries(
             label = fo.Label.from_dict(dict(source.label or {}))
             box, mask = label_geometry(label, (height, width))
             crop_box(box, (height, width), 0.0)
+        except NoFileHandlesError:
+            raise
         except Exception:
             continue
         x1, y1, x2, y2 = box

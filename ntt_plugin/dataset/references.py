@@ -165,8 +165,6 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
             if not unreadable:
                 image, told = read_with_notes(Path(sample.filepath))
                 notes = tuple(told)
-        except NoFileHandlesError:
-            raise
         except ImageError as error:
             unreadable = str(error)
         for label in labels:
@@ -175,6 +173,8 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
             if image is not None:
                 try:
                     reference = _reference(image, label, source)
+                except NoFileHandlesError:
+                    raise
                 # A database holds what people put there, so reading it can fail in any way.
                 except Exception as error:
                     problem = str(error) or type(error).__name__

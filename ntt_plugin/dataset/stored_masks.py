@@ -7,7 +7,6 @@ id is guessed.
 
 from __future__ import annotations
 
-import errno
 from pathlib import Path
 from typing import Any
 
@@ -145,11 +144,6 @@ def _mask_of_file(path: str, most_pixels: int) -> tuple[Array, bool]:
                 mode = opened.mode
                 values, indices = _values(opened)
     except ImageError as error:
-        if getattr(error.__cause__, "errno", None) in (errno.EMFILE, errno.ENFILE):
-            raise DatasetError(
-                f"Its mask file {path} cannot be opened: this process has too many files open. "
-                "Close some, or raise the limit (ulimit -n)."
-            ) from error
         raise DatasetError(f"Its mask file cannot be read: {error}") from error
     if large is not None:
         raise DatasetError(

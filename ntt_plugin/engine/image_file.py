@@ -82,6 +82,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         ImageError: the path leads to no file that can be read, the file is empty or of no format
             that is read, or the image has more pixels than the limit; also whatever PIL raises
             inside the block.
+        NoFileHandlesError: no file can be opened, whichever it is.
     """
     try:
         size = _require_file(path)
@@ -89,7 +90,7 @@ def open_image(path: Path) -> Iterator[Image.Image]:
         with path.open("rb") as file, _opened(file) as opened:
             _require_usable(opened, path, size)
             yield opened
-    except ImageError:
+    except (ImageError, NoFileHandlesError):
         raise
     except FileNotFoundError as error:
         raise ImageError(f"There is no image file {path}; check the path.") from error

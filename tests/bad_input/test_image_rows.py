@@ -14,14 +14,19 @@ import pytest
 from PIL import Image
 
 from ntt_plugin.dataset import banks
+from ntt_plugin.dataset.comparison import compare_segmentations
+from ntt_plugin.dataset.evaluation import evaluate
+from ntt_plugin.dataset.kept_references import keep_labels
 from ntt_plugin.dataset.proposing import propose
+from ntt_plugin.dataset.references import choose_references, label_geometry
 from ntt_plugin.dataset.report import load_segment_report
+from ntt_plugin.dataset.sampling import sample_references
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.demo.classes import BASE_CLASSES
 from ntt_plugin.demo.scenes import make_scene
 from ntt_plugin.engine import Reference, Segmenter
 from ntt_plugin.engine.proposal_store import ProposalStore
-from ntt_plugin.errors import DatasetError, NttError
+from ntt_plugin.errors import DatasetError, NoFileHandlesError, NttError
 from tests.bad_input.expectations import row
 from tests.dataset import scenes
 from tests.engine.image_files import deep_png, save_turned
@@ -251,6 +256,33 @@ def test_no_file_handles_left_ends_the_run_and_marks_no_image_damaged(
     assert load_segment_report(dataset, "ntt").failed == []
     assert segment(dataset, "blocks", segmenter=segmenter, cache=False).failed == []
     assert len(dataset.exists("ntt.detections")) == 6
+
+
+@row("no-file-handles")
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda images: sample_references(images, "ground_truth", shots=2, protocol="paper"),
+        lambda images: compare_segmentations(images, "before", "ground_truth"),
+        lambda images: evaluate(images, "before", "ground_truth", "check"),
+        lambda images: keep_labels(choose_references(images, "ground_truth")),
+        lambda images: masks_of_files(images),
+    ],
+    ids=["sample", "compare", "evaluate", "keep", "mask files"],
+)
+def test_no_file_handles_left_is_no_fault_of_an_image_or_a_mask(dataset, monkeypatch, call):
+    def exhausted(*args, **kwargs):
+        raise OSError(errno.EMFILE, "Too many open files")
+
+    monkeypatch.setattr(Image, "open", exhausted)
+    with pytest.raises(NoFileHandlesError, match="no file handles left"):
+        call(dataset)
+
+
+def masks_of_files(images):
+    """Read a reference whose mask is a file, which cannot be opened though its image can."""
+    label = fo.Detection(label="red", bounding_box=[0, 0, 1, 1], mask_path=images.first().filepath)
+    return label_geometry(label, scenes.SIZE)
 
 
 @row("turned-photograph")

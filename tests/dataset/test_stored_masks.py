@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from ntt_plugin.dataset.stored_masks import binary_mask, stored_mask
-from ntt_plugin.errors import DatasetError
+from ntt_plugin.errors import DatasetError, NoFileHandlesError
 
 MASK = np.zeros((40, 50), dtype=bool)
 MASK[5:30, 8:45] = np.hypot(*(np.mgrid[:25, :37] - [[[12]], [[18]]])) < 16
@@ -214,7 +214,7 @@ def test_too_many_open_files_are_told_so(tmp_path):
     os.close(lowest)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, limits[1]))
-        with pytest.raises(DatasetError, match="too many files open"):
+        with pytest.raises(NoFileHandlesError, match=r"ulimit -n"):
             read(path)
     finally:
         resource.setrlimit(resource.RLIMIT_NOFILE, limits)
