@@ -1,4 +1,4 @@
-"""Tell a process that was forked after networks ran in its parent that it cannot compute."""
+"""Tell a process that was forked after torch computed in its parent that it cannot compute."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from ..errors import RecipeError
 from .threads import usual_threads
 
 _ran_in: int | None = None
-"""The process in which networks ran last; a forked child inherits its parent's."""
+"""The process that computed last; a forked child inherits its parent's."""
 
 
 def require_own_process(device: torch.device) -> None:
-    """Make sure that networks can run in this process, and keep in mind that they did.
+    """Make sure that torch can compute in this process, and keep in mind that it did.
 
     The threads of torch's parallel operations are not copied by a fork, and the child waits for
     them for ever. With one thread, as in the workers of torch's ``DataLoader``, it computes.
 
     Args:
-        device: where they are to run.
+        device: where it computes.
 
     Raises:
-        RecipeError: networks ran in this process's parent before it was forked.
+        RecipeError: torch computed in this process's parent before it was forked.
     """
     global _ran_in
     here = os.getpid()
@@ -32,6 +32,7 @@ def require_own_process(device: torch.device) -> None:
         raise RecipeError(
             f"This process ({here}) was forked from one in which networks ran ({_ran_in}), and "
             "torch would wait for its threads for ever. Start processes by 'spawn' instead: "
-            'multiprocessing.get_context("spawn").'
+            'multiprocessing.get_context("spawn"); or compute with one thread in them: '
+            "torch.set_num_threads(1)."
         )
     _ran_in = here

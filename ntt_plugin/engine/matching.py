@@ -11,6 +11,7 @@ import numpy as np
 from ..errors import BankError
 from .config import Recipe
 from .diffusion import diffused_redundancy
+from .forked import require_own_process
 from .full_masks import PackedMask
 from .instances import Instances
 from .mask_shelf import MaskShelf, UnpackedMasks
@@ -49,7 +50,9 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
 
     Raises:
         BankError: the bank is empty or was made by another encoder.
+        RecipeError: this process was forked from one that computed.
     """
+    require_own_process(proposals.features.device)
     _check(proposals, bank)
     if len(proposals) == 0:
         return Instances.empty(proposals.image_size)

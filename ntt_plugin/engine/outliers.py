@@ -24,6 +24,7 @@ BADLY_CUT = 0.5
 NOT_CUT = 0.1
 """Intersection over union with the given mask."""
 
+_Object = tuple[str | None, str | bytes]
 _SAME = 0.9995
 # Where all references are as good as equal, small differences say nothing.
 _LEAST_USUAL = 0.02
@@ -89,7 +90,7 @@ def find_duplicates(bank: MemoryBank) -> dict[str, str]:
     The first reference of an object in its class is not among them; one object in two classes, or
     as reference and negative of one class, is found in both places.
     """
-    classes_of: dict[str, set[str]] = {}
+    classes_of: dict[_Object, set[str]] = {}
     for label in bank.classes:
         for entry in bank.references(label):
             classes_of.setdefault(_object(entry), set()).add(label)
@@ -146,16 +147,21 @@ def _median_by_class(qualities: Sequence[ReferenceQuality]) -> dict[str, float]:
     return {label: float(np.median(values)) for label, values in owns.items()}
 
 
-def _object(entry: StoredReference) -> str:
-    """What tells objects apart: the label, or where it is unknown the feature itself."""
-    return entry.provenance.label or entry.feature.numpy().tobytes().hex()
+def _object(entry: StoredReference) -> _Object:
+    """What tells objects apart: a sample's label, or where it is unknown the feature itself.
+
+    Clones of a sample and of a field repeat the ids of labels. A label of a cloned field shows
+    the same object still; one of another sample may not.
+    """
+    source = entry.provenance
+    return source.sample, source.label or entry.feature.numpy().tobytes()
 
 
 def _repeated(references: Sequence[StoredReference], features: Tensor) -> list[str]:
     """Ids of the references of a class that show the same object as an earlier one."""
     unit = F.normalize(features, dim=1)
     alike = (unit @ unit.T).tril(-1).max(dim=1).values > _SAME
-    seen: set[str] = set()
+    seen: set[_Object] = set()
     found = []
     for entry, same in zip(references, alike.tolist(), strict=True):
         if same or _object(entry) in seen:

@@ -9,6 +9,7 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
+from .forked import require_own_process
 from .full_masks import PackedMask
 from .mask_shelf import MadeMasks
 from .mask_upsampling import UpsampledMasks
@@ -65,6 +66,7 @@ class Proposals:
     @refused_memory("make the masks of an image", SMALLER_IMAGE)
     def with_masks_made(self) -> Proposals:
         """The same proposals, every mask made: of the logits nothing is needed any more."""
+        require_own_process(self.features.device)
         return replace(self, masks=MadeMasks(self.some_masks(range(len(self)))))
 
     @classmethod

@@ -18,7 +18,7 @@ from ntt_plugin.engine import NttError, Segmenter
 torch.set_num_threads(2)
 segmenter = Segmenter.from_preset("tiny", device="cpu")
 image = np.zeros((40, 40, 3), np.uint8)
-segmenter.propose(image)
+proposals = segmenter.propose(image)
 read, write = os.pipe()
 child = os.fork()
 if child == 0:
@@ -26,7 +26,10 @@ if child == 0:
     if threads != 2:
         torch.set_num_threads(threads)
     try:
-        segmenter.propose(image)
+        if sys.argv[2] == "propose":
+            segmenter.propose(image)
+        else:
+            proposals.with_masks_made()
         said = "done"
     except NttError as error:
         said = str(error)
@@ -41,8 +44,8 @@ os.wait()
 """
 
 
-def said_by_a_child(threads: int) -> str:
-    command = [sys.executable, "-c", FORK, str(threads)]
+def said_by_a_child(threads: int, work: str = "propose") -> str:
+    command = [sys.executable, "-c", FORK, str(threads), work]
     return subprocess.run(
         command, capture_output=True, text=True, check=True, timeout=120, env={**os.environ}
     ).stdout
@@ -54,8 +57,9 @@ needs_fork = pytest.mark.skipif(
 
 
 @needs_fork
-def test_a_forked_child_is_told_to_be_spawned() -> None:
-    assert "'spawn'" in said_by_a_child(threads=2)
+@pytest.mark.parametrize("work", ["propose", "with_masks_made"])
+def test_a_forked_child_is_told_to_be_spawned(work: str) -> None:
+    assert "'spawn'" in said_by_a_child(threads=2, work=work)
 
 
 @needs_fork

@@ -123,6 +123,12 @@ def test_the_same_label_twice_is_a_duplicate_after_the_first(bank):
     assert list(find_duplicates(bank)) == [again]
 
 
+def test_a_label_of_the_same_id_in_another_sample_is_another_object(bank):
+    origins = [Provenance("dataset", sample, "label") for sample in ("one", "other")]
+    bank.add("dog", around(0, 2, seed=8), origins)
+    assert find_duplicates(bank) == {}
+
+
 def test_the_same_feature_twice_is_a_duplicate(bank):
     (copy,) = bank.add("dog", bank.features("dog")[2], Provenance("dataset", "sample", "copy"))
     assert find_duplicates(bank) == {copy: "the same object as another reference of 'dog'"}
