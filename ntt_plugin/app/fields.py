@@ -228,7 +228,7 @@ def overwrite(ctx: Any, inputs: types.Object, warning: str) -> None:
 def confirm(ctx: Any, inputs: types.Object, label: str) -> None:
     """Ask for a tick before something is deleted that cannot be had back.
 
-    A script that calls the operator and does not give ``confirm`` has said what it wants.
+    A script may leave ``confirm`` out.
 
     Args:
         ctx: the operator's context.

@@ -103,7 +103,7 @@ class NttOperator(foo.Operator, ABC):
             return output_page(ctx.results or {})
         except (AttributeError, KeyError, TypeError, ValueError):
             outputs = types.Object()
-            text = "What was kept of this run is not what this operator writes."
+            text = "The result of this run cannot be read; run it again."
             outputs.view("message", types.Error(label=text))
             return types.Property(outputs)
 

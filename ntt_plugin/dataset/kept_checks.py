@@ -47,7 +47,7 @@ def read_checks(dataset: Any) -> dict[str, KeptCheck]:
 
 
 def checks_state(dataset: Any) -> Hashable:
-    """What is another one whenever something else is kept, by whichever process; reads nothing."""
+    """An id that changes whenever checks are kept, by whichever process; reads none of them."""
     document = run_results.document_of(dataset, _KEY)
     return None if document is None or not document.results else document.results.grid_id
 

@@ -78,8 +78,7 @@ class KeptProposals:
         """What is kept of an image's file; None if nothing can be.
 
         Args:
-            filepath: the image's file; one that is missing or no file is none of this one's
-                business.
+            filepath: the image's file; None is returned if it cannot be read.
         """
         if self._cache is None:
             return None

@@ -13,8 +13,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 Outcome = TypeVar("Outcome")
 
-# One is being written and one waits: more would only hold memory, as a lasting difference in
-# speed is not made up by any number.
+# One is being written and one waits: a longer queue cannot make up for a slow writer.
 _MOST_WAITING = 2
 # Bytes that pieces hold until they are written; one larger than that waits until it is alone.
 _BUDGET = 256 * 2**20
