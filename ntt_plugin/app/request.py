@@ -89,7 +89,7 @@ def require_sound(ctx: Any) -> None:
         value = given.get(name)
         if value is not None and _unfit(value, _TEXT) is not None:
             raise DatasetError(
-                f"The request's {name!r} is {_described(value)}, which is no text; reload the App's page."
+                f"The request's {name!r} is {_described(value)}, which is no text; reload the App."
             )
     target = given.get("view_target")
     if target is not None and target not in ViewTarget.values():
