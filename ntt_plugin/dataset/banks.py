@@ -50,7 +50,7 @@ def build_memory_bank(
 ) -> MemoryBank:
     """Build a memory bank from labels with masks and save it with their dataset.
 
-    Labels that cannot serve (a box without a mask, an open polyline, an image that cannot be
+    Labels that cannot serve (a box without a mask, a line, an image that cannot be
     read, a mask that vanishes on the patch grid, ...) are left out and listed with their reasons
     in the bank's ``refused``. How unusual images of references were read (few grey levels, an
     animation's first frame, ...) is told in its ``notes``.
@@ -58,7 +58,7 @@ def build_memory_bank(
     Args:
         samples: a dataset or view of images. Labels that a view leaves out are not learnt from,
             so a view of selected samples or selected labels chooses references too.
-        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``, or of filled and
+        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``, or of filled or
             closed ``Polylines``.
         name: the bank's name in the dataset: letters, digits, underscores.
         tag: only labels with this label tag; all labels if None.
