@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -156,12 +156,18 @@ def get_memory_bank_info(dataset: Any, name: str) -> BankInfo:
 
 
 @database_errors("nothing was changed; start again when it is back.")
-def memory_bank_infos(dataset: Any) -> dict[str, BankInfo | BankError]:
+def memory_bank_infos(
+    dataset: Any, names: Collection[str] | None = None
+) -> dict[str, BankInfo | BankError]:
     """What each saved bank is made of, by name, sorted; of a damaged one the error.
 
     Two questions to the database, however many banks there are.
+
+    Args:
+        dataset: the dataset, or a view of it.
+        names: the banks that are asked for; all if None. Those that are not there are left out.
     """
-    return bank_store.read_infos(dataset_of(dataset))
+    return bank_store.read_infos(dataset_of(dataset), names)
 
 
 @database_errors("nothing was changed; start again when it is back.")
