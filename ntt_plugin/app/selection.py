@@ -9,7 +9,7 @@ import fiftyone.operators.types as types
 from fiftyone.operators.constants import ViewTarget
 
 from ..dataset.label_field import segmentation_fields
-from ..dataset.label_selection import LabelKey, select_labels
+from ..dataset.label_selection import LabelKey, labels_in, select_labels
 from ..dataset.sources import database_ids
 from ..dataset.views import all_images, images_of, is_patches, patch_labels, whole_images
 from . import fields
@@ -121,19 +121,8 @@ def selected_keys(ctx: Any, alt: bool | None = None) -> list[LabelKey]:
     found = [key for key in keys if key.sample in there]
     for field in dict.fromkeys(key.field for key in keys if key.sample not in there):
         ids = {key.label for key in keys if key.field == field and key.sample not in there}
-        found += [key for key in _keys_in(images, field) if key.label in ids]
+        found += [key for key in labels_in(images, field) if key.label in ids]
     return found
-
-
-def _keys_in(images: Any, field: str) -> list[LabelKey]:
-    many = getattr(images.get_field(field).document_type, "_LABEL_LIST_FIELD", None)
-    columns = images.values(["id", f"{field}.{many}.id" if many else f"{field}.id"])
-    return [
-        LabelKey(sample, field, label)
-        for sample, held in zip(*columns, strict=True)
-        for label in (held if isinstance(held, list) else [held])
-        if label is not None
-    ]
 
 
 def _is_meant(entry: Any, alt: bool | None) -> bool:

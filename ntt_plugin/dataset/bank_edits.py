@@ -48,7 +48,7 @@ def update_memory_bank(
 
     Args:
         samples: a dataset or view of images, or a patches view.
-        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``, or of filled and
+        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``, or of filled or
             closed ``Polylines``.
         name: the bank's name in the dataset.
         tag: only labels with this label tag; all labels if None.

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
@@ -147,13 +147,21 @@ def read_info(dataset: Any, name: str) -> BankInfo:
     return _info(dataset, name, place, config)
 
 
-def read_infos(dataset: Any) -> dict[str, BankInfo | BankError]:
+def read_infos(
+    dataset: Any, wanted: Collection[str] | None = None
+) -> dict[str, BankInfo | BankError]:
     """What each bank of a dataset is made of, by name; of a damaged one the error.
 
     Asks the database twice, however many banks there are, and reads no bank that has its facts
     beside it.
+
+    Args:
+        dataset: the dataset.
+        wanted: names of the banks that are asked for; all if None. Unknown ones are left out.
     """
-    found_at = places(dataset)
+    found_at = {
+        name: place for name, place in places(dataset).items() if wanted is None or name in wanted
+    }
     configs = run_results.configs((place.run for place in found_at.values()), "facts")
     found: dict[str, BankInfo | BankError] = {}
     for name, place in sorted(found_at.items()):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,7 @@ def build_memory_bank(
 ) -> MemoryBank:
     """Build a memory bank from labels with masks and save it with their dataset.
 
-    Labels that cannot serve (a box without a mask, an open polyline, an image that cannot be
+    Labels that cannot serve (a box without a mask, a line, an image that cannot be
     read, a mask that vanishes on the patch grid, ...) are left out and listed with their reasons
     in the bank's ``refused``. How unusual images of references were read (few grey levels, an
     animation's first frame, ...) is told in its ``notes``.
@@ -58,7 +58,7 @@ def build_memory_bank(
     Args:
         samples: a dataset or view of images. Labels that a view leaves out are not learnt from,
             so a view of selected samples or selected labels chooses references too.
-        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``, or of filled and
+        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``, or of filled or
             closed ``Polylines``.
         name: the bank's name in the dataset: letters, digits, underscores.
         tag: only labels with this label tag; all labels if None.
@@ -156,12 +156,18 @@ def get_memory_bank_info(dataset: Any, name: str) -> BankInfo:
 
 
 @database_errors("nothing was changed; start again when it is back.")
-def memory_bank_infos(dataset: Any) -> dict[str, BankInfo | BankError]:
+def memory_bank_infos(
+    dataset: Any, names: Collection[str] | None = None
+) -> dict[str, BankInfo | BankError]:
     """What each saved bank is made of, by name, sorted; of a damaged one the error.
 
     Two questions to the database, however many banks there are.
+
+    Args:
+        dataset: the dataset, or a view of it.
+        names: the banks that are asked for; all if None. Those that are not there are left out.
     """
-    return bank_store.read_infos(dataset_of(dataset))
+    return bank_store.read_infos(dataset_of(dataset), names)
 
 
 @database_errors("nothing was changed; start again when it is back.")

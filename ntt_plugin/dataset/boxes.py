@@ -22,7 +22,7 @@ from .checks import dataset_of, listed, literals, quoted, require_classes, requi
 from .crowds import IS_CROWD, is_crowd_label
 from .database import database_errors
 from .labelling import Job, label_samples, watching_memory
-from .labels import pixel_box, relative_box
+from .labels import pixel_box, relative_box, stored_boxes
 from .new_label import NewLabel
 from .orientation import stored_pixels_problem
 from .reading_ahead import ReadSample
@@ -36,8 +36,8 @@ Array = np.ndarray[Any, Any]
 # Masks of an image's size, bytes at once; each further batch embeds its image again.
 _MASK_BYTES = 2**30
 
-# What a written label is made of.
-_DECIDES = ("id", "label", "bounding_box", "confidence", "tags")
+# What a written label is made of, beside its id and its box.
+_DECIDES = ("label", "confidence", "tags")
 
 _ATTRIBUTES: dict[str, type[fo.Field]] = {"source": fo.StringField, "preset": fo.StringField}
 
@@ -139,12 +139,17 @@ def wanted_boxes(
         chosen = chosen.filter_labels(field, F("label").is_in(literals(names)))
     if tag is not None:
         chosen = chosen.filter_labels(field, F("tags").contains(literals([tag])))
-    held = [f"{field}.detections.{name}" for name in _DECIDES]
+    path = f"{field}.detections"
+    columns = chosen.values(["id", f"{path}.id", *(f"{path}.{name}" for name in _DECIDES)])
     wanted = {}
-    for sample, *values in zip(*chosen.values(["id", *held]), strict=True):
+    for sample, *values in zip(*columns, stored_boxes(chosen, path), strict=True):
         # Of a sample without the field each is None.
         labels = zip(*(column or [] for column in values), strict=True)
-        if made_of := {label[0]: repr(label) for label in labels}:
+        made_of = {
+            key: repr((key, label, box, confidence, tags))
+            for key, label, confidence, tags, box in labels
+        }
+        if made_of:
             wanted[sample] = made_of
     if not wanted:
         asked = [f"of class {listed(names)}"] if classes is not None else []

@@ -7,15 +7,20 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from fiftyone import ViewField as F
 
 from ..errors import DatasetError
 from .crowds import crowd_values, is_crowd
-from .labels import box_problem
+from .labels import box_problem, stored_boxes
+from .polylines import shapes_of
 
 _NO_NAME = "no class name"
 _NO_MASK = "no mask"
-_NO_AREA = "open, not filled or without corners"
+_NO_AREA = "neither closed nor filled, or without corners"
+
+# A label's box, x y w h relative to the image, and why it cannot be read.
+_Area = tuple[tuple[float, ...], str]
 
 
 @dataclass(frozen=True)
@@ -27,7 +32,7 @@ class Candidate:
         label: its class.
         sample: its sample's id.
         filepath: its sample's image.
-        box: x y w h relative to the image; empty if it has none.
+        box: x y w h relative to the image; empty if it cannot be read.
         crowd: whether it is marked as a crowd.
         problem: why its box or its ``iscrowd`` cannot be read; empty if they can.
     """
@@ -69,16 +74,16 @@ def find_candidates(
         areas(samples, path), zip(*columns, crowds, strict=True), strict=True
     ):
         rows = zip(*(values or [] for values in lists), sample_areas, strict=True)
-        for label_id, label, crowd, box in rows:
+        for label_id, label, crowd, area in rows:
             if not (label or "").strip():
                 passed_over[_NO_NAME] += 1
                 continue
             if label not in wanted:
                 continue
-            if box is None:
+            if area is None:
                 passed_over[_NO_AREA if polylines else _NO_MASK] += 1
                 continue
-            marked, problem = False, box_problem(box)
+            marked, (box, problem) = False, area
             try:
                 marked = is_crowd(crowd)
             except DatasetError as error:
@@ -87,27 +92,36 @@ def find_candidates(
     return candidates
 
 
-def _detection_areas(samples: Any, path: str) -> Iterator[list[tuple[float, ...] | None]]:
+def _detection_areas(samples: Any, path: str) -> Iterator[list[_Area | None]]:
     """For each sample the box of each label; None for one without a mask."""
     # Only whether there is a mask is asked for: the masks themselves may be gigabytes.
     has_mask = F(path).map((F("mask") != None) | (F("mask_path") != None))  # noqa: E711
-    boxes, masked = samples.values([f"{path}.bounding_box", has_mask])
+    boxes, masked = stored_boxes(samples, path), samples.values(has_mask)
     for sample_boxes, sample_masked in zip(boxes, masked, strict=True):
         pairs = zip(sample_boxes or [], sample_masked or [], strict=True)
-        yield [tuple(box or ()) if has else None for box, has in pairs]
+        yield [_box(box) if has else None for box, has in pairs]
 
 
-def _polyline_areas(samples: Any, path: str) -> Iterator[list[tuple[float, ...] | None]]:
+def _polyline_areas(samples: Any, path: str) -> Iterator[list[_Area | None]]:
     """For each sample the tight box of each label; None for one that is no area."""
     columns = samples.values([f"{path}.{name}" for name in ("filled", "closed", "points")])
     for lists in zip(*columns, strict=True):
         rows = zip(*(values or [] for values in lists), strict=True)
-        yield [_tight(points) if filled and closed else None for filled, closed, points in rows]
+        yield [_tight(points) if filled or closed else None for filled, closed, points in rows]
 
 
-def _tight(points: Any) -> tuple[float, ...] | None:
-    corners = [corner for shape in points or [] if len(shape) >= 3 for corner in shape]
-    if not corners:
+def _box(box: Any) -> _Area:
+    problem = box_problem(box)
+    return ((), problem) if problem else (tuple(box), "")
+
+
+def _tight(points: Any) -> _Area | None:
+    try:
+        shapes = shapes_of(points)
+    except DatasetError as error:
+        return (), str(error)
+    if not shapes:
         return None
-    xs, ys = zip(*corners, strict=True)
-    return min(xs), min(ys), max(xs) - min(xs), max(ys) - min(ys)
+    corners = np.concatenate(shapes)
+    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return (x1, y1, x2 - x1, y2 - y1), ""

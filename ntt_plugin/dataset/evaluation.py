@@ -68,7 +68,8 @@ def evaluate(
     sample whose image cannot be read, and one in which a field was never written (None: it was
     not segmented, or not labelled) are left out of both; they are logged, and kept with their
     reasons in ``results.config.left_out``, which ``LeftOut.from_dict`` reads. So are notes:
-    classes of the two fields whose names look alike, and samples that a view holds twice.
+    classes of the two fields whose names look alike, samples that a view holds twice, and ground
+    truth without a single label, of which COCO's figures are -1.
 
     Args:
         samples: a dataset or view of images.
@@ -108,6 +109,7 @@ def evaluate(
     left_out.notes += unmatched_classes(samples, label_field, gt_field, names)
     tables = export_coco(samples, label_field, gt_field, names, masks, progress, left_out)
     _require_something(samples, tables, label_field, gt_field)
+    left_out.notes += _no_truth(tables, gt_field)
     if left_out:
         logger.warning("%s", left_out)
     figures = _figures(tables, names, masks, progress)
@@ -222,6 +224,18 @@ def _require_something(samples: Any, tables: CocoTables, label_field: str, gt_fi
                 f"None of the {count} labels in {field!r} can be scored; the first, "
                 f"{first_label.label} of {first_label.filepath}: {first_label.reason}"
             )
+
+
+def _no_truth(tables: CocoTables, gt_field: str) -> list[str]:
+    """A sentence where there is nothing to find, which COCO scores by -1."""
+    if any(not annotation["iscrowd"] for annotation in tables.ground_truth["annotations"]):
+        return []
+    return [
+        f"None of the {len(tables.ground_truth['images'])} images holds a label in {gt_field!r} "
+        "that could be found, so AP and AR are -1 (not defined) and every prediction is a false "
+        "positive. If there are objects in them, name the field that holds the true labels, or "
+        "label the images."
+    ]
 
 
 def _declare(samples: Any, fields: tuple[str, str], eval_key: str) -> None:

@@ -136,7 +136,7 @@ def what_labels_hold(dataset: Any) -> Literal["masks", "boxes", "nothing"]:
 def _has_mask(dataset: Any, field: str) -> bool:
     kind = dataset_of(dataset).get_field(field).document_type
     if kind is fo.Polylines:
-        wanted: dict[str, Any] = {"filled": True, "closed": True}
+        wanted: dict[str, Any] = {"$or": [{"filled": True}, {"closed": True}]}
     else:
         wanted = {"$or": [{"mask": {"$ne": None}}, {"mask_path": {"$ne": None}}]}
     return _finds(dataset, {f"{field}.{kind._LABEL_LIST_FIELD}": {"$elemMatch": wanted}})

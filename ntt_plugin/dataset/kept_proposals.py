@@ -4,8 +4,13 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from typing import TypeVar
 
+from ..engine.images import read_image, shown_size
+from ..engine.mask_codec import RecordError
 from ..engine.proposal_cache import ProposalCache
 from ..engine.proposal_key import image_digest
 from ..engine.proposal_store import ProposalStore
@@ -14,6 +19,8 @@ from ..errors import ImageError, StoreError
 from . import cache_folder
 from .reading_ahead import ReadSample, Recalled
 from .segmenters import SegmenterLike
+
+_T = TypeVar("_T")
 
 Cache = bool | ProposalStore
 """True for the default store, False for none, or a store."""
@@ -84,9 +91,9 @@ class KeptProposals:
             return None
         try:
             digest = image_digest(filepath)
+            return Recalled(digest, self._cache.load(digest, shown_size(filepath)))
         except ImageError:
             return None
-        return Recalled(digest, self._cache.load(digest))
 
     def propose(self, read: ReadSample) -> Proposals:
         """An image's proposals, as they were kept, or else computed and handed to be kept.
@@ -106,6 +113,28 @@ class KeptProposals:
             self._room.acquire()
             self._writers.submit(self._keep, read.sample.filepath, recalled.digest, proposals)
         return proposals
+
+    def use(self, read: ReadSample, function: Callable[[Proposals], _T]) -> _T:
+        """What a function makes of an image's proposals.
+
+        If a mask that was kept turns out to be none, they are computed anew.
+
+        Args:
+            read: the sample.
+            function: is called again in that case, and must change nothing before it has all the
+                masks that it wants.
+
+        Raises:
+            NttError: as the segmenter's, or the function's.
+        """
+        try:
+            return function(self.propose(read))
+        except RecordError as error:
+            assert self._cache is not None and read.recalled is not None
+            self._cache.report_damage(read.recalled.digest, error)
+            read.recalled = replace(read.recalled, proposals=None)
+            read.image = read_image(read.sample.filepath)
+            return function(self.propose(read))
 
     def finish(self) -> list[str]:
         """Wait for what is being written; what a person should know of the store, if anything."""

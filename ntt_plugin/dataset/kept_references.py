@@ -17,6 +17,7 @@ from ..errors import DatasetError, ImageError
 from .checks import dataset_of
 from .label_selection import LabelKey
 from .labels import full_mask, placed_mask, relative_box
+from .loading import load_sample
 from .references import ChosenReferences
 from .run_lock import RunLock, SchemaLock
 from .run_record import catch_up
@@ -55,7 +56,7 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
 
     Raises:
         DatasetError: the dataset's field of that name is of another type, or another process is
-            writing it.
+            writing it; or FiftyOne cannot load one of the samples.
     """
     dataset, kept = dataset_of(chosen.view), Kept()
     _require_detections(dataset)
@@ -66,8 +67,8 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
         samples = all_images(dataset).select(sample_ids).select_fields(KEPT_FIELD)
         for sample_id in sample_ids:
             try:
-                labels = chosen.view[sample_id].get_field(chosen.path)
-                sample = samples[sample_id]
+                labels = load_sample(chosen.view, sample_id).get_field(chosen.path)
+                sample = load_sample(samples, sample_id)
             except KeyError:
                 continue  # deleted, or its labels taken away, since the choice
             lock.require()

@@ -33,6 +33,24 @@ class LabelKey(NamedTuple):
         return {"sample_id": self.sample, "field": self.field, "label_id": self.label}
 
 
+def labels_in(samples: Any, field: str, of: str = "id") -> list[LabelKey]:
+    """The labels that a field of a collection holds, in order.
+
+    Args:
+        samples: a dataset or view; in patches of labels a field holds one label, in those of an
+            evaluation a list.
+        field: a field of labels.
+        of: what holds the id of a label's sample; ``sample_id`` in a patches view.
+    """
+    columns = samples.values([of, _ids_in(samples, field)])
+    return [
+        LabelKey(sample, field, label)
+        for sample, held in zip(*columns, strict=True)
+        for label in (held if isinstance(held, list) else [held])
+        if label is not None
+    ]
+
+
 def select_labels(samples: Any, labels: Iterable[LabelKey]) -> Any:
     """These labels alone, in the samples that hold one of them.
 
@@ -71,11 +89,16 @@ def _by_field(labels: Iterable[LabelKey]) -> Mapping[str, list[LabelKey]]:
 
 def _are_ambiguous(samples: Any, field: str, keys: Iterable[LabelKey]) -> bool:
     """Whether the ids of some labels are ids of others too, in other samples."""
-    many = getattr(samples.get_field(field).document_type, "_LABEL_LIST_FIELD", None)
-    path = f"{field}.{many}.id" if many else f"{field}.id"
     wanted = {key.label for key in keys}
-    held = Counter(label for label in samples.values(path, unwind=True) if label in wanted)
+    found = samples.values(_ids_in(samples, field), unwind=True)
+    held = Counter(label for label in found if label in wanted)
     return max(held.values(), default=0) > 1
+
+
+def _ids_in(samples: Any, field: str) -> str:
+    """The path of the ids of a field's labels."""
+    many = getattr(samples.get_field(field).document_type, "_LABEL_LIST_FIELD", None)
+    return f"{field}.{many}.id" if many else f"{field}.id"
 
 
 def _is_one_of(keys: Iterable[LabelKey]) -> ViewExpression:

@@ -9,6 +9,7 @@ from typing import Any
 
 import fiftyone as fo
 import numpy as np
+from fiftyone import ViewField as F
 
 from ..engine.instances import Instances
 from ..engine.references import Box, Provenance, tight_box
@@ -151,12 +152,21 @@ def pixel_box(detection: fo.Detection, image_size: tuple[int, int]) -> Box:
     return x, y, round(x + w, _DECIMALS), round(y + h, _DECIMALS)
 
 
+def stored_boxes(samples: Any, path: str) -> list[list[Any] | None]:
+    """The ``bounding_box`` of each label, by sample: four floats, or what else is in its place.
+
+    Args:
+        samples: a dataset or view.
+        path: where the labels are: ``<field>.detections``.
+    """
+    # Asked for by its path, FiftyOne makes floats of it, and fails where it cannot.
+    stored = samples.values(F(path).map(F("bounding_box")))
+    return [boxes and [_four_numbers(box) or box for box in boxes] for boxes in stored]
+
+
 def box_problem(box: Any) -> str:
     """Why FiftyOne's x y w h, relative to the image, cannot be used; empty if it can."""
-    try:
-        x, y, w, h = (float(value) for value in box)
-    except (TypeError, ValueError):
-        x = y = w = h = math.nan
+    x, y, w, h = _four_numbers(box) or [math.nan] * 4
     if not all(math.isfinite(value) for value in (x, y, w, h)):
         return (
             f"Its box {quoted(box)} is not made of four finite numbers; correct it or delete the "
@@ -173,6 +183,16 @@ def box_problem(box: Any) -> str:
             "[x, y, width, height] from 0 to 1, so divide by the width and height of the image."
         )
     return ""
+
+
+def _four_numbers(box: Any) -> list[float] | None:
+    values = box.tolist() if isinstance(box, np.ndarray) else box
+    if not isinstance(values, (list, tuple)) or len(values) != 4:
+        return None
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def is_far_outside(coordinates: Iterable[float]) -> bool:

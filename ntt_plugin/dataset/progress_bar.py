@@ -13,6 +13,8 @@ from typing import Any
 
 import fiftyone as fo
 
+from .loading import load_samples
+
 Progress = bool | Callable[[Any], None] | None
 """FiftyOne's ``progress``: True, False, a callback, or None for the configured default."""
 
@@ -62,14 +64,14 @@ def each_sample(samples: Any, progress: Progress) -> Iterator[Any]:
     """The samples of a collection one by one, with a progress bar.
 
     Args:
-        samples: a dataset or view.
+        samples: a view.
         progress: as for ``progress_bar``.
+
+    Raises:
+        DatasetError: FiftyOne cannot load one of them.
     """
-    if not callable(progress):
-        yield from samples.iter_samples(progress=progress)
-        return
     with progress_bar(len(samples), progress) as bar:
-        yield from bar(samples.iter_samples())
+        yield from bar(load_samples(samples))
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from .checks import dataset_of, listed, literals, quoted, require_classes, requi
 from .crowds import IS_CROWD, is_crowd_label
 from .label_selection import LabelKey, select_labels
 from .labels import full_mask, pixel_box
+from .loading import load_sample
 from .look_alikes import look_alike_notes
 from .orientation import stored_pixels_problem
 from .polylines import polyline_box, polyline_mask
@@ -32,7 +33,10 @@ NO_MASK = (
     "It is a box and has no mask; make masks of its field with masks_from_boxes(), and learn from "
     "those."
 )
-NO_AREA = "It is open, not filled or without corners, so it covers nothing; close and fill it."
+NO_AREA = (
+    "It is neither closed nor filled, or has no corners, so it covers nothing; set filled=True if "
+    "its inside is meant."
+)
 
 
 @dataclass(frozen=True)
@@ -108,7 +112,7 @@ def choose_references(
 
     Args:
         samples: a dataset or view of images; of selected samples or labels too.
-        label_field: a field of ``Detections`` with masks, or of filled, closed ``Polylines``.
+        label_field: a field of ``Detections`` with masks, or of filled or closed ``Polylines``.
         tag: only labels with this label tag; all if None.
         classes: only labels of these classes; all if None.
         sample_tag: only labels of samples with this tag; all if None.
@@ -154,9 +158,12 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
     # Samples are fetched one at a time: a cursor held open between slow steps would expire.
     for sample_id in chosen.view.values("id"):
         try:
-            sample = chosen.view[sample_id]
+            sample = load_sample(chosen.view, sample_id)
         except KeyError:
             continue  # deleted, or its labels untagged, since the choice
+        except DatasetError as error:
+            yield from _unread(chosen, sample_id, str(error))
+            continue
         image: Image.Image | None = None
         unreadable, notes = "", tuple[str, ...]()
         labels = sample.get_field(chosen.path)
@@ -187,7 +194,7 @@ def label_geometry(
     """A label's box, x1 y1 x2 y2 in pixels, and its mask, bool (H, W).
 
     Args:
-        label: a label with a mask, or a filled and closed polyline.
+        label: a label with a mask, or a filled or closed polyline.
         size: (H, W) of its image.
 
     Raises:
@@ -199,6 +206,15 @@ def label_geometry(
     if not label.has_mask:
         raise DatasetError(NO_MASK)
     return pixel_box(label, size), full_mask(label, size)
+
+
+def _unread(chosen: ChosenReferences, sample_id: str, problem: str) -> Iterator[ReadReference]:
+    """The chosen labels of a sample that cannot be loaded."""
+    dataset, view = dataset_of(chosen.view).name, chosen.view.select([sample_id])
+    for filepath in view.values("filepath"):
+        for key, label in ChosenReferences(view, chosen.path, chosen.count).keys().items():
+            source = Provenance(dataset, key.sample, key.label, field=key.field)
+            yield ReadReference(label, source, filepath, None, problem)
 
 
 def _with_tag(samples: Any, tag: str) -> Any:

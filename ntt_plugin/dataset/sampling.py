@@ -85,7 +85,7 @@ def sample_references(
 
     Args:
         samples: a dataset or view of images.
-        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``, or of filled and
+        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``, or of filled or
             closed ``Polylines``.
         shots: references wanted per class.
         classes: the classes to sample; all that the field holds if None.

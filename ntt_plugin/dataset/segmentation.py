@@ -195,7 +195,7 @@ def _labeller(
     }
 
     def label(read: ReadSample) -> Labelled:
-        instances = match(kept.propose(read), bank, recipe)
+        instances = kept.use(read, lambda proposals: match(proposals, bank, recipe))
         truncated.count(read.sample.filepath, instances.left_out)
         return Labelled(to_labels(instances, origin, sources), from_cache=read.image is None)
 

@@ -14,7 +14,7 @@ from ..errors import DatasetError
 from .checks import dataset_of
 from .kept_references import KEPT_FIELD
 from .label_field import require_writable
-from .labels import LABEL_ATTRIBUTES
+from .labels import LABEL_ATTRIBUTES, box_problem, stored_boxes
 from .views import all_images
 
 RUN_PREFIX = "suggest_"
@@ -95,10 +95,10 @@ def require_replaceable(samples: Any, field: str, overwrite: bool) -> tuple[str,
 
 def _count_changed(filled: Any, field: str) -> int:
     path = f"{field}.detections"
-    wanted = [f"{path}.label", f"{path}.suggested", f"{path}.tags", f"{path}.bounding_box"]
+    wanted = [f"{path}.label", f"{path}.suggested", f"{path}.tags"]
     if dataset_of(filled).get_field(f"{path}.suggested") is None:
         return int(filled.count(path))
-    columns = filled.values(wanted)
+    columns = *filled.values(wanted), stored_boxes(filled, path)
     kept = _kept_copies(filled)
     changed = 0
     for copies, *lists in zip(kept, *columns, strict=True):
@@ -113,9 +113,13 @@ def _kept_copies(filled: Any) -> list[list[tuple[str, Sequence[float]]]]:
     path = f"{KEPT_FIELD}.detections"
     if filled.get_field(path) is None:
         return [[] for _ in filled.values("id")]
-    columns = filled.values([f"{path}.label", f"{path}.bounding_box"])
+    columns = filled.values(f"{path}.label"), stored_boxes(filled, path)
     return [
-        list(zip(labels or [], boxes or [], strict=True))
+        [
+            (label, box)
+            for label, box in zip(labels or [], boxes or [], strict=True)
+            if not box_problem(box)
+        ]
         for labels, boxes in zip(*columns, strict=True)
     ]
 
@@ -123,7 +127,7 @@ def _kept_copies(filled: Any) -> list[list[tuple[str, Sequence[float]]]]:
 def _has_copy(
     label: str, box: Sequence[float], copies: Sequence[tuple[str, Sequence[float]]]
 ) -> bool:
-    return len(box or ()) == 4 and any(
+    return not box_problem(box) and any(
         name == label and box_iou(_corners(box), _corners(other)) >= _SAME_OBJECT
         for name, other in copies
     )

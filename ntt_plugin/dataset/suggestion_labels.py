@@ -46,8 +46,9 @@ def suggestion_work(
     }
 
     def label(read: ReadSample) -> Labelled:
-        suggestions, proposals = chosen[read.sample_id], kept.propose(read)
-        labels = to_labels(_instances(proposals, suggestions, bank), origin, sources)
+        suggestions = chosen[read.sample_id]
+        instances = kept.use(read, lambda proposals: _instances(proposals, suggestions, bank))
+        labels = to_labels(instances, origin, sources)
         for made, suggestion in zip(labels, suggestions, strict=True):
             made.attributes |= {
                 "suggested": suggestion.label,

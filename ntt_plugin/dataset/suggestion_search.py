@@ -98,7 +98,8 @@ def _look_at(
             raise read.error
         if read.notes:
             found.noted[read.sample.filepath] = read.notes[0]
-        pool.add(number, kept.propose(read), taught.get(read.sample_id, ()))
+        boxes = taught.get(read.sample_id, ())
+        kept.use(read, lambda proposals: pool.add(number, proposals, boxes))
     except NoFileHandlesError:
         raise
     except Exception as error:

@@ -95,7 +95,7 @@ def add_references(
 
     Args:
         samples: a dataset or view of images, or a patches view; of selected labels, as a rule.
-        label_field: a field of ``Detections`` with masks, or of filled and closed ``Polylines``.
+        label_field: a field of ``Detections`` with masks, or of filled or closed ``Polylines``.
         bank: a bank saved with the dataset, which learns what it does not hold yet; None to mark
             labels alone.
         tag: the label tag to mark with; the tag ``negative`` is taken off these labels.

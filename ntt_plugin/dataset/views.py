@@ -30,7 +30,7 @@ from fiftyone.core.video import FramesView
 
 from ..errors import DatasetError
 from .checks import dataset_of, listed
-from .label_selection import LabelKey, select_labels
+from .label_selection import LabelKey, labels_in, select_labels
 
 logger = logging.getLogger(__name__)
 
@@ -119,18 +119,8 @@ def whole_images(samples: Any) -> Any:
 
 def patch_labels(samples: Any) -> dict[str, list[LabelKey]]:
     """The labels that a patches view shows, by field, those without any too."""
-    held = {}
-    for field, kind in samples.get_field_schema(embedded_doc_type=fo.Label).items():
-        # Patches of labels hold one in a field, patches of an evaluation a list.
-        many = getattr(kind.document_type, "_LABEL_LIST_FIELD", None)
-        columns = samples.values(["sample_id", f"{field}.{many}.id" if many else f"{field}.id"])
-        held[field] = [
-            LabelKey(sample, field, label)
-            for sample, found in zip(*columns, strict=True)
-            for label in (found if isinstance(found, list) else [found])
-            if label is not None
-        ]
-    return held
+    fields = samples.get_field_schema(embedded_doc_type=fo.Label)
+    return {field: labels_in(samples, field, "sample_id") for field in fields}
 
 
 def _flattened(samples: Any, name: str, group_slices: str | Iterable[str] | None) -> Any:

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from .full_masks import PackedMask, PixelBox
+from .set_bits import set_bits
 
 Array = np.ndarray[Any, Any]
 Buffer = bytes | bytearray | memoryview
@@ -44,7 +45,7 @@ def decode_mask(data: Buffer, box: PixelBox, area: int) -> PackedMask:
         area: number of its pixels.
 
     Raises:
-        RecordError: the bytes do not hold a mask of that box.
+        RecordError: the bytes do not hold a mask of that box and area.
     """
     x1, y1, x2, y2 = box
     columns = -(-x2 // _WORD) - x1 // _WORD
@@ -58,4 +59,7 @@ def decode_mask(data: Buffer, box: PixelBox, area: int) -> PackedMask:
     if len(raw) != size or not inflater.eof or inflater.unused_data:
         raise RecordError("a mask has another size than its box")
     changes = np.frombuffer(raw, dtype=np.uint64).reshape(y2 - y1, columns)
-    return PackedMask(box, np.bitwise_xor.accumulate(changes, axis=0), area)
+    words = np.bitwise_xor.accumulate(changes, axis=0)
+    if set_bits(words) != area:
+        raise RecordError("a mask has another area than is said of it")
+    return PackedMask(box, words, area)

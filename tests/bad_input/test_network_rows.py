@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,11 @@ from ntt_plugin.dataset import banks
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.engine import checkpoints, weight_files
 from ntt_plugin.engine.config import Recipe
+from ntt_plugin.engine.proposal_cache import ProposalCache
+from ntt_plugin.engine.proposal_key import image_digest
 from ntt_plugin.engine.proposal_store import ProposalStore
 from tests.bad_input.expectations import refused, row
+from tests.dataset import scenes
 
 # The hub's client reads its settings when it is imported: hence a process of its own.
 LOAD = """
@@ -134,6 +138,25 @@ def test_a_pipe_or_a_device_in_place_of_kept_proposals_is_replaced(
     assert (report.segmented, report.from_cache, report.failed) == (6, 5, [])
     assert any("1 kept proposals could not be used" in str(note) for note in report.notes)
     assert kept[0].is_file() and not kept[0].is_symlink()
+    for sample in dataset.reload() or dataset:
+        assert len(sample.second.detections) == len(sample.first.detections) > 0
+
+
+@row("forged-proposals")
+def test_forged_proposals_with_a_valid_checksum_are_computed_again(dataset, segmenter, tmp_path):
+    segmenter.upstream = "colours"
+    store = ProposalStore(tmp_path / "kept", max_bytes=10**8)
+    segment(dataset, "blocks", "first", segmenter=segmenter, cache=store)
+    cache = ProposalCache(store, segmenter.upstream, segmenter.fingerprint)
+    for sample, size in zip(dataset, [(8, 8), scenes.SIZE], strict=False):
+        digest = image_digest(sample.filepath)
+        proposals = cache.load(digest)
+        masks = [replace(mask, box=(0, 0, 8, 8), area=1) for mask in proposals.masks]
+        assert cache.save(digest, replace(proposals, masks=masks, image_size=size))
+
+    report = segment(dataset, "blocks", "second", segmenter=segmenter, cache=store)
+    assert (report.segmented, report.from_cache, report.failed) == (6, 4, [])
+    assert any("2 kept proposals could not be used" in str(note) for note in report.notes)
     for sample in dataset.reload() or dataset:
         assert len(sample.second.detections) == len(sample.first.detections) > 0
 

@@ -9,7 +9,8 @@ from ntt_plugin.dataset import banks, tagging
 from ntt_plugin.dataset.bank_edits import update_memory_bank
 from ntt_plugin.dataset.boxes import masks_from_boxes
 from ntt_plugin.dataset.comparison import compare_segmentations
-from ntt_plugin.dataset.evaluation import evaluate
+from ntt_plugin.dataset.evaluation import coco_figures, evaluate
+from ntt_plugin.dataset.left_out import LeftOut
 from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.dataset.sampling import sample_references
 from ntt_plugin.dataset.segmentation import segment
@@ -106,3 +107,35 @@ def test_a_slice_without_ground_truth_is_refused_and_the_right_one_named(dataset
         evaluate(grouped, "found", "truth", "check", group_slices="right")
     finally:
         grouped.delete()
+
+
+@row("no-true-labels")
+@pytest.mark.parametrize("truth", ["empty", "None", "crowds", "another class"])
+def test_ground_truth_without_a_label_is_said_of_the_scores(dataset, segmenter, caplog, truth):
+    """COCO's figures of it are -1, which looks like a score."""
+    segment(dataset, "blocks", label_field="ntt", segmenter=segmenter)
+    dataset.clone_sample_field("ground_truth", "truth")
+    for sample in dataset:
+        for label in sample.truth.detections:
+            label["iscrowd"] = 1
+        if truth != "crowds":
+            sample["truth"] = None if truth == "None" else fo.Detections()
+        if truth == "another class" and sample.id == dataset.first().id:
+            sample["truth"] = sample.ground_truth.copy()
+            sample.truth.detections = [x for x in sample.truth.detections if x.label == "red"]
+        sample.save()
+    classes = ["blue"] if truth == "another class" else None
+    results = evaluate(
+        dataset, "ntt", "truth", "check", classes=classes, include_missing=truth == "None"
+    )
+    assert coco_figures(dataset, "check").segm["AP"] == -1
+    (note,) = LeftOut.from_dict(results.config.left_out).notes
+    assert "None of the 6 images holds a label in 'truth'" in note and "-1" in note
+    assert note in caplog.text
+
+
+@row("no-true-labels")
+def test_ground_truth_with_a_label_needs_no_such_note(dataset, segmenter):
+    segment(dataset, "blocks", label_field="ntt", segmenter=segmenter)
+    results = evaluate(dataset, "ntt", "ground_truth", "check")
+    assert LeftOut.from_dict(results.config.left_out).notes == []

@@ -8,6 +8,7 @@ import fiftyone as fo
 import numpy as np
 import pytest
 
+from ntt_plugin.dataset import banks
 from tests.dataset import coco_scenes, scenes
 
 
@@ -24,6 +25,14 @@ def dataset(tmp_path):
 def segmenter():
     """An engine that finds the blocks by their colours."""
     return scenes.ColourSegmenter()
+
+
+@pytest.fixture
+def two_banks(dataset, segmenter):
+    """The bank ``blocks`` of all classes, and ``others``, which lacks one."""
+    bank = banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+    bank.remove("red")
+    banks.save_memory_bank(dataset, "others", bank)
 
 
 @pytest.fixture

@@ -270,6 +270,7 @@ def test_infos_of_all_banks_are_those_of_each(dataset, make_bank, monkeypatch):
     assert list(found) == ["A", "B", "hurt"]
     assert isinstance(found["hurt"], BankError)
     assert found["A"] == banks.get_memory_bank_info(dataset, "A")
+    assert list(banks.memory_bank_infos(dataset, ["hurt", "A", "gone"])) == ["A", "hurt"]
 
 
 def test_results_replaced_while_they_are_read_are_read_again(dataset, monkeypatch):

@@ -13,6 +13,7 @@ import ntt_plugin as ntt
 from ntt_plugin.dataset.report import load_segment_report
 from ntt_plugin.engine import proposal_cache
 from ntt_plugin.engine.mask_upsampling import BandedUpsampler
+from ntt_plugin.engine.proposal_key import image_digest
 from ntt_plugin.engine.proposal_store import ProposalStore
 from tests.dataset import scenes
 
@@ -242,3 +243,30 @@ def test_a_recipe_with_other_thresholds_shares_the_networks(monkeypatch):
     assert len(loads) == 1
     assert (first.recipe.nms_iou, first.recipe.point_batch) == (0.5, 256)
     assert (other.recipe.nms_iou, other.recipe.grid, other.recipe.point_batch) == (0.9, 5, 3)
+
+
+FORGED = [
+    lambda proposals: replace(proposals, ious=proposals.ious * float("nan")),
+    lambda proposals: replace(proposals, features=proposals.features[:, :1]),
+    lambda proposals: replace(proposals, image_size=(1000, 2000)),
+    lambda proposals: replace(proposals, masks=[_other_area(mask) for mask in proposals.masks]),
+]
+
+
+def _other_area(mask):
+    return replace(mask, area=mask.area - 1)
+
+
+@pytest.mark.parametrize("forge", FORGED)
+def test_a_forged_record_is_computed_again_and_told(dataset, bank, store, forge):
+    segmenter = Kept()
+    run(dataset, bank, "ntt", segmenter, store)
+    cache = proposal_cache.ProposalCache(store, segmenter.upstream, segmenter.fingerprint)
+    digest = image_digest(dataset.first().filepath)
+    assert cache.save(digest, forge(cache.load(digest)))
+
+    for field, told in (("second", True), ("third", False)):
+        report = run(dataset, bank, field, segmenter, store)
+        assert report.failed == [] and labels_of(dataset, field) == labels_of(dataset, "ntt")
+        assert any("could not be used" in note.reason for note in report.notes) == told
+        assert report.from_cache == (5 if told else 6)

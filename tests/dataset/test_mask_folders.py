@@ -6,15 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from ntt_plugin.dataset import banks
 from ntt_plugin.dataset.segmentation import segment
 
-
-@pytest.fixture(autouse=True)
-def bank(dataset, segmenter):
-    bank = banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
-    bank.remove("red")
-    banks.save_memory_bank(dataset, "others", bank)
+pytestmark = pytest.mark.usefixtures("two_banks")
 
 
 @pytest.fixture

@@ -29,12 +29,7 @@ from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.errors import DatasetError
 from tests.dataset import scenes
 
-
-@pytest.fixture(autouse=True)
-def bank(dataset, segmenter):
-    bank = banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
-    bank.remove("red")
-    banks.save_memory_bank(dataset, "others", bank)
+pytestmark = pytest.mark.usefixtures("two_banks")
 
 
 @pytest.fixture

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from pycocotools import mask as mask_utils
 
-from ntt_plugin.dataset.polylines import polyline_box, polyline_mask
+from ntt_plugin.dataset.polylines import polyline_box, polyline_mask, shapes_of
 from ntt_plugin.errors import DatasetError
 
 SIZE = (12, 10)
@@ -62,6 +62,41 @@ def test_it_is_the_mask_that_coco_makes_of_the_same_polygon():
             assert np.array_equal(polyline_mask(drawn, size), expected)
 
 
+@pytest.mark.parametrize(("closed", "filled"), [(False, True), (True, False)])
+def test_a_filled_or_closed_polyline_is_an_area(closed, filled):
+    """FiftyOne's COCO importer gives filled ones that are not closed."""
+    area = polyline(SQUARE, closed=closed, filled=filled)
+    assert np.array_equal(polyline_mask(area, SIZE), rectangle(2, 3, 7, 9))
+
+
+def test_fiftyone_draws_a_filled_polyline_as_an_area_closed_or_not():
+    drawn = [
+        polyline(SQUARE, closed=closed).to_segmentation(frame_size=SIZE[::-1]).mask
+        for closed in (False, True)
+    ]
+    assert np.array_equal(*drawn) and drawn[0][5, 4]
+
+
+def test_parts_that_overlap_are_joined_as_coco_joins_them():
+    other = [(5, 5), (10, 5), (10, 12), (5, 12)]
+    mask = polyline_mask(polyline(SQUARE, other), SIZE)
+    flat = [np.ravel(shape).astype(float).tolist() for shape in (SQUARE, other)]
+    coco = mask_utils.merge(mask_utils.frPyObjects(flat, *SIZE))
+    assert np.array_equal(mask, mask_utils.decode(coco))
+
+
+def test_a_shape_that_is_there_twice_is_no_hole():
+    mask = polyline_mask(polyline(SQUARE, SQUARE), SIZE)
+    assert np.array_equal(mask, rectangle(2, 3, 7, 9))
+
+
+def test_a_closed_polyline_that_is_not_filled_has_no_holes():
+    """Its shapes are outlines, such as the faces that FiftyOne draws of a cuboid."""
+    hole = [(3, 4), (5, 4), (5, 6), (3, 6)]
+    mask = polyline_mask(polyline(hole, SQUARE, filled=False), SIZE)
+    assert np.array_equal(mask, rectangle(2, 3, 7, 9))
+
+
 def test_parts_that_lie_apart_are_one_mask():
     mask = polyline_mask(polyline([(0, 0), (2, 0), (2, 2), (0, 2)], SQUARE), SIZE)
     assert np.array_equal(mask, rectangle(0, 0, 2, 2) | rectangle(2, 3, 7, 9))
@@ -71,6 +106,13 @@ def test_a_shape_within_a_shape_is_a_hole():
     hole = [(3, 4), (5, 4), (5, 6), (3, 6)]
     mask = polyline_mask(polyline(SQUARE, hole), SIZE)
     assert np.array_equal(mask, rectangle(2, 3, 7, 9) & ~rectangle(3, 4, 5, 6))
+
+
+def test_an_island_in_a_hole_is_part_of_it_in_any_order():
+    hole, island = [(3, 4), (6, 4), (6, 8), (3, 8)], [(4, 5), (5, 5), (5, 7), (4, 7)]
+    expected = rectangle(2, 3, 7, 9) & ~rectangle(3, 4, 6, 8) | rectangle(4, 5, 5, 7)
+    assert np.array_equal(polyline_mask(polyline(SQUARE, hole, island), SIZE), expected)
+    assert np.array_equal(polyline_mask(polyline(island, hole, SQUARE), SIZE), expected)
 
 
 def test_a_mask_with_a_hole_comes_back_through_fiftyones_polyline_with_its_hole():
@@ -96,11 +138,35 @@ def test_a_shape_of_two_corners_is_passed_over():
     assert np.array_equal(mask, rectangle(2, 3, 7, 9))
 
 
+def with_points(points):
+    return fo.Polyline(label="a", points=points, closed=True, filled=True)
+
+
+@pytest.mark.parametrize(
+    "points",
+    [
+        5,
+        [5],
+        ["abc"],
+        [None],
+        [[5, 6, 7]],
+        [[(0.1,), (0.2,), (0.3,)]],
+        [[(0.1, 0.1, 0.1)] * 3],
+        [[(0.1, 0.1), (0.2,), (0.3, 0.1)]],
+        [[(0.1, 0.1), None, (0.3, 0.1)]],
+        [[(10**400, 0.1)] * 3],
+    ],
+    ids=repr,
+)
+def test_points_that_are_no_lists_of_pairs_are_told(points):
+    with pytest.raises(DatasetError, match="corner"):
+        shapes_of(points)
+
+
 @pytest.mark.parametrize(
     ("bad", "said"),
     [
-        (polyline(SQUARE, filled=False), "filled is False"),
-        (polyline(SQUARE, closed=False), "closed is False"),
+        (polyline(SQUARE, closed=False, filled=False), "filled and closed are False"),
         (polyline(), "no shape of three corners"),
         (polyline([(0, 0), (5, 5)]), "no shape of three corners"),
         (polyline([(0, 0), (5, 5), (float("nan"), 2)]), "finite numbers"),
@@ -109,6 +175,8 @@ def test_a_shape_of_two_corners_is_passed_over():
         (polyline([(0.1, 0.1), (0.2, 0.1), (0.2, 0.2)]), "centre of no pixel"),
         (polyline([(-9, -9), (-2, -9), (-2, -2)]), "centre of no pixel"),
         (fo.Polyline(label="a", filled=True, closed=True), "no shape of three corners"),
+        (with_points([[(None, None)] * 3]), "finite numbers"),
+        (with_points([[("0.1", "0.2")] * 3]), "finite numbers"),
     ],
 )
 def test_what_is_no_area_is_told(bad, said):

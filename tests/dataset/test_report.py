@@ -5,7 +5,9 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
+import fiftyone.core.odm as foo
 import pytest
+from gridfs import GridFS
 from pymongo.collection import Collection
 
 from ntt_plugin.dataset import banks
@@ -16,7 +18,7 @@ from ntt_plugin.dataset.report import (
     load_segment_report,
     to_dict,
 )
-from ntt_plugin.dataset.run_record import keep_record, keep_results
+from ntt_plugin.dataset.run_record import keep_record, keep_results, read_facts, read_results
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.errors import DatasetError
 
@@ -115,6 +117,29 @@ def test_it_tells_of_the_run_also_when_the_field_is_gone(dataset, segmenter):
     report = segment(dataset, "blocks", segmenter=segmenter)
     dataset.delete_sample_field("ntt")
     assert load_segment_report(dataset, "ntt") == report
+
+
+def test_a_record_is_not_read_from_fiftyones_cached_document(dataset):
+    """FiftyOne keeps run documents in memory, which another process may have replaced since."""
+    key = "ntt_segment_ntt"
+    keep_record(dataset, "ntt", {"run": "1"})
+    keep_results(dataset, "ntt", report="1")
+    dataset.load_run_results(key)
+    run = dataset._doc.runs[key].id
+    files = GridFS(foo.get_db_conn())
+    results = files.put(b'{"report": "2"}')
+    changed = {"config.run": "2", "results": results}
+    foo.get_db_conn().runs.update_one({"_id": run}, {"$set": changed})
+
+    assert dataset.get_run_info(key).config.run == "1"
+    assert read_facts(dataset, "ntt")["run"] == "2"
+    assert read_results(dataset, "ntt") == {"report": "2"}
+
+    keep_results(dataset, "ntt", report="3")
+    assert read_facts(dataset, "ntt")["run"] == "2"
+    keep_record(dataset, "ntt", {"run": "4"})
+    assert read_results(dataset, "ntt")["report"] == "3"
+    assert dataset.get_run_info(key).config.run == "4"
 
 
 def test_no_former_report_is_left_behind(dataset):

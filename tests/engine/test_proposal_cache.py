@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import struct
+from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +15,8 @@ from ntt_plugin.engine import proposal_cache as module
 from ntt_plugin.engine.mask_codec import RecordError
 from ntt_plugin.engine.memory import Fingerprint
 from ntt_plugin.engine.proposal_cache import ProposalCache
-from ntt_plugin.engine.proposal_key import image_digest
+from ntt_plugin.engine.proposal_codec import encode_proposals
+from ntt_plugin.engine.proposal_key import image_digest, proposal_key
 from ntt_plugin.engine.proposal_store import ProposalStore
 from ntt_plugin.engine.record_files import list_records
 from tests.engine.packed_masks import some_proposals
@@ -144,3 +148,49 @@ def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
 
     assert not cache.save(IMAGE, some_proposals())
     assert cache.load(IMAGE) is None
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"ious": torch.full((6,), float("nan"))},
+        {"boxes": torch.full((6, 4), float("inf"))},
+        {"features": torch.full((6, CHANNELS), float("nan"))},
+        {"features": torch.full((6, CHANNELS), 1e30)},
+        {"features": torch.zeros(6, CHANNELS + 1)},
+        {"image_size": (91, 140)},
+    ],
+    ids=str,
+)
+def test_a_record_with_absurd_content_is_a_miss_that_is_reported(
+    store: ProposalStore, cache: ProposalCache, forged: dict[str, object]
+) -> None:
+    """Whoever can write to the folder can write a valid checksum."""
+    cache.save(IMAGE, replace(some_proposals(), **forged))
+
+    assert cache.load(IMAGE, (90, 140)) is None
+    assert (store.counts.hits, store.counts.misses, store.counts.damaged) == (0, 1, 1)
+
+
+def test_fuzzed_records_with_valid_checksums_match_or_are_reported(
+    store: ProposalStore, cache: ProposalCache
+) -> None:
+    """Each field of the layout, written over with what it may not hold."""
+    size = (90, 140)
+    data = encode_proposals(some_proposals(image_size=size))
+    key, bank, rng = proposal_key(IMAGE, "upstream"), random_bank(0), np.random.default_rng(0)
+    used = 0
+    for _ in range(1500):
+        forged = bytearray(data)
+        for place in rng.integers(0, len(data) // 4 - 1, rng.integers(1, 4)) * 4:
+            words = (0, 1, 2**31 - 1, 2**32 - 1, 0x7F800000, 0x7FC00000, int(rng.integers(2**32)))
+            struct.pack_into("<I", forged, int(place), int(rng.choice(words)))
+        assert store.put(key, bytes(forged))
+        kept = cache.load(IMAGE, size)
+        if kept is None:
+            continue
+        with suppress(RecordError):
+            for mask in match(kept, bank, Recipe()).masks:
+                assert mask.any()
+            used += 1
+    assert 0 < used < 1500

@@ -241,7 +241,7 @@ def fiftyone_dataset(photos: list[Photo], folder: Path) -> fo.Dataset:
 IMPORTED = (
     LabelKind("coco rle", coco()),
     LabelKind("coco polygons", coco(polygons=True)),
-    LabelKind("coco polylines", coco(polygons=True, use_polylines=True), scored=False, unsure=True),
+    LabelKind("coco polylines", coco(polygons=True, use_polylines=True), scored=False),
     LabelKind("cvat polygons", cvat(boxes=False), scored=False),
     LabelKind("cvat boxes", cvat(boxes=True), scored=False, boxes=True),
     LabelKind("yolo 5", yolo5, scored=False, boxes=True, rounded=True),

@@ -7,8 +7,8 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ...dataset.bank_info import BankInfo
-from ...dataset.banks import get_memory_bank_info, list_memory_banks
-from ...errors import NttError
+from ...dataset.banks import list_memory_banks, memory_bank_infos
+from ...errors import BankError
 from .. import fields
 from ..markdown import escaped
 from ..number_words import number_of
@@ -29,11 +29,10 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     operator_button.draw(actions, "build_memory_bank", clicks)
     operator_button.draw(actions, "import_memory_bank", clicks)
     infos = []
-    for number, name in enumerate(pages.part(names, place, _A_PAGE)):
-        try:
-            info = get_memory_bank_info(dataset, name)
-        except NttError as error:
-            page.view(f"damaged_{number}", types.Error(label=str(error)))
+    shown = memory_bank_infos(dataset, pages.part(names, place, _A_PAGE))
+    for number, (name, info) in enumerate(shown.items()):
+        if isinstance(info, BankError):
+            page.view(f"damaged_{number}", types.Error(label=str(info)))
             remedy = pieces.row(page, f"remedy_{number}")
             operator_button.draw(remedy, "delete_memory_bank", clicks, name=name)
             continue
