@@ -1,12 +1,13 @@
-"""FiftyOne's progress bar, which draws nothing where a callback takes its place.
+"""FiftyOne's progress bar: one is drawn at a time, and none where a callback takes its place.
 
 A bar that draws replaces ``sys.stdout`` of the whole process until it is closed. Two threads that
-do so at the same moment, such as two operators in the App's server, put it back in the wrong order
-and leave a closed file there. A bar with a callback therefore never draws.
+do so at the same moment, such as two runs of a script, put it back in the wrong order and leave a
+closed file there. So a bar draws only while no other one of this package does.
 """
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -19,8 +20,13 @@ Progress = bool | Callable[[Any], None] | None
 """FiftyOne's ``progress``: True, False, a callback, or None for the configured default."""
 
 
-def progress_bar(total: int, progress: Progress, iters_str: str = "samples") -> Any:
-    """A progress bar to use in a ``with`` statement.
+_drawing = threading.Lock()
+"""Held by the bar that is drawn."""
+
+
+@contextmanager
+def progress_bar(total: int, progress: Progress, iters_str: str = "samples") -> Iterator[Any]:
+    """A progress bar.
 
     Args:
         total: number of steps.
@@ -28,8 +34,26 @@ def progress_bar(total: int, progress: Progress, iters_str: str = "samples") -> 
         iters_str: what a step is, for the rate that is drawn.
     """
     if callable(progress):
-        return _QuietBar(total, progress, iters_str)
-    return fo.ProgressBar(total=total, progress=progress, iters_str=iters_str)
+        with _QuietBar(total, progress, iters_str) as bar:
+            yield bar
+        return
+    with (
+        _drawn_alone(progress) as drawn,
+        fo.ProgressBar(total=total, progress=drawn, iters_str=iters_str) as bar,
+    ):
+        yield bar
+
+
+@contextmanager
+def _drawn_alone(progress: bool | None) -> Iterator[bool | None]:
+    """The ``progress`` to give to FiftyOne: False while another bar is drawn."""
+    if progress is False or not _drawing.acquire(blocking=False):
+        yield False
+        return
+    try:
+        yield progress
+    finally:
+        _drawing.release()
 
 
 class _QuietBar(fo.ProgressBar):  # type: ignore[misc]
@@ -89,7 +113,8 @@ def reported_samples(samples: Any, progress: Progress) -> Iterator[tuple[Any, bo
         The collection, and the ``progress`` to go with it.
     """
     if not callable(progress):
-        yield samples, progress
+        with _drawn_alone(progress) as drawn:
+            yield samples, drawn
         return
     view = samples.view()
     plain = type(view)

@@ -54,6 +54,33 @@ def test_a_bar_with_a_callback_draws_nothing_and_estimates_the_time(drawn):
     assert drawn == []
 
 
+def test_of_two_bars_at_once_one_is_drawn_and_the_output_stays(drawn):
+    before = sys.stdout
+    with progress_bar(2, None) as one, progress_bar(2, None) as other:
+        one.update()
+        other.update()
+    assert len(drawn) == 1 and sys.stdout is before
+    with progress_bar(2, None) as bar:
+        bar.update()
+    assert len(drawn) == 2
+
+
+def test_bars_of_threads_leave_the_output_open():
+    def work():
+        for _ in range(20):
+            with progress_bar(3, None) as bar:
+                for _ in bar("abc"):
+                    pass
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    before = sys.stdout
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sys.stdout is before and not before.closed
+
+
 CALLS: dict[str, Callable] = {
     "evaluate": lambda data, report: ntt.evaluate(data, "found", "truth", "e", progress=report),
     "compare": lambda data, report: ntt.compare_segmentations(
