@@ -279,10 +279,40 @@ def test_labels_that_a_restarted_database_lost_are_made_again(dataset, monkeypat
     report = segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
     assert (report.state, report.segmented, report.instances) == ("finished", 6, 18)
     assert [note.reason for note in report.notes] == [
-        "the database lost the labels of 1 samples; they were made again"
+        "the labels of 1 samples were gone and were made again: a restarted database had lost "
+        "them, or a run that was overtaken had taken them back"
     ]
     dataset.reload()
     assert made_by(dataset) == [{"blocks"}] * 6
+
+
+def test_labels_that_somebody_wrote_over_a_done_sample_are_left_and_not_counted(
+    dataset, monkeypatch
+):
+    key = f"{dataset._doc.id}/ntt"
+    run_lock._mark_overtaken({"_id": key, "token": "theirs"}, may_live=True)
+    write, first = sample_write._update, ObjectId(dataset.first().id)
+    other = {"_cls": "Detections", "detections": [], "run": "x", "writer": "a person"}
+
+    def replacing(target, sample_id, document):
+        write(target, sample_id, document)
+        if sample_id == dataset.last().id:
+            dataset._sample_collection.update_one({"_id": first}, {"$set": {"ntt": other}})
+
+    monkeypatch.setattr(sample_write, "_update", replacing)
+    report = segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
+    assert (report.state, report.segmented, len(report.segmented_ids)) == ("finished", 5, 5)
+    assert [note.sample for note in report.notes] == [str(first)]
+    assert "left as they are" in report.notes[0].reason
+    assert dataset._sample_collection.find_one({"_id": first})["ntt"] == other
+
+
+def test_a_database_that_loses_labels_in_each_pass_ends_the_run(dataset, monkeypatch):
+    first = dataset.first().id
+    monkeypatch.setattr(sample_run, "server_process", lambda: None)
+    monkeypatch.setattr(sample_run, "unsettled", lambda *_: [first])
+    with pytest.raises(DatasetError, match="disk and log are sound, then run again"):
+        segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
 
 
 def test_a_database_that_was_not_restarted_is_not_asked_again(dataset, monkeypatch):
