@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import fiftyone as fo
 import pytest
 from bson import ObjectId
 from fiftyone.core.odm import get_db_conn
@@ -160,7 +161,7 @@ class Writes(scenes.ColourSegmenter):
 
 def test_labels_of_an_overtaken_run_are_done_again(dataset):
     key = f"{dataset._doc.id}/ntt"
-    run_lock._mark_overtaken({"_id": key, "token": "theirs"}, may_live=True)
+    run_lock._mark_overtaken({"_id": key, "token": "theirs"}, may_live=True, by="")
     report = segment(dataset, "blocks", segmenter=Writes(dataset, "theirs"))
     assert (report.segmented, report.notes) == (6, [])
     dataset.reload()
@@ -242,6 +243,19 @@ def test_a_field_that_another_program_dropped_is_declared_again(dataset, monkeyp
     assert (report.segmented, len(calls)) == (6, 2)
 
 
+def test_a_name_that_fiftyone_refuses_is_tried_once(dataset, monkeypatch):
+    calls = []
+
+    def refusing(*args, **kwargs):
+        calls.append(args)
+        raise ValueError("reserved keyword")
+
+    monkeypatch.setattr(fo.Dataset, "add_sample_field", refusing)
+    with pytest.raises(DatasetError, match=r"'ntt' cannot be made: reserved keyword"):
+        segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize(
     "declares",
     [
@@ -290,7 +304,7 @@ def test_labels_that_somebody_wrote_over_a_done_sample_are_left_and_not_counted(
     dataset, monkeypatch
 ):
     key = f"{dataset._doc.id}/ntt"
-    run_lock._mark_overtaken({"_id": key, "token": "theirs"}, may_live=True)
+    run_lock._mark_overtaken({"_id": key, "token": "theirs"}, may_live=True, by="")
     write, first = sample_write._update, ObjectId(dataset.first().id)
     other = {"_cls": "Detections", "detections": [], "run": "x", "writer": "a person"}
 
