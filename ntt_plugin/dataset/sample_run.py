@@ -21,7 +21,7 @@ from ..engine.memory_limit import is_out_of_memory
 from ..errors import DatasetError, NoFileHandlesError
 from .banks import Progress
 from .changed_images import image_state
-from .database import is_disk_full, server_process
+from .database import is_disk_full, server_process, with_patience
 from .mask_files import MaskFolderError
 from .new_label import NewLabel
 from .progress_bar import progress_bar
@@ -387,15 +387,19 @@ class _ReportKeeper:
         self._due = 0.0
 
     def keep(self) -> None:
-        run, started = self._run, time.monotonic()
-        run.report.seconds = started - self._began
-        # The record of a run that took over, and what it is clearing, is not to be replaced.
-        run.target.lock.require()
-        _require_target(run)
-        target = run.target
-        keep_results(target.dataset, target.field, target.lock, report=to_dict(run.report))
+        started = time.monotonic()
+        self._run.report.seconds = started - self._began
+        with_patience(self._put)
         now = time.monotonic()
         self._due = now + max(KEEP_SECONDS, (now - started) / _KEEP_SHARE)
+
+    def _put(self) -> None:
+        target = self._run.target
+        # The record of a run that took over, and what it is clearing, is not to be replaced.
+        target.lock.require()
+        _require_target(self._run)
+        report = to_dict(self._run.report)
+        keep_results(target.dataset, target.field, target.lock, report=report)
 
     def keep_if_due(self) -> None:
         if time.monotonic() >= self._due:
