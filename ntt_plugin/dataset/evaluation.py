@@ -25,7 +25,7 @@ from .coco_export import CocoTables, export_coco
 from .coco_figures import CocoFigures, evaluate_coco, steps
 from .crowd_evaluation import coco_method
 from .database import database_errors
-from .evaluation_key import require_free_key
+from .evaluation_key import require_free_key, require_unmarked
 from .label_field import declare_fields
 from .label_selection import LabelKey, exclude_labels
 from .left_out import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, UNTURNED, LeftOut
@@ -98,6 +98,7 @@ def evaluate(
     given, samples = samples, image_view(samples, group_slices, left_out.notes)
     _require_fields(samples, label_field, gt_field, masks)
     require_free_key(samples, eval_key, label_field, gt_field)
+    require_unmarked(samples, eval_key, label_field, gt_field)
     if not include_missing:
         images = samples
         kinds = {label_field: NOT_SEGMENTED, gt_field: NOT_LABELLED}
