@@ -316,8 +316,8 @@ def _saving(dataset: Any, name: str) -> Iterator[None]:
     except (PyMongoError, MongoEngineException) as error:
         raise BankError(
             f"The database did not take the memory bank {name!r} of {dataset.name!r} ({error}); "
-            "one that was saved under this name before is still there. See that the database "
-            "runs and has room, and save it again, or export it to a file."
+            "one that was saved under this name before is there, or the new one is. See that the "
+            "database runs and has room, and save it again, or export it to a file."
         ) from error
     except MemoryError as error:
         raise BankError(

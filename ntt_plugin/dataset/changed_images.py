@@ -42,7 +42,8 @@ def changed_images(dataset: Any, field: str, sample_ids: Sequence[str]) -> list[
         sample_ids: samples with labels in it. Labels of older versions do not tell.
 
     Returns:
-        A note for each, the first hundred by name.
+        A note for each, the first hundred by name, and one on the files that were not compared:
+        past a thousand that would have to be read.
     """
     notes, count, read = [], 0, 0
     for sample_id, filepath, kept in _kept_states(dataset, field, sample_ids):
@@ -66,6 +67,13 @@ def changed_images(dataset: Any, field: str, sample_ids: Sequence[str]) -> list[
             )
     if count > _MOST_NAMED:
         notes.append(SampleNote("", "", f"the image files of {count} samples have changed so"))
+    if read > _MOST_READ:
+        reason = (
+            f"{read - _MOST_READ} image files with new dates were not compared with those that "
+            "their labels were made of; if their pictures are other ones, segment them again with "
+            "overwrite=True"
+        )
+        notes.append(SampleNote("", "", reason))
     return notes
 
 

@@ -15,7 +15,7 @@ from ..engine.images import shown_size
 from ..errors import DatasetError, ImageError
 from .crowds import is_crowd_label
 from .labels import pixel_box, placed_mask
-from .left_out import UNREADABLE, LeftOut, LeftOutLabel
+from .left_out import UNREADABLE, UNTURNED, LeftOut, LeftOutLabel
 from .orientation import stored_pixels_problem
 from .progress_bar import Progress, each_sample
 
@@ -32,7 +32,8 @@ class CocoTables:
         masks: a results file's content with ``segmentation`` (RLE); empty without masks.
         pixel_tight: whether FiftyOne's own evaluation of masks sees the same pixels: every mask
             is cropped to a box in whole pixels, and FiftyOne reads it as we do.
-        left_out: labels that cannot be scored and samples whose image cannot be read.
+        left_out: labels that cannot be scored, samples whose image cannot be read, and those
+            whose ground truth seems to be made on unturned pixels.
     """
 
     ground_truth: dict[str, Any]
@@ -83,10 +84,12 @@ def export_coco(
         truth = sample[gt_field].detections if sample[gt_field] is not None else []
         try:
             size = shown_size(sample.filepath)
-            if problem := stored_pixels_problem(sample, truth):
-                raise DatasetError(problem)
-        except (DatasetError, ImageError) as error:
+            problem = stored_pixels_problem(sample, truth)
+        except ImageError as error:
             tables.left_out.add_sample(sample.id, sample.filepath, UNREADABLE, str(error))
+            continue
+        if problem:
+            tables.left_out.add_sample(sample.id, sample.filepath, UNTURNED, problem)
             continue
         tables.ground_truth["images"].append(
             {"id": image_id, "height": size[0], "width": size[1], "file_name": sample.filepath}

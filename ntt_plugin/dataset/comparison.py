@@ -68,7 +68,7 @@ class Comparison:
         label_ids: ids of the labels of both fields that differ, image by image.
         labels: the same labels, each by its sample, field and id.
         scored: ``masks`` or ``boxes``, which the average precisions are of; empty without them.
-        left_out: labels and samples that cannot be compared, with the reasons.
+        left_out: labels and samples that cannot be compared, or not scored, with the reasons.
         view: the differing labels alone, in their samples.
     """
 
@@ -114,6 +114,7 @@ def compare_segmentations(
     one at most, by falling confidence, first within its class, then across classes. A label
     without a mask counts as all of its box. A sample in which one of the two fields was never
     written (None) is left out and named; one without ground truth is compared, but not scored.
+    Where there is ground truth, what ``evaluate`` would leave out is not scored either, and named.
 
     Args:
         samples: a dataset or view of images; of a view that filters labels, those it shows.
@@ -150,17 +151,19 @@ def compare_segmentations(
     view = images.select_fields([label_field, other_field])
     for sample in each_sample(view, progress):
         _compare(sample, label_field, other_field, set(names), counts)
-    unreadable = [key for key, kind in counts.left_out.kinds.items() if kind == UNREADABLE]
+    unreadable = counts.left_out.of_kinds(UNREADABLE)
     if unreadable and len(unreadable) == images.count():
-        first = counts.left_out.samples[unreadable[0]]
+        first = unreadable[0].reason
         raise DatasetError(f"None of the {len(unreadable)} images can be read; the first: {first}")
     truly = images if gt_field is None else _with_truth(images, gt_field, counts, include_missing)
     if gt_field is not None:
         for name in (label_field, other_field):
             counts.left_out.notes += unmatched_classes(truly, name, gt_field, names)
+    scored, precisions = _precisions(
+        truly, label_field, other_field, gt_field, names, progress, counts.left_out
+    )
     if counts.left_out:
         logger.warning("%s", counts.left_out)
-    scored, precisions = _precisions(truly, label_field, other_field, gt_field, names, progress)
     shown = [name for name in names if gt_field or counts.first[name] or counts.second[name]]
     by_class = {name: _row(counts, [name], precisions.get(name)) for name in shown}
     return Comparison(
@@ -225,7 +228,7 @@ def _with_truth(images: Any, gt_field: str, counts: _Counts, include_missing: bo
         return images
     scored = leave_out_missing(images, {gt_field: NOT_LABELLED}, without)
     if without.samples:
-        paths = listed(list(without.filepaths.values()), 3)
+        paths = listed([entry.filepath for entry in without.samples.values()], 3)
         counts.left_out.notes.append(
             f"{len(without.samples)} samples are compared but not scored, since {gt_field!r} was "
             f"never written (None): {paths}."
@@ -262,8 +265,12 @@ def _precisions(
     gt_field: str | None,
     names: list[str],
     progress: Progress,
+    left_out: LeftOut,
 ) -> tuple[str, dict[str | None, tuple[float, float]]]:
-    """What was scored, and the average precision of both by class; of all under None."""
+    """What was scored, and the average precision of both by class; of all under None.
+
+    ``left_out`` grows by what is compared but cannot be scored.
+    """
     if gt_field is None:
         return "", {}
     held = [
@@ -275,6 +282,7 @@ def _precisions(
     found: list[dict[str | None, float]] = []
     for name in (first, second):
         tables = export_coco(images, name, gt_field, names, masks, progress)
+        left_out.add(tables.left_out)
         results = tables.masks if masks else tables.boxes
         figures, by_class = evaluate_coco(tables.ground_truth, results, "segm" if masks else "bbox")
         found.append({None: figures["AP"], **dict(zip(names, by_class, strict=True))})

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from fiftyone.core.odm import get_db_conn
 from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
 from pymongo import WriteConcern
-from pymongo.errors import BulkWriteError, ConnectionFailure, OperationFailure
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
 
 from ..errors import DatasetError
+
+_T = TypeVar("_T")
 
 _DISK_FULL_CODES = (14031,)
 
@@ -21,8 +28,24 @@ JOURNALED = WriteConcern(w="majority", j=True)
 
 def server_process() -> Any:
     """Identifies the database's process: another one after it was killed; None if it cannot be."""
-    answer = get_db_conn().client.admin.command("hello")
+    answer = with_patience(lambda: get_db_conn().client.admin.command("hello"))
     return (answer.get("topologyVersion") or {}).get("processId")
+
+
+def with_patience(action: Callable[[], _T]) -> _T:
+    """Do something, and once more if the connection is lost: the database may be restarting.
+
+    The second try waits for it, 30 seconds by default. pymongo does so by itself for what reads.
+
+    Raises:
+        ConnectionFailure: the database did not come back.
+    """
+    try:
+        return action()
+    except ServerSelectionTimeoutError:
+        raise  # it was waited for already
+    except ConnectionFailure:
+        return action()
 
 
 @contextmanager

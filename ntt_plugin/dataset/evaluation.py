@@ -25,10 +25,10 @@ from .coco_export import CocoTables, export_coco
 from .coco_figures import CocoFigures, evaluate_coco, steps
 from .crowd_evaluation import coco_method
 from .database import database_errors
-from .evaluation_key import require_free_key
+from .evaluation_key import require_free_key, require_unmarked
 from .label_field import declare_fields
 from .label_selection import LabelKey, exclude_labels
-from .left_out import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, LeftOut
+from .left_out import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, UNTURNED, LeftOut
 from .look_alikes import unmatched_classes
 from .missing_labels import leave_out_missing, nothing_left
 from .progress_bar import progress_bar, reported_samples
@@ -65,11 +65,12 @@ def evaluate(
     pycocotools' figures are exact in either case.
 
     A label that cannot be scored (no name, no usable box, no or an empty mask, no confidence), a
-    sample whose image cannot be read, and one in which a field was never written (None: it was
-    not segmented, or not labelled) are left out of both; they are logged, and kept with their
-    reasons in ``results.config.left_out``, which ``LeftOut.from_dict`` reads. So are notes:
-    classes of the two fields whose names look alike, samples that a view holds twice, and ground
-    truth without a single label, of which COCO's figures are -1.
+    sample whose image cannot be read or whose ground truth seems to be made on the pixels before
+    they are turned upright, and one in which a field was never written (None: it was not
+    segmented, or not labelled) are left out of both; they are logged, and kept with their reasons
+    in ``results.config.left_out``, which ``LeftOut.from_dict`` reads. So are notes: classes of
+    the two fields whose names look alike, samples that a view holds twice, and ground truth
+    without a single label, of which COCO's figures are -1.
 
     Args:
         samples: a dataset or view of images.
@@ -98,6 +99,7 @@ def evaluate(
     given, samples = samples, image_view(samples, group_slices, left_out.notes)
     _require_fields(samples, label_field, gt_field, masks)
     require_free_key(samples, eval_key, label_field, gt_field)
+    require_unmarked(samples, eval_key, label_field, gt_field)
     if not include_missing:
         images = samples
         kinds = {label_field: NOT_SEGMENTED, gt_field: NOT_LABELLED}
@@ -211,10 +213,12 @@ def _require_fields(samples: Any, label_field: str, gt_field: str, masks: bool) 
 def _require_something(samples: Any, tables: CocoTables, label_field: str, gt_field: str) -> None:
     """Something is left to score, of the samples and of each field that holds labels."""
     left_out = tables.left_out
-    unreadable = [key for key, kind in left_out.kinds.items() if kind == UNREADABLE]
-    if unreadable and not tables.ground_truth["images"]:
-        first = left_out.samples[unreadable[0]]
-        raise DatasetError(f"None of the {len(unreadable)} images can be read; the first: {first}")
+    gone = left_out.of_kinds(UNREADABLE, UNTURNED)
+    if gone and not tables.ground_truth["images"]:
+        verb = "scored" if left_out.of_kinds(UNTURNED) else "read"
+        raise DatasetError(
+            f"None of the {len(gone)} images can be {verb}; the first: {gone[0].reason}"
+        )
     counts = Counter(entry.field for entry in left_out.labels)
     scored = {gt_field: tables.ground_truth["annotations"], label_field: tables.boxes}
     for field, count in counts.items():
@@ -253,9 +257,9 @@ def _declare(samples: Any, fields: tuple[str, str], eval_key: str) -> None:
 
 
 def _without(samples: Any, left_out: LeftOut) -> Any:
-    unreadable = [key for key, kind in left_out.kinds.items() if kind == UNREADABLE]
-    if unreadable:
-        samples = samples.exclude(unreadable)
+    gone = left_out.of_kinds(UNREADABLE, UNTURNED)
+    if gone:
+        samples = samples.exclude([entry.sample for entry in gone])
     labels = (LabelKey(entry.sample, entry.field, entry.label) for entry in left_out.labels)
     return exclude_labels(samples, labels)
 

@@ -20,7 +20,10 @@ _MARKS = ["tp", "fp", "fn", None]
 
 
 def require_free_key(samples: Any, eval_key: str, label_field: str, gt_field: str) -> None:
-    """Make sure that an evaluation of two fields can be written, and writes over nothing else.
+    """Make sure that an evaluation of two fields can be written, and writes over no other field.
+
+    Looks at what the dataset declares and lists, and reads no label: a form asks this each time it
+    changes. ``require_unmarked`` looks at the labels.
 
     Raises:
         DatasetError: the name is that of an evaluation of other fields or of another kind, of a
@@ -43,9 +46,24 @@ def require_free_key(samples: Any, eval_key: str, label_field: str, gt_field: st
             own = name in fo.Detection().field_names
             if own or (declared is not None and not isinstance(declared, types)):
                 raise _taken(eval_key, f"the attribute {name!r} of the labels in {field_name!r}")
-        other = {path: {"$elemMatch": {eval_key: {"$exists": True, "$nin": _MARKS}}}}
-        if dataset._sample_collection.find_one(other, {"_id": 1}) is not None:
-            raise _taken(eval_key, f"the attribute {eval_key!r} of the labels in {field_name!r}")
+
+
+def require_unmarked(samples: Any, eval_key: str, label_field: str, gt_field: str) -> None:
+    """Make sure that an evaluation writes over no attribute of labels that is not declared.
+
+    Reads the labels of the whole dataset, unless the evaluation is there already.
+
+    Raises:
+        DatasetError: the name is that of an attribute of the labels; says what to do.
+    """
+    dataset = dataset_of(samples)
+    if eval_key in dataset.list_evaluations():
+        return
+    for field in (label_field, gt_field):
+        other = {"$elemMatch": {eval_key: {"$exists": True, "$nin": _MARKS}}}
+        found = dataset._sample_collection.find_one({f"{field}.detections": other}, {"_id": 1})
+        if found is not None:
+            raise _taken(eval_key, f"the attribute {eval_key!r} of the labels in {field!r}")
 
 
 def _require_same_fields(dataset: Any, eval_key: str, label_field: str, gt_field: str) -> None:

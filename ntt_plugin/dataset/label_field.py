@@ -18,6 +18,7 @@ from ..errors import DatasetError
 from .checks import dataset_of, require_name
 from .database import JOURNALED
 from .run_lock import RunLock, SchemaLock
+from .run_record import is_stored
 from .views import all_images
 
 # The mark lies in the field's own schema: it comes and goes with the field in one step, and a
@@ -140,19 +141,18 @@ def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) 
     Raises:
         DatasetError: FiftyOne does not allow a field of that name, or the dataset was deleted.
     """
-    problem: Exception | None = None
     for attempt in range(_DECLARE_TRIES):
         if attempt:
             dataset.reload()
         try:
             _declare(dataset, field, attributes)
         except ValueError as error:
-            problem = error
+            # Its attributes cannot be added where another program has just dropped it.
+            if is_stored(dataset._doc.id, field):
+                raise _refused(field, error) from error
         else:
             if _is_declared(dataset, field):
                 return
-    if problem is not None and not dataset.deleted:
-        raise DatasetError(f"The field {field!r} cannot be made: {problem}.") from problem
     raise DatasetError(
         f"The field {field!r} of {dataset.name!r} went each time it was made: another program is "
         "changing the dataset's fields. Start again when it has ended."
@@ -204,12 +204,19 @@ def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) ->
 
 def _declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
     if dataset.get_field(field) is None:
-        dataset.add_sample_field(
-            field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, info=dict(_MARK)
-        )
+        try:
+            dataset.add_sample_field(
+                field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, info=dict(_MARK)
+            )
+        except ValueError as error:
+            raise _refused(field, error) from error
     own = {f"{field}.detections.{name}": kind() for name, kind in attributes.items()}
     # At once: each call of ``add_sample_field`` writes and reads the whole dataset document.
     dataset._merge_sample_field_schema({f"{field}.run": fo.StringField(), **own})
+
+
+def _refused(field: str, error: ValueError) -> DatasetError:
+    return DatasetError(f"The field {field!r} cannot be made: {error}.")
 
 
 def _is_declared(dataset: Any, field: str) -> bool:

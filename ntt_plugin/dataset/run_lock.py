@@ -177,13 +177,21 @@ class RunLock:
                     return
             elif (gone := _is_gone(holder)) or self._stays_silent(holder):
                 # Marked first: a holder whose lock is missing must find the mark.
-                _mark_overtaken(holder, may_live=not gone)
-                if self._put({"token": holder["token"]}):
+                _mark_overtaken(holder, may_live=not gone, by=self._token)
+                if self._put({name: holder[name] for name in ("token", "heartbeat")}):
                     self.former = holder
                     return
+                self._unmark(holder)
             elif not _is_silent(holder):
                 break
         raise DatasetError(self._refusal(self._holder()))
+
+    def _unmark(self, holder: dict[str, Any]) -> None:
+        """Take back the mark of a holder that woke in the last moment, and holds the lock."""
+        now = self._holder()
+        if now is not None and now["token"] == holder["token"]:
+            # Not the mark of another, who took the lock since.
+            _locks().delete_one({"_id": _mark_of(holder["token"]), "by": self._token})
 
     def _put(self, expected: dict[str, Any], upsert: bool = False) -> bool:
         """Write this holder into the lock's document in one step; False if another was faster."""
@@ -300,8 +308,8 @@ def _mark_of(token: str) -> str:
     return f"overtaken/{token}"
 
 
-def _mark_overtaken(holder: dict[str, Any], may_live: bool) -> None:
-    mark = {"key": holder["_id"], "token": holder["token"], "may_live": may_live}
+def _mark_overtaken(holder: dict[str, Any], may_live: bool, by: str) -> None:
+    mark = {"key": holder["_id"], "token": holder["token"], "may_live": may_live, "by": by}
     values = {name: {"$literal": value} for name, value in mark.items()}
     _locks().update_one(
         {"_id": _mark_of(holder["token"])},

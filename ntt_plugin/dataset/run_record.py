@@ -45,9 +45,7 @@ def claim_record(dataset: Any, field: str, lock: RunLock) -> None:
     raise _contended(dataset, field)
 
 
-def keep_record(
-    dataset: Any, field: str, facts: dict[str, Any], lock: RunLock | None = None
-) -> None:
+def keep_record(dataset: Any, field: str, facts: dict[str, Any], lock: RunLock) -> None:
     """Keep the facts of a field's run, in place of those of the run before.
 
     Args:
@@ -60,15 +58,13 @@ def keep_record(
         LockLostError: another run took over.
     """
     key = _PREFIX + field
-    written_by = {} if lock is None else {"writer": lock.token}
-    config = dataset.init_run(label_field=field, **facts, **written_by)
+    config = dataset.init_run(label_field=field, **facts, writer=lock.token)
     config.method = METHOD
     values = config.serialize()
     for _ in range(_TRIES):
         stored = _stored_run(dataset, key)
-        if lock is not None:
-            # After reading: what was read is no newer run's.
-            lock.require()
+        # After reading: what was read is no newer run's.
+        lock.require()
         if stored is None:
             if _register(dataset, key, values):
                 break
@@ -81,10 +77,12 @@ def keep_record(
     dataset._doc.reload("runs")
 
 
-def keep_results(dataset: Any, field: str, lock: RunLock | None = None, **results: Any) -> None:
+def keep_results(dataset: Any, field: str, lock: RunLock, **results: Any) -> None:
     """Keep the results of a field's run, in place of the former ones, in one step.
 
-    They are on the disk when this returns, and with them all that was written before.
+    They are on the disk when this returns, and with them all that was written before. Where the
+    database's answer is lost, the record names the new file or the one before; so both are left,
+    and the next call deletes what it does not name.
 
     Args:
         dataset: the dataset; ``keep_record`` was called for the field.
@@ -98,16 +96,17 @@ def keep_results(dataset: Any, field: str, lock: RunLock | None = None, **result
     key = _PREFIX + field
     # As FiftyOne's ``RunResults.serialize`` writes them.
     data = json_util.dumps({"cls": "fiftyone.core.runs.RunResults", **results}).encode()
-    fresh = _files().put(data, content_type="application/json")
-    former = fresh
+    name = f"{dataset._doc.id}/{key}"
+    fresh = _files().put(data, content_type="application/json", filename=name)
     try:
-        former = _put_results(dataset, field, fresh, lock)
-    finally:
-        # Of the new file and the one before, the one that is not used.
-        if former is not None:
-            _files().delete(former)
+        unused = _put_results(dataset, field, fresh, lock)
+    except DatasetError:
+        _files().delete(fresh)
+        raise
+    for file in unused:
+        _files().delete(file)
     document = dataset._doc.runs.get(key)
-    if isinstance(document, foo.RunDocument) and former != fresh:
+    if isinstance(document, foo.RunDocument) and fresh not in unused:
         document.reload()
 
 
@@ -202,21 +201,26 @@ def _before_proposals(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in recipe.items() if name not in AFTER_PROPOSALS}
 
 
-def _put_results(dataset: Any, field: str, fresh: Any, lock: RunLock | None) -> Any:
-    """Let a run's document name a new file; gives the file that is not used any more, if any."""
+def _put_results(dataset: Any, field: str, fresh: Any, lock: RunLock) -> set[Any]:
+    """Let a run's document name a new file; gives the files that are not used any more."""
+    key = _PREFIX + field
     for _ in range(_TRIES):
-        stored = _stored_run(dataset, _PREFIX + field)
+        # Before the record is changed under this lock: no file of a newer run can be among them.
+        files = foo.get_db_conn().fs.files.find({"filename": f"{dataset._doc.id}/{key}"})
+        known = {file["_id"] for file in files}
+        stored = _stored_run(dataset, key)
         if stored is None:
             # Somebody deleted the run; its labels are more important than what is kept of it.
-            return fresh
-        if lock is not None and stored["config"].get("writer") != lock.token:
+            return known
+        if stored["config"].get("writer") != lock.token:
             lock.require()
             raise LockLostError(
                 f"Another run has taken over the field {field!r}; this one stops, the other goes "
                 "on."
             )
         if _runs().update_one(_unchanged(stored), {"$set": {"results": fresh}}).matched_count:
-            return stored.get("results")
+            # Earlier versions gave their files no name.
+            return (known | {stored.get("results")}) - {fresh, None}
     raise _contended(dataset, field)
 
 

@@ -22,10 +22,10 @@ from gridfs.errors import CorruptGridFile, NoFile
 from mongoengine.fields import GridFSProxy  # type: ignore[import-untyped]
 from pymongo import ReturnDocument
 from pymongo.errors import PyMongoError
-from pymongo.write_concern import WriteConcern
 
 from ..errors import DatasetError
 from . import grid_files
+from .database import JOURNALED
 
 RESULTS_CLASS = f"{focr.RunResults.__module__}.{focr.RunResults.__name__}"
 _T = TypeVar("_T")
@@ -227,8 +227,8 @@ def swap(
             fresh[f"runs.{key}"] = value
         elif expected is not None:
             gone[f"runs.{key}"] = ""
-    # Journaled: a change that was reported must outlive the database's process.
-    datasets = foo.get_db_conn().datasets.with_options(write_concern=WriteConcern(j=True))
+    # A change that was reported must outlive the database's process.
+    datasets = foo.get_db_conn().datasets.with_options(write_concern=JOURNALED)
     stored = datasets.find_one_and_update(
         wanted,
         {"$set": fresh, **({"$unset": gone} if gone else {})},
@@ -328,4 +328,4 @@ def known_keys(dataset: Any) -> list[str]:
 
 
 def _runs() -> Any:
-    return foo.get_db_conn().runs
+    return foo.get_db_conn().runs.with_options(write_concern=JOURNALED)

@@ -21,7 +21,7 @@ from ..engine.memory_limit import is_out_of_memory
 from ..errors import DatasetError, NoFileHandlesError
 from .banks import Progress
 from .changed_images import image_state
-from .database import is_disk_full, server_process
+from .database import is_disk_full, server_process, with_patience
 from .mask_files import MaskFolderError
 from .new_label import NewLabel
 from .progress_bar import progress_bar
@@ -92,7 +92,7 @@ class SampleRun:
         read: the fields that the work reads, beside the file's path.
         report: grows as the run goes.
         images: states of the image files of fetched samples, by sample id.
-        again: samples that are done a second time, because the database lost their labels.
+        again: samples that are done a second time, because their labels were gone.
     """
 
     target: Target
@@ -206,10 +206,13 @@ def _do_all(
             if not lost:
                 break
             run.again.update(lost)
-            _note_again(run, len(lost))
             _pass(run, lost, False, keeper)
+            _note_again(run, lost)
         else:
-            raise DatasetError("The database loses what is written to it, again and again.")
+            raise DatasetError(
+                "The database loses what is written to it, again and again; see that its disk and "
+                "log are sound, then run again."
+            )
     finally:
         notes = run.work.finish()
         run.report.notes.extend(SampleNote("", "", note) for note in notes)
@@ -245,9 +248,15 @@ def _lost(run: SampleRun, restarted: bool) -> list[str]:
     return unsettled(target, done, overtaken)
 
 
-def _note_again(run: SampleRun, count: int) -> None:
-    reason = f"the database lost the labels of {count} samples; they were made again"
-    run.report.notes.append(SampleNote("", "", reason))
+def _note_again(run: SampleRun, lost: Sequence[str]) -> None:
+    # Those that failed, were deleted or hold other labels now are not counted any more.
+    count = len({*run.report.skipped_ids, *run.report.segmented_ids}.intersection(lost))
+    if count:
+        reason = (
+            f"the labels of {count} samples were gone and were made again: a restarted database "
+            "had lost them, or a run that was overtaken had taken them back"
+        )
+        run.report.notes.append(SampleNote("", "", reason))
 
 
 def _do(run: SampleRun, read: ReadSample) -> _Done:
@@ -294,6 +303,8 @@ def _count(run: SampleRun, done: _Done) -> None:
     report, sample_id = run.report, done.sample_id
     filepath = "" if done.sample is None else done.sample.filepath
     if isinstance(done.error, FilledError):
+        if sample_id in run.again:
+            _uncount(report, sample_id)
         report.notes.append(SampleNote(sample_id, filepath, str(done.error)))
         return
     if done.labelled is None or done.error is not None:
@@ -325,7 +336,7 @@ def _fail(run: SampleRun, sample_id: str, filepath: str, error: Exception | None
 
 
 def _uncount(report: SegmentReport, sample_id: str) -> None:
-    """Of a sample whose labels were lost and could not be made again: it is not done."""
+    """Of a sample whose labels were lost or replaced and not made again: it is not done."""
     if sample_id in report.segmented_ids:
         report.segmented_ids.remove(sample_id)
         report.segmented -= 1
@@ -344,7 +355,10 @@ def _require_target(run: SampleRun) -> None:
 
 
 def _deleted(field: str) -> str:
-    return f"The dataset or its field {field!r} was deleted during the run, or renamed."
+    return (
+        f"The dataset or its field {field!r} was deleted during the run, or renamed; look under "
+        "its new name, or run again."
+    )
 
 
 def _fetch(run: SampleRun, sample_ids: Sequence[str]) -> Mapping[str, Any]:
@@ -373,15 +387,19 @@ class _ReportKeeper:
         self._due = 0.0
 
     def keep(self) -> None:
-        run, started = self._run, time.monotonic()
-        run.report.seconds = started - self._began
-        # The record of a run that took over, and what it is clearing, is not to be replaced.
-        run.target.lock.require()
-        _require_target(run)
-        target = run.target
-        keep_results(target.dataset, target.field, target.lock, report=to_dict(run.report))
+        started = time.monotonic()
+        self._run.report.seconds = started - self._began
+        with_patience(self._put)
         now = time.monotonic()
         self._due = now + max(KEEP_SECONDS, (now - started) / _KEEP_SHARE)
+
+    def _put(self) -> None:
+        target = self._run.target
+        # The record of a run that took over, and what it is clearing, is not to be replaced.
+        target.lock.require()
+        _require_target(self._run)
+        report = to_dict(self._run.report)
+        keep_results(target.dataset, target.field, target.lock, report=report)
 
     def keep_if_due(self) -> None:
         if time.monotonic() >= self._due:

@@ -17,9 +17,10 @@ from typing import Any
 
 import fiftyone as fo
 from bson import ObjectId
-from pymongo.errors import ConnectionFailure, DocumentTooLarge, OperationFailure
+from pymongo.errors import DocumentTooLarge, OperationFailure
 
 from .changed_images import IMAGE
+from .database import with_patience
 from .label_field import WRITER, RunIds, run_of
 from .mask_files import MaskFiles, are_too_large
 from .new_label import NewLabel
@@ -184,7 +185,6 @@ def _store(target: Target, sample_id: str, labels: list[NewLabel]) -> None:
 
 
 def _write(target: Target, sample_id: str, labels: list[NewLabel], image: str | None) -> None:
-    target.lock.require()
     document = {
         **fo.Detections(run=run_of(target.run, sample_id)).to_dict(),
         WRITER: target.lock.token,
@@ -192,12 +192,12 @@ def _write(target: Target, sample_id: str, labels: list[NewLabel], image: str | 
     }
     if image is not None:
         document[IMAGE] = image
-    try:
-        _update(target, sample_id, document)
-    except ConnectionFailure:
-        # A database that is being restarted is waited for, once.
+
+    def update() -> None:
         target.lock.require()
         _update(target, sample_id, document)
+
+    with_patience(update)
     try:
         target.lock.require()
     except LockLostError:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -129,11 +129,11 @@ def segment(
         notes = [*turned_references_note(bank, images), *notes]
         report.notes.extend(SampleNote("", "", note) for note in notes)
         kept = KeptProposals(loaded, store)
-        truncated = Truncated(recipe.max_instances)
+        truncated: list[tuple[str, int]] = []
         label = _labeller(kept, recipe, bank, origin, truncated)
 
         def finish() -> list[str]:
-            return [*kept.finish(), *truncated.notes()]
+            return [*kept.finish(), *_truncation_notes(truncated, recipe.max_instances)]
 
         return Work(watching_memory(loaded, label), kept.recall, finish)
 
@@ -148,45 +148,29 @@ def segment(
     return label_samples(job, overwrite, mask_dir, progress)
 
 
-class Truncated:
-    """Counts the images with more candidates than a recipe keeps."""
+def _truncation_notes(truncated: Sequence[tuple[str, int]], limit: int) -> list[str]:
+    """What a person should know of the images with more candidates than a recipe keeps.
 
-    def __init__(self, limit: int) -> None:
-        """Nothing is counted yet.
-
-        Args:
-            limit: the recipe's ``max_instances``.
-        """
-        self._limit = limit
-        self._images = 0
-        self._most = 0
-        self._first = ""
-
-    def count(self, filepath: str, left_out: int) -> None:
-        """Count an image.
-
-        Args:
-            filepath: its file.
-            left_out: number of candidates that were left out of it.
-        """
-        if left_out:
-            self._images += 1
-            self._most = max(self._most, left_out)
-            self._first = self._first or filepath
-
-    def notes(self) -> list[str]:
-        """What a person should know of it, a sentence at most."""
-        if not self._images:
-            return []
-        return [
-            f"{self._images} images had more than {self._limit} candidates (max_instances), the "
-            f"first {self._first}: those with the lowest scores were left out, {self._most} at "
-            "most of an image; to keep more, give a recipe with a higher max_instances"
-        ]
+    Args:
+        truncated: each such image's file, and the number of candidates left out of it.
+        limit: the recipe's ``max_instances``.
+    """
+    if not truncated:
+        return []
+    most = max(count for _, count in truncated)
+    return [
+        f"{len(truncated)} images had more than {limit} candidates (max_instances), the first "
+        f"{truncated[0][0]}: those with the lowest scores were left out, {most} at most of an "
+        "image; to keep more, give a recipe with a higher max_instances"
+    ]
 
 
 def _labeller(
-    kept: KeptProposals, recipe: Recipe, bank: MemoryBank, origin: Origin, truncated: Truncated
+    kept: KeptProposals,
+    recipe: Recipe,
+    bank: MemoryBank,
+    origin: Origin,
+    truncated: list[tuple[str, int]],
 ) -> Callable[[ReadSample], Labelled]:
     sources = {
         reference.id: reference.provenance
@@ -196,7 +180,8 @@ def _labeller(
 
     def label(read: ReadSample) -> Labelled:
         instances = kept.use(read, lambda proposals: match(proposals, bank, recipe))
-        truncated.count(read.sample.filepath, instances.left_out)
+        if instances.left_out:
+            truncated.append((read.sample.filepath, instances.left_out))
         return Labelled(to_labels(instances, origin, sources), from_cache=read.image is None)
 
     return label

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from pymongo.collection import Collection
 
 from ntt_plugin.app.outcome import output_page
 from tests.app.driver import page
@@ -122,3 +123,16 @@ def test_the_name_of_an_evaluation_of_other_fields_is_marked(plugin, dataset):
     found = form(plugin, dataset, gt_field="other")
     assert "choose another name" in found.errors["eval_key"]
     assert "eval_key" not in form(plugin, dataset).errors
+
+
+def test_the_form_reads_no_label_to_check_the_name(plugin, dataset, monkeypatch):
+    """A change of the form would wait for a search through all labels."""
+    asked, find = [], Collection.find_one
+
+    def finding(collection, *args, **kwargs):
+        asked.append(collection.name)
+        return find(collection, *args, **kwargs)
+
+    monkeypatch.setattr(Collection, "find_one", finding)
+    assert form(plugin, dataset).errors == {}
+    assert dataset._sample_collection_name not in asked

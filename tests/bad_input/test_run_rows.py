@@ -17,7 +17,14 @@ import psutil
 import pytest
 from PIL import Image
 
-from ntt_plugin.dataset import bank_files, banks, labelling, run_lock, sample_run
+from ntt_plugin.dataset import (
+    bank_files,
+    banks,
+    changed_images,
+    labelling,
+    run_lock,
+    sample_run,
+)
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.engine import proposal_store
 from ntt_plugin.engine.proposal_store import ProposalStore
@@ -135,6 +142,20 @@ def test_an_image_replaced_since_it_was_segmented_is_named(dataset, digest):
     again = segment(dataset.limit(2), "blocks", segmenter=Kept(), overwrite=True)
     assert (again.segmented, again.notes) == (2, [])
     assert segment(dataset, "blocks", segmenter=Kept()).notes == []
+
+
+@row("image-replaced")
+def test_files_with_new_dates_that_were_not_compared_are_counted(dataset, monkeypatch):
+    class Kept(scenes.ColourSegmenter):
+        upstream = "colours"
+
+    segment(dataset, "blocks", segmenter=Kept())
+    for path in dataset.values("filepath"):
+        os.utime(path, (1, 1))
+    monkeypatch.setattr(changed_images, "_MOST_READ", 4)
+    (note,) = segment(dataset, "blocks", segmenter=Kept()).notes
+    assert note.reason.startswith("2 image files with new dates were not compared")
+    assert "overwrite=True" in note.reason
 
 
 @row("more-candidates")

@@ -81,7 +81,9 @@ def test_images_that_were_never_segmented_are_left_out_of_scores(dataset, segmen
     assert results.config.left_out["sample_kinds"] == {"not_segmented": 2}
     assert last.filepath in caplog.text and last.reload() is None and last["check_fn"] is None
     found = compare_segmentations(dataset, "ntt", "ground_truth")
-    assert found.left_out.kinds[last.id] == "not_segmented" and found.overall.only_second == 0
+    assert (
+        found.left_out.samples[last.id].kind == "not_segmented" and found.overall.only_second == 0
+    )
     evaluate(dataset, "ntt", "ground_truth", "check", include_missing=True)
     last.reload()
     assert last["check_fn"] == 3

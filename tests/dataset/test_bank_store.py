@@ -194,12 +194,43 @@ def test_a_database_that_refuses_is_an_error_of_ours_and_the_old_bank_stays(
 
     with monkeypatch.context() as patch:
         patch.setattr(grid_files, "put", full)
-        with pytest.raises(BankError, match=r"No space left on device.*before is still there"):
+        with pytest.raises(BankError, match=r"No space left on device.*before is there, or"):
             banks.save_memory_bank(dataset, "mine", make_bank(fingerprint, "new"), overwrite=True)
     dataset.reload()
     assert banks.load_memory_bank(dataset, "mine").classes == ["old"]
     banks.save_memory_bank(dataset, "mine", make_bank(fingerprint, "new"), overwrite=True)
     assert banks.load_memory_bank(dataset, "mine").classes == ["new"]
+
+
+def test_a_lost_answer_to_the_last_step_leaves_the_new_bank(dataset, fingerprint, monkeypatch):
+    banks.save_memory_bank(dataset, "mine", make_bank(fingerprint, "old"))
+    swap = run_results.swap
+
+    def losing(*args, **kwargs):
+        swap(*args, **kwargs)
+        raise pymongo.errors.AutoReconnect("connection closed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(run_results, "swap", losing)
+        with pytest.raises(BankError, match=r"connection closed.*or the new one is"):
+            banks.save_memory_bank(dataset, "mine", make_bank(fingerprint, "new"), overwrite=True)
+    assert banks.load_memory_bank(dataset, "mine").classes == ["new"]
+
+
+def test_every_write_of_a_run_is_asked_to_be_on_the_disk(dataset, fingerprint, monkeypatch):
+    asked, command = [], Connection.command
+
+    def listening(self, database, spec, *args, **kwargs):
+        name, collection = next(iter(spec.items()))
+        if name in WRITES and collection in ("runs", "datasets"):
+            concern = kwargs.get("write_concern")
+            asked.append(spec.get("writeConcern") or (concern and concern.document))
+        return command(self, database, spec, *args, **kwargs)
+
+    bank = make_bank(fingerprint, "a")
+    monkeypatch.setattr(Connection, "command", listening)
+    banks.save_memory_bank(dataset, "mine", bank)
+    assert len(asked) >= 3 and all(found == {"w": "majority", "j": True} for found in asked)
 
 
 def test_the_facts_beside_a_bank_are_those_of_the_bank(dataset, fingerprint):

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from pymongo.errors import AutoReconnect, DuplicateKeyError, ServerSelectionTimeoutError
 
-from ntt_plugin.dataset.database import database_errors
+from ntt_plugin.dataset.database import database_errors, with_patience
 from ntt_plugin.errors import DatasetError
 
 
@@ -31,3 +31,25 @@ def test_it_decorates_a_function():
     for _ in range(2):
         with pytest.raises(DatasetError, match="start again"):
             failing()
+
+
+@pytest.mark.parametrize(("kind", "tries"), [(AutoReconnect, 2), (ServerSelectionTimeoutError, 1)])
+def test_a_lost_connection_is_tried_once_more_but_not_after_waiting(kind, tries):
+    calls = []
+
+    def failing():
+        calls.append(1)
+        raise kind("refused")
+
+    with pytest.raises(kind):
+        with_patience(failing)
+    assert len(calls) == tries
+    answers = iter([AutoReconnect("closed"), "it is back"])
+
+    def restarting():
+        answer = next(answers)
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
+
+    assert with_patience(restarting) == "it is back"

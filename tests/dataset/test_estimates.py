@@ -10,8 +10,17 @@ from ntt_plugin.dataset.kept_share import KeptShare
 from ntt_plugin.dataset.label_field import declare
 from ntt_plugin.dataset.networks import available_devices, networks_of
 from ntt_plugin.dataset.report import SegmentReport, to_dict
+from ntt_plugin.dataset.run_lock import RunLock
 from ntt_plugin.dataset.run_record import keep_record, keep_results
 from ntt_plugin.engine import PRESETS, Recipe
+
+
+def keep(dataset, facts, report):
+    """The record and the report of a run into ``ntt``."""
+    declare(dataset, "ntt", {})
+    with RunLock(dataset, "ntt") as lock:
+        keep_record(dataset, "ntt", facts, lock)
+        keep_results(dataset, "ntt", lock, report=to_dict(report))
 
 
 @pytest.mark.parametrize(
@@ -28,9 +37,7 @@ def test_only_a_segmentation_by_the_same_recipe_tells_how_long_one_takes(
     dataset, facts, recipe, measured
 ):
     report = SegmentReport("ntt", "b", "tiny", device="cpu", segmented=10, seconds=5000.0)
-    declare(dataset, "ntt", {})
-    keep_record(dataset, "ntt", {**facts, "recipe": asdict(recipe)})
-    keep_results(dataset, "ntt", report=to_dict(report))
+    keep(dataset, {**facts, "recipe": asdict(recipe)}, report)
     found = estimate_segmentation(dataset, PRESETS["tiny"], "cpu", 1)
     assert (found is not None) is measured
     if found:
@@ -39,9 +46,7 @@ def test_only_a_segmentation_by_the_same_recipe_tells_how_long_one_takes(
 
 def test_images_whose_proposals_are_kept_take_hardly_any_time(dataset):
     report = SegmentReport("ntt", "b", "tiny", device="cpu", segmented=10, seconds=100.0)
-    declare(dataset, "ntt", {})
-    keep_record(dataset, "ntt", {"bank": "b", "recipe": asdict(PRESETS["tiny"])})
-    keep_results(dataset, "ntt", report=to_dict(report))
+    keep(dataset, {"bank": "b", "recipe": asdict(PRESETS["tiny"])}, report)
 
     def estimated(share: float, sampled: bool = False):
         return estimate_segmentation(

@@ -112,6 +112,18 @@ def test_very_many_labels_that_are_left_out_are_counted():
     assert kept["label_count"] == 5000 and len(kept["labels"]) == 1000
 
 
+def test_two_are_added_up_without_saying_anything_twice():
+    one, other = LeftOut(), LeftOut()
+    for left_out, reason in ((one, "first"), (other, "second")):
+        left_out.labels.append(LeftOutLabel("f", "1", "s", "/x.png", reason))
+        left_out.add_sample("s", "/x.png", "unreadable", reason)
+    other.labels.append(LeftOutLabel("g", "1", "s", "/x.png", "third"))
+    other.add_sample("t", "/y.png", "unturned", "third")
+    one.add(other)
+    assert [entry.reason for entry in one.labels] == ["first", "third"]
+    assert [entry.reason for entry in one.samples.values()] == ["first", "third"]
+
+
 def test_a_field_of_which_nothing_can_be_scored_is_an_error(make):
     _, dataset = make(count=4)
     for sample in dataset:
@@ -143,7 +155,7 @@ def test_samples_whose_field_was_never_written_are_left_out_and_named(
     kept = results.config.left_out
     assert (kept["sample_count"], kept["sample_kinds"]) == (3, {kind: 3})
     left_out = LeftOut.from_dict(kept)
-    assert left_out.kinds == dict.fromkeys(ids, kind)
+    assert [entry.sample for entry in left_out.of_kinds(kind)] == ids
     for sample in dataset.select(ids):
         assert sample["check_tp"] is None
         assert sample.filepath in str(left_out) and sample.id in str(left_out)
@@ -233,11 +245,28 @@ def test_a_comparison_leaves_out_what_one_pass_never_looked_at(make, caplog):
     ids = forget(dataset, "again", 2)
     found = compare_segmentations(dataset, "found", "again", "truth")
     assert (found.overall.only_first, found.labels) == (0, ())
-    assert found.left_out.kinds == dict.fromkeys(ids, "not_segmented")
+    assert [entry.sample for entry in found.left_out.of_kinds("not_segmented")] == ids
     assert found.overall.first_ap == found.overall.second_ap
     assert dataset[ids[0]].filepath in caplog.text
     every = compare_segmentations(dataset, "found", "again", "truth", include_missing=True)
     assert every.overall.only_first > 0 and every.left_out.samples == {}
+
+
+def test_a_comparison_names_what_it_cannot_score(make, caplog):
+    _, dataset = make(count=6)
+    dataset.clone_sample_field("found", "again")
+    bare = next(label for sample in dataset for label in sample.truth.detections)
+    unranked = dataset.last()
+    unranked.again.detections[0].confidence = None
+    unranked.save()
+    first = next(s for s in dataset if s.truth.detections)
+    first.truth.detections[0].mask = None
+    first.save()
+    found = compare_segmentations(dataset, "found", "again", "truth")
+    left_out = {(entry.field, entry.label) for entry in found.left_out.labels}
+    assert left_out == {("truth", bare.id), ("again", unranked.again.detections[0].id)}
+    assert len(found.left_out.labels) == 2 and bare.id in caplog.text
+    assert compare_segmentations(dataset, "found", "again").left_out.labels == []
 
 
 def test_a_comparison_scores_what_has_ground_truth(make):
@@ -262,6 +291,6 @@ def test_a_sample_twice_in_the_view_is_scored_once(make, caplog):
 
 
 def test_what_an_earlier_version_left_out_is_read():
-    old = {"labels": [], "samples": [{"sample": "a", "reason": "It is gone."}]}
+    old = {"labels": [], "samples": [{"sample": "a", "reason": "It is gone.", "kind": None}]}
     kept = LeftOut.from_dict(old)
-    assert kept.samples == {"a": "It is gone."} and "1 samples are left out" in str(kept)
+    assert str(kept) == "1 samples are left out of the scores; the first: It is gone."

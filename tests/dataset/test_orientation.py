@@ -10,7 +10,9 @@ from PIL import Image
 from ntt_plugin.dataset import orientation as module
 from ntt_plugin.dataset.banks import build_memory_bank, load_memory_bank, save_memory_bank
 from ntt_plugin.dataset.boxes import masks_from_boxes
+from ntt_plugin.dataset.comparison import compare_segmentations
 from ntt_plugin.dataset.evaluation import coco_figures, evaluate
+from ntt_plugin.dataset.left_out import LeftOut
 from ntt_plugin.dataset.orientation import stored_pixels_problem, turned_references
 from ntt_plugin.dataset.proposing import propose
 from ntt_plugin.dataset.reference_quality import check_references, reference_quality
@@ -19,7 +21,7 @@ from ntt_plugin.dataset.thumbnails import reference_thumbnails
 from ntt_plugin.engine.images import read_image, shown_size
 from ntt_plugin.engine.memory import MemoryBank
 from ntt_plugin.engine.proposal_store import ProposalStore
-from ntt_plugin.errors import ReferenceRefusedError
+from ntt_plugin.errors import DatasetError, ReferenceRefusedError
 from tests.dataset import scenes
 from tests.engine.image_files import FORMATS, save_turned, stored
 
@@ -158,14 +160,23 @@ def test_labels_made_on_unturned_pixels_are_refused_by_name(tmp_path, colours, d
     for reason in (bank.refused[0].reason, failure.reason, left_out[0]["reason"]):
         assert sample.filepath in reason and "EXIF orientation 6" in reason
         assert "exif_transpose" in reason
+    assert left_out[0]["kind"] == "unturned"
+    assert "before they were turned upright" in str(LeftOut.from_dict(results.config.left_out))
+    compared = compare_segmentations(dataset, "ntt", "filled", "ground_truth", include_missing=True)
+    assert [entry.sample for entry in compared.left_out.of_kinds("unturned")] == [sample.id]
     # Nothing of a label is needed to segment.
     assert (found.segmented, found.failed) == (3, [])
 
 
-def test_a_dataset_of_sideways_labels_alone_gives_no_bank(tmp_path, colours):
+def test_a_dataset_of_sideways_labels_alone_gives_no_bank_and_no_score(tmp_path, colours):
     dataset = turned_dataset(tmp_path, [6, 8], "jpg")
     for sample in dataset.iter_samples(autosave=True):
         metadata_of_a_tool(sample)
+        sample["found"] = sample.ground_truth.copy()
+        for label in sample["found"].detections:
+            label.confidence = 0.5
+    with pytest.raises(DatasetError, match=r"None of the 2 images can be scored.*exif_transpose"):
+        evaluate(dataset, "found", "ground_truth", "scores", progress=False)
     with pytest.raises(ReferenceRefusedError, match="exif_transpose"):
         build_memory_bank(dataset, "ground_truth", "b", segmenter=colours, progress=False)
 

@@ -7,6 +7,7 @@ import time
 from contextlib import contextmanager
 from pathlib import Path
 
+import fiftyone as fo
 import pytest
 from bson import ObjectId
 from fiftyone.core.odm import get_db_conn
@@ -155,7 +156,7 @@ class Writes(scenes.ColourSegmenter):
 
 def test_labels_of_an_overtaken_run_are_done_again(dataset):
     key = f"{dataset._doc.id}/ntt"
-    run_lock._mark_overtaken({"_id": key, "token": "theirs"}, may_live=True)
+    run_lock._mark_overtaken({"_id": key, "token": "theirs"}, may_live=True, by="")
     report = segment(dataset, "blocks", segmenter=Writes(dataset, "theirs"))
     assert (report.segmented, report.notes) == (6, [])
     dataset.reload()
@@ -237,6 +238,19 @@ def test_a_field_that_another_program_dropped_is_declared_again(dataset, monkeyp
     assert (report.segmented, len(calls)) == (6, 2)
 
 
+def test_a_name_that_fiftyone_refuses_is_tried_once(dataset, monkeypatch):
+    calls = []
+
+    def refusing(*args, **kwargs):
+        calls.append(args)
+        raise ValueError("reserved keyword")
+
+    monkeypatch.setattr(fo.Dataset, "add_sample_field", refusing)
+    with pytest.raises(DatasetError, match=r"'ntt' cannot be made: reserved keyword"):
+        segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
+    assert len(calls) == 1
+
+
 @pytest.mark.parametrize(
     "declares",
     [
@@ -274,10 +288,40 @@ def test_labels_that_a_restarted_database_lost_are_made_again(dataset, monkeypat
     report = segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
     assert (report.state, report.segmented, report.instances) == ("finished", 6, 18)
     assert [note.reason for note in report.notes] == [
-        "the database lost the labels of 1 samples; they were made again"
+        "the labels of 1 samples were gone and were made again: a restarted database had lost "
+        "them, or a run that was overtaken had taken them back"
     ]
     dataset.reload()
     assert made_by(dataset) == [{"blocks"}] * 6
+
+
+def test_labels_that_somebody_wrote_over_a_done_sample_are_left_and_not_counted(
+    dataset, monkeypatch
+):
+    key = f"{dataset._doc.id}/ntt"
+    run_lock._mark_overtaken({"_id": key, "token": "theirs"}, may_live=True, by="")
+    write, first = sample_write._update, ObjectId(dataset.first().id)
+    other = {"_cls": "Detections", "detections": [], "run": "x", "writer": "a person"}
+
+    def replacing(target, sample_id, document):
+        write(target, sample_id, document)
+        if sample_id == dataset.last().id:
+            dataset._sample_collection.update_one({"_id": first}, {"$set": {"ntt": other}})
+
+    monkeypatch.setattr(sample_write, "_update", replacing)
+    report = segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
+    assert (report.state, report.segmented, len(report.segmented_ids)) == ("finished", 5, 5)
+    assert [note.sample for note in report.notes] == [str(first)]
+    assert "left as they are" in report.notes[0].reason
+    assert dataset._sample_collection.find_one({"_id": first})["ntt"] == other
+
+
+def test_a_database_that_loses_labels_in_each_pass_ends_the_run(dataset, monkeypatch):
+    first = dataset.first().id
+    monkeypatch.setattr(sample_run, "server_process", lambda: None)
+    monkeypatch.setattr(sample_run, "unsettled", lambda *_: [first])
+    with pytest.raises(DatasetError, match="disk and log are sound, then run again"):
+        segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
 
 
 def test_a_database_that_was_not_restarted_is_not_asked_again(dataset, monkeypatch):

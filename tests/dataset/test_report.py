@@ -5,10 +5,11 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-import fiftyone.core.odm as foo
 import pytest
+from fiftyone.core.odm import get_db_conn
 from gridfs import GridFS
 from pymongo.collection import Collection
+from pymongo.errors import AutoReconnect
 
 from ntt_plugin.dataset import banks
 from ntt_plugin.dataset.report import (
@@ -18,6 +19,7 @@ from ntt_plugin.dataset.report import (
     load_segment_report,
     to_dict,
 )
+from ntt_plugin.dataset.run_lock import RunLock
 from ntt_plugin.dataset.run_record import keep_record, keep_results, read_facts, read_results
 from ntt_plugin.dataset.segmentation import segment
 from ntt_plugin.errors import DatasetError
@@ -119,49 +121,89 @@ def test_it_tells_of_the_run_also_when_the_field_is_gone(dataset, segmenter):
     assert load_segment_report(dataset, "ntt") == report
 
 
-def test_a_record_is_not_read_from_fiftyones_cached_document(dataset):
+@pytest.fixture
+def lock(dataset):
+    """The lock of ``ntt``, held, whose record is kept."""
+    with RunLock(dataset, "ntt") as held:
+        keep_record(dataset, "ntt", {"run": "1"}, held)
+        yield held
+
+
+def test_a_record_is_not_read_from_fiftyones_cached_document(dataset, lock):
     """FiftyOne keeps run documents in memory, which another process may have replaced since."""
     key = "ntt_segment_ntt"
-    keep_record(dataset, "ntt", {"run": "1"})
-    keep_results(dataset, "ntt", report="1")
+    keep_record(dataset, "ntt", {"run": "1"}, lock)
+    keep_results(dataset, "ntt", lock, report="1")
     dataset.load_run_results(key)
     run = dataset._doc.runs[key].id
-    files = GridFS(foo.get_db_conn())
+    files = GridFS(get_db_conn())
     results = files.put(b'{"report": "2"}')
     changed = {"config.run": "2", "results": results}
-    foo.get_db_conn().runs.update_one({"_id": run}, {"$set": changed})
+    get_db_conn().runs.update_one({"_id": run}, {"$set": changed})
 
     assert dataset.get_run_info(key).config.run == "1"
     assert read_facts(dataset, "ntt")["run"] == "2"
     assert read_results(dataset, "ntt") == {"report": "2"}
 
-    keep_results(dataset, "ntt", report="3")
+    keep_results(dataset, "ntt", lock, report="3")
     assert read_facts(dataset, "ntt")["run"] == "2"
-    keep_record(dataset, "ntt", {"run": "4"})
+    keep_record(dataset, "ntt", {"run": "4"}, lock)
     assert read_results(dataset, "ntt")["report"] == "3"
     assert dataset.get_run_info(key).config.run == "4"
 
 
-def test_no_former_report_is_left_behind(dataset):
-    from fiftyone.core.odm import get_db_conn
+def keep(dataset, lock, bank, version=0):
+    keep_results(dataset, "ntt", lock, report=to_dict(SegmentReport("ntt", bank, "p", version)))
 
-    files = get_db_conn()["fs.files"]
-    keep_record(dataset, "ntt", {"run": "1"})
-    before = files.count_documents({})
+
+def count_files():
+    return get_db_conn()["fs.files"].count_documents({})
+
+
+def test_no_former_report_is_left_behind(dataset, lock):
+    before = count_files()
     for count in range(5):
-        keep_results(dataset, "ntt", report=to_dict(SegmentReport("ntt", "b", "p", count)))
-    assert files.count_documents({}) == before + 1
+        keep(dataset, lock, "b", count)
+    assert count_files() == before + 1
     assert load_segment_report(dataset, "ntt").bank_version == 4
 
 
-def test_a_kill_while_a_report_is_kept_leaves_the_former(dataset, monkeypatch):
-    keep_record(dataset, "ntt", {"run": "1"})
-    keep_results(dataset, "ntt", report=to_dict(SegmentReport("ntt", "former", "p")))
+def test_a_kill_while_a_report_is_kept_leaves_the_former(dataset, lock, monkeypatch):
+    keep(dataset, lock, "former")
 
     def die(collection, *args, **kwargs):
         raise KeyboardInterrupt
 
     monkeypatch.setattr(Collection, "update_one", die)
     with pytest.raises(KeyboardInterrupt):
-        keep_results(dataset, "ntt", report=to_dict(SegmentReport("ntt", "new", "p")))
+        keep(dataset, lock, "new")
     assert load_segment_report(dataset, "ntt").bank == "former"
+
+
+@pytest.mark.parametrize(("is_done", "kept"), [(True, "new"), (False, "former")])
+def test_a_lost_answer_leaves_a_whole_report_and_the_next_one_tidies_up(
+    dataset, lock, monkeypatch, is_done, kept
+):
+    before, update = count_files(), Collection.update_one
+    keep(dataset, lock, "former")
+
+    def losing(collection, *args, **kwargs):
+        if is_done:
+            update(collection, *args, **kwargs)
+        raise AutoReconnect("connection closed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Collection, "update_one", losing)
+        with pytest.raises(AutoReconnect):
+            keep(dataset, lock, "new")
+    assert load_segment_report(dataset, "ntt").bank == kept
+    keep(dataset, lock, "newest")
+    assert load_segment_report(dataset, "ntt").bank == "newest"
+    assert count_files() == before + 1
+
+
+def test_a_report_of_a_deleted_record_is_not_left_behind(dataset, lock):
+    before = count_files()
+    dataset.delete_run("ntt_segment_ntt")
+    keep(dataset, lock, "b")
+    assert count_files() == before

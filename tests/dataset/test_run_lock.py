@@ -219,6 +219,28 @@ def test_a_silent_holder_that_may_live_is_remembered(dataset, monkeypatch, other
         assert lock.overtaken() == ["theirs"] and lock.former is None
 
 
+@pytest.mark.parametrize(("holder", "marked"), [("theirs", False), ("a faster one", True)])
+def test_a_lock_is_not_taken_from_one_that_wakes_or_is_faster(
+    dataset, monkeypatch, other_process, holder, marked
+):
+    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.2)
+    long_ago = datetime.now(timezone.utc) - timedelta(seconds=180)
+    leave_lock(dataset, **identity(other_process), heartbeat=long_ago)
+    mark = run_lock._mark_overtaken
+
+    def last_moment(*args, **kwargs):
+        mark(*args, **kwargs)
+        beat = {"token": holder, "heartbeat": datetime.now(timezone.utc)}
+        run_lock._locks().update_one({"_id": f"{dataset._doc.id}/ntt"}, {"$set": beat})
+
+    monkeypatch.setattr(run_lock, "_mark_overtaken", last_moment)
+    lock = RunLock(dataset, "ntt")
+    with pytest.raises(DatasetError, match="someone on somewhere"), lock:
+        pass
+    assert kept(dataset)[0]["token"] == holder
+    assert lock.overtaken() == ["theirs"] * marked
+
+
 def test_a_dead_holder_is_not_remembered_as_one_that_may_live(dataset):
     leave_lock(dataset)
     with RunLock(dataset, "ntt") as lock:
@@ -236,7 +258,7 @@ def test_a_lock_whose_document_went_is_still_held(dataset):
 
 def test_a_lock_that_another_took_and_gave_back_is_lost(dataset):
     with RunLock(dataset, "ntt") as lock:
-        run_lock._mark_overtaken(kept(dataset)[0], may_live=True)
+        run_lock._mark_overtaken(kept(dataset)[0], may_live=True, by="another")
         run_lock._locks().delete_one({"_id": lock._key})
         lock._last_beat -= 300
         with pytest.raises(DatasetError, match="taken over"):

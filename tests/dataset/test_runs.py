@@ -11,7 +11,8 @@ from fiftyone import ViewField as F
 from fiftyone.core.odm import get_db_conn
 
 import ntt_plugin as ntt
-from ntt_plugin.dataset.run_record import keep_results
+from ntt_plugin.dataset.run_lock import RunLock
+from ntt_plugin.dataset.run_record import claim_record, keep_results
 from ntt_plugin.errors import DatasetError
 
 
@@ -80,6 +81,13 @@ def test_failures_come_with_their_reasons(dataset, segmenter):
     assert run.notes[0].filepath == broken and run.notes[0].reason
 
 
+def keep(dataset, report):
+    """Another report of the run into ``found``."""
+    with RunLock(dataset, "found") as lock:
+        claim_record(dataset, "found", lock)
+        keep_results(dataset, "found", lock, report=report)
+
+
 def test_a_run_that_goes_on_is_running_and_one_that_was_killed_is_stopped(dataset, segmenter):
     ntt.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
     states = []
@@ -92,12 +100,12 @@ def test_a_run_that_goes_on_is_running_and_one_that_was_killed_is_stopped(datase
     )
     assert set(states[:-1]) == {"running"}
     killed = {**vars(ntt.SegmentReport("found", "blocks", "tiny")), "failed": [], "notes": []}
-    keep_results(dataset, "found", report=killed)
+    keep(dataset, killed)
     assert ntt.list_runs(dataset)[0].state == "stopped"
 
 
 def test_a_damaged_report_hides_no_run(segmented):
-    keep_results(segmented, "found", report="?")
+    keep(segmented, "?")
     (run,) = ntt.list_runs(segmented)
     assert (run.bank, run.preset, run.started, run.instances) == ("blocks", "tiny", "", 0)
 

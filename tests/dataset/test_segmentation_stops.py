@@ -252,6 +252,28 @@ def test_labels_written_before_the_connection_was_lost_count_as_written(
     assert (report.segmented, report.failed, report.notes) == (6, [], [])
 
 
+@pytest.mark.parametrize("collection", ["runs", "fs.files"])
+def test_a_connection_lost_while_the_report_is_kept_does_not_end_the_run(
+    dataset, segmenter, monkeypatch, collection
+):
+    method = "update_one" if collection == "runs" else "insert_one"
+    monkeypatch.setattr(sample_run, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(sample_run, "_KEEP_SHARE", 1e9)
+    write, calls = getattr(Collection, method), []
+
+    def losing(used, *args, **kwargs):
+        if used.name == collection:
+            calls.append(1)
+            if len(calls) == 4:
+                raise AutoReconnect("connection closed")
+        return write(used, *args, **kwargs)
+
+    monkeypatch.setattr(Collection, method, losing)
+    report = segment(dataset, "blocks", segmenter=segmenter)
+    assert (report.state, report.segmented, len(calls) > 4) == ("finished", 6, True)
+    assert load_segment_report(dataset, "ntt") == report
+
+
 def test_labels_of_another_from_the_last_moment_are_left(dataset, segmenter, monkeypatch):
     """Between the last look and the write: the database itself refuses."""
     require, made = sample_write._update, {"_cls": "Detections", "detections": [], "run": "other"}
