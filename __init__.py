@@ -17,7 +17,7 @@ def register(plugin: Any) -> None:
     """
     # Here, not above: whoever imports this file for something else needs no FiftyOne.
     from .ntt_plugin.app.operators import OPERATORS
-    from .ntt_plugin.app.panel.memory_banks import MemoryBanks
+    from .ntt_plugin.app.panel.panel import MemoryBanks
 
     for operator in OPERATORS:
         plugin.register(operator)

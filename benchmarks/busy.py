@@ -41,7 +41,7 @@ QUIET_OTHERS = 0.2
 CHILD = """
 import json, sys, time
 from ntt_plugin.demo.streams import scoring_scene
-from ntt_plugin.engine import threads
+from ntt_plugin.engine.device import threads
 from ntt_plugin.engine.segmenter import Segmenter
 
 way, number = sys.argv[1], int(sys.argv[2])

@@ -24,7 +24,7 @@ from pycocotools import mask as rle
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ntt_plugin.dataset.coco_figures import evaluate_coco
+from ntt_plugin.dataset.evaluation.coco_metrics import evaluate_coco
 from ntt_plugin.demo.classes import NOVEL_CLASSES
 from ntt_plugin.demo.scenes import Scene
 from ntt_plugin.demo.streams import reference_scene, scoring_scene

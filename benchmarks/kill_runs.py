@@ -54,7 +54,7 @@ class Call:
         """Make the call, in this process."""
         import fiftyone as fo
 
-        from ntt_plugin.dataset.segmentation import segment
+        from ntt_plugin.dataset.segmentation.segment import segment
         from ntt_plugin.dataset.segmenters import get_segmenter
         from ntt_plugin.demo.dataset import TARGET_TAG
 
@@ -112,15 +112,15 @@ def main() -> None:
 
 def recipe(grid: int) -> Any:
     """The tiny networks with another grid of points."""
-    from ntt_plugin.engine.config import Recipe
+    from ntt_plugin.engine.recipe import Recipe
 
     return Recipe.from_preset("tiny", grid=grid)
 
 
 def prepare(folder: Path, images: int, grid: int) -> None:
     """Make the dataset and two banks of different references."""
-    from ntt_plugin.dataset.banks import build_memory_bank
-    from ntt_plugin.dataset.sampling import sample_references
+    from ntt_plugin.dataset.banks.banks import build_memory_bank
+    from ntt_plugin.dataset.references.sampling import sample_references
     from ntt_plugin.demo.dataset import GROUND_TRUTH, POOL_TAG, make_dataset
 
     dataset = make_dataset(folder / "images", pool=40, targets=images, name=DATASET)

@@ -30,8 +30,8 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ntt_plugin.engine import MemoryBank, Proposals
-from ntt_plugin.engine.config import Recipe
-from ntt_plugin.engine.memory import Fingerprint
+from ntt_plugin.engine.bank.memory_bank import Fingerprint
+from ntt_plugin.engine.recipe import Recipe
 
 RESULTS = Path(__file__).parent / "results" / "long_run.json"
 SIZE = (240, 320)
@@ -105,8 +105,8 @@ def make_dataset(folder: Path, count: int) -> Any:
 
 def measure(dataset: Any, count: int) -> dict[str, Any]:
     """Run over the dataset twice."""
-    from ntt_plugin.dataset.report import load_segment_report
-    from ntt_plugin.dataset.segmentation import segment
+    from ntt_plugin.dataset.segmentation.report import load_segment_report
+    from ntt_plugin.dataset.segmentation.segment import segment
 
     standin, process, seen = Standin(), psutil.Process(), []
     bank = standin.bank()

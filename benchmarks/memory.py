@@ -28,7 +28,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from relabel import banks, write_images
 
 from ntt_plugin.engine import Segmenter
-from ntt_plugin.engine.proposal_store import ProposalStore
+from ntt_plugin.engine.proposals.store import ProposalStore
 
 RESULTS = Path(__file__).parent / "results" / "memory.json"
 
@@ -62,7 +62,7 @@ def measure(segmenter: Segmenter, folder: Path, count: int) -> dict[str, Any]:
     """A first pass, then one with a changed bank, over the same images."""
     import fiftyone as fo
 
-    from ntt_plugin.dataset.segmentation import segment
+    from ntt_plugin.dataset.segmentation.segment import segment
 
     first, changed = banks(segmenter)
     paths = write_images(folder, count)

@@ -30,7 +30,7 @@ from demo_ap import (
 
 from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Segmenter, match
-from ntt_plugin.engine.proposal_codec import encode_proposals
+from ntt_plugin.engine.proposals.codec import encode_proposals
 
 RESULTS = Path(__file__).parent / "results" / "options_ap.json"
 OPTIONS: dict[str, dict[str, Any]] = {

@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from demo_ap import CATEGORY, encode, ground_truth
 
-from ntt_plugin.dataset.coco_figures import evaluate_coco
+from ntt_plugin.dataset.evaluation.coco_metrics import evaluate_coco
 from ntt_plugin.demo.scenes import Scene
 from ntt_plugin.engine import MemoryBank, Proposals, Reference, Segmenter, match
-from ntt_plugin.engine.proposal_cache import ProposalCache
-from ntt_plugin.engine.proposal_store import ProposalStore
+from ntt_plugin.engine.proposals.cache import ProposalCache
+from ntt_plugin.engine.proposals.store import ProposalStore
 from ntt_plugin.errors import ReferenceRefusedError
 
 _SHOWS = 0.5

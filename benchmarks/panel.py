@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from benchmarks.long_run import SIZE, Standin, make_dataset
 from ntt_plugin.engine import MemoryBank, Proposals
-from ntt_plugin.engine.memory import Fingerprint
+from ntt_plugin.engine.bank.memory_bank import Fingerprint
 from ntt_plugin.engine.references import Provenance
 
 RESULTS = Path(__file__).parent / "results" / "panel.json"
@@ -124,8 +124,8 @@ def spread(dataset: Any) -> None:
     from bson import ObjectId
     from pymongo import UpdateOne
 
-    from ntt_plugin.dataset.report import load_segment_report, to_dict
-    from ntt_plugin.dataset.run_record import keep_results
+    from ntt_plugin.dataset.database.run_record import keep_results
+    from ntt_plugin.dataset.segmentation.report import load_segment_report, to_dict
 
     samples = dataset._sample_collection
     made = [sample[FIELD] for sample in samples.find({FIELD: {"$ne": None}}, {FIELD: 1})]

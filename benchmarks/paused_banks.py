@@ -102,9 +102,9 @@ def _try_all(rounds: int, dataset: Any, folder: Path, worker: Connection, pid: i
 
 def shorten_the_locks() -> None:
     """Let locks go stale in about a second."""
-    from ntt_plugin.dataset import run_lock
+    from ntt_plugin.dataset.database import locks
 
-    run_lock.BEAT_SECONDS, run_lock.STALE_SECONDS = BEAT_SECONDS, STALE_SECONDS
+    locks.BEAT_SECONDS, locks.STALE_SECONDS = BEAT_SECONDS, STALE_SECONDS
 
 
 def prepare(folder: Path) -> Any:
@@ -131,7 +131,7 @@ def make_bank(*labels: str) -> Any:
     """A bank of two random references of each class."""
     import torch
 
-    from ntt_plugin.engine.memory import MemoryBank
+    from ntt_plugin.engine.bank.memory_bank import MemoryBank
 
     bank = MemoryBank(segmenter().fingerprint, "tiny")
     for label in labels:
@@ -143,8 +143,8 @@ def segmenter() -> Any:
     """An engine whose feature of a reference is always the same."""
     import torch
 
-    from ntt_plugin.engine.config import Recipe
-    from ntt_plugin.engine.memory import Fingerprint
+    from ntt_plugin.engine.bank.memory_bank import Fingerprint
+    from ntt_plugin.engine.recipe import Recipe
 
     return SimpleNamespace(
         recipe=Recipe.from_preset("tiny"),
@@ -155,7 +155,7 @@ def segmenter() -> Any:
 
 def reset(dataset: Any, folder: Path) -> None:
     """Leave the banks A and B in the dataset, and the file of another one."""
-    from ntt_plugin.dataset import banks
+    from ntt_plugin.dataset.banks import banks
 
     for name in banks.list_memory_banks(dataset):
         banks.delete_memory_bank(dataset, name)
@@ -190,7 +190,8 @@ PAUSED, MEANWHILE = tuple(MODEL)[:7], tuple(MODEL)[7:]
 
 def make(change: str, dataset: Any, folder: Path) -> str:
     """Make a change; "done", or the error."""
-    from ntt_plugin.dataset import bank_edits, bank_files, banks
+    from ntt_plugin.dataset.banks import banks, files
+    from ntt_plugin.dataset.banks import edit as bank_edits
 
     def teach(label: str) -> None:
         bank_edits.update_memory_bank(
@@ -202,7 +203,7 @@ def make(change: str, dataset: Any, folder: Path) -> str:
         "save": lambda: banks.save_memory_bank(dataset, "A", make_bank("saved"), overwrite=True),
         "rename": lambda: banks.rename_memory_bank(dataset, "A", "C"),
         "delete": lambda: banks.delete_memory_bank(dataset, "A"),
-        "import": lambda: bank_files.import_memory_bank(
+        "import": lambda: files.import_memory_bank(
             dataset, folder / "file.safetensors", "A", overwrite=True
         ),
         "remove": lambda: bank_edits.remove_references(dataset, "A", classes="second"),
@@ -219,7 +220,7 @@ def make(change: str, dataset: Any, folder: Path) -> str:
 
 def judge(dataset: Any, done: list[tuple[str, str]]) -> tuple[str, str]:
     """What is lost or wrong, and what was found; empty if the changes explain it."""
-    from ntt_plugin.dataset import banks
+    from ntt_plugin.dataset.banks import banks
 
     start = {n: frozenset({"first", "second", f"of{n}"}) for n in ("A", "B")}
     explained = []
@@ -246,7 +247,7 @@ def left_over(dataset: Any) -> int:
     """Runs and files in the database beside those of the banks, after one more change."""
     import fiftyone.core.odm as foo
 
-    from ntt_plugin.dataset import banks
+    from ntt_plugin.dataset.banks import banks
 
     time.sleep(STALE_SECONDS * 1.3)
     banks.save_memory_bank(dataset, "E", make_bank("last"))

@@ -14,7 +14,7 @@ Three attacks on ``segment``, each with processes of its own on small images of 
 - *pairs*: two runs, of processes or of threads of one process, begin at the same moment with two
   new fields of a dataset. Both must finish.
 
-Locks go stale after a second here, not two minutes: the constants of ``run_lock`` are replaced in
+Locks go stale after a second here, not two minutes: the constants of ``locks`` are replaced in
 the processes. ``--code FOLDER`` attacks another checkout. Uses a MongoDB of its own, which it ends,
 and writes ``benchmarks/results/paused_runs.json``. POSIX only.
 """

@@ -14,10 +14,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ntt_plugin.engine import MemoryBank, Proposals, Recipe
-from ntt_plugin.engine.mask_upsampling import UpsampledMasks
-from ntt_plugin.engine.matching import best_class, compared_features, similarities
-from ntt_plugin.engine.nms import suppress
-from ntt_plugin.engine.proposer import grid_points
+from ntt_plugin.engine.matching.match import best_class, compared_features, similarities
+from ntt_plugin.engine.matching.nms import suppress
+from ntt_plugin.engine.networks.mask_proposer import grid_points
+from ntt_plugin.engine.proposals.mask_upsampling import UpsampledMasks
 
 BATCH = 64
 

@@ -34,9 +34,9 @@ from torch import Tensor
 from ntt_plugin.demo.scenes import Scene
 from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Fingerprint, Proposals, Recipe, Segmenter
-from ntt_plugin.engine.checkpoints import load_encoder, load_segmenter
-from ntt_plugin.engine.encoder import PatchEncoder
-from ntt_plugin.engine.proposer import MaskProposer
+from ntt_plugin.engine.networks.checkpoints import load_encoder, load_segmenter
+from ntt_plugin.engine.networks.encoder import PatchEncoder
+from ntt_plugin.engine.networks.mask_proposer import MaskProposer
 
 RESULTS = Path(__file__).parent / "results" / "precision.json"
 DTYPES = (torch.float32, torch.bfloat16, torch.float16)

@@ -36,10 +36,10 @@ from store_candidates import CANDIDATES
 
 from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Proposals, Segmenter
-from ntt_plugin.engine.full_masks import PackedMask
-from ntt_plugin.engine.mask_upsampling import upsample_masks
-from ntt_plugin.engine.near_duplicates import distinct
-from ntt_plugin.engine.proposal_codec import decode_proposals, encode_proposals
+from ntt_plugin.engine.masks.packed import PackedMask
+from ntt_plugin.engine.proposals.codec import decode_proposals, encode_proposals
+from ntt_plugin.engine.proposals.mask_upsampling import upsample_masks
+from ntt_plugin.engine.proposals.near_duplicates import distinct
 
 RESULTS = Path(__file__).parent / "results" / "proposal_stores.json"
 # Children of a server that has imported everything start in milliseconds, and without threads.

@@ -32,11 +32,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import Instances, MemoryBank, Proposals, Reference, Segmenter, match
-from ntt_plugin.engine.images import read_image
-from ntt_plugin.engine.proposal_cache import ProposalCache
-from ntt_plugin.engine.proposal_codec import encode_proposals
-from ntt_plugin.engine.proposal_key import image_digest
-from ntt_plugin.engine.proposal_store import ProposalStore
+from ntt_plugin.engine.images.load import read_image
+from ntt_plugin.engine.proposals.cache import ProposalCache
+from ntt_plugin.engine.proposals.codec import encode_proposals
+from ntt_plugin.engine.proposals.key import image_digest
+from ntt_plugin.engine.proposals.store import ProposalStore
 
 RESULTS = Path(__file__).parent / "results" / "relabel.json"
 T = TypeVar("T")
@@ -162,7 +162,7 @@ def measure_segment(
     """Milliseconds a sample of whole runs of ``segment``."""
     import fiftyone as fo
 
-    from ntt_plugin.dataset.segmentation import segment
+    from ntt_plugin.dataset.segmentation.segment import segment
 
     dataset = fo.Dataset("ntt-relabel")
     dataset.add_samples([fo.Sample(filepath=str(path)) for path in paths], progress=False)

@@ -76,11 +76,12 @@ def set_up(code: Path) -> None:
 
     import torch
 
-    from ntt_plugin.dataset import mask_files, run_lock
+    from ntt_plugin.dataset.database import locks
+    from ntt_plugin.dataset.labels import mask_files
 
     # A process that is forked after torch has started threads hangs.
     torch.set_num_threads(1)
-    run_lock.BEAT_SECONDS, run_lock.STALE_SECONDS = BEAT_SECONDS, STALE_SECONDS
+    locks.BEAT_SECONDS, locks.STALE_SECONDS = BEAT_SECONDS, STALE_SECONDS
     write = mask_files._write
 
     def stepping(*args: Any) -> None:
@@ -94,7 +95,7 @@ def make_dataset(name: str, folder: Path, samples: int = SAMPLES) -> Any:
     """Images of blocks and two banks of different classes, ``first`` and ``second``."""
     import fiftyone as fo
 
-    from ntt_plugin.dataset import banks
+    from ntt_plugin.dataset.banks import banks
     from tests.dataset import scenes
 
     if fo.dataset_exists(name):
@@ -113,7 +114,7 @@ def segment(name: str, bank: str, field: str = FIELD, **options: Any) -> Any:
     """One run, in this process."""
     import fiftyone as fo
 
-    from ntt_plugin.dataset.segmentation import segment as run
+    from ntt_plugin.dataset.segmentation.segment import segment as run
     from tests.dataset.scenes import ColourSegmenter
 
     dataset = fo.load_dataset(name)

@@ -7,7 +7,7 @@ import sqlite3
 import time
 from pathlib import Path
 
-from ntt_plugin.engine.proposal_store import ProposalStore
+from ntt_plugin.engine.proposals.store import ProposalStore
 
 USES_AT_ONCE = 100
 

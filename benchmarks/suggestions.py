@@ -30,8 +30,8 @@ from oracle import SeenScene, copy_of, proposal_cache, segm_ap
 
 from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import MemoryBank, Segmenter
+from ntt_plugin.engine.active_learning import Suggestion, SuggestionPool
 from ntt_plugin.engine.references import Box, tight_box
-from ntt_plugin.engine.suggesting import Suggestion, SuggestionPool
 
 RESULTS = Path(__file__).parent / "results" / "suggestions.json"
 LABELS = (0, 8, 16, 32, 64)

@@ -41,7 +41,7 @@ from benchmarks.candidates import made_up_bank, made_up_proposals
 from benchmarks.networks import build_segmenter
 from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Proposals, Recipe, Segmenter, match
-from ntt_plugin.engine.pooling import pool_features
+from ntt_plugin.engine.proposals.feature_pooling import pool_features
 
 RESULTS = Path(__file__).parent / "results"
 STAGES = ("decode", "encode", "embed", "grid", "pool", "match", "write")

@@ -18,16 +18,9 @@ from typing import TYPE_CHECKING
 import lazy_loader
 
 if TYPE_CHECKING:
-    from .dataset.applied_thresholds import AppliedThresholds, apply_thresholds
-    from .dataset.bank_edits import (
-        duplicate_memory_bank,
-        merge_memory_banks,
-        remove_references,
-        update_memory_bank,
-    )
-    from .dataset.bank_files import export_memory_bank, import_memory_bank
-    from .dataset.bank_info import BankInfo
-    from .dataset.banks import (
+    from .dataset.banks.add_references import AddedReferences, add_negatives, add_references
+    from .dataset.banks.apply_thresholds import AppliedThresholds, apply_thresholds
+    from .dataset.banks.banks import (
         build_memory_bank,
         delete_memory_bank,
         describe_refused,
@@ -38,33 +31,40 @@ if TYPE_CHECKING:
         rename_memory_bank,
         save_memory_bank,
     )
-    from .dataset.best_f1 import Threshold
-    from .dataset.boxes import masks_from_boxes
-    from .dataset.cache_folder import ProposalStore
-    from .dataset.comparison import ClassComparison, Comparison, compare_segmentations
-    from .dataset.evaluation import coco_figures, evaluate
-    from .dataset.learning import BankChange
-    from .dataset.left_out import LeftOut
-    from .dataset.networks import download_networks
-    from .dataset.proposing import (
-        ProposeReport,
-        clear_proposals,
-        get_proposals_info,
-        propose,
+    from .dataset.banks.edit import (
+        duplicate_memory_bank,
+        merge_memory_banks,
+        remove_references,
+        update_memory_bank,
     )
-    from .dataset.reference_quality import (
+    from .dataset.banks.files import export_memory_bank, import_memory_bank
+    from .dataset.banks.info import BankInfo
+    from .dataset.banks.learn import BankChange
+    from .dataset.banks.quality import (
         ReferenceCheck,
         check_references,
         class_similarity,
         reference_quality,
     )
-    from .dataset.report import SampleNote, SegmentReport, load_segment_report
-    from .dataset.runs import RunInfo, list_runs, score_histogram
-    from .dataset.sampling import ReferenceSample, sample_references
-    from .dataset.segmentation import segment
-    from .dataset.suggestions import Suggestions, suggest_references
-    from .dataset.tagging import AddedReferences, add_negatives, add_references
-    from .dataset.thresholds import best_thresholds, save_thresholds
+    from .dataset.banks.thresholds import best_thresholds, save_thresholds
+    from .dataset.evaluation.best_f1 import Threshold
+    from .dataset.evaluation.compare import ClassComparison, Comparison, compare_segmentations
+    from .dataset.evaluation.evaluate import coco_figures, evaluate
+    from .dataset.evaluation.exclusions import LeftOut
+    from .dataset.inspect.runs import RunInfo, list_runs, score_histogram
+    from .dataset.networks import download_networks
+    from .dataset.references.sampling import ReferenceSample, sample_references
+    from .dataset.runtime.cache_folder import ProposalStore
+    from .dataset.segmentation.masks_from_boxes import masks_from_boxes
+    from .dataset.segmentation.propose import (
+        ProposeReport,
+        clear_proposals,
+        get_proposals_info,
+        propose,
+    )
+    from .dataset.segmentation.report import SampleNote, SegmentReport, load_segment_report
+    from .dataset.segmentation.segment import segment
+    from .dataset.suggestions.suggest import Suggestions, suggest_references
     from .errors import NttError
 
 __version__ = "0.1.0"
@@ -127,16 +127,16 @@ __all__ = [
 ]
 
 _NAMES = {
-    "dataset.applied_thresholds": ["AppliedThresholds", "apply_thresholds"],
-    "dataset.bank_edits": [
+    "dataset.banks.apply_thresholds": ["AppliedThresholds", "apply_thresholds"],
+    "dataset.banks.edit": [
         "duplicate_memory_bank",
         "merge_memory_banks",
         "remove_references",
         "update_memory_bank",
     ],
-    "dataset.bank_files": ["export_memory_bank", "import_memory_bank"],
-    "dataset.bank_info": ["BankInfo"],
-    "dataset.banks": [
+    "dataset.banks.files": ["export_memory_bank", "import_memory_bank"],
+    "dataset.banks.info": ["BankInfo"],
+    "dataset.banks.banks": [
         "build_memory_bank",
         "delete_memory_bank",
         "describe_refused",
@@ -147,28 +147,33 @@ _NAMES = {
         "rename_memory_bank",
         "save_memory_bank",
     ],
-    "dataset.best_f1": ["Threshold"],
-    "dataset.boxes": ["masks_from_boxes"],
-    "dataset.comparison": ["ClassComparison", "Comparison", "compare_segmentations"],
-    "dataset.evaluation": ["coco_figures", "evaluate"],
-    "dataset.learning": ["BankChange"],
-    "dataset.left_out": ["LeftOut"],
+    "dataset.evaluation.best_f1": ["Threshold"],
+    "dataset.segmentation.masks_from_boxes": ["masks_from_boxes"],
+    "dataset.evaluation.compare": ["ClassComparison", "Comparison", "compare_segmentations"],
+    "dataset.evaluation.evaluate": ["coco_figures", "evaluate"],
+    "dataset.banks.learn": ["BankChange"],
+    "dataset.evaluation.exclusions": ["LeftOut"],
     "dataset.networks": ["download_networks"],
-    "dataset.cache_folder": ["ProposalStore"],
-    "dataset.proposing": ["ProposeReport", "clear_proposals", "get_proposals_info", "propose"],
-    "dataset.reference_quality": [
+    "dataset.runtime.cache_folder": ["ProposalStore"],
+    "dataset.segmentation.propose": [
+        "ProposeReport",
+        "clear_proposals",
+        "get_proposals_info",
+        "propose",
+    ],
+    "dataset.banks.quality": [
         "ReferenceCheck",
         "check_references",
         "class_similarity",
         "reference_quality",
     ],
-    "dataset.report": ["SampleNote", "SegmentReport", "load_segment_report"],
-    "dataset.runs": ["RunInfo", "list_runs", "score_histogram"],
-    "dataset.sampling": ["ReferenceSample", "sample_references"],
-    "dataset.segmentation": ["segment"],
-    "dataset.suggestions": ["Suggestions", "suggest_references"],
-    "dataset.tagging": ["AddedReferences", "add_negatives", "add_references"],
-    "dataset.thresholds": ["best_thresholds", "save_thresholds"],
+    "dataset.segmentation.report": ["SampleNote", "SegmentReport", "load_segment_report"],
+    "dataset.inspect.runs": ["RunInfo", "list_runs", "score_histogram"],
+    "dataset.references.sampling": ["ReferenceSample", "sample_references"],
+    "dataset.segmentation.segment": ["segment"],
+    "dataset.suggestions.suggest": ["Suggestions", "suggest_references"],
+    "dataset.banks.add_references": ["AddedReferences", "add_negatives", "add_references"],
+    "dataset.banks.thresholds": ["best_thresholds", "save_thresholds"],
     "errors": ["NttError"],
 }
 

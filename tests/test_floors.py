@@ -123,8 +123,8 @@ def test_every_module_belongs_to_a_known_floor():
         ("dataset/a.py", "from ..demo.scenes import Scene"),
         ("demo/a.py", "from ..app import panel"),
         ("__init__.py", "from .app import panel"),
-        ("engine/a.py", "import ntt_plugin.engine.config"),
-        ("app/a.py", "from ntt_plugin.engine import config"),
+        ("engine/a.py", "import ntt_plugin.engine.recipe"),
+        ("app/a.py", "from ntt_plugin.engine import recipe as config"),
     ],
 )
 def test_a_planted_violation_is_found(tmp_path, module, source):
@@ -168,7 +168,7 @@ def test_no_form_and_no_page_of_the_panel_waits_for_the_networks_code():
         "for floor in (ntt_plugin.app, ntt_plugin.dataset):\n"
         "    for module in pkgutil.walk_packages(floor.__path__, floor.__name__ + '.'):\n"
         "        __import__(module.name)\n"
-        "assert 'ntt_plugin.app.panel.page' in sys.modules\n"
+        "assert 'ntt_plugin.app.panel.layout' in sys.modules\n"
         "assert 'transformers' not in sys.modules\n"
     )
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True)

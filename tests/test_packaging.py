@@ -174,5 +174,5 @@ def test_the_wheel_holds_the_package_and_the_bundled_networks_and_nothing_else(t
     package = tree / "ntt_plugin"
     files = {str(p.relative_to(tree)) for p in package.rglob("*") if p.is_file()}
     assert names == files
-    assert {"ntt_plugin/demo/networks/segmenter/model.safetensors"} <= names
-    assert {"ntt_plugin/demo/networks/encoder/model.safetensors"} <= names
+    assert {"ntt_plugin/engine/networks/bundled/segmenter/model.safetensors"} <= names
+    assert {"ntt_plugin/engine/networks/bundled/encoder/model.safetensors"} <= names

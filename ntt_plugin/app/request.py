@@ -14,7 +14,7 @@ from bson import ObjectId
 from fiftyone.operators.constants import ViewTarget
 from fiftyone.operators.executor import ValidationContext
 
-from ..dataset.checks import quoted
+from ..dataset.samples.checks import quoted
 from ..errors import DatasetError
 
 _TEXT, _TEXTS, _NUMBER, _TICK = "text", "list of texts", "whole number", "yes or no"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from .markdown import escaped
+from .text import escaped
 
 
 @dataclass(frozen=True)

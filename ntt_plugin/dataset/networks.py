@@ -7,10 +7,10 @@ from pathlib import Path
 
 import fiftyone as fo
 
-from ..engine.config import Recipe, resolve_device
-from ..engine.download import download, find_cached, find_in_zoo
+from ..engine.networks.hub import download, find_cached, find_in_zoo
+from ..engine.recipe import Recipe, resolve_device
 from ..errors import RecipeError
-from .progress_bar import Progress, progress_bar
+from .runtime.progress_bar import Progress, progress_bar
 from .segmenters import as_recipe
 
 # Sizes of the published weights in float32, as the hub serves them.

@@ -14,12 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..engine.config import Recipe, resolve_device
-from ..engine.images import ImageLike
-from ..engine.memory import Fingerprint
-from ..engine.proposals import Proposals
+from ..engine.bank.memory_bank import Fingerprint
+from ..engine.images.load import ImageLike
+from ..engine.proposals.proposals import Proposals
+from ..engine.recipe import Recipe, resolve_device
 from ..engine.references import Reference
-from .checks import is_whole
+from .samples.checks import is_whole
 
 if TYPE_CHECKING:
     from ..engine.segmenter import Segmenter

@@ -14,9 +14,9 @@ import numpy as np
 from PIL import Image
 
 from .. import coco_figures, evaluate, sample_references, segment
-from ..dataset.banks import build_memory_bank
-from ..dataset.labels import full_mask
-from ..engine.memory import MemoryBank
+from ..dataset.banks.banks import build_memory_bank
+from ..dataset.labels.convert import full_mask
+from ..engine.bank.memory_bank import MemoryBank
 from ..engine.references import crop_box
 from ..errors import NttError
 from .dataset import (

@@ -13,11 +13,11 @@ import lazy_loader
 from ..errors import NttError
 
 if TYPE_CHECKING:
-    from .config import PRESETS, Recipe
-    from .instances import Instances
-    from .matching import match
-    from .memory import Fingerprint, MemoryBank
-    from .proposals import Proposals
+    from .bank.memory_bank import Fingerprint, MemoryBank
+    from .matching.instances import Instances
+    from .matching.match import match
+    from .proposals.proposals import Proposals
+    from .recipe import PRESETS, Recipe
     from .references import Provenance, Reference
     from .segmenter import Segmenter
 
@@ -36,11 +36,11 @@ __all__ = [
 ]
 
 _NAMES = {
-    "config": ["PRESETS", "Recipe"],
-    "instances": ["Instances"],
-    "matching": ["match"],
-    "memory": ["Fingerprint", "MemoryBank"],
-    "proposals": ["Proposals"],
+    "recipe": ["PRESETS", "Recipe"],
+    "matching.instances": ["Instances"],
+    "matching.match": ["match"],
+    "bank.memory_bank": ["Fingerprint", "MemoryBank"],
+    "proposals.proposals": ["Proposals"],
     "references": ["Provenance", "Reference"],
     "segmenter": ["Segmenter"],
 }

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from ..errors import ReferenceRefusedError
-from .images import ImageLike, to_tensor
+from .images.load import ImageLike, to_tensor
 
 Box = tuple[float, float, float, float]
 

@@ -14,22 +14,22 @@ from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..errors import BankError, ImageError, RecipeError, ReferenceRefusedError
-from .checkpoints import load_encoder, load_segmenter
-from .config import Recipe, resolve_device, resolve_dtype
-from .encoder import PatchEncoder
-from .forked import require_own_process
-from .images import ImageLike, read_image, to_tensor
-from .instances import Instances
-from .mask_upsampling import upsample_masks
-from .matching import match
-from .memory import Fingerprint, MemoryBank, Refused
-from .memory_limit import SMALLER_IMAGE, refused_memory
-from .proposal_key import upstream_digest
-from .proposals import Proposals, mask_boxes
-from .proposer import MaskProposer
+from .bank.memory_bank import Fingerprint, MemoryBank, Refused
+from .device.batching import SMALLER_IMAGE, refused_memory
+from .device.forked import require_own_process
+from .device.threads import with_threads_by_load
+from .device.transfer import send
+from .images.load import ImageLike, read_image, to_tensor
+from .matching.instances import Instances
+from .matching.match import match
+from .networks.checkpoints import load_encoder, load_segmenter
+from .networks.encoder import PatchEncoder
+from .networks.mask_proposer import MaskProposer
+from .proposals.key import upstream_digest
+from .proposals.mask_upsampling import upsample_masks
+from .proposals.proposals import Proposals, mask_boxes
+from .recipe import Recipe, resolve_device, resolve_dtype
 from .references import Reference, crop_picture, grid_weights, pool_reference
-from .sending import send
-from .threads import with_threads_by_load
 
 
 class Segmenter:

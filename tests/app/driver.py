@@ -17,7 +17,7 @@ from fiftyone.operators.executor import (
 )
 from fiftyone.operators.registry import OperatorRegistry
 
-from ntt_plugin.app.markdown import unescaped
+from ntt_plugin.app.text import unescaped
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAME = "@ntt/no-time-to-train"
@@ -100,7 +100,7 @@ class Plugin:
 def loaded(plugin: Plugin, name: str) -> ModuleType:
     """A module of the package as FiftyOne loaded it: it imports plugins under names of its own."""
     operator = OperatorRegistry().get_operator(plugin.uri("clear_proposals"))
-    package = type(operator).__module__.removesuffix("app.clear_proposals")
+    package = type(operator).__module__.removesuffix("app.operators.proposals.clear_proposals")
     return importlib.import_module(package + name)
 
 

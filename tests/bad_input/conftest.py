@@ -7,8 +7,8 @@ import uuid
 import fiftyone as fo
 import pytest
 
-from ntt_plugin.dataset import banks
-from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.segmentation.segment import segment
 from tests.bad_input.expectations import everything_in
 from tests.dataset import scenes
 

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 import pytest
 
-from ntt_plugin.dataset.banks import list_memory_banks, load_memory_bank
+from ntt_plugin.dataset.banks.banks import list_memory_banks, load_memory_bank
 from ntt_plugin.errors import NttError
 
 _Test = TypeVar("_Test", bound=Callable[..., None])

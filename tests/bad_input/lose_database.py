@@ -21,8 +21,8 @@ os.environ["FIFTYONE_DATABASE_URI"] += "/?serverSelectionTimeoutMS=1500&connectT
 
 import fiftyone as fo
 
-from ntt_plugin.dataset import banks
-from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.errors import DatasetError
 from tests.dataset import scenes
 

@@ -18,9 +18,9 @@ from typing import Any
 
 import torch
 
-from ntt_plugin.engine.config import Recipe
-from ntt_plugin.engine.memory import Fingerprint, MemoryBank, Refused
-from ntt_plugin.engine.quality import reference_quality
+from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank, Refused
+from ntt_plugin.engine.bank.quality import reference_quality
+from ntt_plugin.engine.recipe import Recipe
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError
 from tests.bad_input.bank_mutations import mutations

@@ -6,13 +6,13 @@ import pytest
 from fiftyone.operators.executor import ExecutionContext
 
 import ntt_plugin as ntt
-from ntt_plugin.app.delete_memory_bank import DeleteMemoryBank
-from ntt_plugin.app.markdown import unescaped
-from ntt_plugin.app.remove_references import RemoveReferences
-from ntt_plugin.app.rename_memory_bank import RenameMemoryBank
+from ntt_plugin.app.operators.banks.delete_memory_bank import DeleteMemoryBank
+from ntt_plugin.app.operators.banks.rename_memory_bank import RenameMemoryBank
+from ntt_plugin.app.operators.references.remove_references import RemoveReferences
+from ntt_plugin.app.text import unescaped
 from tests.app.hostile import NAMES
 from tests.bad_input.expectations import row
-from tests.engine.test_forked import needs_fork, said_by_a_child
+from tests.engine.device.test_forked import needs_fork, said_by_a_child
 
 BAD = {
     "dictionary": {"a": 1},

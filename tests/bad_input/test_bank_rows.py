@@ -13,18 +13,12 @@ import pytest
 import safetensors.torch
 import torch
 
-from ntt_plugin.dataset import (
-    bank_edits,
-    bank_files,
-    bank_store,
-    banks,
-    grid_files,
-    run_results,
-)
-from ntt_plugin.dataset.applied_thresholds import apply_thresholds
-from ntt_plugin.dataset.bank_lock import BankLock
-from ntt_plugin.dataset.segmentation import segment
-from ntt_plugin.engine.memory import MemoryBank
+from ntt_plugin.dataset.banks import banks, edit, files, store
+from ntt_plugin.dataset.banks.apply_thresholds import apply_thresholds
+from ntt_plugin.dataset.database import custom_runs, grid_files
+from ntt_plugin.dataset.database.bank_lock import BankLock
+from ntt_plugin.dataset.segmentation.segment import segment
+from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from tests.bad_input.bank_mutations import join, nested, split, with_document
 from tests.bad_input.expectations import refused, row
 from tests.dataset import scenes
@@ -97,7 +91,7 @@ def test_a_bank_file_that_is_not_sound_is_refused_wherever_it_is_given(
     path.write_bytes(FILES[kind](bank_bytes(unchanged)))
     remedy = "Export it again where it was made"
     with refused(str(path), "not a sound memory bank", remedy):
-        bank_files.import_memory_bank(unchanged, path)
+        files.import_memory_bank(unchanged, path)
     with refused(str(path), "not a sound memory bank", remedy):
         segment(unchanged, path, segmenter=segmenter)
 
@@ -125,9 +119,9 @@ def test_a_bank_of_the_largest_version_can_be_imported_changed_and_read(
     dataset, segmenter, tmp_path
 ):
     path = forged(dataset, tmp_path, lambda document: document.update(version=2**31 - 1))
-    bank_files.import_memory_bank(dataset, path, "taken_over")
+    files.import_memory_bank(dataset, path, "taken_over")
     first = banks.load_memory_bank(dataset, "taken_over").references("red")[0].id
-    bank_edits.remove_references(dataset, "taken_over", [first])
+    edit.remove_references(dataset, "taken_over", [first])
     assert banks.load_memory_bank(dataset, "taken_over").version == 1
     assert banks.get_memory_bank_info(dataset, "taken_over").version == 1
     segment(dataset, "taken_over", "again", segmenter=segmenter)
@@ -139,7 +133,7 @@ def test_a_bank_of_the_largest_version_can_be_imported_changed_and_read(
 def test_a_version_that_is_no_count_is_refused(unchanged, tmp_path, version):
     path = forged(unchanged, tmp_path, lambda document: document.update(version=version))
     with refused(str(path), "version", "Export it again where it was made"):
-        bank_files.import_memory_bank(unchanged, path, "taken_over")
+        files.import_memory_bank(unchanged, path, "taken_over")
 
 
 @row("long-bank-texts")
@@ -150,7 +144,7 @@ def test_a_class_name_that_nothing_can_show_is_refused(unchanged, segmenter, tmp
 
     path = forged(unchanged, tmp_path, change)
     for attempt in (
-        lambda: bank_files.import_memory_bank(unchanged, path, "taken_over"),
+        lambda: files.import_memory_bank(unchanged, path, "taken_over"),
         lambda: segment(unchanged, path, segmenter=segmenter),
         lambda: apply_thresholds(unchanged, "before", path),
     ):
@@ -166,7 +160,7 @@ def test_many_long_names_are_no_hindrance_to_thresholds(dataset, segmenter, tmp_
         bank.add(f"{index:04}" + "x" * 99_000, torch.ones(3))
     bank.set_thresholds(dict.fromkeys(bank.classes, 0.5))
     bank.save(tmp_path / "long.safetensors")
-    bank_files.import_memory_bank(dataset, tmp_path / "long.safetensors", "long")
+    files.import_memory_bank(dataset, tmp_path / "long.safetensors", "long")
     applied = apply_thresholds(dataset, "found", "long")
     assert applied.below + applied.above == sum(
         dataset.count_values("found.detections.label").values()
@@ -177,10 +171,10 @@ def test_many_long_names_are_no_hindrance_to_thresholds(dataset, segmenter, tmp_
 def test_a_bank_whose_content_is_not_there_is_not_said_to_be_deleted(
     dataset, segmenter, monkeypatch
 ):
-    monkeypatch.setattr(bank_store, "_LOOK_AGAIN_SECONDS", 0.01)
-    bank_edits.duplicate_memory_bank(dataset, "blocks", "hurt")
-    run = run_results.listed(dataset)["ntt_bank_hurt"]
-    grid_files.delete(run_results.file_of(run))
+    monkeypatch.setattr(store, "_LOOK_AGAIN_SECONDS", 0.01)
+    edit.duplicate_memory_bank(dataset, "blocks", "hurt")
+    run = custom_runs.listed(dataset)["ntt_bank_hurt"]
+    grid_files.delete(custom_runs.file_of(run))
     with refused("'hurt'", "at this moment", "build it again"):
         segment(dataset, "hurt", segmenter=segmenter)
     assert banks.list_memory_banks(dataset) == ["blocks", "hurt"]
@@ -194,10 +188,10 @@ def test_a_change_that_was_overtaken_is_refused(dataset, monkeypatch):
         foo.get_db_conn()["ntt_locks"].delete_many({})
         banks.rename_memory_bank(dataset, "copy", "theirs")
 
-    bank_edits.duplicate_memory_bank(dataset, "blocks", "copy")
+    edit.duplicate_memory_bank(dataset, "blocks", "copy")
     monkeypatch.setattr(BankLock, "require", overtaken)
     with refused("changed meanwhile by another process", "Start again"):
-        bank_edits.remove_references(dataset, "copy", classes=["red"])
+        edit.remove_references(dataset, "copy", classes=["red"])
     assert len(banks.load_memory_bank(dataset, "theirs").classes) == 3
 
 
@@ -212,7 +206,7 @@ def test_what_is_no_bank_file_is_named(unchanged, segmenter, tmp_path, kind):
     if kind == "device":
         path.symlink_to("/dev/zero")
     with refused(str(path)):
-        bank_files.import_memory_bank(unchanged, path)
+        files.import_memory_bank(unchanged, path)
     with refused(str(path)):
         segment(unchanged, str(path), segmenter=segmenter)
 
@@ -224,8 +218,8 @@ def test_a_bank_file_writes_nothing_outside_its_folder(dataset, segmenter, tmp_p
     (tmp_path / "in").mkdir()
     bank.save(tmp_path / "in" / "bank.safetensors")
     before = {path for path in tmp_path.rglob("*")}
-    bank_files.import_memory_bank(dataset, tmp_path / "in" / "bank.safetensors", "taken_over")
-    written = bank_files.export_memory_bank(dataset, "taken_over", tmp_path / "in")
+    files.import_memory_bank(dataset, tmp_path / "in" / "bank.safetensors", "taken_over")
+    written = files.export_memory_bank(dataset, "taken_over", tmp_path / "in")
     assert {path for path in tmp_path.rglob("*")} - before == {written}
     assert written.parent == tmp_path / "in"
     banks.delete_memory_bank(dataset, "taken_over")
@@ -238,8 +232,8 @@ def test_a_bank_file_writes_nothing_outside_its_folder(dataset, segmenter, tmp_p
 @pytest.mark.parametrize("action", ["export", "import", "segment", "masks"])
 def test_a_path_that_cannot_be_is_refused_in_words(unchanged, segmenter, path, action):
     steps = {
-        "export": lambda: bank_files.export_memory_bank(unchanged, "blocks", path),
-        "import": lambda: bank_files.import_memory_bank(unchanged, path, "other"),
+        "export": lambda: files.export_memory_bank(unchanged, "blocks", path),
+        "import": lambda: files.import_memory_bank(unchanged, path, "other"),
         "segment": lambda: segment(unchanged, Path(path), segmenter=segmenter),
         "masks": lambda: segment(unchanged, "blocks", mask_dir=path, segmenter=segmenter),
     }

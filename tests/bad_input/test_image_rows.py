@@ -13,23 +13,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntt_plugin.dataset import banks
-from ntt_plugin.dataset.comparison import compare_segmentations
-from ntt_plugin.dataset.evaluation import evaluate
-from ntt_plugin.dataset.kept_references import keep_labels
-from ntt_plugin.dataset.proposing import propose
-from ntt_plugin.dataset.references import choose_references, label_geometry
-from ntt_plugin.dataset.report import load_segment_report
-from ntt_plugin.dataset.sampling import sample_references
-from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.evaluation.compare import compare_segmentations
+from ntt_plugin.dataset.evaluation.evaluate import evaluate
+from ntt_plugin.dataset.references.choose import choose_references, label_geometry
+from ntt_plugin.dataset.references.copies import keep_labels
+from ntt_plugin.dataset.references.sampling import sample_references
+from ntt_plugin.dataset.segmentation.propose import propose
+from ntt_plugin.dataset.segmentation.report import load_segment_report
+from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.demo.classes import BASE_CLASSES
 from ntt_plugin.demo.scenes import make_scene
 from ntt_plugin.engine import Reference, Segmenter
-from ntt_plugin.engine.proposal_store import ProposalStore
+from ntt_plugin.engine.proposals.store import ProposalStore
 from ntt_plugin.errors import DatasetError, NoFileHandlesError, NttError
 from tests.bad_input.expectations import row
 from tests.dataset import scenes
-from tests.engine.image_files import deep_png, save_turned
+from tests.engine.images.image_files import deep_png, save_turned
 
 
 def truncate(path):

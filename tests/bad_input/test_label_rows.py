@@ -11,18 +11,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntt_plugin.dataset import banks
-from ntt_plugin.dataset.boxes import masks_from_boxes
-from ntt_plugin.dataset.comparison import compare_segmentations
-from ntt_plugin.dataset.evaluation import coco_figures, evaluate
-from ntt_plugin.dataset.kept_references import keep_labels
-from ntt_plugin.dataset.label_selection import LabelKey
-from ntt_plugin.dataset.labels import full_mask
-from ntt_plugin.dataset.left_out import LeftOut
-from ntt_plugin.dataset.reference_quality import check_references
-from ntt_plugin.dataset.references import choose_references
-from ntt_plugin.dataset.sampling import sample_references
-from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.banks.quality import check_references
+from ntt_plugin.dataset.evaluation.compare import compare_segmentations
+from ntt_plugin.dataset.evaluation.evaluate import coco_figures, evaluate
+from ntt_plugin.dataset.evaluation.exclusions import LeftOut
+from ntt_plugin.dataset.labels.convert import full_mask
+from ntt_plugin.dataset.references.choose import choose_references
+from ntt_plugin.dataset.references.copies import keep_labels
+from ntt_plugin.dataset.references.sampling import sample_references
+from ntt_plugin.dataset.samples.label_selection import LabelKey
+from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
+from ntt_plugin.dataset.segmentation.segment import segment
 from tests.bad_input.expectations import refused, row
 from tests.dataset import scenes
 

@@ -8,10 +8,10 @@ import fiftyone as fo
 import pytest
 from fiftyone import ViewField as F
 
-from ntt_plugin.dataset import banks
-from ntt_plugin.dataset.boxes import masks_from_boxes
-from ntt_plugin.dataset.evaluation import evaluate
-from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.evaluation.evaluate import evaluate
+from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
+from ntt_plugin.dataset.segmentation.segment import segment
 from tests.bad_input.expectations import refused, row
 
 
@@ -139,7 +139,7 @@ def test_the_name_of_another_evaluation_or_of_an_attribute_is_refused_before_any
         for label in sample.other.detections:
             label["origin"] = "mine"
     evaluate(dataset, "ntt", "ground_truth", "check")
-    monkeypatch.setattr("ntt_plugin.dataset.evaluation.export_coco", None)
+    monkeypatch.setattr("ntt_plugin.dataset.evaluation.evaluate.export_coco", None)
     with refused(repr(name), "choose another name"):
         evaluate(dataset, "ntt", "other", name)
     assert set(dataset.values("other.detections.origin", unwind=True)) == {"mine"}

@@ -12,13 +12,13 @@ from pathlib import Path
 
 import pytest
 
-from ntt_plugin.dataset import banks
-from ntt_plugin.dataset.segmentation import segment
-from ntt_plugin.engine import checkpoints, weight_files
-from ntt_plugin.engine.config import Recipe
-from ntt_plugin.engine.proposal_cache import ProposalCache
-from ntt_plugin.engine.proposal_key import image_digest
-from ntt_plugin.engine.proposal_store import ProposalStore
+from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.segmentation.segment import segment
+from ntt_plugin.engine.networks import checkpoints, weights
+from ntt_plugin.engine.proposals.cache import ProposalCache
+from ntt_plugin.engine.proposals.key import image_digest
+from ntt_plugin.engine.proposals.store import ProposalStore
+from ntt_plugin.engine.recipe import Recipe
 from tests.bad_input.expectations import refused, row
 from tests.dataset import scenes
 
@@ -113,7 +113,7 @@ def test_a_network_without_memory_for_it_is_refused_and_changes_nothing(unchange
     def no_memory(path):
         raise MemoryError
 
-    monkeypatch.setattr(weight_files, "load_file", no_memory)
+    monkeypatch.setattr(weights, "load_file", no_memory)
     with refused("not enough memory", "smaller network"):
         banks.build_memory_bank(unchanged, "ground_truth", "new", preset=recipe_of(copied()))
 

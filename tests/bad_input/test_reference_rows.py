@@ -8,11 +8,11 @@ import pytest
 from fiftyone import ViewField as F
 from PIL import Image
 
-from ntt_plugin.dataset import banks
-from ntt_plugin.dataset.boxes import masks_from_boxes
-from ntt_plugin.dataset.evaluation import evaluate
-from ntt_plugin.dataset.sampling import sample_references
-from ntt_plugin.dataset.segmentation import segment
+from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.evaluation.evaluate import evaluate
+from ntt_plugin.dataset.references.sampling import sample_references
+from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
+from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine import Segmenter
 from tests.bad_input.expectations import refused, row
 from tests.dataset import scenes

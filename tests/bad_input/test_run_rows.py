@@ -17,17 +17,12 @@ import psutil
 import pytest
 from PIL import Image
 
-from ntt_plugin.dataset import (
-    bank_files,
-    banks,
-    changed_images,
-    labelling,
-    run_lock,
-    sample_run,
-)
-from ntt_plugin.dataset.segmentation import segment
-from ntt_plugin.engine import proposal_store
-from ntt_plugin.engine.proposal_store import ProposalStore
+from ntt_plugin.dataset.banks import banks, files
+from ntt_plugin.dataset.database import locks
+from ntt_plugin.dataset.segmentation import changed_images, job, runner
+from ntt_plugin.dataset.segmentation.segment import segment
+from ntt_plugin.engine.proposals import store as proposal_store
+from ntt_plugin.engine.proposals.store import ProposalStore
 from tests import fiftyone_database
 from tests.bad_input.expectations import refused, row
 from tests.dataset import scenes
@@ -98,13 +93,13 @@ def test_a_field_renamed_before_the_first_image_ends_the_run_in_words(
     dataset, segmenter, monkeypatch, step
 ):
     segment(dataset.limit(2), "blocks", segmenter=segmenter)
-    original = getattr(labelling, step)
+    original = getattr(job, step)
 
     def renamed(*args):
         fo.load_dataset(dataset.name).rename_sample_field("ntt", "old")
         return original(*args)
 
-    monkeypatch.setattr(labelling, step, renamed)
+    monkeypatch.setattr(job, step, renamed)
     with refused("'ntt'", "was deleted during the run, or renamed"):
         segment(dataset, "blocks", overwrite=True, segmenter=segmenter)
 
@@ -115,10 +110,10 @@ def test_a_system_without_room_for_a_thread_is_told_in_words(dataset, monkeypatc
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(sample_run, "ReadingAhead", no_thread)
+        patch.setattr(runner, "ReadingAhead", no_thread)
         with refused("no memory for another thread", "ulimit", "0 of 6 samples"):
             segment(dataset, "blocks", segmenter=segmenter)
-        patch.setattr(labelling, "RunLock", no_thread)
+        patch.setattr(job, "RunLock", no_thread)
         with refused("no memory for another thread", "ulimit"):
             segment(dataset, "blocks", segmenter=segmenter)
     assert segment(dataset, "blocks", segmenter=segmenter).segmented == 6
@@ -216,7 +211,8 @@ def test_a_database_killed_and_started_again_loses_no_label_of_a_finished_run():
 PAUSED = """
 import os, signal, sys
 import fiftyone as fo
-from ntt_plugin.dataset import run_lock, sample_write, segmentation
+from ntt_plugin.dataset.database import locks as run_lock
+from ntt_plugin.dataset.segmentation import writer as sample_write, segment as segmentation
 from tests.dataset.scenes import ColourSegmenter
 
 run_lock.BEAT_SECONDS, run_lock.STALE_SECONDS = 0.2, 1.0
@@ -240,8 +236,8 @@ def test_a_process_paused_and_overtaken_leaves_no_label_among_the_others(
     others = banks.load_memory_bank(dataset, "blocks")
     others.remove("red")
     dataset.persistent = True
-    monkeypatch.setattr(run_lock, "BEAT_SECONDS", 0.2)
-    monkeypatch.setattr(run_lock, "STALE_SECONDS", 1.0)
+    monkeypatch.setattr(locks, "BEAT_SECONDS", 0.2)
+    monkeypatch.setattr(locks, "STALE_SECONDS", 1.0)
     command = [sys.executable, "-c", PAUSED, dataset.name]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     with subprocess.Popen(
@@ -342,5 +338,5 @@ def test_a_read_only_folder_is_refused_before_anything_is_changed(dataset, segme
             segment(dataset, "blocks", mask_dir=folder, segmenter=segmenter)
         assert "ntt" not in dataset.get_field_schema()
         with refused(str(folder), "a folder that you may write to"):
-            bank_files.export_memory_bank(dataset, "blocks", folder)
+            files.export_memory_bank(dataset, "blocks", folder)
         assert list(folder.iterdir()) == []

@@ -5,17 +5,17 @@ from __future__ import annotations
 import fiftyone as fo
 import pytest
 
-from ntt_plugin.dataset import banks, tagging
-from ntt_plugin.dataset.bank_edits import update_memory_bank
-from ntt_plugin.dataset.boxes import masks_from_boxes
-from ntt_plugin.dataset.comparison import compare_segmentations
-from ntt_plugin.dataset.evaluation import coco_figures, evaluate
-from ntt_plugin.dataset.left_out import LeftOut
-from ntt_plugin.dataset.report import load_segment_report
-from ntt_plugin.dataset.sampling import sample_references
-from ntt_plugin.dataset.segmentation import segment
-from ntt_plugin.dataset.sources import find_sources
-from ntt_plugin.dataset.suggestions import suggest_references
+from ntt_plugin.dataset.banks import add_references, banks
+from ntt_plugin.dataset.banks.edit import update_memory_bank
+from ntt_plugin.dataset.database.label_lookup import find_sources
+from ntt_plugin.dataset.evaluation.compare import compare_segmentations
+from ntt_plugin.dataset.evaluation.evaluate import coco_figures, evaluate
+from ntt_plugin.dataset.evaluation.exclusions import LeftOut
+from ntt_plugin.dataset.references.sampling import sample_references
+from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
+from ntt_plugin.dataset.segmentation.report import load_segment_report
+from ntt_plugin.dataset.segmentation.segment import segment
+from ntt_plugin.dataset.suggestions.suggest import suggest_references
 from tests.bad_input.expectations import refused, row
 
 
@@ -31,9 +31,9 @@ def test_a_field_of_another_type_where_copies_are_kept_is_refused(dataset, segme
     dataset.set_values("ntt_references", [held] * len(dataset))
     before = dataset.get_field_schema(flat=True)
     with refused("'ntt_references'", "not Detections", "rename_sample_field"):
-        tagging.add_references(dataset, "ntt", "blocks", segmenter=segmenter)
+        add_references.add_references(dataset, "ntt", "blocks", segmenter=segmenter)
     with refused("'ntt_references'", "not Detections"):
-        tagging.add_negatives(dataset, "ntt", "blocks", segmenter=segmenter)
+        add_references.add_negatives(dataset, "ntt", "blocks", segmenter=segmenter)
     assert dataset.get_field_schema(flat=True) == before
     assert all(found is not None for found in dataset.values("ntt_references"))
     assert dataset.count_label_tags("ntt") == {}

@@ -11,14 +11,14 @@ import fiftyone.types as fot
 import numpy as np
 import pytest
 
-from ntt_plugin.dataset import banks
-from ntt_plugin.dataset.boxes import masks_from_boxes
-from ntt_plugin.dataset.comparison import compare_segmentations
-from ntt_plugin.dataset.evaluation import evaluate
-from ntt_plugin.dataset.references import choose_references, read_references
-from ntt_plugin.dataset.sampling import sample_references
-from ntt_plugin.dataset.segmentation import segment
-from ntt_plugin.dataset.tagging import add_references
+from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.banks.add_references import add_references
+from ntt_plugin.dataset.evaluation.compare import compare_segmentations
+from ntt_plugin.dataset.evaluation.evaluate import evaluate
+from ntt_plugin.dataset.references.choose import choose_references, read_references
+from ntt_plugin.dataset.references.sampling import sample_references
+from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
+from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.errors import DatasetError
 from tests.bad_input.expectations import refused, row
 from tests.dataset import scenes

@@ -8,7 +8,7 @@ import fiftyone as fo
 import numpy as np
 import pytest
 
-from ntt_plugin.dataset import banks
+from ntt_plugin.dataset.banks import banks
 from tests.dataset import coco_scenes, scenes
 
 

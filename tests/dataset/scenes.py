@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from PIL import Image
 
-from ntt_plugin.engine.config import Recipe
-from ntt_plugin.engine.images import read_image
-from ntt_plugin.engine.memory import Fingerprint
-from ntt_plugin.engine.proposals import Proposals
+from ntt_plugin.engine.bank.memory_bank import Fingerprint
+from ntt_plugin.engine.images.load import read_image
+from ntt_plugin.engine.proposals.proposals import Proposals
+from ntt_plugin.engine.recipe import Recipe
 from ntt_plugin.errors import ReferenceRefusedError
 
 SIZE = (64, 96)

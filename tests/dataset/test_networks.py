@@ -4,7 +4,7 @@ import pytest
 
 import ntt_plugin as ntt
 from ntt_plugin.dataset import networks
-from ntt_plugin.engine.config import Recipe
+from ntt_plugin.engine.recipe import Recipe
 from ntt_plugin.errors import CheckpointError, RecipeError
 
 

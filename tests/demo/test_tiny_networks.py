@@ -10,9 +10,9 @@ from PIL import Image
 from ntt_plugin.demo.classes import NOVEL_CLASSES
 from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import Instances, MemoryBank, Reference, Segmenter
-from ntt_plugin.engine.checkpoints import load_segmenter
-from ntt_plugin.engine.images import to_tensor
-from ntt_plugin.engine.proposer import MaskProposer
+from ntt_plugin.engine.images.load import to_tensor
+from ntt_plugin.engine.networks.checkpoints import load_segmenter
+from ntt_plugin.engine.networks.mask_proposer import MaskProposer
 
 SCENES = 8
 

@@ -7,13 +7,13 @@ import pytest
 import torch
 
 from ntt_plugin.demo.classes import BASE_CLASSES
-from ntt_plugin.demo.networks import FOLDER
 from ntt_plugin.demo.streams import training_scene
 from ntt_plugin.demo.train.encoder import EncoderTask
 from ntt_plugin.demo.train.loop import Plan, train
 from ntt_plugin.demo.train.pool import ScenePool
 from ntt_plugin.demo.train.segmenter import SegmenterTask
 from ntt_plugin.engine import Segmenter
+from ntt_plugin.engine.networks.bundled import FOLDER
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from benchmarks import plain
 from benchmarks.candidates import made_up_bank, made_up_proposals
 from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Proposals, Segmenter, match
-from ntt_plugin.engine.pooling import pool_features
+from ntt_plugin.engine.proposals.feature_pooling import pool_features
 
 
 @pytest.fixture(scope="module")

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from ntt_plugin.engine import references
-from ntt_plugin.engine.images import to_tensor
+from ntt_plugin.engine.images.load import to_tensor
 from ntt_plugin.engine.references import (
     Reference,
     crop_box,

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from ntt_plugin.engine.config import Recipe
+from ntt_plugin.engine.recipe import Recipe
 from ntt_plugin.engine.segmenter import Segmenter
 from tests.journeys.judge import Answers
 

@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 import ntt_plugin as ntt
-from ntt_plugin.engine.images import read_image
+from ntt_plugin.engine.images.load import read_image
 from tests.journeys import way
 from tests.journeys.compare import differences
 from tests.journeys.files import Photo, upright, write_photos

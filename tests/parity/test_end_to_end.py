@@ -13,16 +13,16 @@ import numpy as np
 import pytest
 from pycocotools import mask as coco_mask
 
-from ntt_plugin.dataset import banks
-from ntt_plugin.dataset.labels import full_mask
-from ntt_plugin.dataset.segmentation import segment
-from ntt_plugin.engine.checkpoints import load_encoder
-from ntt_plugin.engine.config import Recipe
-from ntt_plugin.engine.matching import match
-from ntt_plugin.engine.memory import MemoryBank
-from ntt_plugin.engine.proposal_cache import ProposalCache
-from ntt_plugin.engine.proposal_key import image_digest
-from ntt_plugin.engine.proposal_store import ProposalStore
+from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.labels.convert import full_mask
+from ntt_plugin.dataset.segmentation.segment import segment
+from ntt_plugin.engine.bank.memory_bank import MemoryBank
+from ntt_plugin.engine.matching.match import match
+from ntt_plugin.engine.networks.checkpoints import load_encoder
+from ntt_plugin.engine.proposals.cache import ProposalCache
+from ntt_plugin.engine.proposals.key import image_digest
+from ntt_plugin.engine.proposals.store import ProposalStore
+from ntt_plugin.engine.recipe import Recipe
 from ntt_plugin.engine.references import Reference
 from ntt_plugin.engine.segmenter import Segmenter
 

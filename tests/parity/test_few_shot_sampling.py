@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ntt_plugin.dataset.few_shot import NOVEL_COCO_CLASSES, sample_few_shot
+from ntt_plugin.dataset.references.coco_few_shot import NOVEL_COCO_CLASSES, sample_few_shot
 
 
 def category_ids(coco, classes):

@@ -6,12 +6,12 @@ import pytest
 import torch
 from pycocotools import mask as coco_mask
 
-from ntt_plugin.engine.config import Recipe
-from ntt_plugin.engine.matching import best_class, compared_features, match, similarities
-from ntt_plugin.engine.memory import Fingerprint, MemoryBank
-from ntt_plugin.engine.merging import redundancy
-from ntt_plugin.engine.nms import suppress
-from ntt_plugin.engine.proposals import Proposals
+from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank
+from ntt_plugin.engine.matching.match import best_class, compared_features, match, similarities
+from ntt_plugin.engine.matching.nms import suppress
+from ntt_plugin.engine.matching.soft_merging import redundancy
+from ntt_plugin.engine.proposals.proposals import Proposals
+from ntt_plugin.engine.recipe import Recipe
 from ntt_plugin.engine.references import pool_reference
 
 # pycocotools' own call of numpy.

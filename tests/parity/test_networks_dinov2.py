@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ntt_plugin.engine import meta_dinov2
-from ntt_plugin.engine.checkpoints import load_encoder
+from ntt_plugin.engine.networks import convert_dinov2
+from ntt_plugin.engine.networks.checkpoints import load_encoder
 
 Close = Callable[..., None]
 
@@ -149,7 +149,7 @@ def test_every_published_size_is_recognised(size: str, registers: int) -> None:
     width, depth, heads, gated = PUBLISHED[size]
     with torch.device("meta"):
         plain = PlainDinov2(width, depth, heads, gated, registers, grid=37)
-    config = meta_dinov2.infer_config(meta_dinov2.from_meta(plain.state_dict(), size), size)
+    config = convert_dinov2.infer_config(convert_dinov2.from_meta(plain.state_dict(), size), size)
     assert (config.hidden_size, config.num_hidden_layers) == (width, depth)
     assert (config.num_attention_heads, config.use_swiglu_ffn) == (heads, gated)
     assert (config.image_size, config.patch_size, config.mlp_ratio) == (518, 14, 4)

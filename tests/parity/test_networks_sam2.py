@@ -20,10 +20,10 @@ from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from transformers import Sam2Model
 
-from ntt_plugin.engine import meta_sam2
-from ntt_plugin.engine.checkpoints import load_segmenter
-from ntt_plugin.engine.meta_sam2 import HieraTraits
-from ntt_plugin.engine.proposer import MaskProposer
+from ntt_plugin.engine.networks import convert_sam2
+from ntt_plugin.engine.networks.checkpoints import load_segmenter
+from ntt_plugin.engine.networks.convert_sam2 import HieraTraits
+from ntt_plugin.engine.networks.mask_proposer import MaskProposer
 
 Close = Callable[..., None]
 
@@ -244,11 +244,11 @@ class _LinspaceOnCpu(TorchFunctionMode):
 def test_every_published_size_has_a_place_for_each_weight(version: str, size: str) -> None:
     with torch.device("meta"), _LinspaceOnCpu():
         metas = metas_model(version, PUBLISHED[size], width=256, image_size=1024)
-        state = meta_sam2.from_meta(metas.state_dict(), size)
-        config = meta_sam2.infer_config(state, size)
+        state = convert_sam2.from_meta(metas.state_dict(), size)
+        config = convert_sam2.infer_config(state, size)
         ours = Sam2Model(config)
     wanted = {name: tensor.shape for name, tensor in ours.state_dict().items()}
-    wanted.pop(meta_sam2.IMAGE_MATRIX)
+    wanted.pop(convert_sam2.IMAGE_MATRIX)
     assert {name: tensor.shape for name, tensor in state.items()} == wanted
     hiera = config.vision_config.backbone_config
     trunk = metas.image_encoder.trunk

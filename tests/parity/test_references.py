@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from ntt_plugin.engine.images import normalise
-from ntt_plugin.engine.memory import Fingerprint, MemoryBank
+from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank
+from ntt_plugin.engine.images.load import normalise
 from ntt_plugin.engine.references import crop_box, crop_reference, grid_weights, pool_reference
 
 SIZE, GRID, RATIO = 518, 37, 0.2

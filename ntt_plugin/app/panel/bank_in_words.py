@@ -5,9 +5,9 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from ...dataset.banks import get_memory_bank_info, list_memory_banks
+from ...dataset.banks.banks import get_memory_bank_info, list_memory_banks
 from ...errors import NttError
-from ..markdown import escaped
+from ..text import escaped
 
 
 def bank_in_words(dataset: Any, bank: str, version: int | None) -> str:

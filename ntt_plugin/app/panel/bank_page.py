@@ -6,15 +6,15 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ...dataset.bank_info import BankInfo
-from ...dataset.banks import get_memory_bank_info
-from ...dataset.estimates import estimate_segmentation
-from ...dataset.kept_share import kept_share
-from ...dataset.views import all_images
+from ...dataset.banks.banks import get_memory_bank_info
+from ...dataset.banks.info import BankInfo
+from ...dataset.inspect.estimates import estimate_segmentation
+from ...dataset.samples.views import all_images
+from ...dataset.segmentation.cached_share import kept_share
 from ...errors import NttError
-from . import bank_list, class_map, network_notice, operator_button, pieces, reference_wall
-from .clicks import Clicks
-from .place import Place
+from . import banks, class_similarity, network_notice, operator_button, references, widgets
+from .events import Clicks
+from .state import Place
 
 # From here on, a person should know before a run how long it takes, in seconds.
 _LONG = 120.0
@@ -23,32 +23,32 @@ _LONG = 120.0
 def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None:
     """The page of a bank, or why it cannot be shown."""
     name = str(place.bank)
-    back = pieces.row(page, "back")
-    pieces.button(back, "all", "All banks", clicks.go(tab="banks"), "arrow_back")
+    back = widgets.row(page, "back")
+    widgets.button(back, "all", "All banks", clicks.go(tab="banks"), "arrow_back")
     try:
         info = get_memory_bank_info(dataset, name)
     except NttError as error:
         page.view("problem", types.Error(label=str(error)))
         return
-    pieces.heading(page, "facts", name, bank_list.summary(info))
+    widgets.heading(page, "facts", name, banks.summary(info))
     for number, note in enumerate(info.notes):
         page.view(f"note_{number}", types.Warning(label=note))
     _use(page, dataset, info, clicks)
     _manage(page, name, clicks)
     if info.shots:
-        reference_wall.draw(page, dataset, place, clicks)
-        class_map.draw(page, dataset, place, clicks)
+        references.draw(page, dataset, place, clicks)
+        class_similarity.draw(page, dataset, place, clicks)
 
 
 def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> None:
-    row, name = pieces.row(page, "use"), info.name
+    row, name = widgets.row(page, "use"), info.name
     operator_button.draw(row, "segment_with_memory_bank", clicks, "Segment", strong=True, bank=name)
     operator_button.draw(row, "add_references", clicks, bank=name)
     operator_button.draw(row, "update_memory_bank", clicks, "Update", name=name)
     operator_button.draw(row, "check_references", clicks, name=name)
     operator_button.draw(row, "suggest_references", clicks, bank=name)
     show = clicks.show_references(name)
-    pieces.button(row, "show", "Show the references", show, "photo_library")
+    widgets.button(row, "show", "Show the references", show, "photo_library")
     network_notice.draw(page, [info.recipe], clicks)
     # Of what is kept any process may add or clear, so it is looked at each time.
     images = all_images(dataset)
@@ -60,7 +60,7 @@ def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> No
 
 
 def _manage(page: types.Object, name: str, clicks: Clicks) -> None:
-    row = pieces.row(page, "manage")
+    row = widgets.row(page, "manage")
     operator_button.draw(row, "rename_memory_bank", clicks, "Rename", name=name)
     operator_button.draw(row, "duplicate_memory_bank", clicks, "Duplicate", name=name)
     operator_button.draw(row, "merge_memory_banks", clicks, "Merge", names=[name])

@@ -6,12 +6,12 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ...dataset.inventory import datasets_with_banks, what_labels_hold
-from ...engine.config import PRESETS
-from .. import fields
-from ..markdown import escaped
-from . import network_notice, operator_button, pieces
-from .clicks import Clicks
+from ...dataset.inspect.inventory import datasets_with_banks, what_labels_hold
+from ...engine.recipe import PRESETS
+from ..forms import fields
+from ..text import escaped
+from . import network_notice, operator_button, widgets
+from .events import Clicks
 
 _INTRODUCTION = (
     "**No memory bank yet.** A memory bank learns your classes from a few labels with masks, in "
@@ -21,7 +21,7 @@ _INTRODUCTION = (
 
 def no_dataset(page: types.Object) -> None:
     """What to do while no dataset is open."""
-    pieces.text(
+    widgets.text(
         page,
         "no_dataset",
         "**No dataset is open.** Open one, or make one of your images. Its memory banks show up "
@@ -32,14 +32,14 @@ def no_dataset(page: types.Object) -> None:
 def draw(page: types.Object, dataset: Any, clicks: Clicks) -> None:
     """The three steps, each with its buttons; what the dataset is ready for stands out."""
     offers = what_labels_hold(dataset)
-    pieces.text(page, "introduction", _INTRODUCTION)
-    _references(pieces.card(page, "step_1"), offers, clicks)
-    build = pieces.card(page, "step_2")
-    pieces.text(build, "words", "**2. Build a memory bank** from the references.")
-    row = pieces.row(build, "buttons")
+    widgets.text(page, "introduction", _INTRODUCTION)
+    _references(widgets.card(page, "step_1"), offers, clicks)
+    build = widgets.card(page, "step_2")
+    widgets.text(build, "words", "**2. Build a memory bank** from the references.")
+    row = widgets.row(build, "buttons")
     operator_button.draw(row, "build_memory_bank", clicks, strong=offers == "masks")
-    segment = pieces.card(page, "step_3")
-    pieces.text(
+    segment = widgets.card(page, "step_3")
+    widgets.text(
         segment,
         "words",
         "**3. Segment** the other images with it. Then look at what it found, and correct it: "
@@ -57,8 +57,8 @@ def _references(card: types.Object, offers: str, clicks: Clicks) -> None:
         "nothing": "This dataset has no labels with masks or boxes yet. Draw a few masks in the "
         "App, one to ten objects of each class, or import labels.",
     }
-    pieces.text(card, "words", f"**1. Choose references.** {words[offers]}")
-    row = pieces.row(card, "buttons")
+    widgets.text(card, "words", f"**1. Choose references.** {words[offers]}")
+    row = widgets.row(card, "buttons")
     if offers == "boxes":
         operator_button.draw(row, "masks_from_boxes", clicks, strong=True)
     if offers == "masks":
@@ -70,8 +70,8 @@ def _others(page: types.Object, dataset: Any, clicks: Clicks) -> None:
     homes = [name for name in datasets_with_banks() if name != dataset.name]
     words = "Or use a bank that was made elsewhere: from a file"
     words += f", or of {escaped(fields.listed_briefly(homes, 3))}." if homes else "."
-    pieces.text(page, "elsewhere", words)
-    row = pieces.row(page, "from_elsewhere")
+    widgets.text(page, "elsewhere", words)
+    row = widgets.row(page, "from_elsewhere")
     operator_button.draw(row, "import_memory_bank", clicks)
     if homes:
         words = "Segment with another dataset's bank"

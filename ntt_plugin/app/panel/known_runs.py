@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from ...dataset.runs import RunInfo, list_runs
-from .remembered import remembered
+from ...dataset.inspect.runs import RunInfo, list_runs
+from .cache import remembered
 
 
 def known_runs(dataset: Any) -> list[RunInfo]:

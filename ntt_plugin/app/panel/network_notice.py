@@ -7,10 +7,10 @@ from collections.abc import Iterable
 import fiftyone.operators.types as types
 
 from ...dataset.networks import missing_networks
-from ...engine.config import PRESETS, Recipe
-from .. import running
-from . import operator_button, pieces
-from .clicks import Clicks
+from ...engine.recipe import PRESETS, Recipe
+from ..forms import run_options
+from . import operator_button, widgets
+from .events import Clicks
 
 
 def draw(page: types.Object, recipes: Iterable[Recipe], clicks: Clicks) -> None:
@@ -25,8 +25,8 @@ def draw(page: types.Object, recipes: Iterable[Recipe], clicks: Clicks) -> None:
     missing = list(dict.fromkeys(network for found in lacking.values() for network in found))
     if not missing:
         return
-    running.warn_of_downloads(page, missing)
-    row = pieces.row(page, "fetch")
+    run_options.warn_of_downloads(page, missing)
+    row = widgets.row(page, "fetch")
     for name, networks in lacking.items():
         if networks and name in PRESETS:
             size = sum(network.megabytes or 0 for network in networks)

@@ -7,8 +7,8 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ..operators import OPERATORS
-from . import pieces
-from .clicks import Clicks
+from . import widgets
+from .events import Clicks
 
 _BY_NAME = {operator.operator_name: operator for operator in OPERATORS}
 
@@ -32,6 +32,6 @@ def draw(
         **values: fields of the form that are filled in.
     """
     found = _BY_NAME[operator]
-    pieces.button(
+    widgets.button(
         row, operator, words or found.title, clicks.ask(operator, **values), found.icon, strong
     )

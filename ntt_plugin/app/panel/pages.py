@@ -7,9 +7,9 @@ from typing import TypeVar
 
 import fiftyone.operators.types as types
 
-from . import pieces
-from .clicks import Clicks
-from .place import Place
+from . import widgets
+from .events import Clicks
+from .state import Place
 
 T = TypeVar("T")
 
@@ -25,8 +25,8 @@ def draw(parent: types.Object, total: int, place: Place, size: int, clicks: Clic
     if total <= size:
         return
     number, last = _open_page(total, place, size), (total - 1) // size
-    row = pieces.row(parent, "pages")
-    pieces.button(
+    row = widgets.row(parent, "pages")
+    widgets.button(
         row,
         "back",
         "Previous",
@@ -36,8 +36,8 @@ def draw(parent: types.Object, total: int, place: Place, size: int, clicks: Clic
     )
     first = number * size + 1
     words = f"{first:,} to {min(first + size - 1, total):,} of {total:,}"
-    pieces.label(row, "where", words)
-    pieces.button(
+    widgets.label(row, "where", words)
+    widgets.button(
         row,
         "forward",
         "Next",

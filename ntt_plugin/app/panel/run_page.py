@@ -7,18 +7,18 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ...dataset.banks import list_memory_banks
-from ...dataset.coco_figures import CocoFigures
-from ...dataset.evaluation import coco_figures
-from ...dataset.report import SampleNote
-from ...dataset.runs import RunInfo
+from ...dataset.banks.banks import list_memory_banks
+from ...dataset.evaluation.coco_metrics import CocoFigures
+from ...dataset.evaluation.evaluate import coco_figures
+from ...dataset.inspect.runs import RunInfo
+from ...dataset.segmentation.report import SampleNote
 from ...errors import DatasetError
-from ..markdown import escaped
-from ..outcome import MOST_BY_ID
-from . import operator_button, pieces, run_list, score_chart
-from .clicks import Clicks
+from ..runtime.result_page import MOST_BY_ID
+from ..text import escaped
+from . import operator_button, runs, score_histogram, widgets
+from .events import Clicks
 from .known_runs import known_runs
-from .place import Place
+from .state import Place
 
 _MOST_NOTES = 20
 
@@ -26,25 +26,25 @@ _MOST_NOTES = 20
 def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None:
     """The page of the last run into a field, or why it cannot be shown."""
     field = str(place.run)
-    back = pieces.row(page, "back")
-    pieces.button(back, "all", "All runs", clicks.go(tab="runs"), "arrow_back")
+    back = widgets.row(page, "back")
+    widgets.button(back, "all", "All runs", clicks.go(tab="runs"), "arrow_back")
     run = next((run for run in known_runs(dataset) if run.label_field == field), None)
     if run is None:
         page.view("problem", types.Error(label=f"The field {field!r} is gone, or no run made it."))
         return
-    pieces.heading(page, "facts", field, run_list.summary(dataset, run))
+    widgets.heading(page, "facts", field, runs.summary(dataset, run))
     _use(page, dataset, run, place, clicks)
     if run.notes:
         _notes(page, run.notes)
     if run.failed:
-        row = pieces.row(page, "failures")
+        row = widgets.row(page, "failures")
         all_shown = run.failed <= MOST_BY_ID
         words = "failed images" if all_shown else f"first {MOST_BY_ID:,} failed images"
-        pieces.button(row, "show", f"Show the {words}", clicks.show_failed(field), "error_outline")
+        widgets.button(row, "show", f"Show the {words}", clicks.show_failed(field), "error_outline")
     if run.kind == "segmentation":
         _evaluations(page, dataset, run, clicks)
     if place.shown == "scores":
-        score_chart.draw(page, dataset, run, place, clicks)
+        score_histogram.draw(page, dataset, run, place, clicks)
 
 
 def figures_in_words(figures: CocoFigures) -> str:
@@ -59,9 +59,9 @@ def figures_in_words(figures: CocoFigures) -> str:
 
 def _use(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: Clicks) -> None:
     field = run.label_field
-    row = pieces.row(page, "use")
+    row = widgets.row(page, "use")
     words = "Show the suggestions" if run.kind == "suggestions" else "Show the images"
-    pieces.button(row, "show", words, clicks.show_run(run), "photo_library", strong=True)
+    widgets.button(row, "show", words, clicks.show_run(run), "photo_library", strong=True)
     if run.kind == "boxes":
         operator_button.draw(row, "build_memory_bank", clicks, label_field=field)
         return
@@ -70,11 +70,11 @@ def _use(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: C
     operator_button.draw(row, "evaluate_segmentation", clicks, "Evaluate", label_field=field)
     if place.shown != "scores":
         click = clicks.go(shown="scores")
-        pieces.button(row, "scores", "Scores by class", click, "bar_chart")
+        widgets.button(row, "scores", "Scores by class", click, "bar_chart")
     if run.bank in list_memory_banks(dataset):
         operator_button.draw(row, "apply_thresholds", clicks, label_field=field, bank=run.bank)
         click = clicks.go(tab="banks", bank=run.bank)
-        pieces.button(row, "bank", "Open its bank", click, "folder_open")
+        widgets.button(row, "bank", "Open its bank", click, "folder_open")
 
 
 def _notes(page: types.Object, notes: Sequence[SampleNote]) -> None:
@@ -84,20 +84,20 @@ def _notes(page: types.Object, notes: Sequence[SampleNote]) -> None:
         lines.append(f"- {escaped(where + note.reason)}")
     if len(notes) > _MOST_NOTES:
         lines.append(f"- and {len(notes) - _MOST_NOTES:,} more")
-    pieces.text(page, "notes", "\n".join(lines))
+    widgets.text(page, "notes", "\n".join(lines))
 
 
 def _evaluations(page: types.Object, dataset: Any, run: RunInfo, clicks: Clicks) -> None:
     if not run.evaluations:
         words = "**Not evaluated yet.** Where you have ground truth, Evaluate scores this run."
-        pieces.text(page, "not_evaluated", words)
+        widgets.text(page, "not_evaluated", words)
         return
     lines = ["**Evaluations**", ""]
     lines += [f"- {escaped(key)}: {_score(dataset, key)}" for key in run.evaluations]
-    pieces.text(page, "evaluations", "\n".join(lines))
-    row = pieces.row(page, "evaluation_buttons")
+    widgets.text(page, "evaluations", "\n".join(lines))
+    row = widgets.row(page, "evaluation_buttons")
     click = clicks.open_evaluations()
-    pieces.button(row, "open", "Open the evaluations", click, "query_stats")
+    widgets.button(row, "open", "Open the evaluations", click, "query_stats")
     if run.bank in list_memory_banks(dataset):
         latest = run.evaluations[-1]
         operator_button.draw(row, "save_thresholds", clicks, bank=run.bank, eval_key=latest)

@@ -7,10 +7,10 @@ from typing import Any
 import fiftyone.operators.types as types
 from fiftyone.core.odm import get_db_conn
 
-from ..markdown import escaped
 from ..operators import OPERATORS
-from ..outcome import PLUGIN
-from . import pieces
+from ..runtime.result_page import PLUGIN
+from ..text import escaped
+from . import widgets
 
 _MOST = 10
 _TITLES = {operator.operator_name: operator.title for operator in OPERATORS}
@@ -42,7 +42,7 @@ def draw(page: types.Object, dataset: Any) -> None:
     lines += [f"- {_in_words(operation)}" for operation in found]
     if any(operation["run_state"] == "queued" for operation in found):
         lines += ["", "A worker runs them: `fiftyone delegated launch -m`."]
-    pieces.text(page, "scheduled", "\n".join(lines))
+    widgets.text(page, "scheduled", "\n".join(lines))
 
 
 def latest(dataset: Any) -> list[dict[str, Any]]:
@@ -61,7 +61,7 @@ def _in_words(operation: dict[str, Any]) -> str:
     name = operation["operator"].removeprefix(f"{PLUGIN}/")
     parts = [f"{_TITLES.get(name, escaped(name))}: {state}"]
     if operation.get("queued_at") is not None:
-        parts.append(pieces.moment(operation["queued_at"].isoformat()))
+        parts.append(widgets.moment(operation["queued_at"].isoformat()))
     result = operation.get("result") or {}
     error = result.get("error_message") or _last_line(result.get("error"))
     done = (result.get("result") or {}).get("message")

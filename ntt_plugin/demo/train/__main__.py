@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
-from ...engine.config import resolve_device
-from ..networks import FOLDER
+from ...engine.networks.bundled import FOLDER
+from ...engine.recipe import resolve_device
 from .encoder import EncoderTask
 from .loop import Plan, train
 from .pool import ScenePool

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Dinov2Model
 
-from ...engine.config import Recipe
-from ...engine.images import normalise
+from ...engine.images.load import normalise
+from ...engine.recipe import Recipe
 from ...engine.references import crop_box, crop_reference
 from ..classes import BASE_CLASSES, COLOURS, PATTERNS, SHAPES
 from .encoder_start import see_like_a_convolution

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from transformers import Sam2Model
 
-from ...engine.images import normalise
+from ...engine.images.load import normalise
 from ..scenes import SCENE_SIZE
 from .loop import image_batch
 from .networks import look_where_prompted, segmenter_config, start_afresh

@@ -1,0 +1,257 @@
+"""The choice of a memory bank in a form."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fiftyone as fo
+import fiftyone.operators.types as types
+
+from ...dataset.banks.banks import get_memory_bank_info, list_memory_banks, name_of_digest
+from ...dataset.banks.files import is_bank_file, read_bank_file
+from ...dataset.banks.info import BankInfo, bank_info
+from ...dataset.database.run_record import read_facts
+from ...dataset.inspect.inventory import banks_of, datasets_with_banks
+from ...dataset.samples.paths import as_path
+from ...errors import DatasetError, NttError
+from ..number_words import number_of
+from . import fields
+
+_HOW_TO_GET_ONE = (
+    "Make one with the operator Build memory bank, or bring one with Import memory bank."
+)
+
+
+class Maker(NamedTuple):
+    """The memory bank that made labels.
+
+    Attributes:
+        named: what the labels or their run call it; None if no bank made them.
+        now: what the dataset calls it; None if it is not there.
+    """
+
+    named: str | None
+    now: str | None
+
+    @property
+    def gone(self) -> bool:
+        """Whether a bank made them that is not there, or was changed under another name."""
+        return self.named is not None and self.now is None
+
+    def offered(self, names: Sequence[str]) -> str | None:
+        """The bank of a form at first: the maker, any for labels without one, none if it is gone.
+
+        Args:
+            names: the banks there are, at least one.
+        """
+        return None if self.gone else self.now or names[0]
+
+
+_NOBODY = Maker(None, None)
+
+
+def bank_of_dataset(
+    ctx: Any,
+    inputs: types.Object,
+    label: str = "Memory bank",
+    description: str = "",
+    name: str = "name",
+    maker: Maker = _NOBODY,
+    required: bool = True,
+) -> str | None:
+    """The choice of one of the dataset's banks.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        label: the field's label.
+        description: what it is for.
+        name: the form's field.
+        maker: the bank chosen at first; of one that is gone the form tells.
+        required: whether one must be chosen.
+
+    Returns:
+        The bank's name; None while none is chosen.
+
+    Raises:
+        DatasetError: the dataset has no bank; says how to get one.
+    """
+    names = list_memory_banks(ctx.dataset)
+    if not names:
+        raise no_bank(ctx.dataset.name)
+    words = {bank: bank for bank in names}
+    chosen = fields.choice(
+        ctx, inputs, name, words, label, description, maker.offered(names), required
+    )
+    if chosen is None:
+        tell_if_gone(inputs, maker)
+    return chosen
+
+
+def maker_of_field(dataset: Any, field: str) -> Maker:
+    """The bank that a field was segmented with, also where it was renamed since."""
+    named = read_facts(dataset, field).get("bank")
+    return _NOBODY if named is None else maker_of_labels(dataset, field, [named])
+
+
+def maker_of_labels(dataset: Any, field: str, named: Sequence[str]) -> Maker:
+    """The bank that made labels, also where it was renamed since.
+
+    Args:
+        dataset: the dataset.
+        field: their field.
+        named: the banks that they say made them; none of a person's labels.
+    """
+    names = list_memory_banks(dataset)
+    for name in named:
+        if name in names:
+            return Maker(name, name)
+    facts = read_facts(dataset, field)
+    if facts.get("bank") in named and facts.get("bank_digest"):
+        return Maker(facts["bank"], name_of_digest(dataset, facts["bank_digest"]))
+    return Maker(named[0], None) if named else _NOBODY
+
+
+def tell_if_gone(inputs: types.Object, maker: Maker) -> None:
+    """Say that the bank that made the labels is not there, if so."""
+    if maker.gone:
+        fields.notice(
+            inputs,
+            "gone",
+            f"The memory bank {maker.named!r} made these labels and is not here any more, or was "
+            "renamed and changed. Choose the bank that you mean.",
+            types.Warning,
+        )
+
+
+def thresholds_of(dataset: Any, bank: str) -> dict[str, float]:
+    """The thresholds that a bank of the dataset keeps by class; none where the bank is gone."""
+    if bank not in list_memory_banks(dataset):
+        return {}
+    return get_memory_bank_info(dataset, bank).thresholds
+
+
+def new_name(ctx: Any, inputs: types.Object) -> None:
+    """A name that no bank of the dataset has, as the field ``new_name``."""
+    name = fields.name_field(
+        ctx, inputs, "new_name", "New name", "Letters, digits and underscores.", "memory bank"
+    )
+    if name in list_memory_banks(ctx.dataset):
+        fields.mark(
+            inputs.properties["new_name"],
+            f"There is a memory bank {name!r} already; choose another name, or delete it first.",
+        )
+
+
+def no_bank(dataset: str) -> DatasetError:
+    """The error of a dataset without a bank, with the way to one."""
+    return DatasetError(f"{dataset!r} has no memory bank yet. {_HOW_TO_GET_ONE}")
+
+
+def in_words(info: BankInfo) -> str:
+    """A bank in a sentence."""
+    shots = [f"{label} ({count})" for label, count in info.shots.items()]
+    return (
+        f"{info.name}: {number_of('reference', sum(info.shots.values()))} of "
+        f"{number_of('class', len(info.shots))}, "
+        f"{fields.listed_briefly(shots)}; made with the preset {info.recipe.name}."
+    )
+
+
+def any_bank(ctx: Any, inputs: types.Object) -> BankInfo | None:
+    """The choice of a bank of this dataset, of another one, or of a file.
+
+    Returns:
+        What the bank is made of; None while none is chosen.
+    """
+    here = ctx.dataset.name
+    homes = [name for name in datasets_with_banks() if name != here]
+    home = fields.value_of(ctx, "bank_dataset", here)
+    names = banks_of(home)
+    field = inputs.str("bank", required=True, label="Memory bank")
+    view = types.AutocompleteView(allow_user_input=True)
+    for name in names:
+        view.add_choice(name, label=name)
+    field.view = view
+    view.label = "Memory bank"
+    view.description = "A bank's name, or the path of a bank file (.safetensors)."
+    if homes or home != here:
+        fields.choice(
+            ctx,
+            inputs,
+            "bank_dataset",
+            {here: f"{here} (this dataset)"} | {name: name for name in homes},
+            "Bank's dataset",
+            "The dataset that keeps the bank.",
+            default=here,
+            required=False,
+        )
+    if home not in (here, *homes):
+        return None
+    if names:
+        field.default = names[0]
+    elif not fields.value_of(ctx, "bank"):
+        where = " Or choose another dataset that keeps banks." if homes else ""
+        fields.notice(
+            inputs,
+            "no_bank",
+            f"{home!r} has no memory bank yet. {_HOW_TO_GET_ONE}{where} Or give a file's path.",
+            types.Warning,
+        )
+    chosen = fields.at_first(ctx, "bank", names[0] if names else None)
+    if home != here and is_bank_file(chosen):
+        fields.mark(
+            inputs.properties["bank_dataset"],
+            f"{chosen!r} is a file, which no dataset keeps; choose {here!r}, or give a name.",
+        )
+        return None
+    return _read(field, home, chosen)
+
+
+def without_this_dataset(ctx: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """The arguments for a bank of ``any_bank``: that it is this dataset's goes without saying.
+
+    The form says so by default, and beside a bank's file the SDK takes no dataset.
+    """
+    if arguments.get("bank_dataset") != ctx.dataset.name:
+        return arguments
+    return {name: value for name, value in arguments.items() if name != "bank_dataset"}
+
+
+def _read(field: types.Property, home: str, chosen: str | None) -> BankInfo | None:
+    if chosen is None:
+        return None
+    try:
+        if is_bank_file(chosen):
+            info = file_info(chosen)
+        else:
+            info = get_memory_bank_info(fo.load_dataset(home), chosen)
+    except NttError as error:
+        fields.mark(field, str(error))
+        return None
+    if not info.shots:
+        fields.mark(field, f"{chosen!r} is empty; choose another, or build it anew.")
+        return None
+    field.view.description = in_words(info)
+    return info
+
+
+def file_info(path: str | Path) -> BankInfo:
+    """What a bank's file holds; read again only when the file has changed.
+
+    Raises:
+        DatasetError: there can be no such path.
+        BankError: the file is missing, damaged or not a memory bank's.
+    """
+    file = as_path(path, "a memory bank")
+    changed = file.stat().st_mtime_ns if file.is_file() else 0
+    return _file_info(file, changed)
+
+
+@lru_cache(maxsize=8)
+def _file_info(file: Path, changed: int) -> BankInfo:
+    bank = read_bank_file(file)
+    return bank_info(file.stem, bank, file.stat().st_size)

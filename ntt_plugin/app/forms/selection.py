@@ -1,0 +1,129 @@
+"""What a person chose to work on: a view, patches, samples or single labels; by click or Alt."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.operators.types as types
+from fiftyone.operators.constants import ViewTarget
+
+from ...dataset.database.label_lookup import database_ids
+from ...dataset.labels.label_field import segmentation_fields
+from ...dataset.samples.label_selection import LabelKey, labels_in, select_labels
+from ...dataset.samples.views import all_images, images_of, is_patches, patch_labels, whole_images
+from . import fields
+
+_ALT = "alt"
+
+
+def target_name(ctx: Any) -> str | None:
+    """Which of the targets of the form is chosen; None where nothing tells."""
+    name = ctx.params.get("view_target") or ctx.request_params.get("view_target")
+    return None if name is None else str(name)
+
+
+def chosen_labels(ctx: Any, alt: bool | None = None) -> Any:
+    """The chosen labels in their whole images, as a view; None if there are none.
+
+    Args:
+        ctx: the operator's context.
+        alt: whether those chosen with Alt are meant, or those without it; None for both. A view
+            is chosen without it.
+    """
+    name = target_name(ctx)
+    if name == ViewTarget.SELECTED_LABELS:
+        labels = selected_keys(ctx, alt)
+        if labels or alt is None:
+            return select_labels(all_images(ctx.dataset), labels)
+        return None
+    view = ctx.target_view()
+    if name == ViewTarget.SELECTED_SAMPLES and alt is not None:
+        ids = _selected(ctx, alt)
+        return whole_images(view.select(ids)) if ids else None
+    return None if alt else whole_images(view)
+
+
+def chosen_images(ctx: Any) -> Any:
+    """The chosen samples; of patches the images that they are cut from."""
+    return images_of(ctx.target_view())
+
+
+def field_of_selection(ctx: Any, alt: bool | None = None) -> str | None:
+    """The field of the labels that are selected, or shown as patches; None if there are none.
+
+    Patches of an evaluation show two fields: of those that hold a chosen label predictions go
+    first.
+
+    Args:
+        ctx: the operator's context.
+        alt: as for ``chosen_labels``.
+    """
+    if target_name(ctx) == ViewTarget.SELECTED_LABELS:
+        meant = (entry.get("field") for entry in ctx.selected_labels if _is_meant(entry, alt))
+        return next(meant, None)
+    return _field_of_patches(ctx, alt) if is_patches(ctx.view) else None
+
+
+def was_given_images(ctx: Any) -> bool:
+    """Whether whoever opened the form named images of its own: those of an earlier run."""
+    return bool(ctx.params.get("custom_view_target"))
+
+
+def target_of_images(ctx: Any, inputs: types.Object) -> None:
+    """The choice of whole images where FiftyOne's own would not do: of patches, of a former run."""
+    patches = is_patches(ctx.view)
+    choices = {ViewTarget.DATASET: "Whole dataset"}
+    if patches or ctx.has_custom_view:
+        shown = "Images of these patches" if patches else "Current view"
+        choices[ViewTarget.CURRENT_VIEW] = shown
+    if ctx.selected:
+        chosen = "Images of the selected patches" if patches else "Selected samples"
+        choices[ViewTarget.SELECTED_SAMPLES] = chosen
+    if was_given_images(ctx):
+        choices[ViewTarget.CUSTOM_VIEW_TARGET] = "Images that were segmented before"
+    default = list(choices)[-1]
+    ctx.request_params.setdefault("view_target", default)
+    fields.choice(
+        ctx, inputs, "view_target", choices, "Images", "Whole images are worked on.", default, False
+    )
+
+
+def _field_of_patches(ctx: Any, alt: bool | None) -> str | None:
+    shown = list(ctx.view.get_field_schema(embedded_doc_type=fo.Label))
+    ids = _selected(ctx, alt) if target_name(ctx) == ViewTarget.SELECTED_SAMPLES else []
+    if ids and len(shown) > 1:
+        held = patch_labels(ctx.view.select(ids))
+        shown = [field for field in shown if held[field]] or shown
+    made = segmentation_fields(ctx.dataset)
+    return next((field for field in shown if field in made), next(iter(shown), None))
+
+
+def _selected(ctx: Any, alt: bool | None) -> list[str]:
+    """The ids of the selected samples or patches."""
+    with_alt = {entry["id"] for entry in ctx.selected_samples if _is_meant(entry, True)}
+    return [key for key in ctx.selected if alt is None or (key in with_alt) == alt]
+
+
+def selected_keys(ctx: Any, alt: bool | None = None) -> list[LabelKey]:
+    """What names each of the selected labels; arguments as for ``chosen_labels``.
+
+    Of a label that is selected in a patch the App may tell the patch in place of the sample: it is
+    looked up by its id in its field then.
+    """
+    keys = [
+        LabelKey(entry["sample_id"], entry["field"], entry["label_id"])
+        for entry in ctx.selected_labels
+        if _is_meant(entry, alt)
+    ]
+    images = all_images(ctx.dataset)
+    there = set(images.select(database_ids(key.sample for key in keys)).values("id"))
+    found = [key for key in keys if key.sample in there]
+    for field in dict.fromkeys(key.field for key in keys if key.sample not in there):
+        ids = {key.label for key in keys if key.field == field and key.sample not in there}
+        found += [key for key in labels_in(images, field) if key.label in ids]
+    return found
+
+
+def _is_meant(entry: Any, alt: bool | None) -> bool:
+    return alt is None or (isinstance(entry, dict) and entry.get("type") == _ALT) == alt

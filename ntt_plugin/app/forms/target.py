@@ -1,0 +1,264 @@
+"""Which samples, which of their slices, which field of labels: the first part of most forms."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Hashable, Mapping
+from functools import lru_cache
+from typing import Any, TypeVar
+
+import fiftyone as fo
+import fiftyone.core.media as fom
+import fiftyone.operators.types as types
+from fiftyone import ViewField as F
+
+from ...dataset.evaluation.missing_labels import missing_in
+from ...dataset.inspect.inventory import FieldCounts, count_labels, image_slices, label_fields
+from ...dataset.samples.checks import literals
+from ...dataset.samples.views import all_images, image_view, is_patches
+from ...errors import DatasetError
+from ..number_words import number_of
+from . import fields, selection
+
+T = TypeVar("T")
+
+
+def target(ctx: Any, inputs: types.Object, action: str, labels: bool = False) -> Any:
+    """The choice of samples, and with it the images to work on.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        action: a verb for what will be done to them.
+        labels: whether single selected labels can be the target.
+
+    Returns:
+        A view of images, flattened if the dataset is grouped.
+
+    Raises:
+        DatasetError: there is no image to work on; says what to do.
+    """
+    if (is_patches(ctx.view) and not labels) or selection.was_given_images(ctx):
+        selection.target_of_images(ctx, inputs)
+    else:
+        chosen = inputs.view_target(
+            ctx,
+            action_description=action,
+            allow_selected_samples=True,
+            allow_selected_labels=labels,
+            selected_samples_label="Selected samples",
+            current_view_label="Current view",
+            dataset_label="Whole dataset",
+        )
+        # What the form shows as chosen is what runs, also where nobody has touched it.
+        ctx.request_params.setdefault("view_target", chosen.default)
+    offered = image_slices(ctx.dataset)
+    if offered:
+        fields.several(
+            inputs,
+            "group_slices",
+            {name: name for name in offered},
+            "Group slices",
+            f"Slices to work on; if none is chosen, {ctx.group_slice or offered[0]}.",
+        )
+    view = selection.chosen_labels(ctx) if labels else selection.chosen_images(ctx)
+    slices = fields.value_of(ctx, "group_slices") if view.media_type == fom.GROUP else None
+    notes: list[str] = []
+    images = image_view(view, slices, notes)
+    for note in notes:
+        fields.notice(inputs, "repeats", note, types.Warning)
+    return images
+
+
+def target_of(ctx: Any, labels: bool = False) -> Any:
+    """The samples that were chosen, as the SDK takes them; arguments as for ``target``."""
+    return selection.chosen_labels(ctx) if labels else selection.chosen_images(ctx)
+
+
+def include_missing(inputs: types.Object, label: str) -> None:
+    """Whether samples in which a field was never written are worked on too."""
+    inputs.bool(
+        "include_missing",
+        default=False,
+        label=label,
+        description="As images without such labels. Otherwise they are left out, and named.",
+    )
+
+
+def say_missing(ctx: Any, inputs: types.Object, samples: Any, kinds: Mapping[str, str]) -> None:
+    """Say how many samples will be left out because a field was never written.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        samples: the images to work on.
+        kinds: the fields, and what was never done to a sample without one: a participle.
+    """
+    if ctx.params.get("include_missing"):
+        return
+    counts = {field: asked_once(ctx, samples, _count_missing, field) for field in kinds}
+    parts = [
+        f"{number_of('image', count)} never {kinds[field]} ({field!r} is None)"
+        for field, count in counts.items()
+        if count
+    ]
+    if parts:
+        fields.notice(inputs, "missing", f"Left out: {'; '.join(parts)}.", types.Warning)
+
+
+def _count_missing(samples: Any, field: str) -> int:
+    return len(missing_in(samples, field))
+
+
+def without_slices(view: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+    """Arguments for a view; one of single labels has no slices, whatever the form had chosen."""
+    if view.media_type == fom.GROUP:
+        return arguments
+    return {name: value for name, value in arguments.items() if name != "group_slices"}
+
+
+def label_field(
+    ctx: Any,
+    inputs: types.Object,
+    samples: Any,
+    name: str,
+    label: str,
+    description: str,
+    polylines: bool = False,
+    prefer: str = "ground_truth",
+    leave_out: str | None = None,
+) -> tuple[str | None, FieldCounts]:
+    """The choice of a field of labels, with what it holds in the chosen samples.
+
+    Args:
+        ctx: the operator's context.
+        inputs: the form.
+        samples: the images to work on.
+        name: the form's field.
+        label: its label.
+        description: what it is for.
+        polylines: whether fields of polylines can be chosen.
+        prefer: the field chosen at first, if it is there.
+        leave_out: a field that makes no sense here.
+
+    Returns:
+        The field and its counts; None and no counts while there is none.
+
+    Raises:
+        DatasetError: the dataset has no such field; says what to do.
+    """
+    found = [field for field in label_fields(ctx.dataset, polylines) if field != leave_out]
+    if not found:
+        if leave_out:
+            raise DatasetError(
+                f"There is nothing to compare {leave_out!r} with: {ctx.dataset.name!r} has no "
+                "other field of Detections. Segment it first, or import the other labels."
+            )
+        kinds = "Detections or Polylines" if polylines else "Detections"
+        raise DatasetError(
+            f"{ctx.dataset.name!r} has no field of {kinds}. Add labels first: import annotations, "
+            "or draw them in the App."
+        )
+    chosen = fields.choice(
+        ctx,
+        inputs,
+        name,
+        {field: field for field in found},
+        label,
+        description,
+        default=prefer if prefer in found else found[0],
+    )
+    if chosen is None:
+        return None, FieldCounts({}, {}, 0, 0)
+    counts = counted(ctx, samples, chosen)
+    inputs.properties[name].view.description = f"{description} {said(counts)}"
+    if counts.labels == 0:
+        fields.mark(
+            inputs.properties[name],
+            f"{chosen!r} holds no label in the {number_of('image', len(samples))} chosen; choose "
+            "another field or more images.",
+        )
+    return chosen, counts
+
+
+def labels_with_masks(
+    ctx: Any,
+    inputs: types.Object,
+    samples: Any,
+    description: str,
+    prefer: str = "ground_truth",
+) -> tuple[str | None, FieldCounts]:
+    """The choice of a field to learn from; one that holds boxes alone is marked.
+
+    Arguments, what is returned and raised as for ``label_field``.
+    """
+    field, counts = label_field(
+        ctx, inputs, samples, "label_field", "Labels", description, polylines=True, prefer=prefer
+    )
+    if field is not None and counts.labels and not counts.masks:
+        fields.mark(
+            inputs.properties["label_field"],
+            f"No label in {field!r} has a mask here. Fill masks into a new field first with the "
+            "operator Masks from boxes, or choose another field.",
+        )
+    return field, counts
+
+
+def said(counts: FieldCounts) -> str:
+    """Counts in a sentence."""
+    return (
+        f"It holds {number_of('label', counts.labels)} of "
+        f"{number_of('class', len(counts.classes))} here, "
+        f"{counts.masks:,} of them with a mask."
+    )
+
+
+def counted(ctx: Any, samples: Any, field: str) -> FieldCounts:
+    """What a field holds in some samples, counted once for as long as a form is open."""
+    return asked_once(ctx, samples, count_labels, field)
+
+
+def of_wanted_classes(ctx: Any, samples: Any, field: str, counts: FieldCounts) -> FieldCounts:
+    """What a field holds of the classes that a form asks for.
+
+    Args:
+        ctx: the operator's context.
+        samples: the images to work on.
+        field: the field.
+        counts: what it holds of all classes.
+    """
+    names = fields.value_of(ctx, "classes")
+    if names is None:
+        return counts
+    return counted(ctx, samples.filter_labels(field, F("label").is_in(literals(names))), field)
+
+
+def asked_once(ctx: Any, samples: Any, question: Callable[..., T], *arguments: Hashable) -> T:
+    """What a function tells of some samples, asked once for as long as a form is open.
+
+    A form is made anew with every key that is pressed, and a pass over the samples takes seconds.
+
+    Args:
+        ctx: the operator's context.
+        samples: a dataset or view.
+        question: a function of a module; it is given the samples and ``arguments``.
+        arguments: what else it depends on.
+    """
+    if ctx.prompt_id is None:
+        return question(samples, *arguments)
+    stages = json.dumps(samples.view()._serialize(), default=str, sort_keys=True)
+    found: T = _answer(ctx.prompt_id, str(ctx.dataset.name), stages, question, arguments)
+    return found
+
+
+@lru_cache(maxsize=64)
+def _answer(
+    prompt: str, dataset: str, stages: str, question: Callable[..., Any], arguments: Any
+) -> Any:
+    view = fo.DatasetView._build(fo.load_dataset(dataset), json.loads(stages))
+    return question(view, *arguments)
+
+
+def labels_view(dataset: Any, field: str, condition: Any) -> Any:
+    """The labels of a field that meet a condition, in samples of any slice."""
+    return all_images(dataset).filter_labels(field, condition)

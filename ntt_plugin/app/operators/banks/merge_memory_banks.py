@@ -1,0 +1,94 @@
+"""Operator: several memory banks become one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ....errors import BankError
+from ...forms import fields
+from ...number_words import number_of
+from ...runtime.operator import NttOperator
+from ...runtime.progress import Report
+from ...runtime.result_page import Outcome
+from ..references import learning_form
+
+
+class MergeMemoryBanks(NttOperator):
+    """Form of ``merge_memory_banks``."""
+
+    uses = "merge_memory_banks"
+    operator_name = "merge_memory_banks"
+    title = "Merge memory banks"
+    about = (
+        "Save what several memory banks hold as one bank. Use it to find the classes of all of "
+        "them in one run; the banks themselves stay."
+    )
+    icon = "merge"
+    risk = types.RiskLevel.MEDIUM
+    parameters = ("names", "new_name", "overwrite")
+    submit = "Merge"
+    doing = "Merging"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ....dataset.banks.banks import memory_bank_infos
+        from ...forms import bank_choice
+
+        found = memory_bank_infos(ctx.dataset)
+        if not found:
+            raise bank_choice.no_bank(ctx.dataset.name)
+        infos = {name: info for name, info in found.items() if not isinstance(info, BankError)}
+        damaged = [str(error) for error in found.values() if isinstance(error, BankError)]
+        words = {
+            name: f"{name} ({number_of('class', len(info.shots))})" for name, info in infos.items()
+        }
+        fields.several(
+            inputs, "names", words, "Memory banks", "Two or more; the first gives its recipe.",
+            required=True,
+        )  # fmt: skip
+        if damaged:
+            fields.notice(inputs, "damaged", "\n".join(damaged), types.Warning)
+        new_name = fields.name_field(
+            ctx, inputs, "new_name", "New name", "What to call the new one.", "memory bank"
+        )
+        if len(infos) < 2:
+            there = f"{next(iter(infos))!r} is the only" if infos else "There is no"
+            fields.mark(
+                inputs.properties["names"],
+                f"{there} {'whole ' if damaged else ''}memory bank here; build or import another "
+                "to merge it with.",
+            )
+            return
+        chosen = list(dict.fromkeys(fields.value_of(ctx, "names", [])))
+        if len([name for name in chosen if name in infos]) < max(2, len(chosen)):
+            fields.mark(inputs.properties["names"], "Choose two or more of these banks.")
+            return
+        makers = {infos[name].made_by for name in chosen}
+        if len(makers) > 1:
+            fields.mark(
+                inputs.properties["names"],
+                "Different encoders made these banks, so their features cannot be compared; "
+                "choose banks of one encoder.",
+            )
+            return
+        shots: dict[str, int] = {}
+        for name in chosen:
+            for label, count in infos[name].shots.items():
+                shots[label] = shots.get(label, 0) + count
+        fields.notice(inputs, "will_do", f"Will hold up to {learning_form.in_words(shots)}.")
+        if new_name in found:
+            fields.overwrite(ctx, inputs, f"There is a memory bank {new_name!r} already.")
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Merge the banks."""
+        from .... import merge_memory_banks
+
+        arguments = self.arguments(ctx)
+        bank = merge_memory_banks(ctx.dataset, **arguments)
+        return Outcome(
+            f"The memory bank {arguments['new_name']!r} is ready: "
+            f"{number_of('reference', len(bank))} of {number_of('class', len(bank.classes))}.",
+            {"Classes": ", ".join(f"{label} ({bank.shots(label)})" for label in bank.classes)},
+        )

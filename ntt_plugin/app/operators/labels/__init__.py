@@ -1,0 +1,1 @@
+"""Operators on fields of labels: written, scored, compared."""

@@ -1,0 +1,159 @@
+"""Operator: tag or hide labels below a memory bank's thresholds."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators.types as types
+
+from ....errors import NttError
+from ...forms import fields
+from ...number_words import number_of
+from ...runtime.operator import NttOperator
+from ...runtime.progress import Report
+from ...runtime.result_page import Outcome
+from ...tables import Table
+from ..references import learning_form
+
+if TYPE_CHECKING:
+    from ....dataset.banks.apply_thresholds import AppliedThresholds
+
+_ACTIONS = {
+    "tag": "tag: mark what is below with a label tag",
+    "hide": "hide: show a view without it",
+}
+
+
+class ApplyThresholds(NttOperator):
+    """Form of ``apply_thresholds``."""
+
+    uses = "apply_thresholds"
+    operator_name = "apply_thresholds"
+    title = "Apply thresholds"
+    about = (
+        "Tag or hide the labels below the thresholds that a memory bank keeps; nothing is deleted. "
+        "Use it after Save thresholds, to see the labels that can be trusted."
+    )
+    icon = "filter_alt"
+    risk = types.RiskLevel.MEDIUM
+    parameters = ("label_field", "bank", "action", "tag", "group_slices")
+    submit = "Apply"
+    doing = "Applying thresholds"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ....dataset.samples.checks import require_tag
+        from ...forms import bank_choice, target
+
+        images = target.target(ctx, inputs, "Apply to")
+        field, counts = target.label_field(
+            ctx,
+            inputs,
+            images,
+            "label_field",
+            "Predictions",
+            "The labels to look at.",
+            prefer="ntt",
+        )
+        if field is None:
+            return
+        maker = bank_choice.maker_of_field(ctx.dataset, field)
+        bank = bank_choice.bank_of_dataset(
+            ctx, inputs, description="It keeps the thresholds.", name="bank", maker=maker,
+            required=False,
+        )  # fmt: skip
+        if bank is None and maker.gone:
+            fields.mark(inputs.properties["bank"], "Choose the bank that keeps the thresholds.")
+        action = fields.choice(
+            ctx, inputs, "action", _ACTIONS, "What to do", "Nothing is deleted.", default="tag",
+            required=False,
+        )  # fmt: skip
+        tag = "below_threshold"
+        if action == "tag":
+            tag = fields.value_of(ctx, "tag", tag)
+            written = inputs.str(
+                "tag",
+                required=False,
+                default="below_threshold",
+                label="Label tag",
+                description="It is taken from the labels that are no longer below.",
+            )
+            try:
+                require_tag(tag)
+            except NttError as error:
+                fields.mark(written, str(error))
+                return
+        if bank is None or action is None or not counts.labels:
+            return
+        limits = bank_choice.thresholds_of(ctx.dataset, bank)
+        if not limits:
+            fields.mark(
+                inputs.properties["bank"],
+                f"{bank!r} keeps no thresholds. Make some with the operator Save thresholds, or "
+                "choose another.",
+            )
+            return
+        below = target.asked_once(ctx, images, _below, field, tuple(limits.items()))
+        does = f"tag {below:,} with {tag!r}" if action == "tag" else f"hide {below:,}"
+        without = [label for label in counts.classes if label not in limits]
+        left = f" {fields.listed_briefly(without)}: no threshold, left alone." if without else ""
+        fields.notice(
+            inputs, "will_do", f"Of {number_of('label', counts.labels)} will {does}.{left}"
+        )
+
+    def watch(self, ctx: Any) -> Generator[Any, None, Outcome]:
+        """Call the SDK; before a view without a progress bar, which would stay open over it."""
+        if ctx.params.get("action") != "hide":
+            return (yield from super().watch(ctx))
+        yield from ()
+        return self.run(ctx, lambda _: None)
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Apply them."""
+        from .... import apply_thresholds
+        from ...forms import target
+
+        arguments = self.arguments(ctx)
+        found = apply_thresholds(target.target_of(ctx), **arguments)
+        hidden = arguments.get("action") == "hide"
+        field = arguments["label_field"]
+        tag = arguments.get("tag", "below_threshold")
+        does = "hidden" if hidden else f"tagged {tag!r}"
+        total = found.below + found.above + sum(found.without.values())
+        message = (
+            f"Of {number_of('label', total)} in {field!r} {found.below:,} are below their "
+            f"thresholds, and {does}."
+        )
+        if hidden and found.without:
+            # The view opens at once, without the page that tells it.
+            message += f" No threshold: {learning_form.in_words(dict(found.without))}; left alone."
+        return Outcome(
+            message,
+            table=_table(found),
+            problems=[
+                f"{label!r} has no threshold; {number_of('label', count)} left alone."
+                for label, count in found.without.items()
+            ],
+            view=found.view if hidden or found.below else None,
+            view_label="Show the others" if hidden else "Show what is below",
+            open_view=hidden,
+            changed=not hidden,
+        )
+
+
+def _table(found: AppliedThresholds) -> Table:
+    rows = [
+        [label, counts.threshold, counts.below, counts.above]
+        for label, counts in found.by_class.items()
+    ]
+    return Table(["Class", "Threshold", "Below", "From it on"], rows)
+
+
+def _below(images: Any, field: str, limits: tuple[tuple[str, float], ...]) -> int:
+    from ....dataset.banks.apply_thresholds import is_below
+
+    # A stranger's bank may name more classes than a query has room for.
+    there = set(images.distinct(f"{field}.detections.label"))
+    below = images.filter_labels(field, is_below({k: v for k, v in limits if k in there}))
+    return int(below.count(f"{field}.detections"))

@@ -1,0 +1,121 @@
+"""Operator: find a memory bank's classes in images."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ...forms import fields
+from ...number_words import number_of
+from ...runtime.operator import NttOperator
+from ...runtime.progress import Report
+from ...runtime.result_page import MOST_BY_ID, Outcome
+
+
+class SegmentWithMemoryBank(NttOperator):
+    """Form of ``segment``."""
+
+    uses = "segment"
+    operator_name = "segment_with_memory_bank"
+    title = "Segment with memory bank"
+    about = (
+        "Find the classes of a memory bank in images and write their masks as labels. Use it "
+        "on unlabelled images; a run that was interrupted goes on where it stopped."
+    )
+    icon = "auto_awesome"
+    risk = types.RiskLevel.HIGH
+    downloads = True
+    parameters = (
+        "bank",
+        "label_field",
+        "device",
+        "batch_size",
+        "overwrite",
+        "bank_dataset",
+        "preset",
+        "group_slices",
+        "mask_dir",
+        "cache",
+    )
+    seldom = ("preset", "device", "batch_size", "mask_dir", "cache")
+    submit = "Segment"
+    doing = "Segmenting"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ....dataset.labels.label_field import run_id
+        from ....dataset.networks import networks_of
+        from ...forms import bank_choice, output_field, run_options, target
+
+        images = target.target(ctx, inputs, "Segment")
+        info = bank_choice.any_bank(ctx, inputs)
+        field = fields.name_field(
+            ctx, inputs, "label_field", "Write to", "The field for the labels.", "label field",
+            default="ntt", required=False,
+        )  # fmt: skip
+        recipe = info.recipe if info else None
+        if fields.advanced(ctx, inputs, self.seldom):
+            recipe = run_options.recipe_for(ctx, inputs, recipe)
+            run_options.mask_dir(ctx, inputs)
+            run_options.cache(inputs)
+        if info is None or recipe is None or field is None:
+            return
+        run = run_id(info.digest, recipe)
+        found = target.asked_once(ctx, images, output_field.held, field, run)
+        others = "another memory bank, recipe or person"
+        to_do = output_field.ask(ctx, inputs, "label_field", field, found, others)
+        if to_do is None:
+            return
+        # Those that are done are left alone; their proposals say nothing of the others'.
+        left = images.exists(field, bool=False) if to_do < found.total else images
+        run_options.announce(
+            inputs,
+            f"Will write labels into {field!r} of {number_of('image', to_do)}.",
+            networks_of(recipe),
+            run_options.estimate_images(ctx, left, recipe, to_do),
+        )
+
+    def arguments(self, ctx: Any) -> dict[str, Any]:
+        """The form's values as the SDK takes them."""
+        from ...forms import bank_choice
+
+        return bank_choice.without_this_dataset(ctx, super().arguments(ctx))
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Segment."""
+        from .... import segment
+        from ...forms import target
+
+        report = segment(target.target_of(ctx), **self.arguments(ctx), progress=progress)
+        return reported(ctx, report)
+
+
+def reported(ctx: Any, report: Any) -> Outcome:
+    """The end of a run that wrote labels, from its report."""
+    from ....dataset.samples.views import all_images
+
+    images, ids = all_images(ctx.dataset), report.segmented_ids
+    few = len(ids) <= MOST_BY_ID
+    written = images.select(ids) if few else images.exists(report.label_field)
+    facts = {
+        "Images labelled": report.segmented,
+        "Labels written": report.instances,
+        "From kept proposals": report.from_cache,
+        "Done before": report.skipped,
+        "Deleted meanwhile": report.deleted,
+        "Failed": len(report.failed),
+        "Seconds": round(report.seconds, 1),
+        "Preset": report.preset,
+        "Device": report.device,
+    }
+    return Outcome(
+        f"{number_of('label', report.instances)} in {number_of('image', report.segmented)}, in "
+        f"the field "
+        f"{report.label_field!r}.",
+        {name: value for name, value in facts.items() if value not in (0, "")},
+        [f"{note.filepath}: {note.reason}" for note in (*report.failed, *report.notes)],
+        view=written if ids else None,
+        view_label="Show these images" if few else f"Show all images with {report.label_field!r}",
+        changed=True,
+    )

@@ -1,0 +1,1 @@
+"""Operators on kept proposals and the networks."""

@@ -1,0 +1,89 @@
+"""Operator: proposals ahead of time."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ...forms import fields
+from ...number_words import number_of
+from ...runtime.operator import NttOperator
+from ...runtime.progress import Report
+from ...runtime.result_page import Outcome
+
+
+class ComputeProposals(NttOperator):
+    """Form of ``propose``."""
+
+    uses = "propose"
+    operator_name = "compute_proposals"
+    title = "Compute proposals"
+    about = (
+        "Compute ahead of time all that segmenting needs of images whatever the memory bank, and "
+        "keep it on disk. Use it before you try several banks or settings on the same images: "
+        "each then takes milliseconds an image."
+    )
+    icon = "grain"
+    risk = types.RiskLevel.MEDIUM
+    downloads = True
+    parameters = ("preset", "device", "batch_size", "group_slices")
+    seldom = ("device", "batch_size")
+    submit = "Compute"
+    doing = "Computing proposals"
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """FiftyOne's description of the operator."""
+        config = super().config
+        # It takes long, and nobody waits for what it shows.
+        config.default_choice_to_delegated = True
+        return config
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ....dataset.networks import networks_of
+        from ...forms import run_options, target
+
+        images = target.target(ctx, inputs, "Compute proposals of")
+        recipe = run_options.preset(ctx, inputs, "The one that the memory bank is to be used with.")
+        if fields.advanced(ctx, inputs, self.seldom):
+            run_options.device(ctx, inputs)
+            run_options.batch_size(ctx, inputs)
+        if recipe is None:
+            return
+        run_options.announce(
+            inputs,
+            f"Will keep the proposals of {number_of('image', len(images))} on disk; the "
+            f"dataset stays as it "
+            "is. Images whose proposals are kept already are passed over.",
+            networks_of(recipe),
+            run_options.estimate_images(ctx, images, recipe, len(images)),
+        )
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Compute them."""
+        from .... import propose
+        from ...forms import target
+
+        report = propose(target.target_of(ctx), **self.arguments(ctx), progress=progress)
+        facts = {
+            "Computed": report.computed,
+            "Kept before": report.from_cache,
+            "Deleted meanwhile": report.deleted,
+            "Failed": len(report.failed),
+            "Seconds": round(report.seconds, 1),
+            "Preset": report.preset,
+            "Device": report.device,
+        }
+        return Outcome(
+            f"The proposals of {number_of('image', report.computed + report.from_cache)} are kept; "
+            f"{report.computed:,} were computed now.",
+            {name: value for name, value in facts.items() if value not in (0, "")},
+            [f"{note.filepath}: {note.reason}".removeprefix(": ") for note in _notes(report)],
+        )
+
+
+def _notes(report: Any) -> list[Any]:
+    return [*report.failed, *report.notes]

@@ -1,0 +1,154 @@
+"""Operator: mark selected labels as references, and those selected with Alt as negatives."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators.types as types
+
+from ....errors import DatasetError
+from ...forms import fields
+from ...number_words import number_of
+from ...runtime.operator import NttOperator
+from ...runtime.progress import Report
+from ...runtime.result_page import Outcome
+from . import learning_form
+
+if TYPE_CHECKING:
+    from ....dataset.banks.info import BankInfo
+
+
+class AddReferences(NttOperator):
+    """Form of ``add_references``, with ``add_negatives`` for what was selected with Alt."""
+
+    uses = "add_references"
+    operator_name = "add_references"
+    title = "Add references"
+    about = (
+        "Tag labels as references, and what you selected with Alt as negatives. Use it on labels "
+        "or samples that you selected, before you build a memory bank, or to teach one more."
+    )
+    icon = "add_task"
+    risk = types.RiskLevel.MEDIUM
+    downloads = True
+    parameters = learning_form.PARAMETERS
+    seldom = learning_form.SELDOM
+    submit = "Add"
+    doing = "Adding the references"
+
+    def resolve_placement(self, ctx: Any) -> types.Placement:
+        """A button: in the sample viewer while a sample is open, else above the grid."""
+        place = types.Places.SAMPLES_GRID_ACTIONS
+        if ctx.current_sample is not None:
+            place = types.Places.SAMPLES_VIEWER_ACTIONS
+        button = types.Button(label=self.title, icon=self.icon, prompt=True)
+        return types.Placement(place, button)
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ....dataset.banks.banks import list_memory_banks
+        from ...forms import target
+
+        images = target.target(ctx, inputs, "Add", labels=True)
+        field, counts = target.labels_with_masks(
+            ctx,
+            inputs,
+            images,
+            "The field of the references.",
+            learning_form.field_at_first(ctx, predictions=False),
+        )
+        if field is None:
+            return
+        names = list_memory_banks(ctx.dataset)
+        info = None
+        if names:
+            info = learning_form.bank_choice(
+                ctx, inputs, names, "A bank that learns them at once; none, to tag them alone."
+            )
+        learning_form.tag_field(inputs, "reference")
+        learning_form.seldom(ctx, inputs, counts)
+        _say(ctx, inputs, field, info)
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Mark, and learn if a bank is given: references first, negatives of their classes then."""
+        from .... import add_negatives, add_references
+        from ....dataset.banks.add_references import mark_negatives
+
+        given = self.arguments(ctx)
+        parts = []
+        plain = _part(ctx, given, alt=False)
+        if plain is not None:
+            view, arguments = plain
+            parts.append(add_references(view, **arguments, progress=progress))
+        with_alt = _part(ctx, given, alt=True)
+        if with_alt is not None:
+            view, arguments = with_alt
+            del arguments["tag"]
+            if "bank" in arguments:
+                parts.append(add_negatives(view, **arguments, progress=progress))
+            else:
+                arguments.pop("device", None)
+                parts.append(mark_negatives(view, **arguments))
+        if not parts:
+            raise DatasetError("No label of these classes is chosen; choose others.")
+        return learning_form.taught(ctx, given["label_field"], parts)
+
+
+def _part(ctx: Any, given: dict[str, Any], alt: bool) -> tuple[Any, dict[str, Any]] | None:
+    """What was chosen with Alt or without it, with the arguments for it; None if nothing was."""
+    from ....dataset.inspect.inventory import count_labels
+    from ....dataset.samples.views import image_view
+    from ...forms import selection, target
+
+    view = selection.chosen_labels(ctx, alt)
+    if view is None:
+        return None
+    arguments = {"tag": "reference", **target.without_slices(view, given)}
+    arguments["label_field"] = _field(ctx, given["label_field"], alt)
+    if "classes" in arguments:
+        images = image_view(view, arguments.get("group_slices"))
+        here = count_labels(images, arguments["label_field"]).classes
+        arguments["classes"] = [name for name in arguments["classes"] if name in here]
+        if not arguments["classes"]:
+            return None
+    return view, arguments
+
+
+def _field(ctx: Any, field: str, alt: bool) -> str:
+    """The field of the labels: predictions may be negatives beside references of another field."""
+    from ...forms import selection
+
+    return (selection.field_of_selection(ctx, alt=True) or field) if alt else field
+
+
+def _counts(ctx: Any, field: str, alt: bool) -> dict[str, int]:
+    """The chosen labels by class."""
+    from ....dataset.samples.views import image_view
+    from ...forms import selection, target
+
+    view = selection.chosen_labels(ctx, alt)
+    if view is None:
+        return {}
+    images = image_view(view, target.without_slices(view, ctx.params).get("group_slices"))
+    return learning_form.wanted(ctx, target.counted(ctx, images, _field(ctx, field, alt)))
+
+
+def _say(ctx: Any, inputs: types.Object, field: str, info: BankInfo | None) -> None:
+    plain, with_alt = _counts(ctx, field, alt=False), _counts(ctx, field, alt=True)
+    tag = fields.value_of(ctx, "tag", "reference")
+    parts = [
+        f"{number_of('label', sum(classes.values()))} with {name!r}{how}: "
+        f"{learning_form.in_words(classes)}"
+        for classes, name, how in (
+            (plain, tag, ""),
+            (with_alt, "negative", ", those selected with Alt"),
+        )
+        if classes
+    ]
+    kept = learning_form.where_copied(ctx.dataset, field)
+    text = f"Will tag {'; and '.join(parts) or 'nothing'}.{kept}"
+    if info is None:
+        fields.notice(inputs, "will_do", text)
+        return
+    text += f" Will teach them to {info.name!r}."
+    learning_form.announce_learning(inputs, text, info)

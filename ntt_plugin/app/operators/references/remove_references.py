@@ -1,0 +1,122 @@
+"""Operator: take references or classes out of a memory bank."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import fiftyone.operators.types as types
+
+from ...forms import fields
+from ...number_words import number_of
+from ...runtime.operator import NttOperator
+from ...runtime.progress import Report
+from ...runtime.result_page import Outcome
+from . import learning_form
+
+if TYPE_CHECKING:
+    from ....engine.bank.memory_bank import MemoryBank
+
+
+class RemoveReferences(NttOperator):
+    """Form of ``remove_references``."""
+
+    uses = "remove_references"
+    operator_name = "remove_references"
+    title = "Remove references"
+    about = (
+        "Take references, negatives or whole classes out of a memory bank. Use it when one of "
+        "them is bad; nothing is computed again, and the labels stay."
+    )
+    icon = "remove_circle_outline"
+    risk = types.RiskLevel.HIGH
+    parameters = ("name", "references", "classes")
+    submit = "Remove"
+    doing = "Removing"
+
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form."""
+        from ....dataset.banks.banks import load_memory_bank
+        from ....dataset.banks.learn import is_label
+        from ...forms import bank_choice
+        from ...forms.selection import selected_keys
+
+        name = bank_choice.bank_of_dataset(ctx, inputs)
+        if name is None:
+            return
+        bank = load_memory_bank(ctx.dataset, name)
+        words = _in_words(ctx.dataset, bank)
+        stored = [
+            entry
+            for label in bank.classes
+            for entry in (*bank.references(label), *bank.negative_references(label))
+        ]
+        selected = selected_keys(ctx)
+        known = set(ctx.dataset.get_field_schema())
+        first = [
+            entry.id
+            for entry in stored
+            if any(is_label(entry.provenance, key, known) for key in selected)
+        ]
+        fields.several(
+            inputs, "references", words, "References",
+            "Those whose labels are selected, at first.", default=first,
+        )  # fmt: skip
+        counts = {label: bank.shots(label) for label in bank.classes}
+        fields.classes(ctx, inputs, counts, "Whole classes, with their negatives.")
+        chosen = list(fields.at_first(ctx, "references", first) or [])
+        classes = list(fields.value_of(ctx, "classes", []))
+        unknown = [key for key in chosen if key not in words]
+        if unknown:
+            fields.mark(
+                inputs.properties["references"],
+                "The bank no longer holds one of these; take it out of the list.",
+            )
+        elif not chosen and not classes:
+            fields.mark(inputs.properties["references"], "Choose references or classes.")
+        else:
+            what = [words[key] for key in chosen] + [f"all of {label}" for label in classes]
+            fields.notice(
+                inputs,
+                "will_do",
+                f"Will take out of {name!r}: {fields.listed_briefly(what)}. The labels stay.",
+                types.Warning,
+            )
+            fields.confirm(ctx, inputs, "Take them out of the bank")
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Remove them."""
+        from .... import remove_references
+
+        change = remove_references(ctx.dataset, **self.arguments(ctx))
+        return Outcome(
+            f"{number_of('reference', sum(change.removed.values()))} taken out of the memory bank "
+            f"{change.name!r}.",
+            {"Removed": learning_form.in_words(change.removed)},
+            next_step=learning_form.segment_again(ctx, "", change.name),
+        )
+
+
+def _in_words(dataset: Any, bank: MemoryBank) -> dict[str, str]:
+    """Each reference and negative for a person: class, kind and file, by its id."""
+    from ....dataset.database.label_lookup import database_ids
+    from ....dataset.samples.views import all_images
+
+    samples = database_ids(
+        entry.provenance.sample
+        for label in bank.classes
+        for entry in (*bank.references(label), *bank.negative_references(label))
+    )
+    found = all_images(dataset).select(samples)
+    files = dict(zip(*found.values(["id", "filepath"]), strict=True))
+    words = {}
+    for label in bank.classes:
+        for kind, entries in (
+            ("", bank.references(label)),
+            (" (negative)", bank.negative_references(label)),
+        ):
+            for number, entry in enumerate(entries, start=1):
+                source = files.get(entry.provenance.sample)
+                where = f", {Path(source).name}" if source else ""
+                words[entry.id] = f"{label} {number}{kind}{where}"
+    return words

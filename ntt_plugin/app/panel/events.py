@@ -1,0 +1,127 @@
+"""What a click in the panel does: go to a page, open an operator's form, show samples."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from ...dataset.inspect.runs import RunInfo
+from ...dataset.samples.checks import quoted
+from ...errors import DatasetError
+from ..request import require_sound, unfit_text
+from .widgets import Click
+
+_OF_THE_APP = (
+    "on_startup",
+    "on_load",
+    "on_unload",
+    "on_change_dataset",
+    "on_change_selected",
+    "on_change_selected_labels",
+)
+"""What FiftyOne tells the panel of by itself."""
+
+_TAKES: dict[str, dict[str, type]] = {
+    "go": {"to": dict},
+    "ask": {"operator": str, "values": dict},
+    "done": {},
+    "refresh": {},
+    "choose_class": {},
+    "show_references": {"bank": str},
+    "show_classes": {"x": str, "y": str},
+    "show_run": {"field": str, "patches": bool},
+    "show_failed": {"field": str},
+    "open_evaluations": {},
+}
+"""What a person does in the panel, with the parameters that each needs."""
+
+
+def require_event(ctx: Any) -> None:
+    """Make sure that an event is one of the panel's, with what it needs.
+
+    Raises:
+        DatasetError: it is not; says what is wrong.
+    """
+    event = ctx.params.get("__method__")
+    if event is None:
+        return
+    if not isinstance(event, str) or event not in {*_OF_THE_APP, *_TAKES}:
+        raise DatasetError(f"The panel has no event {quoted(event)}.")
+    if not isinstance(ctx.params.get("panel_id"), str) or not ctx.params["panel_id"]:
+        raise DatasetError("The event does not say of which panel it is; open the panel again.")
+    if not isinstance(ctx.params.get("panel_state"), dict | None):
+        raise DatasetError("The panel's state cannot be read; open the panel again.")
+    for name, kind in _TAKES.get(event, {}).items():
+        value = ctx.params.get(name)
+        if not isinstance(value, kind) or (kind is str and unfit_text(value)):
+            raise DatasetError(f"The panel's event {event!r} needs {name!r}; click again.")
+    require_sound(ctx)
+    if event in _TAKES and ctx.dataset is None:
+        raise DatasetError("No dataset is open. Open one first.")
+
+
+class Events(Protocol):
+    """The panel's events; FiftyOne calls them by their names."""
+
+    def go(self, ctx: Any) -> None:
+        """Go to another page of the panel."""
+
+    def ask(self, ctx: Any) -> None:
+        """Open an operator's form."""
+
+    def refresh(self, ctx: Any) -> None:
+        """Look again."""
+
+    def choose_class(self, ctx: Any) -> None:
+        """Show a bank's references of one class."""
+
+    def show_references(self, ctx: Any) -> None:
+        """Show a bank's references in the grid."""
+
+    def show_classes(self, ctx: Any) -> None:
+        """Show the references of two classes in the grid."""
+
+    def show_run(self, ctx: Any) -> None:
+        """Show what a run wrote in the grid."""
+
+    def show_failed(self, ctx: Any) -> None:
+        """Show the samples that a run could not do in the grid."""
+
+    def open_evaluations(self, ctx: Any) -> None:
+        """Open FiftyOne's panel of evaluations."""
+
+
+class Clicks:
+    """The panel's events as buttons take them."""
+
+    def __init__(self, events: Events) -> None:
+        """Clicks on the events of a panel."""
+        self.events = events
+
+    def go(self, **to: Any) -> Click:
+        """Go to another page; ``to`` is what changes of the place."""
+        return {"on_click": self.events.go, "params": {"to": to}}
+
+    def ask(self, operator: str, **values: Any) -> Click:
+        """Open an operator's form with some of its fields filled in."""
+        return {"on_click": self.events.ask, "params": {"operator": operator, "values": values}}
+
+    def refresh(self) -> Click:
+        """Look again."""
+        return {"on_click": self.events.refresh, "params": {}}
+
+    def show_references(self, bank: str) -> Click:
+        """Show a bank's references in the grid."""
+        return {"on_click": self.events.show_references, "params": {"bank": bank}}
+
+    def show_run(self, run: RunInfo) -> Click:
+        """Show what a run wrote in the grid; suggestions one by one, as patches."""
+        params = {"field": run.label_field, "patches": run.kind == "suggestions"}
+        return {"on_click": self.events.show_run, "params": params}
+
+    def show_failed(self, field: str) -> Click:
+        """Show the samples that a run could not do in the grid."""
+        return {"on_click": self.events.show_failed, "params": {"field": field}}
+
+    def open_evaluations(self) -> Click:
+        """Open FiftyOne's panel of evaluations."""
+        return {"on_click": self.events.open_evaluations, "params": {}}

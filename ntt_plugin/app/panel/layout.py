@@ -1,0 +1,72 @@
+"""The panel as a whole: the way to its parts, the part that is open, what a selection means."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import fiftyone.operators.types as types
+
+from ...errors import NttError
+from ..text import show_as_written
+from . import (
+    bank_page,
+    banks,
+    first_steps,
+    run_page,
+    runs,
+    score_histogram,
+    selected_label,
+    widgets,
+)
+from .events import Clicks, Events
+from .state import TABS, Place
+
+_SELECTION = (
+    "*While this panel is open: click selects references (green tick), Alt+click negatives (red).*"
+)
+
+
+def draw(ctx: Any, place: Place, events: Events) -> types.Property:
+    """The panel at a place.
+
+    Args:
+        ctx: the panel's context.
+        place: where the person is.
+        events: the panel's events.
+    """
+    page, clicks = types.Object(), Clicks(events)
+    if ctx.dataset is None:
+        first_steps.no_dataset(page)
+    else:
+        _ways(page, place, clicks)
+        try:
+            selected_label.draw(page, ctx, clicks)
+            _part(page, ctx, place, clicks)
+        except NttError as error:
+            page.view("problem", types.Error(label=str(error)))
+        widgets.text(page, "selection", _SELECTION)
+    show_as_written(page)
+    return types.Property(page, view=types.GridView(orientation="vertical", gap=2, pad=2))
+
+
+def shown_class(dataset: Any, place: Place) -> str:
+    """The class that the field for classes has at a place; empty for all."""
+    if place.tab == "runs" and place.shown == "scores":
+        return score_histogram.shown_class(dataset, place)
+    return place.label
+
+
+def _ways(page: types.Object, place: Place, clicks: Clicks) -> None:
+    row = widgets.row(page, "ways")
+    for tab, words in TABS.items():
+        widgets.button(row, tab, words, clicks.go(tab=tab), strong=tab == place.tab)
+    widgets.button(row, "refresh", "Refresh", clicks.refresh(), "refresh")
+
+
+def _part(page: types.Object, ctx: Any, place: Place, clicks: Clicks) -> None:
+    if place.tab == "runs":
+        draw_runs = runs.draw if place.run is None else run_page.draw
+        draw_runs(page, ctx.dataset, place, clicks)
+    else:
+        draw_banks = banks.draw if place.bank is None else bank_page.draw
+        draw_banks(page, ctx.dataset, place, clicks)

@@ -1,0 +1,1 @@
+"""What runs an operator: its base class, progress, errors, the page of results."""

@@ -1,0 +1,222 @@
+"""The operators' common half: run live or delegated, show progress, end and errors."""
+
+from __future__ import annotations
+
+import logging
+from abc import ABC, abstractmethod
+from collections.abc import Generator, Iterator
+from typing import Any, ClassVar
+
+import fiftyone.operators as foo
+import fiftyone.operators.types as types
+
+from ...errors import DatasetError, NttError
+from .. import request
+from ..forms.fields import mark
+from ..text import show_as_written
+from .errors import explain_delegated, explain_live
+from .progress import Report, run_delegated, run_watched
+from .result_page import Outcome, output_page
+
+logger = logging.getLogger(__name__)
+
+_DOWNLOADS = "The first run downloads up to 2.1 GB from Hugging Face."
+
+
+class NttOperator(foo.Operator, ABC):
+    """An operator over one function of the SDK, whose parameters it passes on by their names.
+
+    Attributes:
+        uses: the SDK function's name.
+        title: the operator's label.
+        about: what it does and when to use it.
+        icon: name of a Material icon.
+        risk: what it can do to the dataset.
+        downloads: whether it runs networks that may have to be downloaded first.
+        parameters: names that the form and the function share.
+        seldom: those of them behind the form's switch *Advanced settings*.
+        submit: words on the button that runs it.
+        doing: what the progress bar says.
+    """
+
+    uses: ClassVar[str]
+    operator_name: ClassVar[str]
+    title: ClassVar[str]
+    about: ClassVar[str]
+    icon: ClassVar[str]
+    risk: ClassVar[types.RiskLevel]
+    downloads: ClassVar[bool] = False
+    parameters: ClassVar[tuple[str, ...]]
+    seldom: ClassVar[tuple[str, ...]] = ()
+    submit: ClassVar[str]
+    doing: ClassVar[str]
+
+    @property
+    def config(self) -> foo.OperatorConfig:
+        """FiftyOne's description of the operator."""
+        return foo.OperatorConfig(
+            name=self.operator_name,
+            label=self.title,
+            description=f"{self.about} {_DOWNLOADS}" if self.downloads else self.about,
+            icon=self.icon,
+            dynamic=True,
+            execute_as_generator=True,
+            allow_delegated_execution=True,
+            resolve_execution_options_on_change=False,
+            risk_level=self.risk,
+        )
+
+    def resolve_input(self, ctx: Any) -> types.Property:
+        """The form; where it is about to be run, why it cannot be is kept for ``execute``."""
+        self._leave_out_what_is_folded(ctx)
+        inputs = types.Object()
+        unfit = request.take_out_unfit(ctx)
+        try:
+            request.require_sound(ctx)
+            if ctx.dataset is None:
+                raise DatasetError("No dataset is open. Open one first.")
+            self.form(ctx, inputs)
+        except NttError as error:
+            problem(inputs, "cannot_run", str(error))
+        except Exception as error:
+            logger.exception("The form of %s cannot be shown", self.operator_name)
+            told = f"{type(error).__name__}: {error}"
+            problem(inputs, "cannot_run", f"This form cannot be shown here. {told}")
+        for name, reason in unfit.items():
+            if name in inputs.properties:
+                mark(inputs.properties[name], reason)
+            else:
+                problem(inputs, f"unfit_{name}", reason)
+        _say_nothing_beside_errors(inputs)
+        view = types.PromptView(label=self.title, submit_button_label=self.submit)
+        form = types.Property(inputs, view=view)
+        if ctx.executor is not None:
+            ctx.ntt_refusal = request.refusal(ctx, form, self)
+            if ctx.ntt_refusal is not None:
+                return types.Property(types.Object())
+        show_as_written(inputs)
+        return form
+
+    def resolve_output(self, ctx: Any) -> types.Property:
+        """The page that a delegated run's result is shown as."""
+        try:
+            return output_page(ctx.results or {})
+        except (AttributeError, KeyError, TypeError, ValueError):
+            outputs = types.Object()
+            text = "The result of this run cannot be read; run it again."
+            outputs.view("message", types.Error(label=text))
+            return types.Property(outputs)
+
+    def resolve_execution_options(self, ctx: Any) -> foo.ExecutionOptions:
+        """How it can be run: what cannot be run is refused at once, not scheduled."""
+        if _refusal(ctx) is not None:
+            return foo.ExecutionOptions(allow_immediate_execution=True)
+        return super().resolve_execution_options(ctx)
+
+    def execute(self, ctx: Any) -> Iterator[Any] | dict[str, Any]:
+        """Run: for the App as a generator of messages, else to its end.
+
+        Returns:
+            The messages, or for a script and a delegated run the outcome's dictionary.
+        """
+        self._leave_out_what_is_folded(ctx)
+        if ctx.delegated:
+            return self._delegated(ctx)
+        messages = self._live(ctx)
+        return messages if request.is_app(ctx) else _value_of(messages)
+
+    @abstractmethod
+    def form(self, ctx: Any, inputs: types.Object) -> None:
+        """Add the fields to the form.
+
+        Raises:
+            NttError: there is nothing that could be run; the form says so in its words.
+        """
+
+    @abstractmethod
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        """Call the SDK.
+
+        Raises:
+            NttError: as the SDK function.
+        """
+
+    def watch(self, ctx: Any) -> Generator[Any, None, Outcome]:
+        """Call the SDK, yielding the moves of a progress bar."""
+        return (yield from run_watched(ctx, self.doing, lambda progress: self.run(ctx, progress)))
+
+    def arguments(self, ctx: Any) -> dict[str, Any]:
+        """The form's values by the SDK's names; what was left empty takes the SDK's default."""
+        given = {name: ctx.params.get(name) for name in self.parameters}
+        return {name: value for name, value in given.items() if not request.is_empty(value)}
+
+    def _leave_out_what_is_folded(self, ctx: Any) -> None:
+        """Take the values of fields that nobody sees away: the App sends them all the same.
+
+        The App keeps them, so they are there again once the switch is on again.
+        """
+        if ctx.params.get("advanced") is False:
+            for name in self.seldom:
+                ctx.params.pop(name, None)
+
+    def _live(self, ctx: Any) -> Generator[Any, None, dict[str, Any]]:
+        try:
+            _require_allowed(ctx)
+            outcome = yield from self.watch(ctx)
+        except Exception as error:
+            yield from explain_live(ctx, self.title, error)
+            return {}
+        if outcome.changed:
+            yield ctx.ops.reload_dataset()
+        if outcome.open_view:
+            yield ctx.ops.set_view(outcome.view)
+            yield ctx.ops.notify(outcome.message, variant="success")
+        else:
+            yield outcome.show(ctx)
+        return outcome.as_dict()
+
+    def _delegated(self, ctx: Any) -> dict[str, Any]:
+        try:
+            _require_allowed(ctx)
+            outcome = run_delegated(ctx, self.doing, lambda progress: self.run(ctx, progress))
+        except NttError as error:
+            explain_delegated(ctx, error)
+            raise
+        return outcome.as_dict()
+
+
+def _say_nothing_beside_errors(inputs: types.Object) -> None:
+    """Take back what a run will do where a field has an error that keeps it from being run.
+
+    A tick that is asked for before something is replaced is a question: whoever answers it should
+    know what will be done.
+    """
+    fields = inputs.properties
+    asked = ("overwrite", "confirm")
+    if any(field.invalid for name, field in fields.items() if name not in asked):
+        fields.pop("will_do", None)
+
+
+def _refusal(ctx: Any) -> str | None:
+    """Why the request that is about to be run cannot be; None before its form was looked at."""
+    return getattr(ctx, "ntt_refusal", None)
+
+
+def _require_allowed(ctx: Any) -> None:
+    refusal = _refusal(ctx)
+    if refusal is not None:
+        raise DatasetError(refusal)
+
+
+def _value_of(messages: Generator[Any, None, dict[str, Any]]) -> dict[str, Any]:
+    """What a generator returns, once all that it yields is taken."""
+    while True:
+        try:
+            next(messages)
+        except StopIteration as end:
+            return dict(end.value)
+
+
+def problem(inputs: types.Object, name: str, text: str) -> None:
+    """Put an error into a form that keeps it from being run."""
+    inputs.view(name, types.Error(label=text), invalid=True, error_message=text)

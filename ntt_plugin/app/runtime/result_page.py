@@ -1,0 +1,174 @@
+"""What a run tells when it is over: in the App as a page, from a delegated run as a table."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import fiftyone.operators.types as types
+from bson import json_util
+
+from ..tables import Table
+from ..text import escaped, show_as_written
+
+PLUGIN = "@ntt/no-time-to-train"
+MOST_BY_ID = 1000
+"""Samples or labels that a view names by id: the ids go to the browser, and into the database."""
+
+_MOST_PROBLEMS = 20
+_RESULT_VIEW = "ntt_view"
+_PANEL = "ntt_panel"
+_NEXT_STEP = "ntt_next"
+_TABLE = "ntt_table"
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """An operator whose form a button at the end opens, filled in.
+
+    Attributes:
+        label: the button's words.
+        operator: the operator's name in this plugin.
+        params: values of its form.
+    """
+
+    label: str
+    operator: str
+    params: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class PanelButton:
+    """A panel of the App that a button at the end opens.
+
+    Attributes:
+        label: the button's words.
+        name: the panel's name.
+    """
+
+    label: str
+    name: str
+
+
+@dataclass
+class Outcome:
+    """The end of a run.
+
+    Attributes:
+        message: what was done, one or two sentences.
+        facts: figures by name, in the order to show them.
+        problems: what was left out or failed, each with the reason.
+        view: samples that show the result, to be opened with a button.
+        view_label: the button's words.
+        open_view: show ``view`` at once, without a button.
+        changed: whether the dataset was changed, so that the App must look again.
+        panel: a panel that shows the result, to be opened with a button.
+        next_step: what a person may want to do next.
+        table: figures in rows, below the facts.
+    """
+
+    message: str
+    facts: Mapping[str, Any] = field(default_factory=dict)
+    problems: Sequence[str] = ()
+    view: Any = None
+    view_label: str = "Show the result"
+    open_view: bool = False
+    changed: bool = False
+    panel: PanelButton | None = None
+    next_step: NextStep | None = None
+    table: Table | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain values, as a delegated operation keeps them; the view as a text of JSON."""
+        found: dict[str, Any] = {"message": self.message}
+        found |= {name: _plain(value) for name, value in self.facts.items()}
+        if self.problems:
+            found["problems"] = list(self.problems)
+        if self.view is not None:
+            # A text: MongoDB need not take the names in a view's stages, which begin with "$".
+            stages = json_util.dumps(self.view.view()._serialize())
+            found[_RESULT_VIEW] = {"label": self.view_label, "stages": stages}
+        if self.table is not None:
+            found[_TABLE] = asdict(self.table)
+        if self.panel is not None:
+            found[_PANEL] = asdict(self.panel)
+        if self.next_step is not None:
+            found[_NEXT_STEP] = asdict(self.next_step)
+        return found
+
+    def show(self, ctx: Any) -> Any:
+        """The message to the App that opens the page."""
+        results = self.as_dict()
+        page = output_page(results)
+        if self.view is not None or self.panel is not None:
+            # The App closes this window for nothing but its own button.
+            words = "This window lies over what a button shows: press **Done** to see it."
+            page.type.view("done", types.MarkdownView(label=words))
+        return ctx.ops.show_output(outputs=page.to_json(), results=results)
+
+
+def output_page(results: Mapping[str, Any]) -> types.Property:
+    """The page for an outcome's plain values, with a button that opens the view among them.
+
+    Args:
+        results: what ``Outcome.as_dict`` gave.
+    """
+    outputs = types.Object()
+    problems = results.get("problems", [])
+    kind = types.Warning if problems else types.Success
+    outputs.view("message", kind(label=str(results.get("message", ""))))
+    facts = {
+        name: value
+        for name, value in results.items()
+        if name not in ("message", "problems", _RESULT_VIEW, _PANEL, _NEXT_STEP, _TABLE)
+    }
+    if facts:
+        lines = [f"- **{escaped(name)}**: {escaped(value)}" for name, value in facts.items()]
+        outputs.view("facts", types.MarkdownView(label="\n".join(lines)))
+    if _TABLE in results:
+        outputs.view("table", types.MarkdownView(label=Table(**results[_TABLE]).markdown()))
+    if problems:
+        lines = [f"Left out or to note: {len(problems):,}", ""]
+        lines += [f"- {escaped(problem)}" for problem in problems[:_MOST_PROBLEMS]]
+        if len(problems) > _MOST_PROBLEMS:
+            lines.append(f"- and {len(problems) - _MOST_PROBLEMS:,} more")
+        outputs.view("problems", types.MarkdownView(label="\n".join(lines)))
+    view = results.get(_RESULT_VIEW)
+    if view is not None:
+        outputs.view(
+            "show",
+            types.Button(
+                label=view["label"],
+                operator="@voxel51/operators/set_view",
+                params={"view": json.loads(view["stages"])},
+            ),
+        )
+    panel = results.get(_PANEL)
+    if panel is not None:
+        outputs.view(
+            "panel",
+            types.Button(
+                label=panel["label"],
+                operator="@voxel51/operators/open_panel",
+                params={"name": panel["name"], "isActive": True, "layout": "horizontal"},
+            ),
+        )
+    step = results.get(_NEXT_STEP)
+    if step is not None:
+        outputs.view(
+            "next",
+            types.Button(
+                label=step["label"],
+                operator=f"{PLUGIN}/{step['operator']}",
+                params=dict(step["params"]),
+                prompt=True,
+            ),
+        )
+    show_as_written(outputs)
+    return types.Property(outputs)
+
+
+def _plain(value: Any) -> Any:
+    return value if isinstance(value, (bool, int, float, str)) else str(value)

@@ -1,0 +1,1 @@
+"""Memory banks of a dataset: built, saved, changed and judged."""

@@ -1,0 +1,286 @@
+"""Marking labels as references or as negatives, by hand and eye, and teaching them to a bank."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+
+from ...engine.bank.memory_bank import Refused
+from ...engine.references import Provenance
+from ...errors import ReferenceRefusedError
+from ..database.errors import database_errors
+from ..labels.crowds import IS_CROWD
+from ..labels.label_field import segmentation_fields
+from ..references.candidates import find_candidates
+from ..references.choose import NO_AREA, NO_MASK, ChosenReferences, choose_references
+from ..references.copies import KEPT_FIELD, keep_labels
+from ..runtime.progress_bar import Progress
+from ..samples.checks import dataset_of, quoted, require_labels, require_tag
+from ..samples.label_selection import LabelKey, select_labels
+from ..samples.views import all_images, whole_images
+from ..segmenters import SegmenterLike
+from . import store
+from .learn import learn_labels
+
+REFERENCE_TAG = "reference"
+NEGATIVE_TAG = "negative"
+
+
+@dataclass(frozen=True)
+class AddedReferences:
+    """What ``add_references`` or ``add_negatives`` marked and taught.
+
+    Attributes:
+        tag: the label tag that marks the labels.
+        field: the field that the marked labels are in: ``ntt_references`` for predictions.
+        label_ids: ids of the marked labels.
+        counts: number marked by class.
+        bank: the bank's name; None if they were marked alone.
+        added: number that the bank learnt now by class.
+        already: number that it held before.
+        refused: labels that cannot serve, each with the reason; they are not marked.
+        version: the bank's version; None without a bank.
+        view: the marked labels alone, in their images.
+        labels: the marked labels, each by its sample, field and id.
+    """
+
+    tag: str
+    field: str
+    label_ids: tuple[str, ...]
+    counts: dict[str, int]
+    bank: str | None
+    added: dict[str, int]
+    already: int
+    refused: tuple[Refused, ...]
+    version: int | None
+    view: Any
+    labels: tuple[LabelKey, ...] = ()
+
+    def __str__(self) -> str:
+        """The counts in words, for logs and messages."""
+        classes = ", ".join(f"{label} ({count})" for label, count in self.counts.items())
+        parts = [f"{len(self.label_ids)} labels in {self.field!r} are {self.tag!r}: {classes}"]
+        if self.bank is not None:
+            learnt = sum(self.added.values())
+            parts.append(f"{self.bank!r} learnt {learnt}, and held {self.already} before")
+        if self.refused:
+            parts.append(f"{len(self.refused)} left out, the first {self.refused[0].reason}")
+        return "; ".join(parts)
+
+
+@database_errors("not all may be marked or learnt; do it again when it is back.")
+def add_references(
+    samples: Any,
+    label_field: str,
+    bank: str | None = None,
+    tag: str = REFERENCE_TAG,
+    *,
+    classes: Iterable[str] | None = None,
+    group_slices: str | Iterable[str] | None = None,
+    device: str | torch.device | None = None,
+    progress: Progress = None,
+    segmenter: SegmenterLike | None = None,
+) -> AddedReferences:
+    """Mark the labels that a view holds as references, and teach them to a saved bank.
+
+    Other references stay as they are, in the dataset and in the bank. Labels of a field that runs
+    made, predictions or suggestions, would be gone with the next run: they are first copied, mask
+    and all, into the field ``ntt_references`` of their sample, and marked and learnt there. A copy
+    of the same class that covers the same object is used again. Labels without a mask, crowds and
+    others that cannot serve are left out and named.
+
+    Args:
+        samples: a dataset or view of images, or a patches view; of selected labels, as a rule.
+        label_field: a field of ``Detections`` with masks, or of filled or closed ``Polylines``.
+        bank: a bank saved with the dataset, which learns what it does not hold yet; None to mark
+            labels alone.
+        tag: the label tag to mark with; the tag ``negative`` is taken off these labels.
+        classes: only labels of these classes; all if None.
+        group_slices: slices to take of a grouped dataset; its active one if None.
+        device: where to run; the best there is if None.
+        progress: FiftyOne's: True, False, a callback, or None for the configured default. What a
+            callback raises ends the work: nothing is marked, and the bank is as it was.
+        segmenter: an engine ``Segmenter`` to use in place of the bank's recipe and ``device``.
+
+    Raises:
+        DatasetError: there is no such bank or field, no label is there, or another process was
+            changing the bank for too long.
+        ReferenceRefusedError: no label can serve; names the first and the reason.
+        BankError: the bank is damaged, or another encoder made it than the segmenter has.
+    """
+    marks = _Marks(tag, NEGATIVE_TAG)
+    networks = _Networks(device, progress, segmenter)
+    return _add(samples, label_field, bank, marks, classes, group_slices, networks, False)
+
+
+@database_errors("not all may be marked or learnt; do it again when it is back.")
+def add_negatives(
+    samples: Any,
+    label_field: str,
+    bank: str,
+    tag: str = NEGATIVE_TAG,
+    *,
+    classes: Iterable[str] | None = None,
+    group_slices: str | Iterable[str] | None = None,
+    device: str | torch.device | None = None,
+    progress: Progress = None,
+    segmenter: SegmenterLike | None = None,
+) -> AddedReferences:
+    """Mark the labels that a view holds as wrong for their class, and teach a saved bank so.
+
+    What looks like a negative more than like its class scores lower from then on (recipe, section
+    5). Give the wrong predictions as they are: each is a negative of the class that it carries. A
+    class that the bank does not have can have no negatives: such labels are left out and named.
+    The rest is as for ``add_references``.
+
+    Args:
+        samples: a dataset or view of images, or a patches view; of selected labels, as a rule.
+        label_field: a field of ``Detections`` with masks: predictions, as a rule.
+        bank: a bank saved with the dataset.
+        tag: the label tag to mark with; the tag ``reference`` is taken off these labels.
+        classes: only labels of these classes; all if None.
+        group_slices: as for ``add_references``.
+        device: as for ``add_references``.
+        progress: as for ``add_references``.
+        segmenter: as for ``add_references``.
+
+    Raises:
+        DatasetError: as for ``add_references``.
+        ReferenceRefusedError: no label can serve; names the first and the reason.
+        BankError: as for ``add_references``.
+    """
+    marks = _Marks(tag, REFERENCE_TAG)
+    networks = _Networks(device, progress, segmenter)
+    return _add(samples, label_field, bank, marks, classes, group_slices, networks, True)
+
+
+@database_errors("not all may be marked; do it again when it is back.")
+def mark_negatives(
+    samples: Any,
+    label_field: str,
+    classes: Iterable[str] | None = None,
+    group_slices: str | Iterable[str] | None = None,
+) -> AddedReferences:
+    """Mark labels as negatives, as ``add_negatives``, without a bank that learns them."""
+    marks, networks = _Marks(NEGATIVE_TAG, REFERENCE_TAG), _Networks(None, None, None)
+    return _add(samples, label_field, None, marks, classes, group_slices, networks, True)
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """The tag to put on, and the one to take off."""
+
+    tag: str
+    opposite: str
+
+
+class _Networks(NamedTuple):
+    """What learning needs beside labels."""
+
+    device: str | torch.device | None
+    progress: Progress
+    segmenter: SegmenterLike | None
+
+
+def _add(
+    samples: Any,
+    label_field: str,
+    bank: str | None,
+    marks: _Marks,
+    classes: Iterable[str] | None,
+    group_slices: str | Iterable[str] | None,
+    networks: _Networks,
+    negatives: bool,
+) -> AddedReferences:
+    require_tag(marks.tag)
+    dataset = dataset_of(samples) if bank is None else store.require_bank(samples, bank)
+    chosen = choose_references(
+        whole_images(samples), label_field, classes=classes, group_slices=group_slices
+    )
+    chosen, refused = _usable(chosen)
+    sources: dict[LabelKey, LabelKey] = {}
+    if label_field in segmentation_fields(dataset):
+        kept = keep_labels(chosen)
+        refused += kept.refused
+        sources = {copy: label for label, copy in kept.copies.items()}
+        chosen = _at(dataset, kept.copies.values())
+    _require_some(chosen, refused)
+    change = None
+    if bank is not None:
+        device, progress, segmenter = networks
+        change = learn_labels(
+            dataset, bank, chosen, negatives, device, progress, segmenter, sources
+        )
+        refused += change.refused
+    chosen = _without(chosen, refused)
+    _mark(dataset, chosen, marks)
+    labels = chosen.keys()
+    return AddedReferences(
+        tag=marks.tag,
+        field=chosen.field,
+        label_ids=tuple(key.label for key in labels),
+        counts=dict(sorted(Counter(labels.values()).items())),
+        bank=bank,
+        added={} if change is None else change.negatives if negatives else change.added,
+        already=0 if change is None else change.already,
+        refused=tuple(refused),
+        version=None if change is None else change.version,
+        view=select_labels(all_images(dataset), labels),
+        labels=tuple(labels),
+    )
+
+
+def _usable(chosen: ChosenReferences) -> tuple[ChosenReferences, list[Refused]]:
+    """The labels that have an area and are no crowds, and the others with the reasons."""
+    dataset = dataset_of(chosen.view).name
+    labels = chosen.keys()
+    names = set(labels.values())
+    found = {
+        (entry.sample, entry.id): entry
+        for entry in find_candidates(chosen.view, chosen.path, names, Counter())
+    }
+    without = NO_AREA if chosen.path.endswith(".polylines") else NO_MASK
+    refused = [
+        Refused(
+            label,
+            Provenance(dataset, key.sample, key.label, field=key.field),
+            (found[key[::2]].problem or IS_CROWD) if key[::2] in found else without,
+        )
+        for key, label in labels.items()
+        if key[::2] not in found or found[key[::2]].crowd or found[key[::2]].problem
+    ]
+    return _without(chosen, refused), refused
+
+
+def _without(chosen: ChosenReferences, refused: Iterable[Refused]) -> ChosenReferences:
+    left_out = {(entry.provenance.sample, entry.provenance.label) for entry in refused}
+    keys = chosen.keys()
+    kept = [key for key in keys if key[::2] not in left_out]
+    return chosen if len(kept) == len(keys) else chosen.only(kept)
+
+
+def _require_some(chosen: ChosenReferences, refused: Sequence[Refused]) -> None:
+    if chosen.count == 0:
+        first = refused[0]
+        raise ReferenceRefusedError(
+            f"None of the {len(refused)} labels can serve; the first, label "
+            f"{first.provenance.label} of class {quoted(first.label)}: {first.reason}"
+        )
+
+
+def _mark(dataset: Any, chosen: ChosenReferences, marks: _Marks) -> None:
+    # Not of the view itself, which may be of the labels that have, or lack, one of the tags.
+    labels = select_labels(all_images(dataset), chosen.keys())
+    labels.untag_labels(marks.opposite, label_fields=chosen.field)
+    labels.tag_labels(marks.tag, label_fields=chosen.field)
+
+
+def _at(dataset: Any, labels: Iterable[LabelKey]) -> ChosenReferences:
+    """Kept labels, in the dataset's order."""
+    view = all_images(dataset).select_fields(KEPT_FIELD)
+    path = require_labels(view, KEPT_FIELD)
+    return ChosenReferences(view, path, 0).only(labels)

@@ -1,0 +1,132 @@
+"""What a memory bank is made of, small enough to be kept beside it and read without it."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+from ...engine.bank.memory_bank import MemoryBank
+from ...engine.recipe import Recipe
+from ..class_names import look_alike_notes
+
+
+@dataclass(frozen=True)
+class BankInfo:
+    """What a saved bank is made of.
+
+    Attributes:
+        name: its name in the dataset.
+        shots: number of references by class.
+        negatives: number of negatives by class.
+        recipe: the recipe it was built with, as the bank itself keeps it.
+        made_by: the encoder that made its features, with all that tells it from others.
+        digest: digest of its features; equal for banks that give equal results by one recipe.
+        created: when it was built, ISO 8601 in UTC.
+        version: number of changes since.
+        refused: number of references that were left out.
+        sources: names of the datasets that its references came from.
+        size: length of its file in bytes.
+        thresholds: by class, where one was set, the confidence from which on labels count.
+        reading_notes: how unusual images of its references were read, a sentence each.
+    """
+
+    name: str
+    shots: dict[str, int]
+    negatives: dict[str, int]
+    recipe: Recipe
+    made_by: str
+    digest: str
+    created: str
+    version: int
+    refused: int
+    sources: tuple[str, ...]
+    size: int
+    thresholds: dict[str, float] = field(default_factory=dict)
+    reading_notes: tuple[str, ...] = ()
+
+    @property
+    def segmenter(self) -> str:
+        """The segmenter that the bank's recipe loads when it is used: hub id, folder or file."""
+        return self.recipe.segmenter
+
+    @property
+    def encoder(self) -> str:
+        """The encoder that the bank's recipe loads when it is used: hub id, folder or file."""
+        return self.recipe.encoder
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of it, a sentence each: names that look alike, odd images."""
+        return [*look_alike_notes(self.shots), *self.reading_notes]
+
+
+def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
+    """What a bank is made of.
+
+    Args:
+        name: its name in the dataset.
+        bank: the bank.
+        size: length of its file in bytes.
+    """
+    stored = [
+        reference
+        for label in bank.classes
+        for reference in (*bank.references(label), *bank.negative_references(label))
+    ]
+    return BankInfo(
+        name=name,
+        shots={label: bank.shots(label) for label in bank.classes},
+        negatives={label: len(bank.negative_references(label)) for label in bank.classes},
+        recipe=bank.recipe,
+        made_by=bank.fingerprint.describe(),
+        digest=bank_digest(bank),
+        created=bank.created,
+        version=bank.version,
+        refused=len(bank.refused),
+        sources=tuple(sorted({r.provenance.dataset for r in stored if r.provenance.dataset})),
+        size=size,
+        thresholds=bank.thresholds,
+        reading_notes=tuple(bank.notes),
+    )
+
+
+def to_facts(info: BankInfo) -> dict[str, Any]:
+    """An info without its name as values that MongoDB takes, whatever the classes are called."""
+    facts = asdict(info)
+    del facts["name"]
+    # MongoDB's keys may hold neither dots nor dollars.
+    facts["shots"] = [[label, count] for label, count in info.shots.items()]
+    facts["negatives"] = [[label, count] for label, count in info.negatives.items()]
+    facts["thresholds"] = [[label, value] for label, value in info.thresholds.items()]
+    facts["sources"] = list(info.sources)
+    facts["reading_notes"] = list(info.reading_notes)
+    return facts
+
+
+def from_facts(name: str, facts: Mapping[str, Any]) -> BankInfo:
+    """What ``to_facts`` gave as an info again.
+
+    Raises:
+        TypeError, ValueError, KeyError, RecipeError: another version wrote the facts.
+    """
+    values = dict(facts)
+    values["shots"] = {label: count for label, count in values["shots"]}
+    values["negatives"] = {label: count for label, count in values["negatives"]}
+    # Versions before this one kept none.
+    values["thresholds"] = {label: value for label, value in values.get("thresholds", [])}
+    values["sources"] = tuple(values["sources"])
+    values["reading_notes"] = tuple(values.get("reading_notes", []))
+    values["recipe"] = Recipe(**values["recipe"])
+    return BankInfo(name=name, **values)
+
+
+def bank_digest(bank: MemoryBank) -> str:
+    """Digest of a bank's classes, features and negatives, 16 hex digits."""
+    digest = hashlib.sha256(repr((bank.fingerprint.digest, bank.fingerprint.size)).encode())
+    for label in bank.classes:
+        for features in (bank.features(label), bank.negatives(label)):
+            digest.update(repr((label, tuple(features.shape))).encode())
+            digest.update(features.contiguous().numpy().data)
+    return digest.hexdigest()[:16]

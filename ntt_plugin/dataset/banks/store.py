@@ -1,0 +1,381 @@
+"""Memory banks in a dataset, as FiftyOne custom runs.
+
+A dataset's document lists its runs: that list says which banks there are. A bank is written whole
+as a run that is not listed yet; then one conditional update of the list puts it in the place of
+the run that the change started from. Renaming and deleting are one such update too. So a bank is
+whole at each moment of a crash, and of two changes that start from the same bank only one takes
+its place: the other one raises, and nothing is lost. What killed and beaten changes leave is not
+listed, and the next change in the dataset deletes it.
+
+A lock of the name keeps changes from starting together. It cannot guarantee more: a process that
+was stopped for longer than the lock lives does not know it when it is woken.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Any
+
+from bson import ObjectId
+from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
+from pymongo.errors import PyMongoError
+
+from ...engine.bank.memory_bank import MemoryBank
+from ...errors import BankError, DatasetError, RecipeError
+from ..database import custom_runs
+from ..database.bank_lock import BankLock
+from ..database.locks import RunLock
+from ..runtime.caching import Remembered
+from ..samples.checks import dataset_of, listed, quoted, require_name
+from .bank_results import from_results, to_results
+from .bank_runs import KEY_PREFIX, METHOD, Place, place_of, places, tidy
+from .info import BankInfo, bank_info, from_facts, to_facts
+
+# The facts lie in one MongoDB document of 16 MB at most. A bank with more keeps none, and is read
+# whole when they are asked for.
+_MOST_FACTS = 4_000_000
+
+# A change takes about a tenth of a second; features that were computed for it would be lost.
+_PATIENCE = 10.0
+
+# A bank that is replaced while it is read is read again.
+_LOOKS = 4
+_LOOK_AGAIN_SECONDS = 0.1
+
+_RESTORE = "import it from a file that was exported, or build it again, with overwrite=True."
+
+_infos_without_facts: Remembered[BankInfo] = Remembered(64)
+
+
+class _LostContent(Exception):
+    """The database lists a bank, but does not give its content."""
+
+
+def names(dataset: Any) -> list[str]:
+    """Names of the banks in a dataset, sorted.
+
+    Raises:
+        DatasetError: the dataset was deleted.
+    """
+    return sorted(places(dataset))
+
+
+def require_bank(dataset: Any, name: str) -> Any:
+    """The dataset of a collection of samples, which has a bank of that name.
+
+    Raises:
+        DatasetError: it has no such bank; names those it has.
+    """
+    dataset = dataset_of(dataset)
+    if place_of(dataset, name) is None:
+        raise _no_bank(dataset, name)
+    return dataset
+
+
+def require_free(dataset: Any, name: str, overwrite: bool) -> Any:
+    """The dataset of a collection of samples, in which a bank may be saved under a name.
+
+    Raises:
+        DatasetError: the name is unusable, or taken and ``overwrite`` is False.
+    """
+    dataset = dataset_of(dataset)
+    require_name(name, "memory bank")
+    if not overwrite and place_of(dataset, name) is not None:
+        raise _taken(dataset, name)
+    return dataset
+
+
+def read(dataset: Any, name: str) -> MemoryBank:
+    """A saved bank, as it is at this moment.
+
+    Raises:
+        DatasetError: there is no such bank.
+        BankError: the bank is damaged, or cannot be read at this moment.
+    """
+    return read_place(dataset, name)[0]
+
+
+def read_place(dataset: Any, name: str) -> tuple[MemoryBank, Place]:
+    """A saved bank and its place, which is another one after each change of the bank.
+
+    Raises:
+        DatasetError: there is no such bank.
+        BankError: the bank is damaged, or cannot be read at this moment.
+    """
+    try:
+        data, place = _load(dataset, name)
+        return MemoryBank.from_bytes(data), place
+    except _LostContent as error:
+        raise BankError(
+            f"The content of the memory bank {name!r} of {dataset.name!r} is not to be found in "
+            f"the database at this moment. If it stays so, {_RESTORE}"
+        ) from error
+    except (BankError, MemoryError, AttributeError, KeyError, TypeError, ValueError) as error:
+        if isinstance(error, MemoryError) or isinstance(error.__cause__, MemoryError):
+            raise BankError(
+                f"There is not enough memory to read the memory bank {name!r} of "
+                f"{dataset.name!r}, which may well be sound; close other programs."
+            ) from error
+        reason = f"{error!s:.400}".rstrip(".")
+        raise BankError(
+            f"The memory bank {name!r} of {dataset.name!r} is damaged ({reason}); {_RESTORE}"
+        ) from error
+
+
+def state(dataset: Any, name: str) -> ObjectId:
+    """An id that changes whenever the bank of a name is saved; reads no bank.
+
+    Raises:
+        DatasetError: there is no such bank.
+    """
+    return _require_place(dataset, name).run
+
+
+def read_info(dataset: Any, name: str) -> BankInfo:
+    """What the bank of a name is made of, from the facts beside it if they are there.
+
+    Raises:
+        DatasetError: there is no such bank.
+        BankError: the bank is damaged, or cannot be read at this moment.
+    """
+    place = _require_place(dataset, name)
+    config = custom_runs.configs([place.run], "facts").get(place.run, {})
+    return _info(dataset, name, place, config)
+
+
+def read_infos(
+    dataset: Any, wanted: Collection[str] | None = None
+) -> dict[str, BankInfo | BankError]:
+    """What each bank of a dataset is made of, by name; of a damaged one the error.
+
+    Asks the database twice, however many banks there are, and reads no bank that has its facts
+    beside it.
+
+    Args:
+        dataset: the dataset.
+        wanted: names of the banks that are asked for; all if None. Unknown ones are left out.
+    """
+    found_at = {
+        name: place for name, place in places(dataset).items() if wanted is None or name in wanted
+    }
+    configs = custom_runs.configs((place.run for place in found_at.values()), "facts")
+    found: dict[str, BankInfo | BankError] = {}
+    for name, place in sorted(found_at.items()):
+        try:
+            found[name] = _info(dataset, name, place, configs.get(place.run, {}))
+        except BankError as error:
+            found[name] = error
+        except DatasetError:
+            continue  # deleted meanwhile
+    return found
+
+
+def name_of_digest(dataset: Any, digest: str) -> str | None:
+    """The first name under which a bank of a digest is saved, if any; reads no bank."""
+    found_at = places(dataset)
+    configs = custom_runs.configs((place.run for place in found_at.values()), "digest")
+    for name, place in sorted(found_at.items()):
+        if configs.get(place.run, {}).get("digest") == digest:
+            return name
+    return None
+
+
+def write(
+    dataset: Any,
+    name: str,
+    bank: MemoryBank,
+    overwrite: bool = True,
+    replaces: Place | None = None,
+) -> None:
+    """Save a bank under a name, in the place of one that has it.
+
+    Args:
+        dataset: the dataset.
+        name: the bank's name.
+        bank: the bank.
+        overwrite: replace a bank of that name.
+        replaces: the place of the bank that this one was made from, if it is to replace that
+            one; it must not have changed since.
+
+    Raises:
+        DatasetError: another process changes the bank of that name at this moment or did so
+            meanwhile, or there is one and ``overwrite`` is False.
+        BankError: the database did not take it; the former one is as it was.
+    """
+    with _saving(dataset, name), BankLock(dataset, name) as lock:
+        place = place_of(dataset, name)
+        if place is not None and not overwrite:
+            raise _taken(dataset, name)
+        if replaces is not None and place != replaces:
+            raise _changed_meanwhile(dataset, name)
+        _write(dataset, name, bank, lock, place)
+
+
+def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> MemoryBank:
+    """Change a saved bank as it is at this moment; nobody else changes it meanwhile.
+
+    Args:
+        dataset: the dataset.
+        name: the bank's name.
+        edit: changes the bank that it is given, fast, and tells whether it did. What it raises
+            leaves the saved bank as it was.
+
+    Returns:
+        The bank, as it is saved now.
+
+    Raises:
+        DatasetError: the bank is gone, another process was changing it for too long, or did so
+            while this one was stopped.
+        BankError: the bank is damaged, or the database did not take it.
+    """
+    with _saving(dataset, name), BankLock(dataset, name, _PATIENCE) as lock:
+        bank, place = read_place(dataset, name)
+        if edit(bank):
+            _write(dataset, name, bank, lock, place)
+    return bank
+
+
+def rename(dataset: Any, name: str, new_name: str) -> None:
+    """Give a bank another name, which no bank has.
+
+    Raises:
+        DatasetError: the new name is taken, the bank is gone, or another process changes one of
+            the two at this moment.
+    """
+    with BankLock(dataset, name) as lock, BankLock(dataset, new_name) as new_lock:
+        tidy(dataset, (name, new_name))
+        place = _require_place(dataset, name)
+        if name == new_name or place_of(dataset, new_name) is not None:
+            raise _taken(dataset, new_name)
+        key = KEY_PREFIX + new_name
+        lock.require()
+        new_lock.require()
+        if (
+            custom_runs.swap(dataset, {place.key: (place.run, None), key: (None, place.run)})
+            is None
+        ):
+            raise _changed_meanwhile(dataset, name)
+        custom_runs.set_key(place.run, key)
+
+
+def delete(dataset: Any, name: str) -> None:
+    """Delete a bank.
+
+    Raises:
+        DatasetError: the bank is gone, or another process changes it at this moment.
+    """
+    with BankLock(dataset, name) as lock:
+        # An unfinished one beside it would be the bank once it is gone.
+        tidy(dataset, (name,))
+        place = _require_place(dataset, name)
+        lock.require()
+        if custom_runs.swap(dataset, {place.key: (place.run, None)}) is None:
+            raise _changed_meanwhile(dataset, name)
+        tidy(dataset, (name,))
+
+
+def _write(dataset: Any, name: str, bank: MemoryBank, lock: RunLock, place: Place | None) -> None:
+    """Save a bank in the place of the one it was made from, under the name's lock."""
+    size, pieces = bank.to_pieces()
+    info = bank_info(name, bank, size)
+    facts = to_facts(info)
+    kept = {"facts": facts} if len(json.dumps(facts)) <= _MOST_FACTS else {}
+    key = KEY_PREFIX + name
+    text = to_results(pieces)
+    fresh = custom_runs.draft(dataset, key, METHOD, {"digest": info.digest, **kept}, text)
+    # An unfinished bank of an earlier version is replaced too.
+    changes: dict[str, tuple[ObjectId | None, ObjectId | None]] = {key: (None, fresh.run)}
+    if place is not None:
+        changes[place.key] = (place.run, fresh.run if place.key == key else None)
+    try:
+        lock.require()
+        landed = custom_runs.swap(dataset, changes) is not None
+    except DatasetError:
+        custom_runs.abandon(fresh)
+        raise
+    if landed and not custom_runs.settle(fresh.run):
+        # While this process was stopped, another one deleted its draft. Either it did so before
+        # the draft took its place, which is undone, or after it had gone on from there.
+        undo = {listed_as: (new, old) for listed_as, (old, new) in changes.items()}
+        landed = custom_runs.swap(dataset, undo) is None
+    if not landed:
+        custom_runs.abandon(fresh)
+        raise _changed_meanwhile(dataset, name)
+    tidy(dataset, (name,))
+
+
+@contextmanager
+def _saving(dataset: Any, name: str) -> Iterator[None]:
+    """Around saving a bank: what the database raises becomes an error of ours."""
+    try:
+        yield
+    except (PyMongoError, MongoEngineException) as error:
+        raise BankError(
+            f"The database did not take the memory bank {name!r} of {dataset.name!r} ({error}); "
+            "one that was saved under this name before is there, or the new one is. See that the "
+            "database runs and has room, and save it again, or export it to a file."
+        ) from error
+    except MemoryError as error:
+        raise BankError(
+            f"There is not enough memory to save the memory bank {name!r} of {dataset.name!r}; "
+            "nothing was changed. Close other programs, and save it again."
+        ) from error
+
+
+def _require_place(dataset: Any, name: str) -> Place:
+    place = place_of(dataset, name)
+    if place is None:
+        raise _no_bank(dataset, name)
+    return place
+
+
+def _load(dataset: Any, name: str) -> tuple[bytearray, Place]:
+    """The bytes of a bank's file; read again where a change came between."""
+    before, looks = None, 0
+    while True:
+        place = _require_place(dataset, name)
+        data = custom_runs.load(place.run, from_results)
+        if data is not None:
+            return data, place
+        looks = looks + 1 if place == before else 0
+        if looks >= _LOOKS:
+            raise _LostContent
+        before = place
+        time.sleep(_LOOK_AGAIN_SECONDS)
+
+
+def _info(dataset: Any, name: str, place: Place, config: dict[str, Any]) -> BankInfo:
+    try:
+        return from_facts(name, config["facts"])
+    except (AttributeError, KeyError, TypeError, ValueError, RecipeError):
+        pass
+
+    def make() -> BankInfo:
+        bank = read(dataset, name)
+        return bank_info(name, bank, bank.to_pieces()[0])
+
+    info = _infos_without_facts.get(place.run, make)
+    return replace(info, name=name)
+
+
+def _no_bank(dataset: Any, name: object) -> DatasetError:
+    found = listed(names(dataset)) or "none"
+    return DatasetError(f"{dataset.name!r} has no memory bank {quoted(name)}; it has {found}.")
+
+
+def _taken(dataset: Any, name: str) -> DatasetError:
+    return DatasetError(
+        f"{dataset.name!r} already has a memory bank {name!r}; choose another name, delete it, or "
+        "pass overwrite=True."
+    )
+
+
+def _changed_meanwhile(dataset: Any, name: str) -> DatasetError:
+    return DatasetError(
+        f"The memory bank {name!r} of {dataset.name!r} was changed meanwhile by another process; "
+        "that change is kept, and this one was not made. Start again."
+    )

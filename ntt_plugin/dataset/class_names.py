@@ -1,0 +1,94 @@
+"""Names of classes that a person can hardly tell apart.
+
+Names are never changed nor merged: two that look alike are two classes. But a person who does not
+know so finds half of the references missing, so it is said.
+"""
+
+from __future__ import annotations
+
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable
+from typing import Any
+
+from .samples.checks import listed, quoted
+
+_MOST_PAIRS = 10
+
+
+def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
+    """Groups of unequal names that look alike, each in the order given.
+
+    Alike are names that differ only in case, in blanks, in how an accent is encoded, or in
+    compatibility forms (full width, ligatures): those equal after Unicode's NFKC and case folding.
+    """
+    groups: dict[str, list[str]] = defaultdict(list)
+    for name in dict.fromkeys(names):
+        groups[_folded(name)].append(name)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def look_alike_notes(names: Iterable[str]) -> list[str]:
+    """A sentence for each group of ``look_alikes``."""
+    return [
+        f"The classes {listed(group)} look alike and are kept apart: they differ in case, blanks "
+        "or how characters are encoded. Give their labels one name if they are one class."
+        for group in look_alikes(names)
+    ]
+
+
+def unmatched_classes(
+    samples: Any, label_field: str, gt_field: str, names: Iterable[str]
+) -> list[str]:
+    """What a person should know of the classes of predictions and of ground truth.
+
+    Classes match by their exact names. Said is where the two fields have no class in common, and
+    which names of the one look like a name of the other: as ``look_alikes``, and without regard to
+    blanks, hyphens and underscores.
+
+    Args:
+        samples: a dataset or view.
+        label_field: the predictions' field, ``Detections``.
+        gt_field: the ground truth's field, ``Detections``.
+        names: the classes that are scored.
+    """
+    scored = set(names)
+    found, true = (
+        sorted(scored.intersection(samples.distinct(f"{field}.detections.label")))
+        for field in (label_field, gt_field)
+    )
+    shared = set(found) & set(true)
+    alike_true: dict[str, list[str]] = defaultdict(list)
+    for name in true:
+        alike_true[_loosely(name)].append(name)
+    pairs = [
+        (one, other)
+        for one in found
+        for other in alike_true.get(_loosely(one), ())
+        if one != other and not {one, other} <= shared
+    ]
+    shown = [f"{quoted(one)} and {quoted(other)}" for one, other in pairs[:_MOST_PAIRS]]
+    shown += [f"{len(pairs) - _MOST_PAIRS} more"] if len(pairs) > _MOST_PAIRS else []
+    alike = f"look alike but differ in case, blanks or characters: {'; '.join(shown)}"
+    if found and true and not shared:
+        text = (
+            f"{label_field!r} and {gt_field!r} have no class in common, so nothing can match: "
+            f"{listed(found)} against {listed(true)}."
+        )
+        remedy = " Give both fields the same names, by dataset.map_values() or map_labels()."
+        return [f"{text} These {alike}.{remedy}" if pairs else text]
+    if not pairs:
+        return []
+    return [
+        f"Classes of {label_field!r} and of {gt_field!r} {alike}. They do not match; give their "
+        "labels one name if they are one class."
+    ]
+
+
+def _loosely(name: str) -> str:
+    folded = _folded(name)
+    return "".join(c for c in folded if c not in " _-") or folded
+
+
+def _folded(name: str) -> str:
+    return " ".join(unicodedata.normalize("NFKC", name).casefold().split())

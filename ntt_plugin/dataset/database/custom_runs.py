@@ -1,0 +1,331 @@
+"""FiftyOne's custom runs as the database has them, replaced by compare and swap.
+
+FiftyOne's own calls do not suit concurrent work: a dataset object caches its run documents, all
+threads share one file cursor a document, results are deleted before new ones are written, and each
+call walks all runs. The functions here ask the database each time, open a GridFS handle of their
+own, and change what a dataset lists in one conditional update of the dataset's document: it
+either finds what the caller read before, or changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
+from datetime import datetime, timezone
+from typing import Any, NamedTuple, TypeVar
+
+import fiftyone.constants as foc
+import fiftyone.core.odm as foo
+import fiftyone.core.runs as focr
+from bson import DBRef, ObjectId, json_util
+from gridfs.errors import CorruptGridFile, NoFile
+from mongoengine.fields import GridFSProxy  # type: ignore[import-untyped]
+from pymongo import ReturnDocument
+from pymongo.errors import PyMongoError
+
+from ...errors import DatasetError
+from . import grid_files
+from .errors import JOURNALED
+
+RESULTS_CLASS = f"{focr.RunResults.__module__}.{focr.RunResults.__name__}"
+_T = TypeVar("_T")
+
+PENDING = "pending"
+"""In a run's config: it is a draft, which its dataset does not list yet."""
+
+_DISCARDED = "ntt_discarded"
+
+
+class Draft(NamedTuple):
+    """A run that is written, but that its dataset does not list."""
+
+    run: ObjectId
+    file: ObjectId
+
+
+def replace(dataset: Any, key: str, **results: Any) -> None:
+    """Keep the results of a custom run, in place of the former ones, in one step.
+
+    Args:
+        dataset: the dataset, which has the run.
+        key: the run's key.
+        **results: what JSON can hold.
+    """
+    document = dataset._doc.runs[key]
+    data = json_util.dumps({"cls": RESULTS_CLASS, **results}).encode()
+    fresh = ObjectId()
+    grid_files.put(fresh, [data])
+    former = _runs().find_one_and_update(
+        {"_id": document.id}, {"$set": {"results": fresh}}, {"results": 1}
+    )
+    document.results = GridFSProxy(grid_id=fresh, key="results", instance=document)
+    document._clear_changed_fields()
+    if former is None:
+        # The run was deleted meanwhile.
+        grid_files.delete(fresh)
+    elif former.get("results") is not None:
+        grid_files.delete(former["results"])
+
+
+def read(dataset: Any, key: str) -> dict[str, Any] | None:
+    """The results of a custom run, whichever process wrote them; None if there are none.
+
+    Raises:
+        TypeError, ValueError: they are damaged.
+    """
+    seen = None
+    while True:
+        document = _runs().find_one(
+            {"_dataset_id": dataset._doc.id, "key": key}, {"results": 1}, sort=[("_id", -1)]
+        )
+        results = (document or {}).get("results")
+        if results is None:
+            return None
+        data = grid_files.read(results)
+        if data is not None:
+            return dict(json_util.loads(data.decode()))
+        if results == seen:
+            raise ValueError("the database has lost their file")
+        # It was replaced between the two questions.
+        seen = results
+
+
+def document_of(dataset: Any, key: str) -> Any:
+    """FiftyOne's document of a custom run, whichever process made it; None if there is none."""
+    # Asked of the database: this process may have loaded the dataset before that run.
+    kept = foo.RunDocument.objects(dataset_id=dataset._doc.id, key=key)
+    return kept.order_by("-id").first()
+
+
+def catch_up(dataset: Any) -> None:
+    """Read a dataset's list of runs anew where another process changed it.
+
+    Raises:
+        DatasetError: the dataset was deleted.
+    """
+    known = {key: document.id for key, document in dataset._doc.runs.items()}
+    if listed(dataset) != known:
+        # The list alone: reloading the dataset would undo what people changed in their samples.
+        dataset._doc.reload("runs")
+
+
+def listed(dataset: Any, *keys: str) -> dict[str, ObjectId]:
+    """Ids of the runs that a dataset lists at this moment, by key.
+
+    Args:
+        dataset: the dataset.
+        *keys: look at these alone; at all if none is given.
+
+    Raises:
+        DatasetError: the dataset was deleted.
+    """
+    wanted = {f"runs.{key}": 1 for key in keys} or {"runs": 1}
+    stored = foo.get_db_conn().datasets.find_one({"_id": dataset._doc.id}, wanted)
+    if stored is None:
+        raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
+    return dict(stored.get("runs") or {})
+
+
+def configs(ids: Iterable[ObjectId], *names: str) -> dict[ObjectId, dict[str, Any]]:
+    """Values of the configs of runs, by the runs' ids; one question, and no result is read.
+
+    Args:
+        ids: the runs; those that are gone are left out.
+        *names: the values wanted.
+    """
+    wanted = {f"config.{name}": 1 for name in names}
+    found = _runs().find({"_id": {"$in": list(ids)}}, wanted)
+    return {document["_id"]: document.get("config") or {} for document in found}
+
+
+def load(run: ObjectId, decode: Callable[[Iterator[bytes], int], _T]) -> _T | None:
+    """The results of a run, decoded; None if the run or its file is not there whole.
+
+    Args:
+        run: the run's id.
+        decode: makes what is wanted of the pieces of their JSON and its length.
+    """
+    results = file_of(run)
+    if results is None:
+        return None
+    try:
+        return decode(grid_files.read_pieces(results), grid_files.length_of(results))
+    except (NoFile, CorruptGridFile):
+        return None
+
+
+def has_results(run: ObjectId) -> bool:
+    """Whether a run is there and its results' file too; reads none of it."""
+    results = file_of(run)
+    return results is not None and grid_files.exists(results)
+
+
+def file_of(run: ObjectId) -> ObjectId | None:
+    """The file of a run's results; None if the run has none, or is not there."""
+    document = _runs().find_one({"_id": run}, {"results": 1})
+    return (document or {}).get("results")
+
+
+def draft(
+    dataset: Any, key: str, method: str, config: Mapping[str, Any], results: Iterable[bytes]
+) -> Draft:
+    """Write a whole run that the dataset does not list yet; ``swap`` lists it.
+
+    Its document comes first, so that whatever a killed process leaves can be found by it.
+
+    Args:
+        dataset: the dataset.
+        key: the key that it is to have.
+        method: what marks runs of its kind.
+        config: what is to be found without reading the results.
+        results: their JSON, piece by piece.
+    """
+    run, file = ObjectId(), ObjectId()
+    _runs().insert_one(
+        {
+            "_id": run,
+            "_dataset_id": dataset._doc.id,
+            "key": key,
+            "version": foc.VERSION,
+            "timestamp": datetime.now(timezone.utc).replace(tzinfo=None),
+            "config": {**focr.RunConfig(**config).serialize(), "method": method, PENDING: True},
+            "results": file,
+            "results_meta": {},
+        }
+    )
+    try:
+        grid_files.put(file, results)
+    except Exception:
+        # Most likely the disk is full: what was written is of no use.
+        abandon(Draft(run, file))
+        raise
+    return Draft(run, file)
+
+
+def swap(
+    dataset: Any, changes: Mapping[str, tuple[ObjectId | None, ObjectId | None]]
+) -> dict[str, ObjectId] | None:
+    """Change which runs a dataset lists, if it lists what the caller expects; one step.
+
+    Args:
+        dataset: the dataset.
+        changes: by key the run that must be listed now, and the one to be listed in its place;
+            None stands for no run.
+
+    Returns:
+        All runs that it lists now, by key; None if it listed others, and nothing was changed.
+
+    Raises:
+        DatasetError: the dataset was deleted.
+    """
+    wanted: dict[str, Any] = {"_id": dataset._doc.id}
+    fresh: dict[str, Any] = {"last_modified_at": datetime.now(timezone.utc)}
+    gone = {}
+    for key, (expected, value) in changes.items():
+        wanted[f"runs.{key}"] = {"$exists": False} if expected is None else expected
+        if value is not None:
+            fresh[f"runs.{key}"] = value
+        elif expected is not None:
+            gone[f"runs.{key}"] = ""
+    # A change that was reported must outlive the database's process.
+    datasets = foo.get_db_conn().datasets.with_options(write_concern=JOURNALED)
+    stored = datasets.find_one_and_update(
+        wanted,
+        {"$set": fresh, **({"$unset": gone} if gone else {})},
+        {"runs": 1},
+        return_document=ReturnDocument.AFTER,
+    )
+    if stored is None:
+        listed(dataset)
+        return None
+    runs = dict(stored.get("runs") or {})
+    remember(dataset, {key: runs.get(key) for key in changes})
+    return runs
+
+
+def settle(run: ObjectId) -> bool:
+    """Mark a draft that is listed as no draft any more; False if it was discarded meanwhile."""
+    kept = {"_id": run, "key": {"$ne": _DISCARDED}}
+    done = _runs().update_one(kept, {"$unset": {f"config.{PENDING}": ""}})
+    return bool(done.matched_count)
+
+
+def set_key(run: ObjectId, key: str) -> None:
+    """Give a run's document the key under which its dataset lists it."""
+    _runs().update_one({"_id": run}, {"$set": {"key": key}})
+
+
+def written(dataset: Any, method: str) -> list[dict[str, Any]]:
+    """All runs of a kind that were written for a dataset, listed or not.
+
+    Returns:
+        Of each its ``_id``, ``key``, file in ``results``, and whether it is ``pending``: a draft.
+    """
+    wanted = {"_dataset_id": dataset._doc.id, "config.method": method}
+    fields = {"key": 1, "results": 1, f"config.{PENDING}": 1}
+    return [
+        {**document, PENDING: bool((document.get("config") or {}).get(PENDING))}
+        for document in _runs().find(wanted, fields)
+    ]
+
+
+def discard(run: ObjectId, file: ObjectId | None, pending: bool = False) -> None:
+    """Delete a run that no dataset lists, and its file.
+
+    Args:
+        run: the run.
+        file: its results.
+        pending: only if it is a draft still: one that took its place meanwhile is left.
+    """
+    wanted: dict[str, Any] = {"_id": run}
+    if pending:
+        wanted[f"config.{PENDING}"] = True
+    # From here on it cannot be settled; its document goes last, for it alone names the file.
+    if _runs().update_one(wanted, {"$set": {"key": _DISCARDED}}).matched_count:
+        if file is not None:
+            grid_files.delete(file)
+        _runs().delete_one({"_id": run})
+
+
+def abandon(draft: Draft) -> None:
+    """Delete a draft of one's own that did not take its place.
+
+    Another process may have deleted it while this one was stopped, and this one then have written
+    the rest of the file. A database that is gone keeps both; the next change tidies up.
+    """
+    with suppress(PyMongoError):
+        grid_files.delete(draft.file)
+        _runs().delete_one({"_id": draft.run})
+
+
+def remember(dataset: Any, runs: Mapping[str, ObjectId | None]) -> None:
+    """Let a dataset object know which runs it lists under some keys; None stands for no run.
+
+    FiftyOne would read all runs for it, and calls references to replaced runs corrupt.
+    """
+    known = dataset._doc._data.get("runs")
+    if not isinstance(known, dict):
+        return
+    held = {key: getattr(dict.get(known, key), "id", None) for key in runs}
+    changed = {key: run for key, run in runs.items() if run != held[key]}
+    if not changed:
+        return
+    documents: dict[Any, Any] = {run: DBRef("runs", run) for run in changed.values()}
+    if getattr(known, "_dereferenced", False):
+        documents = foo.RunDocument.objects.in_bulk([run for run in changed.values() if run])
+    for key, run in changed.items():
+        # Past mongoengine, which would save the list once more.
+        if run in documents and run is not None:
+            dict.__setitem__(known, key, documents[run])
+        else:
+            dict.pop(known, key, None)
+        dataset._run_cache.pop(key, None)
+
+
+def known_keys(dataset: Any) -> list[str]:
+    """Keys of the runs that a dataset object believes to be listed."""
+    return list(dataset._doc._data.get("runs") or {})
+
+
+def _runs() -> Any:
+    return foo.get_db_conn().runs.with_options(write_concern=JOURNALED)

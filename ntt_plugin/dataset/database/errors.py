@@ -1,0 +1,76 @@
+"""A database that does not answer, told to people as what to do about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from fiftyone.core.odm import get_db_conn
+from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
+from pymongo import WriteConcern
+from pymongo.errors import (
+    BulkWriteError,
+    ConnectionFailure,
+    OperationFailure,
+    ServerSelectionTimeoutError,
+)
+
+from ...errors import DatasetError
+
+_T = TypeVar("_T")
+
+_DISK_FULL_CODES = (14031,)
+
+JOURNALED = WriteConcern(w="majority", j=True)
+"""For writes that must be on the disk, with all before them, before what follows is done."""
+
+
+def server_process() -> Any:
+    """Identifies the database's process: another one after it was killed; None if it cannot be."""
+    answer = with_patience(lambda: get_db_conn().client.admin.command("hello"))
+    return (answer.get("topologyVersion") or {}).get("processId")
+
+
+def with_patience(action: Callable[[], _T]) -> _T:
+    """Do something, and once more if the connection is lost: the database may be restarting.
+
+    The second try waits for it, 30 seconds by default. pymongo does so by itself for what reads.
+
+    Raises:
+        ConnectionFailure: the database did not come back.
+    """
+    try:
+        return action()
+    except ServerSelectionTimeoutError:
+        raise  # it was waited for already
+    except ConnectionFailure:
+        return action()
+
+
+@contextmanager
+def database_errors(what_next: str) -> Iterator[None]:
+    """Turn the loss of the database into an error of ours; for a ``with`` or as a decorator.
+
+    Args:
+        what_next: what is left behind and what to do, as the end of a sentence, with its stop:
+            "nothing was changed; start again when it is back."
+
+    Raises:
+        DatasetError: the database did not answer.
+    """
+    try:
+        yield
+    except ConnectionFailure as error:
+        raise DatasetError(f"The database does not answer ({error!s:.200}); {what_next}") from error
+
+
+def is_disk_full(error: BaseException | None) -> bool:
+    """Whether the database refused something, or FiftyOne says that it did, for want of room."""
+    if isinstance(error, MongoEngineException):
+        # What keeps FiftyOne's documents raises an error of its own in place of the database's.
+        return is_disk_full(error.__context__)
+    codes = [error.code] if isinstance(error, OperationFailure) else []
+    if isinstance(error, BulkWriteError):
+        codes += [refused.get("code") for refused in error.details.get("writeErrors", [])]
+    return any(code in _DISK_FULL_CODES for code in codes)

@@ -1,0 +1,296 @@
+"""What is kept of a field's runs with the dataset, as a FiftyOne custom run; whole at any moment.
+
+The facts of a run (its bank, its recipe) are the custom run's config, its report is the custom
+run's results. The config also names the lock under which it was written (``writer``), and each
+later write is conditional on it: a run that was overtaken replaces nothing of the run that took
+over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import datetime, timezone
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.odm as foo
+from bson import ObjectId, json_util
+from gridfs import GridFS, NoFile
+
+from ...engine.proposals.key import AFTER_PROPOSALS
+from ...engine.recipe import Recipe
+from ...errors import DatasetError
+from ..samples.checks import dataset_of
+from .errors import JOURNALED
+from .locks import LockLostError, RunLock, SchemaLock
+
+METHOD = "ntt_segmentation"
+_PREFIX = "ntt_segment_"
+
+_TRIES = 20
+
+
+def claim_record(dataset: Any, field: str, lock: RunLock) -> None:
+    """Put a lock's token on what is kept of a field: former holders can replace it no more."""
+    for _ in range(_TRIES):
+        stored = _stored_run(dataset, _PREFIX + field)
+        if stored is None:
+            return
+        lock.require()
+        claimed = {"$set": {"config.writer": lock.token}}
+        if _runs().update_one(_unchanged(stored), claimed).matched_count:
+            return
+    raise _contended(dataset, field)
+
+
+def keep_record(dataset: Any, field: str, facts: dict[str, Any], lock: RunLock) -> None:
+    """Keep the facts of a field's run, in place of those of the run before.
+
+    Args:
+        dataset: the dataset.
+        field: the field that the run writes.
+        facts: its bank, its recipe and the like.
+        lock: the field's lock, held.
+
+    Raises:
+        LockLostError: another run took over.
+    """
+    key = _PREFIX + field
+    config = dataset.init_run(label_field=field, **facts, writer=lock.token)
+    config.method = METHOD
+    values = config.serialize()
+    for _ in range(_TRIES):
+        stored = _stored_run(dataset, key)
+        # After reading: what was read is no newer run's.
+        lock.require()
+        if stored is None:
+            if _register(dataset, key, values):
+                break
+        elif _runs().update_one(_unchanged(stored), {"$set": {"config": values}}).matched_count:
+            break
+    else:
+        raise _contended(dataset, field)
+    # Of FiftyOne's document the list of runs alone: reloading the dataset would undo what people
+    # changed in their samples.
+    dataset._doc.reload("runs")
+
+
+def keep_results(dataset: Any, field: str, lock: RunLock, **results: Any) -> None:
+    """Keep the results of a field's run, in place of the former ones, in one step.
+
+    They are on the disk when this returns, and with them all that was written before. Where the
+    database's answer is lost, the record names the new file or the one before; so both are left,
+    and the next call deletes what it does not name.
+
+    Args:
+        dataset: the dataset; ``keep_record`` was called for the field.
+        field: the field that the run writes.
+        lock: the field's lock, held.
+        **results: what JSON can hold.
+
+    Raises:
+        LockLostError: another run took over.
+    """
+    key = _PREFIX + field
+    # As FiftyOne's ``RunResults.serialize`` writes them.
+    data = json_util.dumps({"cls": "fiftyone.core.runs.RunResults", **results}).encode()
+    name = f"{dataset._doc.id}/{key}"
+    fresh = _files().put(data, content_type="application/json", filename=name)
+    try:
+        unused = _put_results(dataset, field, fresh, lock)
+    except DatasetError:
+        _files().delete(fresh)
+        raise
+    for file in unused:
+        _files().delete(file)
+    document = dataset._doc.runs.get(key)
+    if isinstance(document, foo.RunDocument) and fresh not in unused:
+        document.reload()
+
+
+def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
+    """The results kept of a field's last run, whichever process wrote them; None if there are none.
+
+    Raises:
+        DatasetError: they are damaged.
+    """
+    dataset = dataset_of(dataset)
+    for _ in range(_TRIES):
+        stored = _stored_run(dataset, _PREFIX + field)
+        if stored is None or stored.get("results") is None:
+            return None
+        # Another process may replace them meanwhile; then they are looked up again.
+        with suppress(NoFile):
+            data = _files().get(stored["results"]).read()
+            break
+    else:
+        raise _damaged(dataset, field, "its file is missing")
+    try:
+        return dict(json_util.loads(data))
+    except (TypeError, ValueError) as error:
+        raise _damaged(dataset, field, error) from error
+
+
+def usable_results(dataset: Any, field: str) -> dict[str, Any]:
+    """As ``read_results``, for a run that replaces them; empty if they are damaged or missing."""
+    try:
+        return read_results(dataset, field) or {}
+    except DatasetError:
+        return {}
+
+
+def read_facts(dataset: Any, field: str) -> dict[str, Any]:
+    """The facts kept of a field's last run, whichever process wrote them; empty if none are."""
+    stored = _stored_run(dataset_of(dataset), _PREFIX + field)
+    return {} if stored is None else dict(stored["config"])
+
+
+def is_segmentation_by(facts: Mapping[str, Any], recipe: Recipe) -> bool:
+    """Whether facts are of a segmentation that made the proposals that a recipe makes.
+
+    What comes after the proposals may differ, and so may device and versions.
+    """
+    others = {"boxes", "suggestions"} & facts.keys()
+    kept = _before_proposals(facts.get("recipe") or {})
+    return not others and kept == _before_proposals(asdict(recipe))
+
+
+def recorded_fields(dataset: Any) -> list[str]:
+    """The fields that runs wrote, also those deleted since, whichever process wrote them."""
+    wanted = {"_id": dataset_of(dataset)._doc.id}
+    stored = foo.get_db_conn().datasets.find_one(wanted, {"runs": 1}) or {}
+    keys = stored.get("runs") or {}
+    return [key.removeprefix(_PREFIX) for key in keys if key.startswith(_PREFIX)]
+
+
+def catch_up(dataset: Any, field: str) -> None:
+    """Reload a dataset that does not know what another process made of a field meanwhile.
+
+    Raises:
+        DatasetError: the dataset was deleted.
+    """
+    if _is_behind(dataset, field):
+        # Threads of this process may be declaring fields of what is read anew.
+        with SchemaLock(dataset):
+            if _is_behind(dataset, field):
+                dataset.reload()
+
+
+def _is_behind(dataset: Any, field: str) -> bool:
+    stored = foo.get_db_conn().datasets.find_one(
+        {"_id": dataset._doc.id}, {"sample_fields.name": 1, "runs": 1}
+    )
+    if stored is None:
+        raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
+    fields = {entry["name"] for entry in stored["sample_fields"]}
+    key = _PREFIX + field
+    # As the dataset's own document has it, not as a grouped dataset's active slice does.
+    known = {entry.name for entry in dataset._doc.sample_fields}
+    return (field in fields) != (field in known) or (key in stored["runs"]) != dataset.has_run(key)
+
+
+def is_stored(dataset_id: Any, field: str) -> bool:
+    """Whether the database has a dataset, by its id, and a field in it, at this moment."""
+    wanted = {"_id": dataset_id, "sample_fields.name": field}
+    return foo.get_db_conn().datasets.find_one(wanted, {"_id": 1}) is not None
+
+
+def _before_proposals(recipe: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in recipe.items() if name not in AFTER_PROPOSALS}
+
+
+def _put_results(dataset: Any, field: str, fresh: Any, lock: RunLock) -> set[Any]:
+    """Let a run's document name a new file; gives the files that are not used any more."""
+    key = _PREFIX + field
+    for _ in range(_TRIES):
+        # Before the record is changed under this lock: no file of a newer run can be among them.
+        files = foo.get_db_conn().fs.files.find({"filename": f"{dataset._doc.id}/{key}"})
+        known = {file["_id"] for file in files}
+        stored = _stored_run(dataset, key)
+        if stored is None:
+            # Somebody deleted the run; its labels are more important than what is kept of it.
+            return known
+        if stored["config"].get("writer") != lock.token:
+            lock.require()
+            raise LockLostError(
+                f"Another run has taken over the field {field!r}; this one stops, the other goes "
+                "on."
+            )
+        if _runs().update_one(_unchanged(stored), {"$set": {"results": fresh}}).matched_count:
+            # Earlier versions gave their files no name.
+            return (known | {stored.get("results")}) - {fresh, None}
+    raise _contended(dataset, field)
+
+
+def _stored_run(dataset: Any, key: str) -> dict[str, Any] | None:
+    """The database's document of a custom run, whichever process wrote it; None if none."""
+    reference = _reference(dataset, key)
+    return None if reference is None else _runs().find_one({"_id": reference})
+
+
+def _reference(dataset: Any, key: str) -> Any:
+    if not key.isidentifier():
+        return None  # no run has such a key, and MongoDB takes some of them for paths
+    place = {f"runs.{key}": 1}
+    found = foo.get_db_conn().datasets.find_one({"_id": dataset._doc.id}, place) or {}
+    return (found.get("runs") or {}).get(key)
+
+
+def _unchanged(stored: Mapping[str, Any]) -> dict[str, Any]:
+    """That a run's document is as it was read: what one step of another run would have changed."""
+    same = {
+        "config.writer": stored["config"].get("writer"),
+        "results": stored.get("results"),
+    }
+    return {"_id": stored["_id"], **same}
+
+
+def _register(dataset: Any, key: str, config: dict[str, Any]) -> bool:
+    """Make a custom run as FiftyOne does, unless another process was faster."""
+    # It may name a document that is gone.
+    former = _reference(dataset, key)
+    document = {
+        "_id": ObjectId(),
+        "_dataset_id": dataset._doc.id,
+        "key": key,
+        "version": fo.__version__,
+        "timestamp": datetime.now(timezone.utc),
+        "config": config,
+        "results_meta": {},
+    }
+    _runs().insert_one(document)
+    place, datasets = (
+        f"runs.{key}",
+        foo.get_db_conn().datasets.with_options(write_concern=JOURNALED),
+    )
+    free = {"_id": dataset._doc.id, place: former}
+    if datasets.update_one(free, {"$set": {place: document["_id"]}}).matched_count:
+        return True
+    _runs().delete_one({"_id": document["_id"]})
+    return False
+
+
+def _runs() -> Any:
+    return foo.get_db_conn().runs.with_options(write_concern=JOURNALED)
+
+
+def _files() -> GridFS:
+    return GridFS(
+        foo.get_db_conn().client.get_database(foo.get_db_conn().name, write_concern=JOURNALED)
+    )
+
+
+def _damaged(dataset: Any, field: str, reason: object) -> DatasetError:
+    return DatasetError(
+        f"The report kept of the run into {field!r} of {dataset.name!r} is damaged "
+        f"({reason}); the labels are not. A new run replaces it."
+    )
+
+
+def _contended(dataset: Any, field: str) -> DatasetError:
+    return DatasetError(
+        f"The record of the runs into {field!r} of {dataset.name!r} is being changed by another "
+        "process again and again; start again when it has ended."
+    )

@@ -1,0 +1,1 @@
+"""Labels scored against ground truth, or compared with each other."""

@@ -1,0 +1,177 @@
+"""Labels of a view as COCO annotations and results, exact to the pixel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from pycocotools import mask as mask_utils
+
+from ...engine.images.load import shown_size
+from ...errors import DatasetError, ImageError
+from ..labels.convert import pixel_box, placed_mask
+from ..labels.crowds import is_crowd_label
+from ..labels.orientation import stored_pixels_problem
+from ..runtime.progress_bar import Progress, each_sample
+from .exclusions import UNREADABLE, UNTURNED, LeftOut, LeftOutLabel
+
+Array = np.ndarray[Any, Any]
+
+
+@dataclass
+class CocoTables:
+    """A view's ground truth and predictions in COCO's form.
+
+    Attributes:
+        ground_truth: an annotation file's content; image ids count from 1 in the view's order.
+        boxes: a results file's content with ``bbox``.
+        masks: a results file's content with ``segmentation`` (RLE); empty without masks.
+        pixel_tight: whether FiftyOne's own evaluation of masks sees the same pixels: every mask
+            is cropped to a box in whole pixels, and FiftyOne reads it as we do.
+        left_out: labels that cannot be scored, samples whose image cannot be read, and those
+            whose ground truth seems to be made on unturned pixels.
+    """
+
+    ground_truth: dict[str, Any]
+    boxes: list[dict[str, Any]] = field(default_factory=list)
+    masks: list[dict[str, Any]] = field(default_factory=list)
+    pixel_tight: bool = True
+    left_out: LeftOut = field(default_factory=LeftOut)
+
+
+def export_coco(
+    samples: Any,
+    label_field: str,
+    gt_field: str,
+    classes: Iterable[str],
+    masks: bool = True,
+    progress: Progress = None,
+    left_out: LeftOut | None = None,
+) -> CocoTables:
+    """Read both fields of every sample; a field that was never written counts as empty.
+
+    Areas are the masks' pixel counts where there are masks, else the boxes' areas; ``iscrowd``
+    is the ground truth's attribute of that name. Boxes come back as the pixels they were made
+    from, without the noise of relative coordinates. A sample whose image cannot be read has no
+    pixels to score in, and is left out, as is one whose ground truth seems to be made on the
+    pixels before they are turned upright; so is a label without a name, a usable box, a mask where
+    masks are wanted, or (a prediction) a confidence.
+
+    Args:
+        samples: a dataset or view of images.
+        label_field: predictions, ``Detections`` with ``confidence``.
+        gt_field: ground truth, ``Detections``.
+        classes: labels of other classes are passed over.
+        masks: whether masks are wanted.
+        progress: FiftyOne's ``progress``.
+        left_out: what was left out before; it grows, and is the tables' own.
+    """
+    categories = {label: index for index, label in enumerate(classes, start=1)}
+    tables = CocoTables(
+        {
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": index, "name": label} for label, index in categories.items()],
+        },
+        left_out=LeftOut() if left_out is None else left_out,
+    )
+    view = samples.select_fields([label_field, gt_field])
+    for image_id, sample in enumerate(each_sample(view, progress), start=1):
+        truth = sample[gt_field].detections if sample[gt_field] is not None else []
+        try:
+            size = shown_size(sample.filepath)
+            problem = stored_pixels_problem(sample, truth)
+        except ImageError as error:
+            tables.left_out.add_sample(sample.id, sample.filepath, UNREADABLE, str(error))
+            continue
+        if problem:
+            tables.left_out.add_sample(sample.id, sample.filepath, UNTURNED, problem)
+            continue
+        tables.ground_truth["images"].append(
+            {"id": image_id, "height": size[0], "width": size[1], "file_name": sample.filepath}
+        )
+        for name, add in ((gt_field, _add_truth), (label_field, _add_result)):
+            for detection in _detections(sample[name], categories):
+                try:
+                    add(tables, _Item(image_id, categories, detection, size, masks))
+                except DatasetError as error:
+                    tables.left_out.labels.append(
+                        LeftOutLabel(name, detection.id, sample.id, sample.filepath, str(error))
+                    )
+    return tables
+
+
+class _Item:
+    """One label with its place in the tables, and its geometry in pixels."""
+
+    def __init__(
+        self,
+        image_id: int,
+        categories: dict[str, int],
+        detection: fo.Detection,
+        size: tuple[int, int],
+        masks: bool,
+    ) -> None:
+        if not _is_named(detection):
+            raise DatasetError("It has no name.")
+        x1, y1, x2, y2 = pixel_box(detection, size)
+        self.detection = detection
+        self.place = {"image_id": image_id, "category_id": categories[detection.label]}
+        self.bbox = [x1, y1, _difference(x2, x1), _difference(y2, y1)]
+        self.area = self.bbox[2] * self.bbox[3]
+        self.rle: dict[str, Any] | None = None
+        self.pixel_tight = True
+        if masks or detection.has_mask:
+            placed = placed_mask(detection, size)
+            self.area = float(np.count_nonzero(placed.mask))
+            if masks:
+                mask = placed.full(size)
+                self.rle = mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
+                self.pixel_tight = placed.as_stored
+
+
+def _add_truth(tables: CocoTables, item: _Item) -> None:
+    annotations = tables.ground_truth["annotations"]
+    annotation = {
+        # pycocotools takes id 0 for "no match".
+        "id": len(annotations) + 1,
+        **item.place,
+        "bbox": item.bbox,
+        "area": item.area,
+        "iscrowd": int(is_crowd_label(item.detection)),
+    }
+    if item.rle is not None:
+        annotation["segmentation"] = item.rle
+    annotations.append(annotation)
+    tables.pixel_tight &= item.pixel_tight
+
+
+def _add_result(tables: CocoTables, item: _Item) -> None:
+    score = item.detection.confidence
+    if score is None or not math.isfinite(score):
+        raise DatasetError(f"Its confidence is {score}, so it cannot be ranked.")
+    tables.boxes.append({**item.place, "bbox": item.bbox, "score": score})
+    if item.rle is not None:
+        tables.masks.append({**item.place, "segmentation": item.rle, "score": score})
+    tables.pixel_tight &= item.pixel_tight
+
+
+def _detections(
+    labels: fo.Detections | None, categories: Collection[str]
+) -> Iterator[fo.Detection]:
+    """Those of the categories, and those without a name."""
+    for detection in labels.detections if labels is not None else []:
+        if detection.label in categories or not _is_named(detection):
+            yield detection
+
+
+def _is_named(detection: fo.Detection) -> bool:
+    return bool(detection.label and detection.label.strip())
+
+
+def _difference(end: float, start: float) -> float:
+    return round(end - start, 9)

@@ -1,0 +1,276 @@
+"""Scores of a field of labels: FiftyOne's COCO evaluation with pycocotools' figures beside it."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Iterable
+from typing import Any
+
+import fiftyone as fo
+from fiftyone import ViewField as F
+
+from ...errors import DatasetError
+from ..class_names import unmatched_classes
+from ..database.errors import database_errors
+from ..labels.label_field import declare_fields
+from ..runtime.progress_bar import Progress, progress_bar, reported_samples
+from ..samples.checks import (
+    dataset_of,
+    listed,
+    literals,
+    quoted,
+    require_classes,
+    require_detections,
+    require_name,
+)
+from ..samples.label_selection import LabelKey, exclude_labels
+from ..samples.views import image_view
+from .coco_export import CocoTables, export_coco
+from .coco_metrics import CocoFigures, evaluate_coco, steps
+from .crowd_evaluation import coco_method
+from .eval_key import require_free_key, require_unmarked
+from .exclusions import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, UNTURNED, LeftOut
+from .missing_labels import leave_out_missing, nothing_left
+
+logger = logging.getLogger(__name__)
+
+
+@database_errors(
+    "the evaluation is not complete; start it again when it is back, which replaces it."
+)
+def evaluate(
+    samples: Any,
+    label_field: str,
+    gt_field: str,
+    eval_key: str,
+    masks: bool = True,
+    *,
+    classes: Iterable[str] | None = None,
+    group_slices: str | Iterable[str] | None = None,
+    include_missing: bool = False,
+    progress: Progress = None,
+) -> Any:
+    """Score a field of labels against ground truth, by FiftyOne and by pycocotools.
+
+    FiftyOne's COCO evaluation marks true and false positives under ``eval_key`` for the App.
+    Its own AP differs from pycocotools' where there are crowds or tied scores, and it has no
+    figures by size, so pycocotools is run beside it: its twelve figures of boxes and twelve of
+    masks are kept with the evaluation, exact; read them with ``coco_figures``. The Model
+    Evaluation panel shows the main ones in its summary.
+
+    Where a ground truth box is not in whole pixels (COCO's own are not), FiftyOne cannot lay
+    its mask over another: its marks and its own AP then come from boxes, which is logged.
+    pycocotools' figures are exact in either case.
+
+    A label that cannot be scored (no name, no usable box, no or an empty mask, no confidence), a
+    sample whose image cannot be read or whose ground truth seems to be made on the pixels before
+    they are turned upright, and one in which a field was never written (None: it was not
+    segmented, or not labelled) are left out of both; they are logged, and kept with their reasons
+    in ``results.config.left_out``, which ``LeftOut.from_dict`` reads. So are notes: classes of
+    the two fields whose names look alike, samples that a view holds twice, and ground truth
+    without a single label, of which COCO's figures are -1.
+
+    Args:
+        samples: a dataset or view of images.
+        label_field: predictions, ``Detections`` with ``confidence``.
+        gt_field: ground truth, ``Detections``; an attribute ``iscrowd`` is honoured.
+        eval_key: the evaluation's name; one that exists is replaced.
+        masks: whether to score masks beside boxes.
+        classes: score these classes only; all that either field holds if None.
+        group_slices: slices to take of a grouped dataset; its active one if None.
+        include_missing: score samples in which one of the fields was never written too, as images
+            without predictions, or without true objects.
+        progress: FiftyOne's: True, False, a callback, or None for the configured default.
+
+    Returns:
+        FiftyOne's results, with ``mAP()``, ``print_report()``, ``plot_pr_curves()`` and so on;
+        ``results.config.coco_figures`` holds pycocotools' figures as plain values.
+
+    Raises:
+        DatasetError: a field is missing or of another type, a class is unknown, ``eval_key`` is
+            the name of another kind of evaluation, of other fields or of something else, or
+            nothing of a field can be scored: it has no confidences, no masks, no image that can
+            be read, or was never written in any of the samples; or the database does not answer.
+    """
+    require_name(eval_key, "evaluation")
+    left_out = LeftOut()
+    given, samples = samples, image_view(samples, group_slices, left_out.notes)
+    _require_fields(samples, label_field, gt_field, masks)
+    require_free_key(samples, eval_key, label_field, gt_field)
+    require_unmarked(samples, eval_key, label_field, gt_field)
+    if not include_missing:
+        images = samples
+        kinds = {label_field: NOT_SEGMENTED, gt_field: NOT_LABELLED}
+        samples = leave_out_missing(images, kinds, left_out)
+        if len(left_out.samples) and not samples.limit(1).values("id"):
+            raise nothing_left(given, images, [label_field, gt_field])
+    paths = [f"{field}.detections" for field in (gt_field, label_field)]
+    names = require_classes(samples, paths, classes)
+    left_out.notes += unmatched_classes(samples, label_field, gt_field, names)
+    tables = export_coco(samples, label_field, gt_field, names, masks, progress, left_out)
+    _require_something(samples, tables, label_field, gt_field)
+    left_out.notes += _no_truth(tables, gt_field)
+    if left_out:
+        logger.warning("%s", left_out)
+    figures = _figures(tables, names, masks, progress)
+
+    samples = _without(samples, left_out)
+    if classes is not None:
+        wanted = F("label").is_in(literals(names))
+        for field in (label_field, gt_field):
+            samples = samples.filter_labels(field, wanted, only_matches=False)
+    if masks and not tables.pixel_tight:
+        logger.warning(
+            "Labels in %s have masks that are not cropped to boxes in whole pixels, or files of "
+            "masks that FiftyOne reads otherwise: FiftyOne marks "
+            "true and false positives by boxes. pycocotools' figures of masks are not affected.",
+            listed((gt_field, label_field)),
+        )
+    try:
+        _declare(samples, (gt_field, label_field), eval_key)
+        with reported_samples(samples, progress) as (walked, drawn):
+            results = walked.evaluate_detections(
+                label_field,
+                gt_field=gt_field,
+                eval_key=eval_key,
+                method=coco_method(samples, gt_field),
+                use_masks=masks and tables.pixel_tight,
+                compute_mAP=True,
+                classes=names,
+                progress=drawn,
+            )
+    except ValueError as error:
+        raise DatasetError(f"FiftyOne cannot evaluate under {eval_key!r}: {error}") from error
+    results.config.coco_figures = figures.to_dict()
+    results.config.left_out = left_out.to_dict()
+    results.save_config()
+    results.custom_metrics = figures.for_panel()
+    results.save()
+    return results
+
+
+@database_errors("nothing was changed; start again when it is back.")
+def coco_figures(dataset: Any, eval_key: str) -> CocoFigures:
+    """The figures of pycocotools that ``evaluate`` kept with an evaluation.
+
+    Raises:
+        DatasetError: there is no such evaluation, or ``evaluate`` did not make it.
+    """
+    dataset = require_evaluation(dataset, eval_key)
+    kept = getattr(dataset.get_evaluation_info(eval_key).config, "coco_figures", None)
+    if kept is None:
+        raise DatasetError(
+            f"The evaluation {eval_key!r} of {dataset.name!r} holds no figures of pycocotools; "
+            "run evaluate() under this key."
+        )
+    return CocoFigures.from_dict(kept)
+
+
+def require_evaluation(dataset: Any, eval_key: str) -> Any:
+    """The dataset of a collection of samples, which has an evaluation of that name.
+
+    Raises:
+        DatasetError: it has no such evaluation; names those it has.
+    """
+    dataset = dataset_of(dataset)
+    if eval_key not in dataset.list_evaluations():
+        raise DatasetError(
+            f"{dataset.name!r} has no evaluation {quoted(eval_key)}; "
+            f"it has {listed(dataset.list_evaluations()) or 'none'}."
+        )
+    return dataset
+
+
+def _require_fields(samples: Any, label_field: str, gt_field: str, masks: bool) -> None:
+    """Both are Detections, and hold at all what scoring them needs."""
+    for field in (label_field, gt_field):
+        found = samples.get_field(field)
+        if getattr(found, "document_type", None) is fo.Polylines:
+            raise DatasetError(
+                f"The field {field!r} holds Polylines, which COCO's evaluation does not score; "
+                "make Detections with masks of them (Polyline.to_detection(frame_size=...))."
+            )
+        require_detections(samples, field)
+    for field in (gt_field, label_field):
+        root = f"{field}.detections"
+        if not samples.count(root):
+            continue
+        if masks and not any(samples.count(f"{root}.{name}") for name in ("mask", "mask_path")):
+            raise DatasetError(
+                f"No label in {field!r} has a mask. Score boxes alone with masks=False, or make "
+                "masks of the boxes with masks_from_boxes()."
+            )
+    root = f"{label_field}.detections"
+    if samples.count(root) and not samples.count(f"{root}.confidence"):
+        raise DatasetError(
+            f"No label in {label_field!r} has a confidence, so they cannot be ranked: this looks "
+            "like ground truth. Give the field of predictions first and that of the truth second."
+        )
+
+
+def _require_something(samples: Any, tables: CocoTables, label_field: str, gt_field: str) -> None:
+    """Something is left to score, of the samples and of each field that holds labels."""
+    left_out = tables.left_out
+    gone = left_out.of_kinds(UNREADABLE, UNTURNED)
+    if gone and not tables.ground_truth["images"]:
+        verb = "scored" if left_out.of_kinds(UNTURNED) else "read"
+        raise DatasetError(
+            f"None of the {len(gone)} images can be {verb}; the first: {gone[0].reason}"
+        )
+    counts = Counter(entry.field for entry in left_out.labels)
+    scored = {gt_field: tables.ground_truth["annotations"], label_field: tables.boxes}
+    for field, count in counts.items():
+        if not scored[field]:
+            first_label = next(entry for entry in left_out.labels if entry.field == field)
+            raise DatasetError(
+                f"None of the {count} labels in {field!r} can be scored; the first, "
+                f"{first_label.label} of {first_label.filepath}: {first_label.reason}"
+            )
+
+
+def _no_truth(tables: CocoTables, gt_field: str) -> list[str]:
+    """A sentence where there is nothing to find, which COCO scores by -1."""
+    if any(not annotation["iscrowd"] for annotation in tables.ground_truth["annotations"]):
+        return []
+    return [
+        f"None of the {len(tables.ground_truth['images'])} images holds a label in {gt_field!r} "
+        "that could be found, so AP and AR are -1 (not defined) and every prediction is a false "
+        "positive. If there are objects in them, name the field that holds the true labels, or "
+        "label the images."
+    ]
+
+
+def _declare(samples: Any, fields: tuple[str, str], eval_key: str) -> None:
+    """Declare an evaluation's fields ahead of FiftyOne, which would do it one by one, unlocked."""
+    if eval_key in samples.list_evaluations():
+        return  # FiftyOne takes away the former one's fields first
+    schema: dict[str, fo.Field] = {
+        f"{eval_key}_{kind}": fo.IntField() for kind in ("tp", "fp", "fn")
+    }
+    for field in fields:
+        path = f"{field}.detections.{eval_key}"
+        schema |= {path: fo.StringField(), f"{path}_id": fo.StringField()}
+        schema |= {f"{path}_iou": fo.FloatField()}
+    declare_fields(dataset_of(samples), schema)
+
+
+def _without(samples: Any, left_out: LeftOut) -> Any:
+    gone = left_out.of_kinds(UNREADABLE, UNTURNED)
+    if gone:
+        samples = samples.exclude([entry.sample for entry in gone])
+    labels = (LabelKey(entry.sample, entry.field, entry.label) for entry in left_out.labels)
+    return exclude_labels(samples, labels)
+
+
+def _figures(tables: CocoTables, names: list[str], masks: bool, progress: Progress) -> CocoFigures:
+    kinds = {"bbox": tables.boxes, "segm": tables.masks} if masks else {"bbox": tables.boxes}
+    total = steps(tables.ground_truth) * len(kinds)
+    with progress_bar(total, progress, "comparisons") as bar:
+        found = {
+            kind: evaluate_coco(tables.ground_truth, results, kind, bar.update)
+            for kind, results in kinds.items()
+        }
+    bbox, bbox_ap = found["bbox"]
+    segm, segm_ap = found.get("segm", (None, None))
+    return CocoFigures(names, bbox, bbox_ap, segm, segm_ap)

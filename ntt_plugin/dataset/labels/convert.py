@@ -1,0 +1,387 @@
+"""The engine's instances as labels, and the masks and boxes of labels, exact to the pixel."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from fiftyone import ViewField as F
+
+from ...engine.matching.instances import Instances
+from ...engine.references import Box, Provenance, tight_box
+from ...errors import DatasetError
+from ..samples.checks import quoted
+from .document import NewLabel
+from .stored_masks import stored_mask
+
+Array = np.ndarray[Any, Any]
+
+# Relative boxes carry float noise of about 1e-13 pixels, ours 1e-10 more; whole and fractional
+# pixels come back exactly when rounded here.
+_DECIMALS = 9
+
+# In pixels. FiftyOne's ``to_segmentation`` cuts fractions off, so an edge that comes back as
+# 11.999999999999998 would be drawn one pixel off.
+_HAIR = 1e-10
+
+# In widths and heights of the image, beyond its border. Annotated boxes reach a little outside;
+# nothing can be labelled that far away, but a box in pixels is nearly always farther.
+_FARTHEST = 1.0
+
+# A mask's file may have so many pixels, or so many times its image's.
+_MOST_PIXELS, _MOST_TIMES = 2**24, 4
+
+# Pixels by which a mask of the whole image may miss the image's size, if the image is large.
+_ALMOST, _LARGE = 2, 32
+# Sides of fewer pixels are rounded too much to tell an image's aspect.
+_SMALLEST = 12
+# Two boxes are of the same object if no edge differs by more of a side than this, or in pixels.
+_NEAR, _NEAR_PIXELS = 0.1, 3.0
+_SAME_ASPECT = 1.05
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What made labels, kept with each of them.
+
+    Attributes:
+        bank: the memory bank's name.
+        bank_version: its version, the number of changes since it was built.
+        preset: the recipe's preset.
+    """
+
+    bank: str
+    bank_version: int
+    preset: str
+
+
+LABEL_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
+    "margin": fo.FloatField,
+    "proposal_iou": fo.FloatField,
+    "reference": fo.StringField,
+    "reference_field": fo.StringField,
+    "reference_sample": fo.StringField,
+    "reference_dataset": fo.StringField,
+    "bank": fo.StringField,
+    "bank_version": fo.IntField,
+    "preset": fo.StringField,
+}
+"""The attributes that ``to_labels`` gives a label beyond FiftyOne's own."""
+
+
+def to_labels(
+    instances: Instances,
+    origin: Origin,
+    sources: Mapping[str, Provenance] | None = None,
+) -> list[NewLabel]:
+    """Instances as labels, every one of them, with unrounded scores.
+
+    Args:
+        instances: what was found in the image.
+        origin: what found it.
+        sources: provenance of the bank's references by id; a label's ``reference``,
+            ``reference_field``, ``reference_sample`` and ``reference_dataset`` name the label
+            most like it. A reference of unknown provenance is named by its own id.
+    """
+    labels = []
+    for index, label in enumerate(instances.labels):
+        reference = instances.references[index]
+        source = (sources or {}).get(reference, Provenance())
+        labels.append(
+            NewLabel(
+                label=label,
+                bounding_box=relative_box(instances.boxes[index], instances.image_size),
+                mask=np.ascontiguousarray(instances.masks[index], dtype=bool),
+                confidence=float(instances.scores[index]),
+                attributes={
+                    "margin": float(instances.margins[index]),
+                    "proposal_iou": float(instances.proposal_ious[index]),
+                    "reference": source.label or reference,
+                    "reference_field": source.field,
+                    "reference_sample": source.sample,
+                    "reference_dataset": source.dataset,
+                    "bank": origin.bank,
+                    "bank_version": origin.bank_version,
+                    "preset": origin.preset,
+                },
+            )
+        )
+    return labels
+
+
+def relative_box(box: Array | Box, image_size: tuple[int, int]) -> list[float]:
+    """A pixel box x1 y1 x2 y2 (x2, y2 exclusive) as FiftyOne's x y w h in [0, 1].
+
+    Corner and side are 1e-10 pixels more than they are, so that readers which cut fractions off
+    (FiftyOne's ``to_segmentation``) and readers which round find the same pixels. A box inside
+    the image stays inside [0, 1].
+    """
+    height, width = image_size
+    x1, y1, x2, y2 = (float(edge) for edge in box)
+    x, w = _relative(x1, x2, width)
+    y, h = _relative(y1, y2, height)
+    return [x, y, w, h]
+
+
+def _relative(start: float, end: float, length: int) -> tuple[float, float]:
+    corner = (start + _HAIR) / length
+    if end == length:
+        # In floats, corner + (1 - corner) is 1 exactly.
+        return corner, 1.0 - corner
+    return corner, (end - start + _HAIR) / length
+
+
+def pixel_box(detection: fo.Detection, image_size: tuple[int, int]) -> Box:
+    """A label's box in pixels, x1 y1 x2 y2, free of the noise of relative coordinates.
+
+    Raises:
+        DatasetError: the box is missing, not made of four finite numbers, has a negative side, or
+            lies as far outside the image as a box in pixels does.
+    """
+    height, width = image_size
+    problem = box_problem(detection.bounding_box)
+    if problem:
+        raise DatasetError(problem)
+    left, top, wide, high = (float(value) for value in detection.bounding_box)
+    x, w = round(left * width, _DECIMALS), round(wide * width, _DECIMALS)
+    y, h = round(top * height, _DECIMALS), round(high * height, _DECIMALS)
+    return x, y, round(x + w, _DECIMALS), round(y + h, _DECIMALS)
+
+
+def stored_boxes(samples: Any, path: str) -> list[list[Any] | None]:
+    """The ``bounding_box`` of each label, by sample: four floats, or what else is in its place.
+
+    Args:
+        samples: a dataset or view.
+        path: where the labels are: ``<field>.detections``.
+    """
+    # Asked for by its path, FiftyOne makes floats of it, and fails where it cannot.
+    stored = samples.values(F(path).map(F("bounding_box")))
+    return [boxes and [_four_numbers(box) or box for box in boxes] for boxes in stored]
+
+
+def box_problem(box: Any) -> str:
+    """Why FiftyOne's x y w h, relative to the image, cannot be used; empty if it can."""
+    x, y, w, h = _four_numbers(box) or [math.nan] * 4
+    if not all(math.isfinite(value) for value in (x, y, w, h)):
+        return (
+            f"Its box {quoted(box)} is not made of four finite numbers; correct it or delete the "
+            "label."
+        )
+    if w < 0 or h < 0:
+        return (
+            f"Its box {quoted(box)} has a negative side; a box is [x, y, width, height], relative "
+            "to the image. Correct it or delete the label."
+        )
+    if is_far_outside((x, x + w, y, y + h)):
+        return (
+            f"Its box {quoted(box)} lies far outside the image, as one in pixels does; a box is "
+            "[x, y, width, height] from 0 to 1, so divide by the width and height of the image."
+        )
+    return ""
+
+
+def _four_numbers(box: Any) -> list[float] | None:
+    values = box.tolist() if isinstance(box, np.ndarray) else box
+    if not isinstance(values, (list, tuple)) or len(values) != 4:
+        return None
+    try:
+        return [float(value) for value in values]
+    except (TypeError, ValueError, OverflowError):
+        return None
+
+
+def is_far_outside(coordinates: Iterable[float]) -> bool:
+    """Whether relative coordinates are so far outside the image that they must be pixels."""
+    return not all(-_FARTHEST <= value <= 1 + _FARTHEST for value in coordinates)
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedMask:
+    """The pixels of a label within a window of its image.
+
+    Attributes:
+        mask: bool (h, w); some of it is true.
+        left: the window's first column in the image.
+        top: its first row.
+        as_stored: whether this is the whole mask that the label holds, cropped to its box, and
+            FiftyOne reads it so too.
+    """
+
+    mask: Array
+    left: int
+    top: int
+    as_stored: bool
+
+    def full(self, image_size: tuple[int, int]) -> Array:
+        """The mask at the image's size, bool (H, W)."""
+        full = np.zeros(image_size, dtype=bool)
+        rows, columns = self.mask.shape
+        full[self.top : self.top + rows, self.left : self.left + columns] = self.mask
+        return full
+
+
+def full_mask(detection: fo.Detection, image_size: tuple[int, int]) -> Array:
+    """A label's mask at the image's size, bool (H, W), from ``mask`` or ``mask_path``.
+
+    Raises:
+        DatasetError: as ``placed_mask``.
+    """
+    return placed_mask(detection, image_size).full(image_size)
+
+
+def placed_mask(detection: fo.Detection, image_size: tuple[int, int]) -> PlacedMask:
+    """Where in its image a label's mask lies.
+
+    FiftyOne's masks are cropped to their box. A mask is pasted at the rounded corner of its box;
+    one of another resolution than the box is stretched to it, as the App shows it. A mask of the
+    whole image is told by its size, and placed as it is if its object lies where the box is.
+
+    Raises:
+        DatasetError: box or mask is missing or unusable, nothing of it is in the image, or the
+            size of the mask fits neither its box nor the image.
+    """
+    height, width = image_size
+    box = x1, y1, x2, y2 = pixel_box(detection, image_size)
+    if x1 == x2 or y1 == y2:
+        raise DatasetError(f"Its box {quoted(detection.bounding_box)} has no area; correct it.")
+    mask, is_plain = stored_mask(detection, max(_MOST_PIXELS, _MOST_TIMES * height * width))
+    if not mask.any():
+        raise DatasetError("Its mask is empty; correct it or delete the label.")
+    left, top = round(x1), round(y1)
+    box_size = max(1, round(y2 - y1)), max(1, round(x2 - x1))
+    cropped = _distance(mask.shape, box_size) <= 1
+    as_stored = is_plain and mask.shape == box_size and box == (left, top, round(x2), round(y2))
+    if cropped and mask.shape == image_size and _distance(box, (0, 0, width, height)) <= 1:
+        left = top = 0
+    elif not cropped and _is_of_whole_image(mask, detection, box, image_size):
+        left = top = 0
+        mask = _stretch(mask, image_size, range(height), range(width))
+    elif not cropped:
+        rows = range(max(0, top), min(height, top + box_size[0]))
+        columns = range(max(0, left), min(width, left + box_size[1]))
+        mask = _stretch(mask, box_size, _moved(rows, -top), _moved(columns, -left))
+        left, top = max(0, left), max(0, top)
+
+    cut_top, cut_left = max(0, -top), max(0, -left)
+    inside = mask[cut_top : max(0, height - top), cut_left : max(0, width - left)]
+    if not inside.any():
+        raise DatasetError("Its mask lies outside the image; correct it or delete the label.")
+    return PlacedMask(
+        inside, left + cut_left, top + cut_top, as_stored and inside.shape == box_size
+    )
+
+
+def _is_of_whole_image(
+    mask: Array, detection: fo.Detection, box: Box, image_size: tuple[int, int]
+) -> bool:
+    """Whether a mask of another size than its box is one of the whole image, not of the box.
+
+    Raises:
+        DatasetError: the sizes do not tell, or the mask is of the image's size and its object
+            does not lie where the box is.
+    """
+    (height, width), (rows, columns) = image_size, mask.shape
+    almost = _ALMOST if min(image_size) >= _LARGE else 0
+    is_images_size = _distance(mask.shape, image_size) <= almost
+    has_images_aspect = is_images_size or (
+        min(mask.shape) >= _SMALLEST and _is_scaled(mask.shape, image_size)
+    )
+    # Where the object lies if the mask is laid over the whole image.
+    step = width / columns, height / rows
+    tight = tight_box(mask)
+    laid = tight[0] * step[0], tight[1] * step[1], tight[2] * step[0], tight[3] * step[1]
+    if has_images_aspect and _is_near(laid, box, image_size, max(*step, _NEAR_PIXELS)):
+        return True
+    if is_images_size and _is_near((0, 0, width, height), box, image_size, _NEAR_PIXELS):
+        return True
+    _require_no_corners(detection, mask, laid if is_images_size else None, image_size)
+    # A detector's masks have one size whatever the box: their objects reach to all four sides.
+    is_turned = height != width and _distance(mask.shape, image_size[::-1]) <= almost
+    fills = _is_near(tight, (0, 0, columns, rows), mask.shape, 1.0)
+    box_size = box[3] - box[1], box[2] - box[0]
+    aspect = columns / rows * box_size[0] / box_size[1]
+    has_boxs_aspect = 1 / _SAME_ASPECT <= aspect <= _SAME_ASPECT or _is_scaled(mask.shape, box_size)
+    is_of_box = fills or (has_boxs_aspect and not has_images_aspect)
+    if is_of_box and not is_images_size and not is_turned:
+        return False
+    raise DatasetError(_both_readings(mask.shape, laid, box, image_size, is_turned))
+
+
+def _both_readings(
+    shape: Sequence[int], laid: Box, box: Box, image_size: tuple[int, int], is_turned: bool
+) -> str:
+    """Why a mask is neither one of the whole image nor one of its box, and what to do."""
+    text = (
+        f"Its mask is {shape[1]} x {shape[0]} pixels, its box {box[2] - box[0]:.4g} x "
+        f"{box[3] - box[1]:.4g} and its image {image_size[1]} x {image_size[0]}. Read as a mask "
+        f"of the whole image, its object lies at x1 y1 x2 y2 = {_whole(laid)}, but its box at "
+        f"{_whole(box)}; read as one of the box, it would be stretched out of shape. Crop the mask "
+        "to its box, or correct the box."
+    )
+    if is_turned:
+        text += (
+            " The image turned by 90 degrees has the mask's size: it may have been drawn without "
+            "regard to the EXIF orientation."
+        )
+    return text
+
+
+def _is_scaled(shape: Sequence[int], size: Sequence[float]) -> bool:
+    """Whether a mask's shape is a size (h, w) times some factor, but for rounding."""
+    (rows, columns), (height, width) = shape, size
+    return abs(columns * height / width - rows) <= 1 or abs(rows * width / height - columns) <= 1
+
+
+def _require_no_corners(
+    detection: fo.Detection, mask: Array, laid: Box | None, image_size: tuple[int, int]
+) -> None:
+    """Make sure that a box whose mask does not fit it is none of corners, which the mask fits."""
+    height, width = image_size
+    left, top, right, bottom = (float(value) for value in detection.bounding_box)
+    corners = left * width, top * height, right * width, bottom * height
+    size = corners[3] - corners[1], corners[2] - corners[0]
+    if min(*size, *mask.shape) <= _NEAR_PIXELS:
+        return
+    fits = _distance(mask.shape, size) <= 1
+    if fits or (laid is not None and _is_near(laid, corners, image_size, _NEAR_PIXELS)):
+        raise DatasetError(
+            f"Its mask fits its box {quoted(detection.bounding_box)} only if that is x1 y1 x2 y2; "
+            "a box is [x, y, width, height]. Store x2 - x1 and y2 - y1 as its width and height."
+        )
+
+
+def _stretch(mask: Array, size: tuple[int, int], rows: range, columns: range) -> Array:
+    """Some rows and columns of a mask that is stretched to a size (h, w)."""
+    row, column = (
+        ((np.array(wanted) + 0.5) * old / new).astype(int)
+        for wanted, old, new in zip((rows, columns), mask.shape, size, strict=True)
+    )
+    return mask[np.ix_(row, column)]
+
+
+def _moved(numbers: range, by: int) -> range:
+    return range(numbers.start + by, max(numbers.start, numbers.stop) + by)
+
+
+def _is_near(found: Box, box: Box, size: tuple[int, ...], pixels: float) -> bool:
+    """Whether each edge of a box is near another's, of which counts what is in an image (H, W)."""
+    x1, x2 = max(0.0, box[0]), min(float(size[1]), box[2])
+    y1, y2 = max(0.0, box[1]), min(float(size[0]), box[3])
+    across, down = max(pixels, _NEAR * (x2 - x1)), max(pixels, _NEAR * (y2 - y1))
+    return (
+        max(abs(found[0] - x1), abs(found[2] - x2)) <= across
+        and max(abs(found[1] - y1), abs(found[3] - y2)) <= down
+    )
+
+
+def _distance(first: Sequence[float], second: Sequence[float]) -> float:
+    return max(abs(a - b) for a, b in zip(first, second, strict=True))
+
+
+def _whole(box: Box) -> str:
+    return ", ".join(f"{edge:.0f}" for edge in box)

@@ -1,0 +1,77 @@
+"""The attribute ``iscrowd`` of labels, read by one rule wherever it counts."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from fiftyone import ViewField as F
+
+from ...errors import DatasetError
+from ..samples.checks import quoted
+
+IS_CROWD = "It is marked as a crowd (iscrowd), which is not one instance."
+
+_YES = {"1", "1.0", "true", "t", "yes", "y", "on"}
+_NO = {"0", "0.0", "false", "f", "no", "n", "off", "", "none", "null", "nan"}
+
+
+def is_crowd(value: Any) -> bool:
+    """Whether a value of ``iscrowd`` says that a label is a crowd.
+
+    Tables and annotation tools give attributes as text: ``"0"`` and ``"False"`` say no. None,
+    NaN and an empty text say nothing, and count as no.
+
+    Raises:
+        DatasetError: the value is neither yes nor no.
+    """
+    if isinstance(value, np.generic) or (isinstance(value, np.ndarray) and value.ndim == 0):
+        value = value.item()
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return False
+    if isinstance(value, (bool, int, float)) and value in (0, 1):
+        return bool(value)
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+    if isinstance(text, str):
+        word = text.strip().casefold()
+        if word in _YES or word in _NO:
+            return word in _YES
+    raise DatasetError(
+        f"Its attribute iscrowd is {quoted(value)}, which is neither yes nor no; set it to 0 or 1."
+    )
+
+
+def is_crowd_label(label: fo.Detection | fo.Polyline) -> bool:
+    """Whether a label is marked as a crowd.
+
+    Raises:
+        DatasetError: its ``iscrowd`` is neither yes nor no.
+    """
+    return is_crowd(crowd_value(label))
+
+
+def crowd_value(label: fo.Detection | fo.Polyline) -> Any:
+    """A label's ``iscrowd`` as it is, from either place where FiftyOne keeps attributes."""
+    value = getattr(label, "iscrowd", None)
+    if value is None:
+        attribute = (label.attributes or {}).get("iscrowd")
+        value = getattr(attribute, "value", None)
+    return value
+
+
+def crowd_values(samples: Any, path: str) -> list[list[Any] | None]:
+    """The ``iscrowd`` of each label as it is, by sample, without loading the labels.
+
+    Args:
+        samples: a dataset or view.
+        path: where the labels are: ``<field>.detections`` or ``<field>.polylines``.
+    """
+    direct, nested = samples.values(
+        [F(path).map(F("iscrowd")), F(path).map(F("attributes.iscrowd.value"))]
+    )
+    return [
+        None if new is None else [b if a is None else a for a, b in zip(new, old, strict=True)]
+        for new, old in zip(direct, nested, strict=True)
+    ]

@@ -1,0 +1,244 @@
+"""The field that a run writes: whose it is, what it holds, what is left to do."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+import fiftyone as fo
+from bson import ObjectId
+from fiftyone import ViewField as F
+from fiftyone.core.odm import get_db_conn
+
+from ...engine.recipe import ADDED_LATER, Recipe
+from ...errors import DatasetError
+from ..database.errors import JOURNALED
+from ..database.locks import RunLock, SchemaLock
+from ..database.run_record import is_stored
+from ..samples.checks import dataset_of, require_name
+from ..samples.views import all_images
+
+# The mark lies in the field's own schema: it comes and goes with the field in one step, and a
+# clone or a renamed field has it too.
+_MARK = {"made_by": "ntt_plugin"}
+_CLEARED_AT_ONCE = 1000
+_DECLARE_TRIES = 5
+
+WRITER = "writer"
+"""What a sample's labels keep beside their run: the token of the lock they were written under."""
+
+RunIds = str | Mapping[str, str]
+"""A run's id: one for all its samples, or by sample id where it depends on what each holds."""
+
+
+@dataclass(frozen=True)
+class FieldState:
+    """What a field holds in some samples, seen from one run.
+
+    Attributes:
+        foreign: the field is there and no run made it.
+        to_do: ids of the samples without labels, in order.
+        done: ids of the samples that hold labels of the run, in order.
+        others: ids of the samples that hold labels of another run, or of a person, in order.
+    """
+
+    foreign: bool
+    to_do: list[str]
+    done: list[str]
+    others: list[str]
+
+
+def run_id(digest: str, recipe: Recipe) -> str:
+    """Id of what a bank and a recipe compute: equal ids, equal labels; 16 hex digits."""
+    constants = asdict(recipe)
+    del constants["point_batch"], constants["name"]
+    # Runs of versions without these fields keep their ids.
+    for name, value in ADDED_LATER.items():
+        if constants[name] == value:
+            del constants[name]
+    return hashlib.sha256(repr((digest, sorted(constants.items()))).encode()).hexdigest()[:16]
+
+
+def run_of(run: RunIds, sample_id: str) -> str:
+    """A run's id for one of its samples."""
+    return run if isinstance(run, str) else run[sample_id]
+
+
+def segmentation_fields(dataset: Any) -> list[str]:
+    """The fields of a dataset that runs made, in its order."""
+    schema = dataset_of(dataset).get_field_schema()
+    return [name for name, field in schema.items() if _is_marked(field)]
+
+
+def field_state(samples: Any, field: str, run: RunIds) -> FieldState:
+    """What a field holds in some samples, seen from one run; one pass over them.
+
+    Args:
+        samples: a dataset or view, not grouped; it may hide the field.
+        field: the field's name; it need not be there.
+        run: the run's id.
+    """
+    found = dataset_of(samples).get_field(field)
+    if found is None or not _is_marked(found):
+        return FieldState(found is not None, samples.values("id"), [], [])
+    state = FieldState(False, [], [], [])
+    for sample, found_run, filled in _made_by(samples, field):
+        if not filled:
+            state.to_do.append(sample)
+        elif found_run == run_of(run, sample):
+            state.done.append(sample)
+        else:
+            state.others.append(sample)
+    return state
+
+
+def require_writable(samples: Any, field: str, run: RunIds, overwrite: bool) -> FieldState:
+    """Make sure that a run may write a field of these samples; changes nothing.
+
+    Returns:
+        What the field holds in the samples.
+
+    Raises:
+        DatasetError: the name cannot be used, something else made the field, or it holds labels
+            of another run and ``overwrite`` is False.
+    """
+    require_name(field, "label field")
+    state = field_state(samples, field, run)
+    if state.foreign:
+        # FiftyOne's own fields cannot be deleted.
+        own = field in fo.Sample(filepath="any").field_names
+        raise DatasetError(
+            f"The field {field!r} of {dataset_of(samples).name!r} was not made by a "
+            "segmentation, so it is not touched; choose another field name"
+            + ("." if own else ", or delete the field first.")
+        )
+    if state.others and not overwrite:
+        count = sum(map(len, (state.to_do, state.done, state.others)))
+        makers = "another memory bank, recipe or person"
+        if not isinstance(run, str):
+            makers = "other boxes, another segmenter or a person"
+        raise DatasetError(
+            f"{len(state.others)} of {count} samples hold labels in {field!r} that {makers} made; "
+            "choose another field, or pass overwrite=True to replace them."
+        )
+    return state
+
+
+def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
+    """Make a field of ``Detections`` with our mark, or what a killed run left undone of it.
+
+    To be called under the dataset's ``SchemaLock``. Other programs add fields without it, and
+    FiftyOne writes the whole list of fields each time: so what was written is looked at.
+
+    Args:
+        dataset: the dataset.
+        field: the field; ``require_writable`` has passed it.
+        attributes: its labels' own attributes and their types.
+
+    Raises:
+        DatasetError: FiftyOne does not allow a field of that name, or the dataset was deleted.
+    """
+    for attempt in range(_DECLARE_TRIES):
+        if attempt:
+            dataset.reload()
+        try:
+            _declare(dataset, field, attributes)
+        except ValueError as error:
+            # Its attributes cannot be added where another program has just dropped it.
+            if is_stored(dataset._doc.id, field):
+                raise _refused(field, error) from error
+        else:
+            if _is_declared(dataset, field):
+                return
+    raise DatasetError(
+        f"The field {field!r} of {dataset.name!r} went each time it was made: another program is "
+        "changing the dataset's fields. Start again when it has ended."
+    )
+
+
+def declare_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
+    """Declare fields in one step, while no other run of ours changes the dataset's fields.
+
+    Args:
+        dataset: the dataset.
+        schema: fields by path; those that are there already stay as they are.
+
+    Raises:
+        ValueError: FiftyOne refuses one, or has one of another type.
+        DatasetError: another process has been changing the fields for too long.
+    """
+    with SchemaLock(dataset):
+        dataset._merge_sample_field_schema(dict(schema))
+
+
+def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) -> None:
+    """Take away what a field holds in some samples; ids of samples that are gone do not matter.
+
+    Of labels that carry the token of a lock, only of those that were there at the look before:
+    a run that was overtaken here takes nothing away from the one that took over.
+
+    Raises:
+        LockLostError: another run took over.
+    """
+    # Before the run's record forgets that they are to be cleared.
+    samples = dataset._sample_collection.with_options(write_concern=JOURNALED)
+    ids = list(sample_ids)
+    for start in range(0, len(ids), _CLEARED_AT_ONCE):
+        these = [ObjectId(sample_id) for sample_id in ids[start : start + _CLEARED_AT_ONCE]]
+        seen = samples.distinct(f"{field}.{WRITER}", {"_id": {"$in": these}})
+        lock.require()
+        samples.update_many(
+            {
+                "_id": {"$in": these},
+                field: {"$ne": None},
+                f"{field}.{WRITER}": {"$in": [None, *seen]},
+            },
+            {"$set": {field: None, "last_modified_at": datetime.now(timezone.utc)}},
+        )
+    # Whoever holds samples in memory sees it, as after FiftyOne's own clearing.
+    fo.Sample._reload_docs(dataset._sample_collection_name)
+
+
+def _declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
+    if dataset.get_field(field) is None:
+        try:
+            dataset.add_sample_field(
+                field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, info=dict(_MARK)
+            )
+        except ValueError as error:
+            raise _refused(field, error) from error
+    own = {f"{field}.detections.{name}": kind() for name, kind in attributes.items()}
+    # At once: each call of ``add_sample_field`` writes and reads the whole dataset document.
+    dataset._merge_sample_field_schema({f"{field}.run": fo.StringField(), **own})
+
+
+def _refused(field: str, error: ValueError) -> DatasetError:
+    return DatasetError(f"The field {field!r} cannot be made: {error}.")
+
+
+def _is_declared(dataset: Any, field: str) -> bool:
+    """Whether the database has a field, marked and with its run, and this process knows it."""
+    marked = {"name": field, "info.made_by": _MARK["made_by"], "fields.name": "run"}
+    stored = {"_id": dataset._doc.id, "sample_fields": {"$elemMatch": marked}}
+    if get_db_conn().datasets.find_one(stored, {"_id": 1}) is None:
+        return False
+    return dataset.get_field(f"{field}.run") is not None
+
+
+def _made_by(samples: Any, field: str) -> Iterable[tuple[str, str | None, bool]]:
+    """Of each sample its id, the run that made what a field holds, and whether it holds any."""
+    wanted = ["id", F(f"{field}.run"), F(field).exists()]
+    if samples.get_field(f"{field}.run") is not None:
+        return zip(*samples.values(wanted), strict=True)
+    # The view hides the field, so the dataset is asked; an ordered select would take minutes.
+    ids = samples.values("id")
+    held = zip(*all_images(dataset_of(samples)).select(ids).values(wanted), strict=True)
+    found = {sample: (run, filled) for sample, run, filled in held}
+    return [(sample, *found[sample]) for sample in ids if sample in found]
+
+
+def _is_marked(field: fo.Field) -> bool:
+    return (field.info or {}).get("made_by") == _MARK["made_by"]

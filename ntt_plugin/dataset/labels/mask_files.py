@@ -1,0 +1,146 @@
+"""Masks as PNG files in place of the database, for samples whose document would grow too large."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import tempfile
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import fiftyone as fo
+import numpy as np
+from PIL import Image
+
+from ...engine.files import write_whole
+from ...errors import DatasetError
+from ..samples.checks import quoted
+from .document import NewLabel
+
+Array = np.ndarray[Any, Any]
+
+# MongoDB takes 16 MB a document; the rest of it is the sample's other fields.
+_MOST_INLINE = 10_000_000
+
+
+class MaskFolderError(DatasetError):
+    """Masks cannot be written to their folder: it is read-only, or the disk is full."""
+
+
+class MaskFiles:
+    """The files of one run's masks, a folder for each sample, named by ids.
+
+    A sample's files have the same names each time: what a killed run left is replaced, not
+    doubled.
+    """
+
+    def __init__(self, dataset: Any, folder: str, mask_dir: str | Path | None = None) -> None:
+        """Name the folder; it is made with the first file.
+
+        Args:
+            dataset: the dataset.
+            folder: the run's own folder, as ``mask_folders`` names it.
+            mask_dir: the folder to write below; one below FiftyOne's default dataset folder if
+                None.
+
+        Raises:
+            MaskFolderError: no such folder can be.
+        """
+        below = _default_dir() if mask_dir is None else _chosen_dir(mask_dir)
+        self.root = below / str(dataset._doc.id) / folder
+
+    def require_writable(self) -> None:
+        """Make sure that files can be written.
+
+        Raises:
+            MaskFolderError: they cannot; says why.
+        """
+        parent = self.root.parent
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=parent) as file:
+                file.write(b"masks")
+        # A path with a null character is a wrong value to Python.
+        except (OSError, ValueError) as error:
+            raise _folder_error(parent, error) from error
+
+    def store(self, sample_id: str, labels: Sequence[NewLabel]) -> None:
+        """Write the masks of a sample's labels to files, and name these in place of the masks.
+
+        Args:
+            sample_id: the sample.
+            labels: its labels, each with a mask.
+
+        Raises:
+            MaskFolderError: the disk is full, or the folder cannot be written.
+        """
+        folder = self.root / sample_id
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for index, label in enumerate(labels):
+                path = folder / f"{index}.png"
+                assert label.mask is not None
+                _write(path, label.mask)
+                label.mask_path, label.mask = str(path), None
+        except OSError as error:
+            raise _folder_error(folder, error) from error
+
+    def drop_leftovers(self, sample_id: str, used: Iterable[str | None]) -> None:
+        """Remove files of a sample that its labels, as the database has them, do not name.
+
+        Args:
+            sample_id: the sample.
+            used: the files that they name; None for those that have none.
+        """
+        folder = self.root / sample_id
+        named = set(used)
+        # What cannot be removed is in nobody's way: the labels are saved.
+        with contextlib.suppress(OSError):
+            for path in folder.iterdir():
+                ours = path.name.removesuffix(".part").removesuffix(".png").isdigit()
+                if ours and str(path) not in named:
+                    path.unlink()
+            if not named - {None}:
+                folder.rmdir()
+
+
+def are_too_large(masks: Sequence[Array]) -> bool:
+    """Whether the masks of a sample may be too much for one document, judged fast.
+
+    FiftyOne deflates masks: to an eighth of their bytes at worst, and to little more than a byte
+    for each change from a pixel to its neighbour.
+    """
+    if sum(mask.size for mask in masks) / 8 <= _MOST_INLINE:
+        return False
+    return sum(min(mask.size / 6, 1.5 * _changes(mask)) for mask in masks) > _MOST_INLINE
+
+
+def _changes(mask: Array) -> int:
+    return int(np.count_nonzero(mask[:, 1:] != mask[:, :-1])) + len(mask)
+
+
+def _write(path: Path, mask: Array) -> None:
+    # As FiftyOne writes masks: one channel of 8 bits, 0 and 255.
+    png = io.BytesIO()
+    Image.fromarray(mask.astype(np.uint8) * 255).save(png, "PNG")
+    write_whole(path, png.getvalue(), path.with_name(f"{path.name}.part"))
+
+
+def _chosen_dir(mask_dir: str | Path) -> Path:
+    try:
+        return Path(mask_dir).expanduser().absolute()
+    except RuntimeError as error:  # of a user that is not there
+        raise _folder_error(mask_dir, error) from error
+
+
+def _default_dir() -> Path:
+    return Path(fo.config.default_dataset_dir).expanduser().absolute() / "ntt_masks"
+
+
+def _folder_error(folder: str | Path, error: Exception) -> MaskFolderError:
+    reason = getattr(error, "strerror", None) or str(error)
+    return MaskFolderError(
+        f"Masks cannot be written to {quoted(str(folder), 300)} ({reason}); free some "
+        "space or give it write permission, or name another folder with mask_dir."
+    )

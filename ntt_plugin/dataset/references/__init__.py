@@ -1,0 +1,1 @@
+"""References: which labels they are, how they are sampled and kept."""

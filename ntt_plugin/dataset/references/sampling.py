@@ -1,0 +1,226 @@
+"""Choosing k references a class by lot, and tagging them."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from ...engine.images.load import shown_size
+from ...errors import DatasetError, ImageError
+from ..class_names import look_alike_notes
+from ..database.errors import database_errors
+from ..samples.checks import (
+    dataset_of,
+    listed,
+    quoted,
+    require_classes,
+    require_labels,
+    require_tag,
+    whole_number,
+)
+from ..samples.label_selection import LabelKey, select_labels
+from ..samples.views import image_view
+from .candidates import Candidate, find_candidates
+from .coco_few_shot import sample_few_shot
+
+logger = logging.getLogger(__name__)
+
+_CROWD = "marked as a crowd"
+_UNREADABLE = "image cannot be read"
+
+
+@dataclass(frozen=True)
+class ReferenceSample:
+    """What ``sample_references`` chose.
+
+    Attributes:
+        tag: the label tag that marks the chosen labels.
+        label_ids: ids of the chosen labels, class by class.
+        counts: number chosen by class, also of classes with none.
+        short: classes with fewer than wanted, and how many they have.
+        passed_over: number of labels that could not serve, by reason.
+        notes: what a person should know: classes whose names look alike, samples that the view
+            holds more than once.
+    """
+
+    tag: str
+    label_ids: tuple[str, ...]
+    counts: dict[str, int]
+    short: dict[str, int]
+    passed_over: dict[str, int]
+    notes: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        """The counts in words, for logs and forms."""
+        lines = [f"{len(self.label_ids)} references of {len(self.counts)} classes: {self.tag!r}"]
+        lines += [f"{quoted(name)} has only {self.counts[name]}" for name in self.short]
+        lines += [f"{count} labels passed over: {why}" for why, count in self.passed_over.items()]
+        return "; ".join([*lines, *self.notes])
+
+
+@database_errors(
+    "not all references may be tagged; choose again when it is back, which replaces the tags."
+)
+def sample_references(
+    samples: Any,
+    label_field: str,
+    shots: int = 10,
+    classes: Iterable[str] | None = None,
+    seed: int = 51,
+    tag: str = "reference",
+    *,
+    protocol: str = "spread",
+    group_slices: str | Iterable[str] | None = None,
+) -> ReferenceSample:
+    """Choose references of each class by lot and mark them with a label tag.
+
+    The same seed chooses the same labels whatever the database's order and ids: candidates are
+    drawn in order of file path and box, each class with a generator of its own. **The tag is
+    taken from all other labels of the field in these samples**, so a second call replaces the
+    first one's choice; labels outside the given view keep theirs.
+
+    Args:
+        samples: a dataset or view of images.
+        label_field: a field of ``Detections`` with ``mask`` or ``mask_path``, or of filled or
+            closed ``Polylines``.
+        shots: references wanted per class.
+        classes: the classes to sample; all that the field holds if None.
+        seed: seed of the choice.
+        tag: the label tag that marks what was chosen.
+        protocol: ``spread`` takes one label an image as long as there are images, then more
+            from the same; ``paper`` follows the published protocol (recipe section 7) over the
+            labels in the view's order: objects of 32 pixels and more that lie 10 pixels inside,
+            one an image. The published references themselves come from COCO's annotation file
+            in its own order: ``coco_few_shot.sample_few_shot``.
+        group_slices: slices to take of a grouped dataset; its active one if None.
+
+    Raises:
+        DatasetError: the field is of another type, a class is unknown, an argument is not
+            allowed, no label can serve, or the database does not answer.
+    """
+    shots, seed = whole_number("shots", shots), whole_number("seed", seed)
+    _require_arguments(shots, protocol, tag)
+    repeats: list[str] = []
+    samples = image_view(samples, group_slices, repeats)
+    path = require_labels(samples, label_field)
+    wanted = require_classes(samples, [path], classes)
+    notes = (*repeats, *look_alike_notes(samples.distinct(f"{path}.label")))
+    for note in notes:
+        logger.warning(note)
+
+    passed_over: Counter[str] = Counter()
+    candidates = _readable(find_candidates(samples, path, set(wanted), passed_over), passed_over)
+    chosen = _PROTOCOLS[protocol](candidates, wanted, shots, seed, passed_over)
+    if not any(chosen.values()):
+        reasons = ", ".join(f"{count} {why}" for why, count in (+passed_over).items())
+        raise DatasetError(
+            f"No label in the field {label_field!r} of {dataset_of(samples).name!r} can be a "
+            f"reference ({reasons or 'none is large enough and inside its image'})."
+        )
+
+    taken = [candidate for label in wanted for candidate in chosen.get(label, [])]
+    keys = [LabelKey(candidate.sample, label_field, candidate.id) for candidate in taken]
+    samples.untag_labels(tag, label_fields=label_field)
+    select_labels(samples, keys).tag_labels(tag, label_fields=label_field)
+    label_ids = tuple(candidate.id for candidate in taken)
+    counts = {label: len(chosen.get(label, [])) for label in wanted}
+    short = {label: count for label, count in counts.items() if count < shots}
+    return ReferenceSample(tag, label_ids, counts, short, dict(+passed_over), notes)
+
+
+def _readable(candidates: list[Candidate], passed_over: Counter[str]) -> list[Candidate]:
+    """Those whose box and ``iscrowd`` can be read; the others are counted under one of them."""
+    unreadable = [candidate.problem for candidate in candidates if candidate.problem]
+    if unreadable:
+        passed_over[f"not readable, the first: {unreadable[0]}"] = len(unreadable)
+    return [candidate for candidate in candidates if not candidate.problem]
+
+
+def _require_arguments(shots: int, protocol: Any, tag: Any) -> None:
+    if shots < 1:
+        raise DatasetError(f"shots is {shots}; it must be 1 or more.")
+    if protocol not in _PROTOCOLS:
+        raise DatasetError(f"There is no protocol {protocol!r}; there is {listed(_PROTOCOLS)}.")
+    require_tag(tag)
+
+
+def _spread(
+    candidates: list[Candidate],
+    wanted: list[str],
+    shots: int,
+    seed: int,
+    passed_over: Counter[str],
+) -> dict[str, list[Candidate]]:
+    pools: dict[str, list[Candidate]] = defaultdict(list)
+    for candidate in sorted(candidates, key=lambda c: (c.filepath, c.box, c.id)):
+        if candidate.crowd:
+            passed_over[_CROWD] += 1
+        else:
+            pools[candidate.label].append(candidate)
+    chosen = {}
+    for label in wanted:
+        pool = pools[label]
+        # Seeded with the class's name too: the other classes asked for do not matter.
+        random.Random(f"{seed}/{label}").shuffle(pool)
+        used: set[str] = set()
+        first: list[Candidate] = []
+        more: list[Candidate] = []
+        for candidate in pool:
+            (more if candidate.sample in used else first).append(candidate)
+            used.add(candidate.sample)
+        chosen[label] = (first + more)[:shots]
+    return chosen
+
+
+def _paper(
+    candidates: list[Candidate],
+    wanted: list[str],
+    shots: int,
+    seed: int,
+    passed_over: Counter[str],
+) -> dict[str, list[Candidate]]:
+    images: dict[str, dict[str, Any]] = {}
+    annotations = []
+    for index, candidate in enumerate(candidates):
+        if candidate.sample not in images:
+            try:
+                height, width = shown_size(candidate.filepath)
+            except ImageError:
+                height, width = 0, 0
+            images[candidate.sample] = {"id": candidate.sample, "width": width, "height": height}
+        image = images[candidate.sample]
+        passed_over[_CROWD] += candidate.crowd
+        passed_over[_UNREADABLE] += image["width"] == 0
+        annotations.append(
+            {
+                "id": index,
+                "image_id": candidate.sample,
+                "category_id": candidate.label,
+                "bbox": _pixels(candidate.box, image["width"], image["height"]),
+                "iscrowd": candidate.crowd,
+            }
+        )
+    coco = {"images": list(images.values()), "annotations": annotations}
+    chosen: dict[str, list[Candidate]] = {label: [] for label in wanted}
+    for reference in sample_few_shot(coco, shots, seed):
+        candidate = candidates[reference["annotation_id"]]
+        chosen[candidate.label].append(candidate)
+    return chosen
+
+
+def _pixels(box: tuple[float, ...], width: int, height: int) -> list[float]:
+    if len(box) != 4:
+        return [0.0, 0.0, 0.0, 0.0]
+    x, y, w, h = box
+    # Free of float noise, which would decide at the protocol's limits of 32 and 10 pixels.
+    return [round(v, 9) for v in (x * width, y * height, w * width, h * height)]
+
+
+_Protocol = Callable[
+    [list[Candidate], list[str], int, int, "Counter[str]"], dict[str, list[Candidate]]
+]
+_PROTOCOLS: dict[str, _Protocol] = {"spread": _spread, "paper": _paper}

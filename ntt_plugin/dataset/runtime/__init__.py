@@ -1,0 +1,1 @@
+"""What any run needs beside its work: caches, threads, progress."""

@@ -1,0 +1,1 @@
+"""Collections of samples: what may be given, and which labels are chosen."""

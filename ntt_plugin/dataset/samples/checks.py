@@ -1,0 +1,161 @@
+"""What a view and its fields must be before anything is read from them or written to them."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable
+from typing import Any
+
+import fiftyone as fo
+from fiftyone import ViewField as F
+
+from ...errors import DatasetError
+
+# A bank is exported under its name, and a file's name has 255 bytes at most on most machines.
+_LONGEST_NAME = 200
+
+
+def dataset_of(samples: Any) -> Any:
+    """The dataset that a collection of samples belongs to: itself, or a view's.
+
+    A view's is its very object, which learns of each new field at once: in the App's server
+    ``fo.load_dataset`` makes another one with each call.
+    """
+    return samples if isinstance(samples, fo.Dataset) else samples._root_dataset
+
+
+def require_detections(samples: Any, field: str) -> None:
+    """Make sure that a field of a collection holds ``fo.Detections``.
+
+    Raises:
+        DatasetError: there is no such field, or it is of another type; names those that are.
+    """
+    require_labels(samples, field, (fo.Detections,))
+
+
+def require_labels(
+    samples: Any, field: str, kinds: tuple[type[fo.Label], ...] = (fo.Detections, fo.Polylines)
+) -> str:
+    """Make sure that a field of a collection holds lists of labels of some kinds.
+
+    Returns:
+        The path of the labels: ``<field>.detections`` or ``<field>.polylines``.
+
+    Raises:
+        DatasetError: there is no such field, or it is of another type; names those that are.
+    """
+    schema = samples.get_field_schema(embedded_doc_type=kinds)
+    if field in schema:
+        return f"{field}.{schema[field].document_type._LABEL_LIST_FIELD}"
+    found = samples.get_field(field) if isinstance(field, str) and field else None
+    name = dataset_of(samples).name
+    wanted = " or ".join(kind.__name__ for kind in kinds)
+    offers = f"its fields of {wanted} are {listed(schema)}" if schema else "it has none"
+    problem = "has no field" if found is None else f"has no {wanted} in its field"
+    raise DatasetError(f"{name!r} {problem} {quoted(field)}; {offers}.")
+
+
+def require_classes(samples: Any, paths: Iterable[str], classes: Iterable[str] | None) -> list[str]:
+    """The classes asked for, all that the labels have if None, in the order given or else sorted.
+
+    Args:
+        samples: a dataset or view, not grouped.
+        paths: paths of labels, as ``require_labels`` gives them.
+        classes: names of classes, or one name.
+
+    Raises:
+        DatasetError: no label is of a class, there is no label at all, or a class is no name.
+    """
+    paths = list(paths)
+    where = f"{listed(path.rpartition('.')[0] for path in paths)} of {dataset_of(samples).name!r}"
+    found = {label for path in paths for label in samples.distinct(f"{path}.label")}
+    # A label without a name stands for no class.
+    present = sorted(label for label in found if label.strip())
+    if not present:
+        raise DatasetError(f"There is no label with a name in {where}.")
+    if classes is None:
+        return present
+    wanted = list(dict.fromkeys([classes] if isinstance(classes, str) else classes))
+    if not wanted:
+        raise DatasetError(f"No class was chosen; the classes in {where} are {listed(present)}.")
+    unknown = [label for label in wanted if label not in found or not label.strip()]
+    if unknown:
+        raise DatasetError(
+            f"There is no label of class {listed(unknown)} in {where}; "
+            f"its classes are {listed(present)}."
+        )
+    return wanted
+
+
+def require_name(name: str, what: str) -> None:
+    """Make sure that a name can be part of a FiftyOne run key, and of a file's name.
+
+    Raises:
+        DatasetError: it cannot; says which names can.
+    """
+    if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
+        raise DatasetError(
+            f"{quoted(name)} cannot be the name of a {what}; use letters, digits and underscores, "
+            "beginning with a letter."
+        )
+    if len(name) > _LONGEST_NAME:
+        raise DatasetError(
+            f"{quoted(name)} is too long for the name of a {what}; use {_LONGEST_NAME} characters "
+            "at most."
+        )
+
+
+def require_tag(tag: Any) -> None:
+    """Make sure that labels can be marked with a tag and found again by it.
+
+    Raises:
+        DatasetError: they cannot.
+    """
+    if not isinstance(tag, str) or not tag.strip():
+        raise DatasetError(
+            f"The tag is {tag!r}, which is empty or no text; give a word to mark labels with."
+        )
+    if tag.startswith("$"):
+        raise DatasetError(
+            f"The tag is {quoted(tag)}; FiftyOne does not find tags again that begin with a dollar "
+            "sign, so choose another."
+        )
+
+
+def whole_number(name: str, value: Any) -> int:
+    """A whole number as Python's ``int``, whether it is one or numpy's.
+
+    Args:
+        name: what the number is, for the message.
+        value: the number.
+
+    Raises:
+        DatasetError: it is none; True and False are none either.
+    """
+    if not is_whole(value):
+        raise DatasetError(f"{name} is {quoted(value)}; it must be a whole number.")
+    return int(value)
+
+
+def is_whole(value: object) -> bool:
+    """Whether a value is a whole number, Python's or numpy's; True and False are none."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
+
+
+def literals(names: Iterable[str]) -> list[Any]:
+    """Names for a view's expression: MongoDB takes one that begins with a dollar for a field's."""
+    return [F.literal(name) for name in names]
+
+
+def listed(names: Iterable[str], most: int = 10) -> str:
+    """Names in quotes with commas, cut short after ``most``; long names are cut short too."""
+    names = list(names)
+    text = ", ".join(quoted(name) for name in names[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"
+
+
+def quoted(name: object, most: int = 60) -> str:
+    """A name in quotes, cut short after ``most`` characters; anything else as Python shows it."""
+    if not isinstance(name, str) or len(name) <= most:
+        return repr(name)[: 2 * most]
+    return f"{name[:most]!r}... ({len(name):,} characters)"

@@ -1,0 +1,219 @@
+"""Collections of samples as collections of images: what can be worked on, and what cannot.
+
+Facts of FiftyOne 1.22 that matter to whoever reads and writes through such a collection, tried:
+
+- A flattened view of a grouped dataset (``select_group_slices``) reads, writes, tags, filters,
+  clears and evaluates like a view of plain images, whether it holds one slice or several, and
+  ``dataset[id]`` finds a sample of any slice. **A view of the grouped dataset does not**:
+  ``dataset.select_fields(field)[id]`` knows the active slice only. Use ``all_images`` there.
+- ``dataset.values()``, ``count()`` and ``clear_sample_field()`` of a grouped dataset see its
+  active slice only; ask the flattened view.
+- A frames view is one of images, but its samples belong to no dataset: fields, runs and
+  ``dataset[id]`` are the video dataset's and do not know them. So it is refused; its clone is an
+  ordinary dataset of images.
+- **``view1 + view2`` holds a sample twice that both views hold.** ``image_view`` gives it once.
+- **A label's id is unique within a field of a sample, no further**: ``clone_sample_field`` copies
+  ids, and so do clones and merges of datasets. ``label_selection.py`` names a label by all three.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable
+from typing import Any
+
+import fiftyone as fo
+import fiftyone.core.media as fom
+import fiftyone.core.stages as fos
+from fiftyone.core.patches import EvaluationPatchesView, PatchesView
+from fiftyone.core.video import FramesView
+
+from ...errors import DatasetError
+from .checks import dataset_of, listed
+from .label_selection import LabelKey, labels_in, select_labels
+
+logger = logging.getLogger(__name__)
+
+_REMEDIES = {
+    fom.VIDEO: "Make images of the videos with to_frames(sample_frames=True).clone(), use those.",
+    fom.MIXED: "Choose slices that hold images.",
+}
+
+
+def image_view(
+    samples: Any,
+    group_slices: str | Iterable[str] | None = None,
+    notes: list[str] | None = None,
+) -> Any:
+    """The image samples of a collection: itself, or the slices of a grouped one, flattened.
+
+    A sample that the collection holds more than once is in the result once, with every label that
+    any of its occurrences shows.
+
+    Args:
+        samples: a dataset or view.
+        group_slices: name or names of the slices to take from a grouped collection; its active
+            slice if None.
+        notes: what a person should know of the samples is appended here; it is logged if None.
+
+    Returns:
+        A dataset or view of images, at least one, each once; in the collection's order, or in the
+        dataset's where a sample was there more than once.
+
+    Raises:
+        DatasetError: it is empty, holds patches, frames, dynamic groups, videos, 3D scenes or
+            other media, or has no such slice; says what to do.
+    """
+    name = dataset_of(samples).name
+    if is_patches(samples):
+        raise DatasetError(
+            f"This is a patches view of {name!r}; use the view of whole images that it came from."
+        )
+    if isinstance(samples, FramesView):
+        raise DatasetError(
+            f"This is a view of the frames of {name!r}, whose labels FiftyOne keeps with the "
+            "videos; clone() it, and use the clone."
+        )
+    if samples.media_type == fom.GROUP:
+        return _each_once(_flattened(samples, name, group_slices), notes)
+    if group_slices is not None:
+        raise DatasetError(
+            f"The samples of {name!r} are not grouped, so they have no slices; leave out "
+            "group_slices."
+        )
+    _require_samples(samples, name)
+    if samples.media_type != fom.IMAGE:
+        remedy = _REMEDIES.get(samples.media_type, "Choose a dataset of images.")
+        raise DatasetError(
+            f"{name!r} holds {samples.media_type} samples; only images can be used. {remedy}"
+        )
+    return _each_once(samples, notes)
+
+
+def all_images(dataset: Any) -> Any:
+    """Every image of a dataset, of whichever slice, as a collection that finds each by its id."""
+    if dataset.media_type != fom.GROUP:
+        return dataset
+    return dataset.select_group_slices(media_type=fom.IMAGE)
+
+
+def is_patches(samples: Any) -> bool:
+    """Whether a collection's samples are patches, of labels or of an evaluation."""
+    return isinstance(samples, (PatchesView, EvaluationPatchesView))
+
+
+def images_of(samples: Any) -> Any:
+    """Of a patches view the whole images that its patches are cut from; else the collection."""
+    if not is_patches(samples):
+        return samples
+    return all_images(dataset_of(samples)).select(list(set(samples.values("sample_id"))))
+
+
+def whole_images(samples: Any) -> Any:
+    """Of a patches view the whole images with the labels that it shows; else the collection."""
+    if not is_patches(samples):
+        return samples
+    keys = [key for labels in patch_labels(samples).values() for key in labels]
+    return select_labels(all_images(dataset_of(samples)), keys)
+
+
+def patch_labels(samples: Any) -> dict[str, list[LabelKey]]:
+    """The labels that a patches view shows, by field, those without any too."""
+    fields = samples.get_field_schema(embedded_doc_type=fo.Label)
+    return {field: labels_in(samples, field, "sample_id") for field in fields}
+
+
+def _flattened(samples: Any, name: str, group_slices: str | Iterable[str] | None) -> Any:
+    media = samples.group_media_types
+    if media is None:
+        raise DatasetError(
+            f"This view of {name!r} was grouped with group_by(); flatten() it, or use the view "
+            "that it came from."
+        )
+    if group_slices is None:
+        slices = [samples.group_slice]
+    else:
+        slices = [group_slices] if isinstance(group_slices, str) else list(group_slices)
+    images = [label for label, kind in media.items() if kind == fom.IMAGE]
+    offers = f"its slices of images are {listed(images)}" if images else "none of them holds images"
+    if not slices:
+        raise DatasetError(f"No slice of {name!r} was named; {offers}.")
+    unknown = [label for label in slices if label not in media]
+    if unknown:
+        raise DatasetError(f"{name!r} has no group slice {listed(unknown)}; {offers}.")
+    for label in slices:
+        if media[label] != fom.IMAGE:
+            raise DatasetError(
+                f"The group slice {label!r} of {name!r} holds {media[label]} samples; only images "
+                f"can be used, and {offers}: name them with group_slices."
+            )
+    flat = samples.select_group_slices(slices)
+    _require_samples(flat, name)
+    return flat
+
+
+def _each_once(samples: Any, notes: list[str] | None) -> Any:
+    """The same samples without repetitions, which only these two stages can cause."""
+    stages = [] if isinstance(samples, fo.Dataset) else samples._stages
+    if not any(isinstance(stage, (fos.Concat, fos.Mongo)) for stage in stages):
+        return samples
+    ids = samples.values("id")
+    repeated = len(ids) - len(set(ids))
+    if not repeated:
+        return samples
+    note = (
+        f"The view holds {len(set(ids))} samples, some of them more than once ({repeated} "
+        "repetitions, as of views that were added): each is used once."
+    )
+    if notes is None:
+        logger.warning("%s", note)
+    else:
+        notes.append(note)
+    return samples.add_stage(fos.Mongo(_grouped_by_id(samples)))
+
+
+def _grouped_by_id(samples: Any) -> list[dict[str, Any]]:
+    """The first occurrence of each sample, in the dataset's order, with the labels of all.
+
+    MongoDB looks up one sample's id before it groups; with ``$replaceRoot`` it would not.
+    """
+    schema = samples.get_field_schema(include_private=True)
+    names = {name: field.db_field or name for name, field in schema.items()}
+    group = {name: {"$first": f"${name}"} for name in names.values() if name != "_id"}
+    labels = {}
+    for field, kind in samples.get_field_schema(embedded_doc_type=fo.Label).items():
+        many = getattr(kind.document_type, "_LABEL_LIST_FIELD", None)
+        if many is not None:
+            name = names[field]
+            group[name] = {"$push": f"${name}"}
+            labels[name] = _union(f"${name}", many)
+    return [{"$group": {"_id": "$_id", **group}}, {"$set": labels}, {"$sort": {"_id": 1}}]
+
+
+def _union(occurrences: str, many: str) -> dict[str, Any]:
+    """The first occurrence of a field of labels with those of the others, each label once."""
+    unseen = {
+        "$filter": {
+            "input": {"$ifNull": [f"$$this.{many}", []]},
+            "as": "label",
+            "cond": {"$not": [{"$in": ["$$label._id", "$$value._id"]}]},
+        }
+    }
+    union = {
+        "$reduce": {
+            "input": occurrences,
+            "initialValue": [],
+            "in": {"$concatArrays": ["$$value", unseen]},
+        }
+    }
+    first = {"$first": occurrences}
+    # A field that was never written stays so.
+    return {"$cond": [{"$gt": [first, None]}, {"$mergeObjects": [first, {many: union}]}, None]}
+
+
+def _require_samples(samples: Any, name: str) -> None:
+    # Not len(): a dataset's is MongoDB's estimate, which can be 0 after the server was killed.
+    if not samples.limit(1).values("id"):
+        if dataset_of(samples)._sample_collection.find_one({}, {"_id": 1}) is None:
+            raise DatasetError(f"{name!r} has no images yet; add some first.")
+        raise DatasetError(f"The view of {name!r} holds no sample; widen it or add samples.")

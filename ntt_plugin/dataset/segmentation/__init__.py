@@ -1,0 +1,1 @@
+"""Runs over samples: proposals, segmentation and masks from boxes."""

@@ -1,0 +1,218 @@
+"""Samples and their images, read ahead by a few threads while others are worked on."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any
+
+from PIL import Image
+from pymongo.errors import PyMongoError
+
+from ...engine.images.load import image_notes, notes_need_pixels, read_with_notes, shown_size
+from ...engine.proposals.proposals import Proposals
+from ..runtime.caching import Remembered
+
+_THREADS = 4
+_AHEAD = 4
+# Decoded pixels waiting or worked on, bytes; an image larger than that waits until it is alone.
+_BUDGET = 256 * 2**20
+
+_MOST_FETCHED = 32
+# Samples are fetched in batches that last about this long, so that what is fetched is fresh.
+_FRESH_SECONDS = 2.0
+# What is known of how images were read whose proposals are kept.
+_notes: Remembered[list[str]] = Remembered(100_000)
+# What is no fault of a sample.
+_NO_DATABASE = (PyMongoError, ConnectionError)
+
+
+@dataclass(frozen=True)
+class Recalled:
+    """What is known of an image's file before it is read.
+
+    Attributes:
+        digest: its content's ``image_digest``.
+        proposals: what is kept of it; None if nothing is.
+    """
+
+    digest: str
+    proposals: Proposals | None
+
+
+@dataclass
+class ReadSample:
+    """A sample with its image or what is kept of it, or what went wrong.
+
+    Attributes:
+        sample_id: its id.
+        sample: the sample; None if it is not there any more, or cannot be loaded.
+        image: its image, RGB and upright; None if it was not read.
+        recalled: what was recalled of its image, which is not read if that is enough.
+        notes: what a person should know of how the image was read.
+        error: why sample or image could not be read; None if they were, or the sample is gone.
+    """
+
+    sample_id: str
+    sample: Any = None
+    image: Image.Image | None = None
+    recalled: Recalled | None = None
+    notes: list[str] = field(default_factory=list)
+    error: Exception | None = None
+
+
+class ReadingAhead:
+    """Goes through samples in order; to be used in a ``with``, which ends its threads."""
+
+    def __init__(
+        self,
+        fetch: Callable[[Sequence[str]], Mapping[str, Any]],
+        sample_ids: Sequence[str],
+        budget: int = _BUDGET,
+        recall: Callable[[str], Recalled | None] | None = None,
+    ) -> None:
+        """Say what is to be read; nothing is read yet.
+
+        Args:
+            fetch: gives the samples of some ids, by id, without those that are gone.
+            sample_ids: the samples, in order.
+            budget: bytes of decoded images at once, the one being worked on included.
+            recall: gives what is kept of an image's file, if anything is.
+        """
+        self._fetch = fetch
+        self._ids = sample_ids
+        self._recall = recall
+        self._room = _Room(budget)
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ntt images")
+
+    def __enter__(self) -> ReadingAhead:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """End the threads; images that are being decoded are given up."""
+        self._room.close()
+        self._threads.shutdown(wait=True, cancel_futures=True)
+
+    def __iter__(self) -> Iterator[ReadSample]:
+        waiting: deque[Future[tuple[ReadSample, int]]] = deque()
+        for turn, read in enumerate(self._fetched()):
+            waiting.append(self._threads.submit(self._read, read, turn))
+            if len(waiting) > _AHEAD:
+                yield from self._next(waiting)
+        while waiting:
+            yield from self._next(waiting)
+
+    def _next(self, waiting: deque[Future[tuple[ReadSample, int]]]) -> Iterator[ReadSample]:
+        read, size = waiting.popleft().result()
+        yield read
+        read.image = None
+        self._room.leave(size)
+
+    def _fetched(self) -> Iterator[ReadSample]:
+        start, count = 0, 1
+        while start < len(self._ids):
+            asked = time.monotonic()
+            ids = self._ids[start : start + count]
+            yield from self._fetch_batch(ids)
+            start += count
+            # A coarse clock may see no time pass.
+            took = max(time.monotonic() - asked, 1e-3)
+            count = max(1, min(_MOST_FETCHED, 2 * count, int(count * _FRESH_SECONDS / took)))
+
+    def _fetch_batch(self, ids: Sequence[str]) -> list[ReadSample]:
+        try:
+            found = self._fetch(ids)
+        except _NO_DATABASE:
+            raise
+        # A document may have any form, and what FiftyOne raises of it has no base of its own.
+        except Exception as error:
+            if len(ids) == 1:
+                return [ReadSample(ids[0], error=error)]
+            # One that cannot be loaded must not take the others with it.
+            return [read for sample_id in ids for read in self._fetch_batch([sample_id])]
+        return [ReadSample(sample_id, found.get(sample_id)) for sample_id in ids]
+
+    def _read(self, read: ReadSample, turn: int) -> tuple[ReadSample, int]:
+        size = 0
+        try:
+            if read.sample is not None:
+                size = self._look(read, read.sample.filepath)
+        except Exception as error:
+            read.error = error
+        self._room.enter(turn, size)
+        if size and read.error is None:
+            filepath = read.sample.filepath
+            try:
+                if _is_known(read):
+                    # Read for the notes alone, once in a process.
+                    read.notes = list(_notes.get(_state(filepath), lambda: image_notes(filepath)))
+                else:
+                    read.image, read.notes = read_with_notes(filepath)
+            except Exception as error:
+                read.error = error
+        return read, size
+
+    def _look(self, read: ReadSample, filepath: str) -> int:
+        """Recall what is kept of an image; bytes that its pixels take, 0 if none are needed."""
+        if self._recall is not None:
+            read.recalled = self._recall(filepath)
+        if _is_known(read) and not notes_need_pixels(filepath):
+            read.notes = image_notes(filepath)
+            return 0
+        height, width = shown_size(filepath)
+        return 3 * height * width
+
+
+def _is_known(read: ReadSample) -> bool:
+    """Whether an image's proposals are kept, so that it is not read for them."""
+    return read.recalled is not None and read.recalled.proposals is not None
+
+
+def _state(filepath: str) -> tuple[str, int, int]:
+    """What changes with a file's content."""
+    file = os.stat(filepath)
+    return filepath, file.st_mtime_ns, file.st_size
+
+
+class _Room:
+    """Memory for decoded images, given out in turn: so the one waited for is never kept waiting."""
+
+    def __init__(self, budget: int) -> None:
+        self._budget = budget
+        self._used = 0
+        self._turn = 0
+        self._closed = False
+        self._changed = threading.Condition()
+
+    def enter(self, turn: int, size: int) -> None:
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or self._is_free(turn, size))
+            self._turn = turn + 1
+            self._used += size
+            self._changed.notify_all()
+            if self._closed:
+                raise RuntimeError("Reading ahead has ended.")
+
+    def leave(self, size: int) -> None:
+        with self._changed:
+            self._used -= size
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _is_free(self, turn: int, size: int) -> bool:
+        return turn == self._turn and (self._used == 0 or self._used + size <= self._budget)

@@ -1,0 +1,211 @@
+"""Proposals computed ahead of time, told about, and cleared away."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+import torch
+from pymongo.errors import ConnectionFailure
+
+from ...engine.proposals.store import StoreInfo
+from ...engine.recipe import Recipe
+from ...errors import DatasetError, NoFileHandlesError, StoreError
+from ..runtime.cache_folder import ProposalStore
+from ..runtime.progress_bar import Progress, progress_bar
+from ..samples.checks import dataset_of
+from ..samples.views import all_images, image_view
+from ..segmenters import SegmenterLike, as_recipe, get_segmenter
+from .cached_proposals import Cache, KeptProposals, store_of
+from .pipeline import ReadingAhead, ReadSample
+from .report import SampleNote
+
+
+@dataclass
+class ProposeReport:
+    """What ``propose`` did.
+
+    Attributes:
+        preset: the recipe's preset.
+        device: where the networks ran.
+        seconds: wall time.
+        computed: images whose proposals were computed and kept now.
+        from_cache: images whose proposals were kept already.
+        deleted: samples that were deleted meanwhile.
+        failed: samples that could not be done, each with the reason.
+        notes: what else happened.
+    """
+
+    preset: str
+    device: str
+    seconds: float = 0.0
+    computed: int = 0
+    from_cache: int = 0
+    deleted: int = 0
+    failed: list[SampleNote] = field(default_factory=list)
+    notes: list[SampleNote] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """The counts in words, for logs and messages."""
+        parts = [f"proposals of {self.computed} images computed ({self.seconds:.1f} s)"]
+        if self.from_cache:
+            parts.append(f"{self.from_cache} kept before")
+        if self.deleted:
+            parts.append(f"{self.deleted} deleted meanwhile")
+        if self.failed:
+            first = self.failed[0]
+            parts.append(f"{len(self.failed)} failed, the first {first.filepath}: {first.reason}")
+        return "; ".join(parts)
+
+
+def propose(
+    samples: Any,
+    preset: str | Recipe = "paper",
+    device: str | torch.device | None = None,
+    batch_size: int | None = None,
+    progress: Progress = None,
+    *,
+    group_slices: str | Iterable[str] | None = None,
+    segmenter: SegmenterLike | None = None,
+    cache: Cache = True,
+) -> ProposeReport:
+    """Compute ahead of time all that ``segment`` needs of images whatever the memory bank.
+
+    After it, ``segment`` with the same preset and any bank takes milliseconds an image. Nothing
+    in the dataset is changed. Images whose proposals are kept already are passed over, so a run
+    may be stopped or killed at any moment: a second call goes on where it stopped.
+
+    Args:
+        samples: a dataset or view of images.
+        preset: a preset's name, or a recipe.
+        device: where to run; the best there is if None.
+        batch_size: points decoded at once; less needs less memory. The recipe's if None.
+        progress: FiftyOne's: True, False, a callback, or None for the configured default. An
+            exception out of the callback stops the run.
+        group_slices: name or names of the slices to take of a grouped dataset; the active one
+            if None.
+        segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
+        cache: a store of one's own for them; the default store if True.
+
+    Returns:
+        What was done, counted and named; samples that fail do not stop the run.
+
+    Raises:
+        DatasetError: there is no image to work on, the database does not answer, or no file
+            handles are left.
+        StoreError: proposals cannot be kept; says why.
+        CheckpointError: a network cannot be loaded.
+    """
+    store = store_of(cache)
+    if store is None:
+        raise StoreError("There is nowhere to keep proposals: leave cache out, or give a store.")
+    repeats: list[str] = []
+    images = image_view(samples, group_slices, repeats)
+    loaded = segmenter or get_segmenter(as_recipe(preset), device, batch_size)
+    if loaded.upstream is None:
+        raise StoreError(
+            "The segmenter's weights are not known by a digest, so its proposals cannot be kept; "
+            "load it with Segmenter.from_preset."
+        )
+    report = ProposeReport(loaded.recipe.name, str(loaded.device))
+    started, at_once = time.monotonic(), loaded.point_batch
+    kept = KeptProposals(loaded, store)
+    try:
+        _propose_all(kept, dataset_of(images), images.values("id"), report, progress)
+    except ConnectionFailure as error:
+        raise DatasetError(
+            f"The database does not answer ({error!s:.200}); the proposals of "
+            f"{report.computed + report.from_cache} images are kept, and a second call goes on."
+        ) from error
+    except NoFileHandlesError as error:
+        raise DatasetError(
+            f"{error} The proposals of {report.computed + report.from_cache} images are kept, and "
+            "a second call goes on."
+        ) from error
+    finally:
+        notes = kept.finish()
+        report.seconds = time.monotonic() - started
+    _require_kept(kept)
+    if loaded.point_batch < at_once:
+        notes.append(f"memory ran out: the point batch was halved to {loaded.point_batch}")
+    report.notes.extend(SampleNote("", "", note) for note in [*repeats, *notes])
+    return report
+
+
+def get_proposals_info() -> StoreInfo:
+    """Where proposals are kept, how many and how large they are, and how large they may get.
+
+    Raises:
+        StoreError: the folder cannot be looked into.
+    """
+    return ProposalStore().info()
+
+
+def clear_proposals() -> int:
+    """Remove all kept proposals, of every dataset; ``segment`` computes them again.
+
+    Returns:
+        Of how many images and presets they were.
+
+    Raises:
+        StoreError: some cannot be removed.
+    """
+    return ProposalStore().clear()
+
+
+def _propose_all(
+    kept: KeptProposals,
+    dataset: Any,
+    sample_ids: Sequence[str],
+    report: ProposeReport,
+    progress: Progress,
+) -> None:
+    with (
+        progress_bar(len(sample_ids), progress) as bar,
+        ReadingAhead(partial(fetch_paths, dataset), sample_ids, recall=kept.recall) as ahead,
+    ):
+        for read in ahead:
+            _do(kept, read, report)
+            # Hours of work that nobody will find again are worse than none.
+            _require_kept(kept)
+            bar.update()
+
+
+def _do(kept: KeptProposals, read: ReadSample, report: ProposeReport) -> None:
+    if read.sample is None and read.error is None:
+        report.deleted += 1
+        return
+    try:
+        if read.error is not None:
+            raise read.error
+        kept.propose(read)
+    except NoFileHandlesError:
+        raise
+    except Exception as error:
+        filepath = read.sample.filepath if read.sample is not None else ""
+        reason = str(error) or type(error).__name__
+        report.failed.append(SampleNote(read.sample_id, filepath, reason))
+        return
+    filepath = read.sample.filepath
+    report.notes.extend(SampleNote(read.sample_id, filepath, note) for note in read.notes)
+    if read.image is None:
+        report.from_cache += 1
+    else:
+        report.computed += 1
+
+
+def _require_kept(kept: KeptProposals) -> None:
+    if kept.not_stored is not None:
+        raise StoreError(
+            f"Proposals cannot be kept: {kept.not_stored} Free some space, check that you may "
+            "write there, or choose another folder with NTT_CACHE_DIR."
+        )
+
+
+def fetch_paths(dataset: Any, sample_ids: Sequence[str]) -> Mapping[str, Any]:
+    """Samples by their ids, with the paths of their files; without those that are gone."""
+    view = all_images(dataset).select_fields([])
+    return {sample.id: sample for sample in view.select(sample_ids)}

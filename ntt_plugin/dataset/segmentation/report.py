@@ -1,0 +1,141 @@
+"""What a run over samples did: counted, named, with reasons; kept with the dataset all along."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field, fields
+from datetime import datetime, timezone
+from typing import Any
+
+from ...errors import DatasetError
+from ..database.errors import database_errors
+from ..database.run_record import read_results
+from ..samples.checks import dataset_of
+
+
+@dataclass(frozen=True)
+class SampleNote:
+    """Something to know of one sample: why it failed, or what was done about it.
+
+    Attributes:
+        sample: the sample's id; empty if it concerns the run.
+        filepath: its image; empty if it concerns the run or was not known yet.
+        reason: a sentence.
+    """
+
+    sample: str
+    filepath: str
+    reason: str
+
+
+@dataclass
+class SegmentReport:
+    """What a run did; also kept with the dataset while it runs and when it has ended.
+
+    Attributes:
+        label_field: the field written.
+        bank: the memory bank's name; for ``masks_from_boxes`` the field of the boxes.
+        bank_version: the bank's version; 0 for ``masks_from_boxes``.
+        preset: the recipe's preset.
+        device: where the networks ran.
+        state: ``running``, ``finished`` or ``stopped``. A run that was killed stays ``running``.
+        started: when it began, ISO 8601 in UTC.
+        seconds: wall time so far.
+        segmented: samples labelled now.
+        instances: labels written to them.
+        from_cache: samples labelled from kept proposals, without a network.
+        skipped: samples that an earlier call of the same run had labelled.
+        deleted: samples that were deleted meanwhile.
+        failed: samples that could not be done, each with the reason.
+        notes: what was done about unusual samples, and what else happened.
+        segmented_ids: ids of the samples labelled now.
+        skipped_ids: ids of the samples labelled before.
+    """
+
+    label_field: str
+    bank: str
+    preset: str
+    bank_version: int = 0
+    device: str = ""
+    state: str = "running"
+    started: str = field(default_factory=lambda: _utc_now())
+    seconds: float = 0.0
+    segmented: int = 0
+    instances: int = 0
+    from_cache: int = 0
+    skipped: int = 0
+    deleted: int = 0
+    failed: list[SampleNote] = field(default_factory=list)
+    notes: list[SampleNote] = field(default_factory=list)
+    segmented_ids: list[str] = field(default_factory=list)
+    skipped_ids: list[str] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """The counts in words, for logs and messages."""
+        parts = [
+            f"{self.instances} instances in {self.segmented} images "
+            f"({self.seconds:.1f} s) into {self.label_field!r} with {self.bank!r}"
+        ]
+        if self.state != "finished":
+            parts.append("still running, or killed" if self.state == "running" else self.state)
+        if self.from_cache:
+            parts.append(f"{self.from_cache} of them from kept proposals")
+        if self.skipped:
+            parts.append(f"{self.skipped} done before")
+        if self.deleted:
+            parts.append(f"{self.deleted} deleted meanwhile")
+        for notes, what in ((self.failed, "failed"), (self.notes, "to note")):
+            if notes:
+                first = f"{notes[0].filepath}: {notes[0].reason}".removeprefix(": ")
+                parts.append(f"{len(notes)} {what}, the first {first}")
+        return "; ".join(parts)
+
+
+@database_errors("nothing was changed; start again when it is back.")
+def load_segment_report(dataset: Any, label_field: str) -> SegmentReport:
+    """The report of the last run that wrote a field, also of one that runs or was killed.
+
+    Of a run that was killed it tells what was done up to 20 seconds before. It tells what the
+    run did, not what is there now: it stays, under the name that the run wrote, when labels are
+    deleted afterwards, or the field is deleted or renamed.
+
+    Args:
+        dataset: the dataset, or a view of it.
+        label_field: the field that the run wrote.
+
+    Raises:
+        DatasetError: no run wrote that field, or its report is damaged.
+    """
+    return read_report(dataset, label_field)
+
+
+def read_report(dataset: Any, label_field: str) -> SegmentReport:
+    """As ``load_segment_report``, for what goes on without one, but not without the database.
+
+    Raises:
+        DatasetError: no run wrote that field, or its report is damaged.
+        ConnectionFailure: the database does not answer.
+    """
+    kept = (read_results(dataset, label_field) or {}).get("report")
+    if not isinstance(kept, dict):
+        raise DatasetError(
+            f"{dataset_of(dataset).name!r} keeps no report of a run into {label_field!r}."
+        )
+    return from_dict(kept)
+
+
+def to_dict(report: SegmentReport) -> dict[str, Any]:
+    """A report as JSON can hold it."""
+    return asdict(report)
+
+
+def from_dict(kept: dict[str, Any]) -> SegmentReport:
+    """A report that ``to_dict`` gave; fields of a newer version of this plugin are left out."""
+    known = {entry.name for entry in fields(SegmentReport)}
+    values = {name: value for name, value in kept.items() if name in known}
+    for name in ("failed", "notes"):
+        values[name] = [SampleNote(**note) for note in values.get(name, [])]
+    return SegmentReport(**values)
+
+
+def _utc_now() -> str:
+    return datetime.now(timezone.utc).isoformat(timespec="seconds")

@@ -1,0 +1,188 @@
+"""A memory bank's classes found in samples, into a field of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...engine.bank.memory_bank import MemoryBank
+from ...engine.matching.match import match
+from ...engine.recipe import Recipe
+from ...errors import DatasetError
+from ..banks.banks import resolve_bank
+from ..banks.info import bank_digest
+from ..database.errors import database_errors
+from ..labels.convert import LABEL_ATTRIBUTES, Origin, to_labels
+from ..labels.label_field import run_id
+from ..labels.orientation import turned_references_note
+from ..runtime.progress_bar import Progress
+from ..samples.checks import dataset_of
+from ..samples.views import image_view
+from ..segmenters import SegmenterLike, as_recipe, get_segmenter
+from .cached_proposals import Cache, KeptProposals, usable_store
+from .cached_share import upstream_facts
+from .job import Job, label_samples, watching_memory
+from .pipeline import ReadSample
+from .report import SampleNote, SegmentReport
+from .runner import Labelled, Work
+
+
+@database_errors("nothing is half written. Start again when it does, and the run goes on.")
+def segment(
+    samples: Any,
+    bank: MemoryBank | str | Path,
+    label_field: str = "ntt",
+    device: str | torch.device | None = None,
+    batch_size: int | None = None,
+    overwrite: bool = False,
+    progress: Progress = None,
+    *,
+    bank_dataset: Any = None,
+    preset: str | Recipe | None = None,
+    group_slices: str | Iterable[str] | None = None,
+    mask_dir: str | Path | None = None,
+    segmenter: SegmenterLike | None = None,
+    cache: Cache = True,
+) -> SegmentReport:
+    """Find the bank's classes in each image and write them as ``fo.Detections``.
+
+    All instances are written, none is filtered by score. Each label has a pixel-tight box, its
+    mask, ``confidence``, ``margin`` (similarity minus that of the next best class),
+    ``proposal_iou``, the label most like it (``reference``, ``reference_field``,
+    ``reference_sample``, ``reference_dataset``: id, name, id, name) and what made it (``bank``,
+    ``bank_version``, ``preset``). A sample in which nothing is found gets empty ``Detections``.
+
+    A run may be stopped or killed at any moment: a second call goes on where it stopped. One
+    run at a time writes a field.
+
+    What does not depend on the bank is kept on disk. So a first run over images fills that
+    cache, and later ones with another bank, other classes, negatives or thresholds only match
+    and write, in milliseconds an image; the labels are the same. See ``get_proposals_info``.
+
+    Args:
+        samples: a dataset or view of images.
+        bank: a memory bank, the name of a saved one, or its file: a path, or a text that ends
+            in ``.safetensors``.
+        label_field: the field to write; made if it is new.
+        device: where to run; the best there is if None.
+        batch_size: points decoded at once; less needs less memory. The recipe's if None.
+        overwrite: start anew: take away first what runs wrote in these samples before. A call
+            that was killed over it goes on without it.
+        progress: FiftyOne's: True, False, a callback, or None for the configured default. An
+            exception out of the callback stops the run.
+        bank_dataset: the dataset, or its name, that keeps the bank of that name; the samples'
+            own if None.
+        preset: a preset's name or a recipe, in place of the one the bank was built with, which
+            the bank keeps however it was changed, saved or loaded. That one names the networks
+            to load: hub ids, or paths. For a bank file from a stranger look at its ``recipe``
+            or give a preset: loading a network runs no code of its file, and an encoder that did
+            not make the bank is refused, but only after it was loaded, and no fingerprint is
+            kept of the segmenter.
+        group_slices: name or names of the slices to take of a grouped dataset; the active one
+            if None.
+        mask_dir: write masks as PNG files below this folder, not into the database. Without it,
+            only those of a sample whose masks are too large for the database are files, below
+            FiftyOne's default dataset folder. The files stay when labels, field or dataset are
+            replaced or deleted: a clone may name them too.
+        segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
+        cache: whether to read and keep proposals, or a store of one's own for them. One that
+            cannot be read or written stops no run; the report notes it.
+
+    Returns:
+        What was done, counted and named; samples that fail do not stop the run.
+
+    Raises:
+        DatasetError: no such bank, an empty one, a field that cannot be written, or another run
+            is writing it; or the run was stopped by what concerns every sample, and how far it
+            came.
+        BankError: the bank is damaged, or was made by another encoder than the recipe's; names
+            both.
+    """
+    notes: list[str] = []
+    images = image_view(samples, group_slices, notes)
+    name, bank = resolve_bank(dataset_of(samples), bank, bank_dataset)
+    if not bank.classes:
+        raise DatasetError(f"The memory bank {name!r} is empty; add references to it first.")
+    recipe = segmenter.recipe if segmenter else as_recipe(preset or bank.recipe)
+    digest = bank_digest(bank)
+    run = run_id(digest, recipe)
+    facts = {
+        "run": run,
+        "bank": name,
+        "bank_digest": digest,
+        "bank_version": bank.version,
+        "recipe": asdict(recipe),
+    }
+    report = SegmentReport(label_field, name, recipe.name, bank.version)
+    report.notes.extend(SampleNote("", "", note) for note in notes)
+
+    def load() -> Work:
+        loaded = segmenter or get_segmenter(recipe, device, batch_size)
+        bank.require_encoder(loaded.fingerprint)
+        report.device = str(loaded.device)
+        facts.update(upstream_facts(loaded))
+        origin = Origin(name, bank.version, recipe.name)
+        store, notes = usable_store(cache)
+        notes = [*turned_references_note(bank, images), *notes]
+        report.notes.extend(SampleNote("", "", note) for note in notes)
+        kept = KeptProposals(loaded, store)
+        truncated: list[tuple[str, int]] = []
+        label = _labeller(kept, recipe, bank, origin, truncated)
+
+        def finish() -> list[str]:
+            return [*kept.finish(), *_truncation_notes(truncated, recipe.max_instances)]
+
+        return Work(watching_memory(loaded, label), kept.recall, finish)
+
+    job = Job(
+        samples=images,
+        run=run,
+        facts=facts,
+        attributes=LABEL_ATTRIBUTES,
+        load=load,
+        report=report,
+    )
+    return label_samples(job, overwrite, mask_dir, progress)
+
+
+def _truncation_notes(truncated: Sequence[tuple[str, int]], limit: int) -> list[str]:
+    """What a person should know of the images with more candidates than a recipe keeps.
+
+    Args:
+        truncated: each such image's file, and the number of candidates left out of it.
+        limit: the recipe's ``max_instances``.
+    """
+    if not truncated:
+        return []
+    most = max(count for _, count in truncated)
+    return [
+        f"{len(truncated)} images had more than {limit} candidates (max_instances), the first "
+        f"{truncated[0][0]}: those with the lowest scores were left out, {most} at most of an "
+        "image; to keep more, give a recipe with a higher max_instances"
+    ]
+
+
+def _labeller(
+    kept: KeptProposals,
+    recipe: Recipe,
+    bank: MemoryBank,
+    origin: Origin,
+    truncated: list[tuple[str, int]],
+) -> Callable[[ReadSample], Labelled]:
+    sources = {
+        reference.id: reference.provenance
+        for label in bank.classes
+        for reference in bank.references(label)
+    }
+
+    def label(read: ReadSample) -> Labelled:
+        instances = kept.use(read, lambda proposals: match(proposals, bank, recipe))
+        if instances.left_out:
+            truncated.append((read.sample.filepath, instances.left_out))
+        return Labelled(to_labels(instances, origin, sources), from_cache=read.image is None)
+
+    return label

@@ -1,0 +1,1 @@
+"""What to label next: the proposals that would teach a bank most."""

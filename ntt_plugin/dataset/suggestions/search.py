@@ -1,0 +1,120 @@
+"""A pass over images for the proposals that would teach a memory bank most."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from ...engine.active_learning import Suggestion, SuggestionPool
+from ...engine.bank.memory_bank import MemoryBank
+from ...engine.proposals.store import ProposalStore
+from ...engine.references import Box
+from ...errors import NoFileHandlesError
+from ..runtime.progress_bar import Progress, progress_bar
+from ..samples.checks import dataset_of
+from ..segmentation.cached_proposals import KeptProposals
+from ..segmentation.pipeline import ReadingAhead, ReadSample
+from ..segmentation.propose import fetch_paths
+from ..segmentation.report import SampleNote
+from ..segmenters import SegmenterLike
+
+
+@dataclass
+class Search:
+    """What a pass over images gave.
+
+    Attributes:
+        chosen: the suggestions by the ids of their samples.
+        images: images looked at.
+        failed: samples that could not be looked at, each with the reason.
+        notes: what else a person should know, a sentence each.
+        noted: by the path of an unusual image, how it was read.
+    """
+
+    chosen: dict[str, list[Suggestion]] = field(default_factory=dict)
+    images: int = 0
+    failed: list[SampleNote] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    noted: dict[str, str] = field(default_factory=dict)
+
+
+def search(
+    images: Any,
+    bank: MemoryBank,
+    segmenter: SegmenterLike,
+    store: ProposalStore | None,
+    count: int,
+    progress: Progress = None,
+) -> Search:
+    """Look through images; memory does not grow with their number.
+
+    Args:
+        images: a dataset or view of images, not grouped.
+        bank: what is to be taught.
+        segmenter: computes the proposals that are not kept.
+        store: where proposals are kept; None for nowhere.
+        count: the most to suggest.
+        progress: FiftyOne's.
+    """
+    found, kept, at_once = Search(), KeptProposals(segmenter, store), segmenter.point_batch
+    pool, taught = SuggestionPool(bank, segmenter.recipe), _taught_boxes(bank)
+    dataset, sample_ids = dataset_of(images), images.values("id")
+    try:
+        with (
+            progress_bar(len(sample_ids), progress) as bar,
+            ReadingAhead(partial(fetch_paths, dataset), sample_ids, recall=kept.recall) as ahead,
+        ):
+            for number, read in enumerate(ahead):
+                # Without either, it was deleted meanwhile.
+                if read.sample is not None or read.error is not None:
+                    _look_at(read, number, kept, pool, taught, found)
+                bar.update()
+    finally:
+        found.notes += kept.finish()
+    if segmenter.point_batch < at_once:
+        found.notes.append(f"memory ran out: the point batch was halved to {segmenter.point_batch}")
+    if found.noted:
+        path, note = next(iter(found.noted.items()))
+        found.notes.append(f"{len(found.noted)} images to note, the first {path}: {note}")
+    for suggestion in pool.choose(count):
+        found.chosen.setdefault(sample_ids[suggestion.image], []).append(suggestion)
+    return found
+
+
+def _look_at(
+    read: ReadSample,
+    number: int,
+    kept: KeptProposals,
+    pool: SuggestionPool,
+    taught: Mapping[str, Sequence[Box]],
+    found: Search,
+) -> None:
+    try:
+        if read.error is not None:
+            raise read.error
+        if read.notes:
+            found.noted[read.sample.filepath] = read.notes[0]
+        boxes = taught.get(read.sample_id, ())
+        kept.use(read, lambda proposals: pool.add(number, proposals, boxes))
+    except NoFileHandlesError:
+        raise
+    except Exception as error:
+        filepath = read.sample.filepath if read.sample is not None else ""
+        reason = str(error) or type(error).__name__
+        found.failed.append(SampleNote(read.sample_id, filepath, reason))
+    else:
+        found.images += 1
+
+
+def _taught_boxes(bank: MemoryBank) -> Mapping[str, list[Box]]:
+    """Boxes of the labels that a bank learnt from, in pixels, by id of their sample."""
+    boxes = defaultdict(list)
+    for label in bank.classes:
+        for stored in (*bank.references(label), *bank.negative_references(label)):
+            source = stored.provenance
+            if source.sample is not None and source.box is not None:
+                boxes[source.sample].append(source.box)
+    return boxes

@@ -1,0 +1,1 @@
+"""The memory bank: features of references by class, and its file."""

@@ -1,0 +1,408 @@
+"""The memory bank: instance features per class, with negatives and provenance (recipe, 2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...errors import BankError
+from ..files import write_whole
+from ..images.load import READING_VERSION
+from ..recipe import Recipe
+from ..references import Provenance
+from . import file_format
+from .prototypes import UnitFeatures
+from .records import (
+    LARGEST_VALUE,
+    BankRecord,
+    ClassMemory,
+    Fingerprint,
+    Refused,
+    StoredReference,
+    is_threshold,
+    new_reference_id,
+)
+from .schema import MAX_TEXT, MAX_VERSION
+
+__all__ = ["Fingerprint", "MemoryBank", "Refused", "StoredReference"]
+
+Provenances = Sequence[Provenance] | Provenance | None
+
+
+class MemoryBank:
+    """Instance features of each class under one encoder.
+
+    Every class has at least one reference: taking its last one away takes the class away, with
+    its negatives.
+
+    Attributes:
+        refused: references that yielded no feature, kept for reports.
+    """
+
+    def __init__(self, fingerprint: Fingerprint, recipe: Recipe | str = "paper") -> None:
+        """An empty bank.
+
+        Args:
+            fingerprint: the encoder that makes its features.
+            recipe: what the bank is made with and is to be used with; or a preset's name.
+
+        Raises:
+            RecipeError: there is no preset of that name.
+        """
+        if isinstance(recipe, str):
+            recipe = Recipe.from_preset(recipe)
+        self._record = BankRecord(fingerprint, recipe)
+        self._units: UnitFeatures | None = None
+
+    def __len__(self) -> int:
+        """Number of references, over all classes, without negatives."""
+        return sum(len(entry.references) for entry in self._record.classes.values())
+
+    def __repr__(self) -> str:
+        return (
+            f"MemoryBank({len(self)} references of {len(self.classes)} classes, "
+            f"encoder {self.fingerprint.describe()})"
+        )
+
+    @property
+    def fingerprint(self) -> Fingerprint:
+        """The encoder that made the features."""
+        return self._record.fingerprint
+
+    @property
+    def recipe(self) -> Recipe:
+        """The recipe that the bank was made with; its file keeps all of it."""
+        return self._record.recipe
+
+    @property
+    def preset(self) -> str:
+        """The recipe's name, which its other values need not be the preset's of."""
+        return self._record.recipe.name
+
+    @property
+    def created(self) -> str:
+        """When the bank was made, ISO 8601 in UTC."""
+        return self._record.created
+
+    @property
+    def version(self) -> int:
+        """Number of changes so far; after 2,147,483,647 it starts again at 1."""
+        return self._record.version
+
+    @property
+    def refused(self) -> list[Refused]:
+        """References that yielded no feature; the list may be appended to."""
+        return self._record.refused
+
+    @property
+    def notes(self) -> list[str]:
+        """What a person should know of how images of references were read; may be appended to."""
+        return self._record.notes
+
+    @property
+    def classes(self) -> list[str]:
+        """Labels in the order in which they were first added."""
+        return list(self._record.classes)
+
+    @property
+    def thresholds(self) -> dict[str, float]:
+        """By class, where one was set: the confidence from which on labels count, 0 to 1."""
+        found = {label: entry.threshold for label, entry in self._record.classes.items()}
+        return {label: value for label, value in found.items() if value is not None}
+
+    def set_thresholds(self, thresholds: Mapping[str, float]) -> None:
+        """Set the thresholds of the classes named, and take away those of all others.
+
+        What the bank finds does not depend on them, so its version stays.
+
+        Raises:
+            BankError: the bank holds no such class, or a threshold is no number from 0 to 1.
+        """
+        for label, value in thresholds.items():
+            self._class(label)
+            if not is_threshold(value):
+                raise BankError(f"The threshold of {label!r} is {value!r}; give one from 0 to 1.")
+        for label, entry in self._record.classes.items():
+            entry.threshold = float(thresholds[label]) if label in thresholds else None
+
+    def shots(self, label: str) -> int:
+        """Number of references of a class."""
+        return len(self._class(label).references)
+
+    def references(self, label: str) -> list[StoredReference]:
+        """References of a class, in order of addition."""
+        return list(self._class(label).references)
+
+    def negative_references(self, label: str) -> list[StoredReference]:
+        """Negatives of a class, in order of addition."""
+        return list(self._class(label).negatives)
+
+    def features(self, label: str) -> Tensor:
+        """Instance features of a class, not normalised, float32 (shots, C)."""
+        return torch.stack([entry.feature for entry in self._class(label).references])
+
+    def negatives(self, label: str) -> Tensor:
+        """Negative features of a class, not normalised, float32 (n, C); n may be 0."""
+        stored = self._class(label).negatives
+        if not stored:
+            return torch.zeros(0, self.fingerprint.channels)
+        return torch.stack([entry.feature for entry in stored])
+
+    def prototypes(self) -> Tensor:
+        """One unit-length prototype a class, in the order of ``classes``, float32 (k, C).
+
+        The plain mean of the class's instance features, then normalised (recipe, section 2).
+        """
+        return self.unit_features.prototypes.clone()
+
+    @property
+    def unit_features(self) -> UnitFeatures:
+        """Prototypes, references and negatives as matching compares them; not to be changed."""
+        if self._units is None:
+            self._units = UnitFeatures(self._record.classes, self.fingerprint.channels)
+        return self._units
+
+    def add(
+        self,
+        label: str,
+        features: Tensor,
+        provenances: Provenances = None,
+        reading: int = READING_VERSION,
+    ) -> list[str]:
+        """Add references to a class, which is made if it is new.
+
+        Args:
+            label: the class.
+            features: instance features, float (n, C) or (C,).
+            provenances: one for each feature; unknown if None.
+            reading: the ``READING_VERSION`` of images that they were learnt by.
+
+        Returns:
+            The ids of the new references.
+
+        Raises:
+            BankError: wrong shape, a value that is not finite, or an unusable label.
+        """
+        _check_label(label)
+        stored = self._store(features, provenances, reading)
+        if stored:
+            self._record.classes.setdefault(label, ClassMemory()).references.extend(stored)
+            self._changed()
+        return [entry.id for entry in stored]
+
+    def add_negatives(
+        self,
+        label: str,
+        features: Tensor,
+        provenances: Provenances = None,
+        reading: int = READING_VERSION,
+    ) -> list[str]:
+        """Add negatives to a class that the bank holds (recipe, section 5).
+
+        Arguments and errors as for ``add``; an unknown class is a BankError too.
+        """
+        entry = self._class(label)
+        stored = self._store(features, provenances, reading)
+        if stored:
+            entry.negatives.extend(stored)
+            self._changed()
+        return [reference.id for reference in stored]
+
+    def remove(self, label: str) -> None:
+        """Take a class away, with its references and negatives.
+
+        Raises:
+            BankError: the bank holds no such class.
+        """
+        self._class(label)
+        del self._record.classes[label]
+        self._changed()
+
+    def remove_reference(self, reference_id: str) -> None:
+        """Take one reference or one negative away; with its last reference a class goes.
+
+        Raises:
+            BankError: the bank holds no such reference.
+        """
+        for label, entry in self._record.classes.items():
+            for stored in (entry.references, entry.negatives):
+                for index, reference in enumerate(stored):
+                    if reference.id == reference_id:
+                        del stored[index]
+                        if not entry.references:
+                            del self._record.classes[label]
+                        self._changed()
+                        return
+        raise BankError(f"The bank holds no reference {reference_id!r}; it may be gone already.")
+
+    def merge(self, other: MemoryBank) -> None:
+        """Take over what another bank holds; what is here already (by id) is left out.
+
+        The recipe stays this bank's own, and so do its thresholds; of a class that has none here
+        the other's is taken.
+
+        Raises:
+            BankError: another encoder made the other bank; names both.
+        """
+        self.require_encoder(other.fingerprint)
+        known = self._ids()
+        added = False
+        for label, theirs in other._record.classes.items():
+            references = [entry for entry in theirs.references if entry.id not in known]
+            negatives = [entry for entry in theirs.negatives if entry.id not in known]
+            if label not in self._record.classes and not references:
+                continue
+            mine = self._record.classes.setdefault(label, ClassMemory())
+            mine.references.extend(references)
+            mine.negatives.extend(negatives)
+            if mine.threshold is None:
+                mine.threshold = theirs.threshold
+            added = added or bool(references or negatives)
+        self.refused.extend(entry for entry in other.refused if entry not in self.refused)
+        self.notes.extend(note for note in other.notes if note not in self.notes)
+        if added:
+            self._changed()
+
+    def require_classes(self) -> None:
+        """Make sure that there is something to find.
+
+        Raises:
+            BankError: the bank is empty.
+        """
+        if not self._record.classes:
+            raise BankError("The memory bank holds no class; add references first.")
+
+    def require_encoder(self, fingerprint: Fingerprint) -> None:
+        """Make sure that features of another source can be compared with the bank's.
+
+        Raises:
+            BankError: they cannot; names both encoders.
+        """
+        if not self.fingerprint.same(fingerprint):
+            raise BankError(
+                f"The memory bank was made by the encoder {self.fingerprint.describe()}, "
+                f"but this is {fingerprint.describe()}. Use the bank with the encoder that made "
+                "it, or build it again with this one."
+            )
+
+    def nearest_reference(self, label: str, features: Tensor) -> list[str]:
+        """Id of the class's most similar reference (by cosine) for each feature (n, C)."""
+        self._class(label)
+        compared = features.detach().cpu().float().numpy()
+        return self.unit_features.nearest_reference(label, compared)
+
+    def to_bytes(self) -> bytes:
+        """The bank as the bytes of its file: safetensors with JSON metadata."""
+        return b"".join(self.to_pieces()[1])
+
+    def to_pieces(self) -> tuple[int, Iterator[bytes]]:
+        """The number of these bytes, and the bytes piece by piece: a large bank has hundreds of MB.
+
+        Raises:
+            BankError: a text is too long, or the bank has more references than a file can hold.
+        """
+        return file_format.pack(self._record)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray) -> MemoryBank:
+        """A bank from the bytes of its file; a bytearray is kept, and must not be changed.
+
+        Raises:
+            BankError: the bytes are damaged or are not a memory bank's.
+        """
+        return cls._of(file_format.unpack(data))
+
+    def save(self, path: str | Path) -> None:
+        """Write the bank's file, all of it or, if that fails, nothing.
+
+        Raises:
+            BankError: the file cannot be written.
+        """
+        path = Path(path)
+        data = self.to_bytes()
+        try:
+            # Not a temporary file of Python's, which others could not read afterwards either.
+            write_whole(path, data, path.with_name(f".{path.name}.{new_reference_id()}"))
+        except (OSError, ValueError) as error:
+            raise BankError(
+                f"Cannot write the memory bank {path} ({error}); give a file in a folder that you "
+                "may write to and that has room."
+            ) from error
+
+    @classmethod
+    def load(cls, path: str | Path) -> MemoryBank:
+        """Read a bank's file.
+
+        The recipe in it names networks, by hub ids or by paths. Reading the file opens none of
+        them; using the recipe does, with loaders that run no code of theirs, and an encoder of
+        another fingerprint is refused then. Look at ``recipe`` in a file from a stranger.
+
+        Raises:
+            BankError: the file is missing, damaged or not a memory bank's.
+        """
+        return cls._of(file_format.read(Path(path)))
+
+    @classmethod
+    def _of(cls, record: BankRecord) -> MemoryBank:
+        bank = cls(record.fingerprint, record.recipe)
+        bank._record = record
+        return bank
+
+    def _class(self, label: str) -> ClassMemory:
+        if label not in self._record.classes:
+            held = ", ".join(self.classes[:10]) or "none"
+            more = ", ..." if len(self.classes) > 10 else ""
+            raise BankError(f"The bank holds no class {label!r}; its classes are {held}{more}.")
+        return self._record.classes[label]
+
+    def _ids(self) -> set[str]:
+        return {
+            stored.id
+            for entry in self._record.classes.values()
+            for stored in (*entry.references, *entry.negatives)
+        }
+
+    def _store(
+        self, features: Tensor, provenances: Provenances, reading: int
+    ) -> list[StoredReference]:
+        channels = self.fingerprint.channels
+        rows = features[None] if features.ndim == 1 else features
+        if rows.ndim != 2 or rows.shape[1] != channels:
+            raise BankError(
+                f"Features of shape {tuple(features.shape)} do not fit the bank: "
+                f"the encoder {self.fingerprint.name} gives (n, {channels})."
+            )
+        rows = rows.detach().to("cpu", torch.float32)
+        if not (rows.abs() <= LARGEST_VALUE).all():
+            raise BankError(
+                f"A feature holds a value that is not finite or beyond {LARGEST_VALUE:g}; leave "
+                "its reference out."
+            )
+        if provenances is None:
+            provenances = [Provenance()] * len(rows)
+        elif isinstance(provenances, Provenance):
+            provenances = [provenances]
+        if len(provenances) != len(rows):
+            raise BankError(f"{len(rows)} features came with {len(provenances)} provenances.")
+        # Cloned: a row must not keep alive, nor change with, the tensor that it came from.
+        return [
+            StoredReference(new_reference_id(), provenance, row.clone(), reading)
+            for provenance, row in zip(provenances, rows, strict=True)
+        ]
+
+    def _changed(self) -> None:
+        self._record.version = self._record.version % MAX_VERSION + 1
+        self._units = None
+
+
+def _check_label(label: str) -> None:
+    if not isinstance(label, str) or not label.strip():
+        raise BankError(f"A class needs a name that is not empty, not {label!r}.")
+    if len(label) > MAX_TEXT:
+        raise BankError(
+            f"The class name {label[:60]!r}... has {len(label):,} characters, and {MAX_TEXT:,} are "
+            "the most; shorten it."
+        )

@@ -1,0 +1,110 @@
+"""The plain records that a memory bank is made of."""
+
+from __future__ import annotations
+
+import uuid
+from dataclasses import dataclass, field
+from datetime import datetime, timezone
+
+from torch import Tensor
+
+from ..recipe import Recipe
+from ..references import Provenance
+
+LARGEST_VALUE = 1e9
+"""No encoder gives as much; far larger ones would turn means and cosines into infinities."""
+
+
+@dataclass(frozen=True)
+class Fingerprint:
+    """What tells two encoders apart: features of unequal ones cannot be compared.
+
+    Attributes:
+        name: the encoder as the person wrote it.
+        digest: digest of its weights.
+        size: side of its input, pixels.
+        channels: length of its features.
+        context_ratio: how much wider than their boxes references are cropped.
+    """
+
+    name: str
+    digest: str
+    size: int
+    channels: int
+    context_ratio: float = 0.2
+
+    def same(self, other: Fingerprint) -> bool:
+        """Whether features made under both can be compared; the name does not matter."""
+        return self._identity() == other._identity()
+
+    def describe(self) -> str:
+        """Name and all that is compared, for messages."""
+        return (
+            f"{self.name} (weights {self.digest[:12]}, input {self.size} px, "
+            f"{self.channels} channels, context {self.context_ratio:g})"
+        )
+
+    def _identity(self) -> tuple[str, int, int, float]:
+        return self.digest, self.size, self.channels, self.context_ratio
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A reference that yielded no feature, and why."""
+
+    label: str
+    provenance: Provenance
+    reason: str
+
+
+@dataclass(frozen=True, eq=False)
+class StoredReference:
+    """One feature of a bank with its id and where it came from.
+
+    Attributes:
+        id: stable and unique, 32 hex digits.
+        provenance: where the reference came from.
+        feature: float32 (C,), not normalised, on the CPU.
+        reading: the ``READING_VERSION`` of images that it was learnt by; 1 where none is kept.
+    """
+
+    id: str
+    provenance: Provenance
+    feature: Tensor
+    reading: int = 1
+
+
+@dataclass
+class ClassMemory:
+    """References and negatives of one class, and the confidence from which on its labels count."""
+
+    references: list[StoredReference] = field(default_factory=list)
+    negatives: list[StoredReference] = field(default_factory=list)
+    threshold: float | None = None
+
+
+@dataclass
+class BankRecord:
+    """All that a bank holds, and all that its file holds.
+
+    Attributes:
+        notes: what a person should know of how images of references were read.
+    """
+
+    fingerprint: Fingerprint
+    recipe: Recipe
+    created: str = field(default_factory=lambda: datetime.now(timezone.utc).isoformat())
+    version: int = 0
+    classes: dict[str, ClassMemory] = field(default_factory=dict)
+    refused: list[Refused] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def is_threshold(value: object) -> bool:
+    """Whether a value can be a class's threshold: a number from 0 to 1."""
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+
+
+def new_reference_id() -> str:
+    """A fresh id for a stored reference."""
+    return uuid.uuid4().hex

@@ -1,0 +1,1 @@
+"""Where torch computes: devices, threads, batches that fit in memory."""

@@ -1,0 +1,1 @@
+"""Images in: files, arrays and PIL images become RGB pixels."""

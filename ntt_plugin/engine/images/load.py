@@ -1,0 +1,218 @@
+"""Images in: a file, an array or a PIL image becomes RGB pixels and tensors in [0, 1]."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from ...errors import ImageError
+from ..device.transfer import send
+from ..recipe import IMAGE_MEAN, IMAGE_STD
+from .image_file import (
+    header_notes,
+    load_pixels,
+    open_image,
+    orientation,
+    out_of_memory,
+    shown_size,
+)
+from .pixel_values import (
+    deep_colours_to_bytes,
+    deep_grey_to_rgb,
+    has_deep_colours,
+    is_deep_grey,
+    needs_pixels,
+    swap_bytes,
+    without_false_transparency,
+)
+
+__all__ = [
+    "READING_VERSION",
+    "ImageLike",
+    "image_notes",
+    "normalise",
+    "notes_need_pixels",
+    "read_image",
+    "read_with_notes",
+    "reading_changed",
+    "shown_size",
+    "to_tensor",
+]
+
+READING_VERSION = 2
+"""To be raised where a file is read otherwise than before. Before 2, turned photographs of a
+dataset were turned twice, and deep values and fourth bands were read by their form alone."""
+
+ImageLike: TypeAlias = Image.Image | np.ndarray[Any, Any] | str | Path
+
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+"""EXIF orientation -> what makes the image upright; 1 means that it is."""
+
+
+def read_image(image: ImageLike) -> Image.Image:
+    """An image as an RGB PIL image, upright as its EXIF orientation says.
+
+    What is returned carries no orientation and no other metadata: reading it again changes
+    nothing. Transparent parts are shown on white. 16 bits become 8 by their high byte, as
+    viewers show them, unless all values fit 8 or 12 bits; floats are 0 to 1 or 0 to 255. Of an
+    animation the first frame is taken.
+
+    Args:
+        image: a path, a PIL image, or a uint8 array (H, W, 3) in RGB order or (H, W).
+
+    Raises:
+        ImageError: the file is missing, damaged or too large, also that of a PIL image which is
+            read only now, its values have no known scale, or the array is of another form.
+    """
+    return read_with_notes(image)[0]
+
+
+def read_with_notes(image: ImageLike) -> tuple[Image.Image, list[str]]:
+    """As ``read_image``, with what a person should know of how the image was read.
+
+    Returns:
+        The image, and a sentence for each thing; none for an ordinary image.
+
+    Raises:
+        ImageError: as ``read_image``.
+    """
+    if isinstance(image, (str, Path)):
+        path = Path(image)
+        with open_image(path) as opened:
+            notes = header_notes(opened)
+            shown, more = _as_rgb(opened, f"image {image}", path)
+            return shown, notes + more
+    if isinstance(image, Image.Image):
+        return _read_picture(image)
+    if not isinstance(image, np.ndarray):
+        raise ImageError(
+            f"An image must be a path, a PIL image or a numpy array, not {type(image).__name__}."
+        )
+    is_grey, is_rgb = image.ndim == 2, image.ndim == 3 and image.shape[-1] == 3
+    if image.dtype != np.uint8 or not (is_grey or is_rgb) or image.size == 0:
+        raise ImageError(
+            f"An image array must be uint8 of shape (H, W, 3) or (H, W), not {image.dtype} of "
+            f"shape {image.shape}; scale its values to 0..255 and put channels last."
+        )
+    return Image.fromarray(np.ascontiguousarray(image)).convert("RGB"), []
+
+
+def image_notes(path: str | Path) -> list[str]:
+    """What a person should know of how a file is read.
+
+    Pixels are read only where they decide: of more than 8 bits, or with transparency.
+
+    Returns:
+        A sentence for each thing; none for an ordinary image, and none for a file that cannot be
+        read, of which ``read_image`` tells.
+    """
+    try:
+        with open_image(Path(path)) as opened:
+            notes, pixels = header_notes(opened), needs_pixels(opened)
+        return read_with_notes(path)[1] if pixels else notes
+    except ImageError:
+        return []
+
+
+def notes_need_pixels(path: str | Path) -> bool:
+    """Whether ``image_notes`` reads a file's pixels, from its header alone.
+
+    Raises:
+        ImageError: the file is missing, too large or no image.
+    """
+    with open_image(Path(path)) as opened:
+        return needs_pixels(opened)
+
+
+def reading_changed(opened: Image.Image) -> bool:
+    """Whether an opened file may be read otherwise since ``READING_VERSION`` 2, by its header."""
+    return orientation(opened) != 1 or needs_pixels(opened)
+
+
+def to_tensor(image: Image.Image) -> Tensor:
+    """An RGB PIL image as float32 (3, H, W) in [0, 1]."""
+    pixels = torch.from_numpy(np.array(image, dtype=np.uint8))
+    return pixels.permute(2, 0, 1).contiguous().to(torch.float32) / 255
+
+
+def normalise(images: Tensor) -> Tensor:
+    """Pixels in [0, 1], float (..., 3, H, W), as both networks expect them."""
+    mean, std = (
+        send(torch.tensor(values, dtype=images.dtype).view(3, 1, 1), images.device)
+        for values in (IMAGE_MEAN, IMAGE_STD)
+    )
+    return (images - mean) / std
+
+
+def _read_picture(image: Image.Image) -> tuple[Image.Image, list[str]]:
+    try:
+        return _as_rgb(image, "PIL image")
+    except ImageError:
+        raise
+    except MemoryError as error:
+        raise out_of_memory("PIL image") from error
+    except Exception as error:
+        # PIL reads a file's pixels when they are first asked for, which is here.
+        raise ImageError(
+            f"Cannot read the PIL image ({error}); replace or leave out its file if it is damaged."
+        ) from error
+
+
+def _as_rgb(
+    image: Image.Image, name: str, path: Path | None = None
+) -> tuple[Image.Image, list[str]]:
+    """An opened image as an upright RGB image without metadata, and notes."""
+    deep_colours = has_deep_colours(image)
+    load_pixels(image)
+    if is_deep_grey(image):
+        shown, notes = deep_grey_to_rgb(image, name)
+        return _bare(_upright(shown, image)), notes
+    notes, shown = [], image
+    if deep_colours and path is not None:
+        shown, notes = deep_colours_to_bytes(image, lambda: _low_bytes(path))
+    shown, more = without_false_transparency(shown)
+    shown = _on_white(shown) if shown.has_transparency_data else shown.convert("RGB")
+    return _bare(_upright(shown, image)), notes + more
+
+
+def _low_bytes(path: Path) -> Image.Image | None:
+    """The low bytes of a file's 16-bit colours; None if it has none (any more)."""
+    with open_image(path) as opened:
+        if not swap_bytes(opened):
+            return None
+        load_pixels(opened)
+        return opened.copy()
+
+
+def _upright(shown: Image.Image, image: Image.Image) -> Image.Image:
+    """The pixels of an image turned by the orientation that the image carries."""
+    turn = _TURNS.get(orientation(image))
+    return shown if turn is None else shown.transpose(turn)
+
+
+def _bare(image: Image.Image) -> Image.Image:
+    """An image without metadata: whoever reads it again must not turn it again."""
+    image.info = {}
+    return image
+
+
+def _on_white(image: Image.Image) -> Image.Image:
+    # La is the one mode that PIL converts to LA only.
+    image = image.convert("LA") if image.mode == "La" else image
+    shown = Image.new("RGB", image.size, "white")
+    rgba = image.convert("RGBA")
+    shown.paste(rgba, mask=rgba)
+    return shown

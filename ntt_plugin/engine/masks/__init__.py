@@ -1,0 +1,1 @@
+"""Masks at the image's own size: packed, compressed, with their boxes."""

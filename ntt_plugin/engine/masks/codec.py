@@ -1,0 +1,65 @@
+"""One packed mask as few bytes, and back.
+
+Each row is written as its difference (exclusive or) from the row above, which leaves little but
+zeros, and those go into deflate's run-length mode. Measured on masks of 384 x 512 to 3000 x 4000
+pixels: 8 to 54 times smaller than the bits. The smallest form tried (COCO's run lengths, deflated)
+is up to 2.3 times smaller still, but takes twice as long to write and four times to read at least.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Any
+
+import numpy as np
+
+from .packed import PackedMask, PixelBox
+from .set_bits import set_bits
+
+Array = np.ndarray[Any, Any]
+Buffer = bytes | bytearray | memoryview
+
+_WORD = 64
+# Deflate without header and checksum: what holds the mask has its own.
+_RAW_DEFLATE = -15
+
+
+class RecordError(ValueError):
+    """Bytes that are not what they should be; never reaches a person, who sees a miss counted."""
+
+
+def encode_mask(mask: PackedMask) -> bytes:
+    """The bits of a mask; its box and area are kept elsewhere."""
+    changes = mask.words.copy()
+    changes[1:] ^= mask.words[:-1]
+    deflater = zlib.compressobj(6, zlib.DEFLATED, _RAW_DEFLATE, 8, zlib.Z_RLE)
+    return deflater.compress(changes.tobytes()) + deflater.flush()
+
+
+def decode_mask(data: Buffer, box: PixelBox, area: int) -> PackedMask:
+    """A mask from its bits.
+
+    Args:
+        data: what ``encode_mask`` gave.
+        box: the mask's box x1 y1 x2 y2, x2 and y2 exclusive, not empty.
+        area: number of its pixels.
+
+    Raises:
+        RecordError: the bytes do not hold a mask of that box and area.
+    """
+    x1, y1, x2, y2 = box
+    columns = -(-x2 // _WORD) - x1 // _WORD
+    size = (y2 - y1) * columns * (_WORD // 8)
+    inflater = zlib.decompressobj(_RAW_DEFLATE)
+    try:
+        # One byte more than there should be shows bytes that hold too much, and bounds them.
+        raw = inflater.decompress(data, size + 1)
+    except zlib.error as error:
+        raise RecordError(f"a mask cannot be inflated: {error}") from error
+    if len(raw) != size or not inflater.eof or inflater.unused_data:
+        raise RecordError("a mask has another size than its box")
+    changes = np.frombuffer(raw, dtype=np.uint64).reshape(y2 - y1, columns)
+    words = np.bitwise_xor.accumulate(changes, axis=0)
+    if set_bits(words) != area:
+        raise RecordError("a mask has another area than is said of it")
+    return PackedMask(box, words, area)

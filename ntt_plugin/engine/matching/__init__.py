@@ -1,0 +1,1 @@
+"""Proposals and a memory bank become instances."""

@@ -1,0 +1,71 @@
+"""Non-maximum suppression within each label (recipe, section 4.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from ..masks.boxes import shared_areas
+
+Array = np.ndarray[Any, Any]
+
+# Boxes that are compared with all at once; what stays bounded is the table of their IoUs.
+_BLOCK = 128
+
+
+def suppress(boxes: Array, ious: Array, labels: Array, threshold: float) -> Array:
+    """Keep, of boxes of one label that overlap, the one with the highest predicted IoU.
+
+    Areas are those of the box coordinates as they are: a box of one column of pixels, given by
+    inclusive indices, has none, overlaps nothing and stays.
+
+    Args:
+        boxes: x1 y1 x2 y2, float (n, 4).
+        ious: predicted IoUs, float (n,); among equals the lower index goes first.
+        labels: int (n,).
+        threshold: a box whose IoU with a kept one is above it goes.
+
+    Returns:
+        Indices of the boxes kept, by falling predicted IoU, int (k,).
+    """
+    order = np.lexsort((-ious, labels))
+    kept = order[_keep(boxes[order].astype(np.float64), labels[order], threshold)]
+    return np.asarray(kept[np.lexsort((kept, -ious[kept]))])
+
+
+def box_iou(first: Sequence[float], second: Sequence[float]) -> float:
+    """IoU of two boxes x1 y1 x2 y2, x2 and y2 exclusive; 0 if they do not meet."""
+    width = min(first[2], second[2]) - max(first[0], second[0])
+    height = min(first[3], second[3]) - max(first[1], second[1])
+    shared = max(width, 0) * max(height, 0)
+    areas = [(box[2] - box[0]) * (box[3] - box[1]) for box in (first, second)]
+    return shared / (sum(areas) - shared) if shared else 0.0
+
+
+def _keep(boxes: Array, labels: Array, threshold: float) -> Array:
+    """Which of boxes (n, 4), label by label and best first in each, stay: bool (n,)."""
+    keep = np.ones(len(boxes), dtype=bool)
+    for start in range(0, len(boxes), _BLOCK):
+        rows = start + np.flatnonzero(keep[start : start + _BLOCK])
+        if len(rows) == 0:
+            continue
+        others = np.arange(rows[0], np.searchsorted(labels, labels[rows[-1]], side="right"))
+        hides = _ious(boxes[rows], boxes[others]) > threshold
+        hides &= (labels[rows, None] == labels[others]) & (rows[:, None] < others)
+        for place in np.flatnonzero(hides.any(axis=1)).tolist():
+            if keep[rows[place]]:
+                keep[others[hides[place]]] = False
+    return keep
+
+
+def _ious(boxes: Array, others: Array) -> Array:
+    """IoU of each box (n, 4) with each of others (k, 4), 0 where both are without area: (n, k)."""
+    shared = shared_areas(boxes, others)
+    union = _areas(boxes)[:, None] + _areas(others) - shared
+    return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))
+
+
+def _areas(boxes: Array) -> Array:
+    return np.asarray((boxes[:, 2] - boxes[:, 0]) * (boxes[:, 3] - boxes[:, 1]))

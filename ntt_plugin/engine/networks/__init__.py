@@ -1,0 +1,1 @@
+"""The two networks: found, downloaded, checked, loaded and run."""

@@ -1,0 +1,1 @@
+"""SAM 2's mask decoder over many prompts of one image."""

@@ -1,0 +1,97 @@
+"""The patch encoder: images in, a grid of patch features out."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import RecipeError
+from ..bank.memory_bank import Fingerprint
+from ..device.batching import refused_memory
+from ..device.compiling import Compiled
+from ..images.load import normalise
+from ..proposals.key import architecture
+
+
+class PatchEncoder:
+    """A DINOv2 at one input size.
+
+    Attributes:
+        size: side of its input, in pixels.
+        grid: patches along each side.
+        channels: feature channels.
+        fingerprint: what its features may be compared with.
+        architecture: what it computes with beside its weights, as a text.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        fingerprint: Fingerprint,
+        device: torch.device,
+        dtype: torch.dtype = torch.float32,
+        *,
+        compile: bool = False,
+    ) -> None:
+        """Put a network on its device.
+
+        Args:
+            model: a ``Dinov2Model`` or ``Dinov2WithRegistersModel`` of ``transformers``.
+            fingerprint: its name, weights and input size.
+            device: where it runs.
+            dtype: what it computes in; features come out as float32 all the same.
+            compile: compile it at the first image.
+
+        Raises:
+            RecipeError: the input size is no multiple of the network's patch size.
+        """
+        config: Any = model.config
+        if fingerprint.size % config.patch_size:
+            raise RecipeError(
+                f"encoder_size is {fingerprint.size}, but {fingerprint.name} reads patches of "
+                f"{config.patch_size} pixels; use a multiple of {config.patch_size}."
+            )
+        self.size = fingerprint.size
+        self.grid = fingerprint.size // int(config.patch_size)
+        self.channels = fingerprint.channels
+        self.fingerprint = fingerprint
+        self.architecture = architecture(config.to_dict())
+        self._device = device
+        self._dtype = dtype
+        self._tokens_before = 1 + getattr(config, "num_register_tokens", 0)
+        with refused_memory(
+            f"load the encoder on the device {str(device)!r}",
+            "Close other programs that use it, choose a preset with a smaller encoder (fast),"
+            " or run on another device.",
+        ):
+            self._model = model.to(device=device, dtype=dtype).eval()
+        self._run = Compiled(self._tokens) if compile else self._tokens
+
+    @torch.inference_mode()
+    def encode(self, images: Tensor) -> Tensor:
+        """Patch features after the final LayerNorm.
+
+        Args:
+            images: float (n, 3, size, size) in [0, 1], not normalised.
+
+        Returns:
+            Float32 (n, channels, grid, grid) on the encoder's device.
+
+        Raises:
+            OutOfMemoryError: the device has not the memory for the network.
+        """
+        with refused_memory(
+            f"run the patch encoder on an image on the device {str(self._device)!r}",
+            "Close other programs that use it, choose a preset with a smaller encoder (fast),"
+            " or run on another device.",
+        ):
+            pixels = normalise(images.to(self._device)).to(self._dtype)
+            tokens = self._run(pixels)
+        patches = tokens[:, self._tokens_before :].float()
+        return patches.transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)
+
+    def _tokens(self, pixels: Tensor) -> Tensor:
+        tokens: Tensor = self._model(pixel_values=pixels).last_hidden_state
+        return tokens

@@ -1,0 +1,1 @@
+"""Proposals of an image: masks with their features, and their cache on disk."""

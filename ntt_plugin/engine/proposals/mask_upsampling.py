@@ -1,0 +1,220 @@
+"""Low-resolution mask logits to masks at the image's own size (recipe, section 4.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..device.transfer import send
+from ..masks.packed import WORD, PackedMask, pack_mask, trim_words
+from .feature_pooling import resize_matrix
+
+# Rows of a mask that a processor computes at once.
+_BAND = 128
+# Bytes in hand on a GPU, and what a pixel of the image takes there, measured by counting: logits
+# at the image's size twice, and what becomes of them.
+_ON_DEVICE = 512 * 2**20
+_PIXEL = 14
+
+
+def upsample_masks(
+    logits: Tensor, boxes: Tensor, image_size: tuple[int, int]
+) -> list[PackedMask | None]:
+    """Mask logits at the image's own size, cut at 0.
+
+    Args:
+        logits: float (n, m, m).
+        boxes: x1 y1 x2 y2 of ``logits > 0``, inclusive pixel indices, (n, 4).
+        image_size: (H, W).
+
+    Returns:
+        One mask for each, None where no pixel of the image is left.
+    """
+    masks = UpsampledMasks(logits, boxes, image_size)
+    return list(masks.some(range(len(masks))))
+
+
+class UpsampledMasks:
+    """Masks that are upsampled from logits when they are asked for.
+
+    A mask has the same bits whichever are made along with it.
+
+    Attributes:
+        logits: low-resolution mask logits, float (n, m, m); the mask is ``logits > 0``.
+    """
+
+    def __init__(self, logits: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> None:
+        """Upsample nothing yet.
+
+        On a GPU what upsampling needs is sent there at once, on the stream that made the logits:
+        threads with streams of their own may ask for masks after it.
+
+        Args:
+            logits: float (n, m, m).
+            boxes: x1 y1 x2 y2 of ``logits > 0``, inclusive pixel indices, (n, 4).
+            image_size: (H, W) of the image.
+        """
+        self.logits = logits
+        self._boxes: list[list[int]] = boxes.long().tolist()
+        height, width = image_size
+        rows, columns = ResizeAxis(logits.shape[-1], height), ResizeAxis(logits.shape[-1], width)
+        self._upsampler: BandedUpsampler | BatchUpsampler
+        if logits.device.type == "cpu":
+            self._upsampler = BandedUpsampler(rows, columns)
+        else:
+            self._upsampler = BatchUpsampler(rows, columns, logits.device)
+        self._batch = max(1, _ON_DEVICE // (_PIXEL * height * width))
+
+    def __len__(self) -> int:
+        return len(self._boxes)
+
+    def __getitem__(self, index: int) -> PackedMask | None:
+        return next(self.some([index]))
+
+    def some(self, indices: Sequence[int]) -> Iterator[PackedMask | None]:
+        """Masks in the order of ``indices``: on a CPU one by one, on a GPU a batch at a time."""
+        upsampler = self._upsampler
+        if isinstance(upsampler, BandedUpsampler):
+            for index in indices:
+                yield upsampler.upsample(self.logits[index], self._boxes[index])
+            return
+        for start in range(0, len(indices), self._batch):
+            batch = list(indices[start : start + self._batch])
+            chosen = self.logits[send(torch.tensor(batch), self.logits.device)]
+            yield from upsampler.upsample(chosen, [self._boxes[index] for index in batch])
+
+
+class ResizeAxis:
+    """Resizing along one axis: bilinear with antialiasing.
+
+    Attributes:
+        matrix: float32 (target, source), on the CPU.
+        first: the first source sample that each target sample sees, (target,).
+        last: the last one, (target,).
+    """
+
+    def __init__(self, source: int, target: int) -> None:
+        self.matrix = resize_matrix(source, target)
+        seen = self.matrix.numpy() != 0
+        self.first = seen.argmax(axis=1)
+        self.last = source - 1 - seen[:, ::-1].argmax(axis=1)
+
+    def targets(self, low: int, high: int) -> range:
+        """Target samples that see any of the source samples low..high."""
+        start = np.searchsorted(self.last, low, side="left")
+        stop = np.searchsorted(self.first, high, side="right")
+        return range(int(start), int(stop))
+
+    def sources(self, targets: range) -> slice:
+        """All source samples that target samples, one at least, see."""
+        return slice(int(self.first[targets[0]]), int(self.last[targets[-1]]) + 1)
+
+    def weights(self, targets: range) -> Tensor:
+        """The part of the matrix for target samples and the source samples that they see."""
+        return self.matrix[targets.start : targets.stop, self.sources(targets)]
+
+    def taps(self) -> tuple[Tensor, Tensor]:
+        """The matrix without its zeros: k source samples of each target sample.
+
+        Returns:
+            Their indices, int64 (k, target), and weights, float32 (k, target, 1); what a target
+            sample sees less than others has weight 0.
+        """
+        count = int((self.last - self.first).max()) + 1
+        places = torch.from_numpy(self.first + np.arange(count)[:, None])
+        places = places.clamp(max=self.matrix.shape[1] - 1)
+        beyond = torch.from_numpy(self.first + np.arange(count)[:, None] > self.last)
+        weights = self.matrix.T.gather(0, places).masked_fill(beyond, 0)
+        return places, weights[..., None]
+
+
+class BandedUpsampler:
+    """A mask at a time, as matrix products: what suits a processor's caches."""
+
+    def __init__(self, rows: ResizeAxis, columns: ResizeAxis) -> None:
+        self._rows = rows
+        self._columns = columns
+
+    def upsample(self, logits: Tensor, box: Sequence[int]) -> PackedMask | None:
+        """One mask at the image's size; only what a positive logit can reach is computed.
+
+        Args:
+            logits: float (m, m).
+            box: x1 y1 x2 y2 of ``logits > 0``, inclusive pixel indices.
+
+        Returns:
+            The mask, or None where no pixel of the image is left.
+        """
+        x1, y1, x2, y2 = box
+        xs, ys = self._columns.targets(x1, x2), self._rows.targets(y1, y2)
+        if not xs or not ys:
+            return None
+        source = logits[:, self._columns.sources(xs)].to(torch.float32)
+        wide = source @ self._columns.weights(xs).T
+        mask = np.empty((len(ys), len(xs)), dtype=bool)
+        # In bands: a few rows see a few source rows only, which keeps the product small.
+        for start in range(0, len(ys), _BAND):
+            band = ys[start : start + _BAND]
+            full = self._rows.weights(band) @ wide[self._rows.sources(band)]
+            mask[start : start + _BAND] = (full > 0).numpy()
+        return pack_mask(mask, xs.start, ys.start)
+
+
+class _Taps(NamedTuple):
+    places: Tensor
+    weights: Tensor
+
+    def resize(self, values: Tensor, targets: range) -> Tensor:
+        """Values (n, source, k), resized along their rows: (n, len(targets), k).
+
+        Product by product, and not as a matrix's: a matrix product may add up in another order
+        where it has other company, and a mask would depend on what it is made along with.
+        """
+        window = slice(targets.start, targets.stop)
+        total = values.new_zeros(())
+        for places, weights in zip(self.places[:, window], self.weights[:, window], strict=True):
+            total = torch.addcmul(total, values.index_select(1, places), weights)
+        return total
+
+
+class BatchUpsampler:
+    """Many masks at once, with one copy from the device."""
+
+    def __init__(self, rows: ResizeAxis, columns: ResizeAxis, device: torch.device) -> None:
+        """Send to the device how to resize."""
+        self._rows = rows
+        self._columns = columns
+        self._row_taps, self._column_taps = (
+            _Taps(*(send(part, device) for part in axis.taps())) for axis in (rows, columns)
+        )
+        # Bit by bit, the first pixel the highest, as numpy.packbits has them.
+        powers = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8)
+        self._powers = send(powers, device)
+
+    def upsample(self, logits: Tensor, boxes: Sequence[Sequence[int]]) -> list[PackedMask | None]:
+        """Masks at the image's size; only what one of them can reach is computed.
+
+        Args:
+            logits: float (n, m, m), n at least 1.
+            boxes: x1 y1 x2 y2 of ``logits > 0``, inclusive pixel indices, of each.
+
+        Returns:
+            The masks, None where no pixel of the image is left.
+        """
+        x1, y1, x2, y2 = zip(*boxes, strict=True)
+        xs = self._columns.targets(min(x1), max(x2))
+        ys = self._rows.targets(min(y1), max(y2))
+        if not xs or not ys:
+            return [None] * len(logits)
+        wide = self._column_taps.resize(logits.float().mT.contiguous(), xs).mT.contiguous()
+        filled = self._row_taps.resize(wide, ys) > 0
+        left = xs.start % WORD
+        bits = torch.unflatten(F.pad(filled, (left, -xs.stop % WORD)), -1, (-1, 8))
+        packed = (bits * self._powers).sum(dim=-1, dtype=torch.int32).to(torch.uint8)
+        words = packed.cpu().numpy().view(np.uint64)
+        return [trim_words(mask, xs.start - left, ys.start) for mask in words]

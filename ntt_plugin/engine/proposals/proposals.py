@@ -1,0 +1,123 @@
+"""Proposals of one image: all that is slow to compute, and nothing that depends on references."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from ..bank.memory_bank import Fingerprint
+from ..device.batching import SMALLER_IMAGE, refused_memory
+from ..device.forked import require_own_process
+from ..device.threads import with_threads_by_load
+from ..masks.containers import MadeMasks
+from ..masks.packed import PackedMask
+from .feature_pooling import pool_features
+from .mask_upsampling import UpsampledMasks
+from .near_duplicates import distinct
+
+
+class MaskSource(Protocol):
+    """Masks at an image's own size, each made or read when it is asked for."""
+
+    def __len__(self) -> int:
+        """Number of masks."""
+
+    def __getitem__(self, index: int, /) -> PackedMask | None:
+        """One of them; None where no pixel of the image is left."""
+
+
+@dataclass(frozen=True, eq=False)
+class Proposals:
+    """Class-agnostic masks of one image, with what matching needs of each.
+
+    Attributes:
+        ious: predicted IoUs, float (n,).
+        features: unit-length features, float (n, C).
+        boxes: x1 y1 x2 y2 of each low-resolution mask, inclusive pixel indices, float (n, 4).
+        masks: n masks at the image's own size.
+        image_size: (H, W) of the original image.
+        fingerprint: the encoder that made the features; None if unknown.
+    """
+
+    ious: Tensor
+    features: Tensor
+    boxes: Tensor
+    masks: MaskSource
+    image_size: tuple[int, int]
+    fingerprint: Fingerprint | None = None
+
+    def __len__(self) -> int:
+        return len(self.ious)
+
+    def some_masks(self, indices: Sequence[int]) -> Iterator[PackedMask | None]:
+        """Masks in the order of ``indices``, each made or read when it is its turn.
+
+        Where masks are upsampled on a GPU, they are made a batch at a time.
+        """
+        if isinstance(self.masks, UpsampledMasks):
+            return self.masks.some(indices)
+        return (self.masks[index] for index in indices)
+
+    @with_threads_by_load
+    @refused_memory("make the masks of an image", SMALLER_IMAGE)
+    def with_masks_made(self) -> Proposals:
+        """The same proposals, every mask made: of the logits nothing is needed any more."""
+        require_own_process(self.features.device)
+        return replace(self, masks=MadeMasks(self.some_masks(range(len(self)))))
+
+    @classmethod
+    def from_logits(
+        cls,
+        logits: Tensor,
+        ious: Tensor,
+        features_map: Tensor,
+        image_size: tuple[int, int],
+        fingerprint: Fingerprint | None = None,
+        duplicate_iou: float | None = None,
+    ) -> Proposals:
+        """Pool a feature for each mask; empty masks have none and are dropped.
+
+        Recipe, section 3.6.
+
+        Args:
+            logits: float (n, m, m).
+            ious: predicted IoUs, float (n,).
+            features_map: patch features of the image, float (C, g, g).
+            image_size: (H, W) of the original image.
+            fingerprint: the encoder that made ``features_map``.
+            duplicate_iou: as the recipe's.
+        """
+        masks = logits > 0
+        filled = masks.flatten(1).any(dim=1).nonzero()[:, 0]
+        logits, ious, masks = logits[filled], ious[filled], masks[filled]
+        boxes = mask_boxes(masks)
+        if duplicate_iou is not None:
+            kept = torch.from_numpy(distinct(masks, boxes, ious, duplicate_iou)).to(logits.device)
+            logits, ious, masks, boxes = logits[kept], ious[kept], masks[kept], boxes[kept]
+        return cls(
+            ious=ious,
+            features=pool_features(features_map, masks),
+            boxes=boxes,
+            masks=UpsampledMasks(logits, boxes, image_size),
+            image_size=image_size,
+            fingerprint=fingerprint,
+        )
+
+
+def mask_boxes(masks: Tensor) -> Tensor:
+    """Smallest and largest pixel index of non-empty masks (n, m, m): x1 y1 x2 y2, float (n, 4)."""
+    x1, x2 = _first_and_last(masks.any(dim=1))
+    y1, y2 = _first_and_last(masks.any(dim=2))
+    return torch.stack([x1, y1, x2, y2], dim=1).to(torch.float32)
+
+
+def _first_and_last(lines: Tensor) -> tuple[Tensor, Tensor]:
+    """First and last true index of each row of bool (n, m)."""
+    indices = torch.arange(lines.shape[1], device=lines.device)
+    first = torch.where(lines, indices, lines.shape[1]).amin(dim=1)
+    last = torch.where(lines, indices, -1).amax(dim=1)
+    return first, last

@@ -1,0 +1,80 @@
+"""The name of an evaluation is refused before anything is computed or written."""
+
+from __future__ import annotations
+
+import fiftyone as fo
+import pytest
+
+from ntt_plugin.dataset.evaluation import evaluate as evaluation
+from ntt_plugin.dataset.evaluation.evaluate import evaluate
+from ntt_plugin.errors import DatasetError
+
+
+@pytest.fixture
+def scored(make, monkeypatch):
+    """Small scenes, of which nothing may be read."""
+    _, dataset = make(count=3)
+    dataset.clone_sample_field("truth", "other")
+    evaluate(dataset, "found", "truth", "check")
+
+    def read(*_):
+        raise AssertionError("labels were read")
+
+    monkeypatch.setattr(evaluation, "export_coco", read)
+    return dataset
+
+
+def refused(dataset, key, match, label_field="found", gt_field="truth"):
+    before = dataset.get_field_schema(flat=True), dataset.list_evaluations()
+    with pytest.raises(DatasetError, match=match):
+        evaluate(dataset, label_field, gt_field, key)
+    assert (dataset.get_field_schema(flat=True), dataset.list_evaluations()) == before
+
+
+def test_an_evaluation_of_another_field_is_not_replaced(scored):
+    refused(scored, "check", "of 'found' against 'truth'; choose another name", gt_field="other")
+    assert scored.get_evaluation_info("check").config.gt_field == "truth"
+
+
+def test_an_evaluation_of_another_kind_is_not_replaced(scored):
+    scored.evaluate_detections("found", gt_field="truth", eval_key="open", method="open-images")
+    refused(scored, "open", "of another kind .*open-images")
+    for field in ("one", "two"):
+        scored.set_values(field, [fo.Classification(label="cat") for _ in scored])
+    scored.evaluate_classifications("one", gt_field="two", eval_key="classes")
+    refused(scored, "classes", "of another kind .*classification")
+
+
+@pytest.mark.parametrize("key", ["label", "confidence", "bounding_box", "mask", "tags", "id"])
+def test_an_attribute_of_every_label_is_no_name(scored, key):
+    refused(scored, key, f"write over the attribute '{key}'")
+
+
+@pytest.mark.parametrize("declared", [True, False])
+def test_a_persons_attribute_is_not_written_over(scored, declared):
+    for sample in scored.iter_samples(autosave=True):
+        for label in sample.truth.detections:
+            label["colour"] = "red"
+    if declared:
+        scored.add_sample_field("truth.detections.colour", fo.StringField)
+    refused(scored, "colour", "write over the attribute 'colour' of the labels in 'truth'")
+
+
+def test_an_attribute_of_another_type_is_not_written_over(scored):
+    scored.add_sample_field("found.detections.size_id", fo.IntField)
+    refused(scored, "size", "write over the attribute 'size_id' of the labels in 'found'")
+
+
+def test_a_sample_field_of_another_type_is_not_written_over(scored):
+    scored.add_sample_field("mine_tp", fo.StringField)
+    refused(scored, "mine", "write over the field 'mine_tp'")
+
+
+def test_marks_that_a_cloned_field_has_from_an_evaluation_may_be_replaced(make):
+    _, dataset = make(count=3)
+    evaluate(dataset, "found", "truth", "check")
+    dataset.clone_sample_field("found", "again")
+    dataset.delete_evaluation("check")
+    evaluate(dataset, "again", "truth", "check")
+    evaluate(dataset, "again", "truth", "check")
+    assert dataset.get_evaluation_info("check").config.pred_field == "again"

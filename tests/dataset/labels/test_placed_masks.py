@@ -1,0 +1,162 @@
+"""Masks of another size than their box: cropped ones stretched, whole ones placed, others told."""
+
+from __future__ import annotations
+
+import fiftyone as fo
+import numpy as np
+import pytest
+from PIL import Image
+
+from ntt_plugin.dataset.labels.convert import full_mask, placed_mask, relative_box
+from ntt_plugin.errors import DatasetError
+
+SIZES = [(64, 96), (96, 64), (80, 80), (480, 641)]
+
+
+def ellipse(size, box):
+    """An ellipse that fills a pixel box x1 y1 x2 y2, bool of a size (H, W)."""
+    x1, y1, x2, y2 = box
+    rows, columns = np.mgrid[: size[0], : size[1]] + 0.5
+    across, down = (columns - (x1 + x2) / 2) / (x2 - x1), (rows - (y1 + y2) / 2) / (y2 - y1)
+    return across**2 + down**2 <= 0.25
+
+
+def resized(mask, size):
+    picture = Image.fromarray(mask).resize(size[::-1], Image.Resampling.NEAREST)
+    return np.array(picture)
+
+
+def boxes(size):
+    """Boxes in all parts of an image, wide, high and square ones."""
+    height, width = size
+    for fraction in [(0.1, 0.1, 0.4, 0.8), (0.5, 0.3, 0.95, 0.6), (0.0, 0.0, 0.3, 0.5)]:
+        x1, y1, x2, y2 = fraction
+        yield round(x1 * width), round(y1 * height), round(x2 * width), round(y2 * height)
+    # A square of no simple fraction of a square image: sizes must not agree by chance.
+    side = min(size) * 9 // 20
+    yield 5, 7, 5 + side, 7 + side
+    yield width - side, height - side, width, height
+
+
+def label(box, size, mask):
+    return fo.Detection(label="a", bounding_box=relative_box(box, size), mask=mask)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_mask_of_the_images_size_is_placed_as_it_is(size, tmp_path):
+    for box in boxes(size):
+        whole = ellipse(size, box)
+        assert np.array_equal(full_mask(label(box, size, whole), size), whole)
+        path = tmp_path / "mask.png"
+        Image.fromarray(whole).save(path)
+        detection = fo.Detection(bounding_box=relative_box(box, size), mask_path=str(path))
+        assert np.array_equal(full_mask(detection, size), whole)
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("change", [(-2, -2), (-1, 0), (1, 2), (0, -1)])
+def test_a_mask_of_nearly_the_images_size_is_laid_over_the_image(size, change):
+    for box in boxes(size):
+        whole = ellipse(size, box)
+        near = resized(whole, (size[0] + change[0], size[1] + change[1]))
+        found = full_mask(label(box, size, near), size)
+        assert (found & whole).sum() / (found | whole).sum() > 0.85
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scale", [0.5, 0.25, 2.0])
+def test_a_mask_of_the_whole_image_at_another_resolution_is_laid_over_the_image(size, scale):
+    for box in boxes(size):
+        whole = ellipse(size, box)
+        other = resized(whole, (round(size[0] * scale), round(size[1] * scale)))
+        found = full_mask(label(box, size, other), size)
+        assert (found & whole).sum() / (found | whole).sum() > 0.7
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("scale", [0.3, 0.5, 2.0, 3.0])
+def test_a_cropped_mask_at_another_resolution_is_stretched_to_its_box(size, scale):
+    for box in boxes(size):
+        x1, y1, x2, y2 = box
+        whole = ellipse(size, box)
+        crop = whole[y1:y2, x1:x2]
+        other = resized(crop, tuple(round(side * scale) for side in crop.shape))
+        found = full_mask(label(box, size, other), size)
+        assert (found & whole).sum() / (found | whole).sum() > 0.8
+
+
+def test_a_loose_cropped_mask_of_few_pixels_is_stretched_though_its_aspect_is_rounded():
+    mask = np.zeros((4, 5), bool)
+    mask[2:, 1:3] = True
+    found = full_mask(label((20, 30, 30, 37), (64, 96), mask), (64, 96))
+    assert 15 <= found.sum() <= 20 and found[34:37, 22:26].all()
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_square_mask_that_its_object_fills_is_stretched_to_its_box(size):
+    """As detectors give masks, at 28 x 28 whatever the box."""
+    for box in boxes(size):
+        found = full_mask(label(box, size, ellipse((28, 28), (0, 0, 28, 28))), size)
+        whole = ellipse(size, box)
+        assert (found & whole).sum() / (found | whole).sum() > 0.8
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_whole_mask_whose_object_lies_elsewhere_is_refused(size):
+    """It would be stretched into the box; of a square image and box nothing else would tell."""
+    height, width = size
+    side = min(size) * 9 // 20
+    whole = ellipse(size, (0, 0, side - 8, side - 8))
+    box = (width - side, height - side, width, height)
+    for mask in (whole, resized(whole, (height // 2, width // 2))):
+        with pytest.raises(DatasetError, match=r"whole image.*lies at.*its box at.*stretched"):
+            full_mask(label(box, size, mask), size)
+
+
+def test_a_mask_of_the_padded_square_that_a_network_saw_is_refused():
+    whole = np.zeros((641, 641), bool)
+    whole[:480] = ellipse((480, 641), (100, 50, 200, 300))
+    with pytest.raises(DatasetError, match="stretched out of shape"):
+        full_mask(label((100, 50, 200, 300), (480, 641), whole), (480, 641))
+
+
+def test_a_mask_of_the_image_as_it_is_stored_is_refused_with_the_reason():
+    """An annotation tool that ignores the EXIF orientation saw the picture lying on its side."""
+    sideways = ellipse((96, 64), (10, 20, 40, 50))
+    with pytest.raises(DatasetError, match="EXIF orientation"):
+        full_mask(label((10, 14, 50, 54), (64, 96), sideways), (64, 96))
+
+
+def test_a_box_given_as_corners_is_told():
+    size = (100, 200)
+    whole = ellipse(size, (40, 30, 120, 60))
+    corners = [40 / 200, 30 / 100, 120 / 200, 60 / 100]
+    for mask in (whole, whole[30:60, 40:120]):
+        with pytest.raises(DatasetError, match="x1 y1 x2 y2"):
+            full_mask(fo.Detection(bounding_box=corners, mask=mask), size)
+
+
+@pytest.mark.parametrize("box", [(1, 0, 96, 64), (2, 3, 95, 62), (0, 0, 96, 64), (0, 1, 96, 63)])
+def test_of_a_box_of_nearly_the_whole_image_a_whole_mask_stays_where_it_is(box):
+    whole = ellipse((64, 96), box) & (np.arange(96) < 60)
+    whole[30, 5] = True
+    assert np.array_equal(full_mask(label(box, (64, 96), whole), (64, 96)), whole)
+
+
+def test_a_mask_as_large_as_the_image_of_a_box_that_reaches_outside_is_cropped_with_it():
+    mask = ellipse((64, 96), (0, 0, 96, 64))
+    found = full_mask(label((-20, -10, 76, 54), (64, 96), mask), (64, 96))
+    assert np.array_equal(found[:54, :76], mask[10:, 20:])
+
+
+def test_a_cropped_mask_is_told_from_any_other():
+    size, box = (64, 96), (10, 20, 40, 50)
+    crop = ellipse(size, box)[20:50, 10:40]
+    assert placed_mask(label(box, size, crop), size).as_stored
+    assert placed_mask(label(box, size, crop.astype(np.uint8) * 255), size).as_stored
+    whole = ellipse(size, box)
+    others = [whole, crop[::2, ::2], crop[:-1], np.stack([crop] * 3, axis=-1)]
+    for mask in others:
+        assert not placed_mask(label(box, size, mask), size).as_stored
+    assert not placed_mask(label((-5, 20, 25, 50), size, crop), size).as_stored
+    assert not placed_mask(label((10.4, 20, 40.4, 50), size, crop), size).as_stored

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from ntt_plugin.dataset.runtime.own_thread import in_own_thread
+
+TASKS = Path("/proc/self/task")
+
+# How many threads more the process has, some seconds after a thread that lives on called something.
+SCRIPT = """
+import os, sys, time
+from concurrent.futures import ThreadPoolExecutor
+
+import torch
+
+from ntt_plugin.dataset.inspect import estimates
+from ntt_plugin.dataset.runtime import own_thread
+
+def product():
+    return float((torch.ones(512, 512) @ torch.ones(512, 512))[0, 0])
+
+def more():
+    return len(os.listdir("/proc/self/task")) - before
+
+call = {
+    "estimate": lambda: estimates._rate("cpu"),
+    "own thread": lambda: own_thread.in_own_thread(product),
+    "plain": product,
+}[sys.argv[1]]
+with ThreadPoolExecutor(1) as living:
+    living.submit(int).result()
+    before = len(os.listdir("/proc/self/task"))
+    assert living.submit(call).result() > 0
+    deadline = time.monotonic() + 3
+    while more() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    print(more())
+"""
+
+
+def threads_left(way: str) -> int:
+    environment = {**os.environ, "OMP_NUM_THREADS": "3", "MKL_DYNAMIC": "FALSE"}
+    call = [sys.executable, "-c", SCRIPT, way]
+    done = subprocess.run(call, env=environment, capture_output=True, text=True, check=True)
+    return int(done.stdout.split()[-1])
+
+
+def test_what_it_calls_returns_and_raises():
+    assert in_own_thread(lambda: 7) == 7
+    with pytest.raises(ValueError, match="no"):
+        in_own_thread(lambda: int("no"))
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="counts threads where Linux lists them")
+@pytest.mark.parametrize("way", ["estimate", "own thread"])
+def test_torch_leaves_no_threads_in_a_thread_that_lives_on(way):
+    assert threads_left(way) == 0
+
+
+@pytest.mark.skipif(not TASKS.is_dir(), reason="counts threads where Linux lists them")
+def test_without_it_torch_does():
+    assert threads_left("plain") > 0

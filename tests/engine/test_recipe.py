@@ -1,0 +1,144 @@
+from __future__ import annotations
+
+import dataclasses
+
+import pytest
+import torch
+
+from ntt_plugin.engine import recipe as config
+from ntt_plugin.engine.recipe import PRESETS, Recipe, resolve_device, resolve_dtype
+from ntt_plugin.errors import RecipeError
+
+
+def test_the_default_recipe_holds_the_papers_constants():
+    expected = {
+        "name": "paper",
+        "segmenter": "facebook/sam2-hiera-large",
+        "encoder": "facebook/dinov2-large",
+        "encoder_size": 518,
+        "precision": "float32",
+        "context_ratio": 0.2,
+        "grid": 32,
+        "point_batch": 256,
+        "iou_threshold": 0.4,
+        "duplicate_iou": None,
+        "nms_iou": 0.5,
+        "max_instances": 100,
+        "candidate_factor": 8,
+        "rescoring": "decay",
+        "merge_exponent": 0.5,
+        "negative_sigma": 0.8,
+    }
+    assert dataclasses.asdict(Recipe()) == expected == dataclasses.asdict(PRESETS["paper"])
+
+
+def test_presets_carry_their_own_names():
+    assert {name: recipe.name for name, recipe in PRESETS.items()} == {
+        name: name for name in ("paper", "balanced", "fast", "tiny")
+    }
+
+
+def test_a_preset_takes_other_values():
+    recipe = Recipe.from_preset("fast", grid=8)
+    assert (recipe.grid, recipe.encoder) == (8, "facebook/dinov2-base")
+
+
+def test_an_unknown_preset_is_refused_with_those_there_are():
+    with pytest.raises(RecipeError, match=r"'slow'.*paper, balanced, fast, tiny"):
+        Recipe.from_preset("slow")
+
+
+def test_an_unknown_field_is_refused_with_those_there_are():
+    with pytest.raises(RecipeError, match=r"'gird'.*grid"):
+        Recipe.from_preset("paper", gird=3)
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("name", ""),
+        ("segmenter", "  "),
+        ("encoder", None),
+        ("encoder_size", 0),
+        ("duplicate_iou", 0),
+        ("duplicate_iou", "0.9"),
+        ("rescoring", "none"),
+        ("encoder_size", 518.0),
+        ("precision", "float64"),
+        ("precision", ["float32"]),
+        ("context_ratio", -0.1),
+        ("context_ratio", float("nan")),
+        ("grid", 0),
+        ("grid", True),
+        ("point_batch", 0),
+        ("iou_threshold", 1.1),
+        ("nms_iou", -1),
+        ("nms_iou", "0.5"),
+        ("max_instances", 0),
+        ("candidate_factor", 0),
+        ("merge_exponent", float("inf")),
+        ("merge_exponent", 10**400),
+        ("negative_sigma", 0),
+    ],
+)
+def test_a_value_that_is_not_allowed_names_its_field(field, value):
+    with pytest.raises(RecipeError, match=rf"Recipe\.{field} is .*it must be"):
+        Recipe(**{field: value})
+
+
+def test_every_field_has_a_rule():
+    assert set(config._RULES) == {field.name for field in dataclasses.fields(Recipe)}
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(RecipeError, match=r"'xpu'.*cpu"):
+        resolve_device("xpu")
+
+
+def test_a_word_that_is_no_device_is_refused():
+    with pytest.raises(RecipeError, match="'graphics card' is no device"):
+        resolve_device("graphics card")
+
+
+def test_without_a_device_the_fastest_there_is_is_taken(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device(None).type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_device(None).type == "mps"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_device(None).type == "cpu"
+
+
+def test_a_gpu_beyond_those_there_are_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert resolve_device("cuda:0").index == 0
+    with pytest.raises(RecipeError, match="cuda:1"):
+        resolve_device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "native", "expected"),
+    [
+        ("float32", "cuda", True, torch.float32),
+        ("float16", "cpu", False, torch.float16),
+        ("bfloat16", "cpu", False, torch.float32),
+        ("bfloat16", "mps", False, torch.float16),
+        ("bfloat16", "cuda", True, torch.bfloat16),
+        ("bfloat16", "cuda", False, torch.float16),
+    ],
+)
+def test_bfloat16_is_used_where_the_device_has_it(monkeypatch, precision, device, native, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: native)
+    assert resolve_dtype(precision, torch.device(device)) == expected
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(RecipeError, match=r"'half'.*float32, bfloat16, float16"):
+        resolve_dtype("half", torch.device("cpu"))
+
+
+def test_what_was_added_later_is_off_in_every_preset():
+    for recipe in PRESETS.values():
+        assert {name: getattr(recipe, name) for name in config.ADDED_LATER} == config.ADDED_LATER
