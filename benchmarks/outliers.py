@@ -4,7 +4,7 @@
 
 Banks of 50 references of the demo's novel classes, five of which are made bad: given another
 class's name, or the mask of background, of the object's place half an object away, or of two
-objects. Flagged by ``ntt_plugin.engine.bank.outliers`` from features alone, and with each reference
+objects. Flagged by ``ntt_plugin.engine.bank.quality`` from features alone, and with each reference
 cut again from its own box. Needs neither FiftyOne nor a network connection. Writes
 ``benchmarks/results/outliers.json``.
 
@@ -33,8 +33,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from ntt_plugin.demo.scenes import Scene
 from ntt_plugin.demo.streams import reference_scene
 from ntt_plugin.engine import MemoryBank, Reference, Segmenter
-from ntt_plugin.engine.bank.outliers import find_badly_cut, find_duplicates, find_outliers
-from ntt_plugin.engine.bank.quality import reference_quality
+from ntt_plugin.engine.bank.quality import (
+    find_badly_cut,
+    find_duplicates,
+    find_outliers,
+    reference_quality,
+)
 from ntt_plugin.engine.references import tight_box
 
 RESULTS = Path(__file__).parent / "results" / "outliers.json"

@@ -33,9 +33,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import Instances, MemoryBank, Proposals, Reference, Segmenter, match
 from ntt_plugin.engine.images.load import read_image
-from ntt_plugin.engine.proposals.cache import ProposalCache
+from ntt_plugin.engine.proposals.cache import ProposalCache, image_digest
 from ntt_plugin.engine.proposals.codec import encode_proposals
-from ntt_plugin.engine.proposals.key import image_digest
 from ntt_plugin.engine.proposals.store import ProposalStore
 
 RESULTS = Path(__file__).parent / "results" / "relabel.json"

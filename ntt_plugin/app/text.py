@@ -1,13 +1,10 @@
-"""Words of people where FiftyOne's App renders Markdown: they are shown as they are written.
-
-The App renders the label and the description of every field, of every notice and of every radio
-button as Markdown: a name such as ``![](http://...)`` would be fetched as an image. Choices of a
-drop-down list, buttons, errors below a field and toasts are plain text.
-"""
+"""Numbers, names and tables in forms and on pages; what strangers wrote is escaped."""
 
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -75,3 +72,69 @@ def _escape(view: Any) -> None:
             setattr(view, name, escaped(words))
             if name in view._kwargs:
                 view._kwargs[name] = escaped(words)
+
+
+_PLURALS = {"class": "classes"}
+
+
+def number_of(noun: str, number: int) -> str:
+    """A number and its noun: ``1 label``, ``2,300 labels``.
+
+    Args:
+        noun: what is counted, one of it.
+        number: how many.
+    """
+    return f"{number:,} {noun if number == 1 else _PLURALS.get(noun, f'{noun}s')}"
+
+
+def part_of_these(noun: str, part: int, number: int, one: str, many: str) -> str:
+    """A part of a number, with its verb: ``2 of these 5 images hold``, ``This image holds``.
+
+    All of them are told so.
+
+    Args:
+        noun: what is counted, one of it.
+        part: how many of them, one at least.
+        number: how many there are.
+        one: the verb for one.
+        many: the verb for several.
+    """
+    if number == 1:
+        return f"This {noun} {one}"
+    if part == number:
+        return f"All of these {number_of(noun, number)} {many}"
+    return f"{part:,} of these {number_of(noun, number)} {one if part == 1 else many}"
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table for a page.
+
+    Attributes:
+        columns: the columns' heads.
+        rows: of each row a value for each column; an empty cell for None.
+        texts: number of the first columns that hold texts, flush left; the others are flush right.
+    """
+
+    columns: Sequence[str]
+    rows: Sequence[Sequence[object]]
+    texts: int = 1
+
+    def markdown(self) -> str:
+        """The table as Markdown."""
+        under = "|" + "---|" * self.texts + "---:|" * (len(self.columns) - self.texts)
+        return "\n".join([_line(self.columns), under, *map(_line, self.rows)])
+
+
+def _line(cells: Sequence[object]) -> str:
+    return "| " + " | ".join(map(_cell, cells)) + " |"
+
+
+def _cell(value: object) -> str:
+    if value is None:
+        return ""
+    if isinstance(value, float):
+        return f"{value:.3f}"
+    if isinstance(value, int):
+        return f"{value:,}"
+    return escaped(value)

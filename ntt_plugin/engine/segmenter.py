@@ -25,7 +25,7 @@ from .matching.match import match
 from .networks.checkpoints import load_encoder, load_segmenter
 from .networks.encoder import PatchEncoder
 from .networks.mask_proposer import MaskProposer
-from .proposals.key import upstream_digest
+from .proposals.cache import upstream_digest
 from .proposals.mask_upsampling import upsample_masks
 from .proposals.proposals import Proposals, mask_boxes
 from .recipe import Recipe, resolve_device, resolve_dtype

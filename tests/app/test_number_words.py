@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ntt_plugin.app.number_words import number_of, part_of_these
+from ntt_plugin.app.text import number_of, part_of_these
 
 
 @pytest.mark.parametrize(

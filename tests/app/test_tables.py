@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from ntt_plugin.app.runtime.result_page import Outcome, output_page
-from ntt_plugin.app.tables import Table
+from ntt_plugin.app.text import Table
 
 TABLE = Table(["Class", "n", "AP"], [["a|b *c*", 1200, 0.12345], ["d\ne", None, 1.0]])
 

@@ -15,8 +15,7 @@ import pytest
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine.networks import checkpoints, weights
-from ntt_plugin.engine.proposals.cache import ProposalCache
-from ntt_plugin.engine.proposals.key import image_digest
+from ntt_plugin.engine.proposals.cache import ProposalCache, image_digest
 from ntt_plugin.engine.proposals.store import ProposalStore
 from ntt_plugin.engine.recipe import Recipe
 from tests.bad_input.expectations import refused, row

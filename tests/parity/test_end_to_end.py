@@ -19,8 +19,7 @@ from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.engine.matching.match import match
 from ntt_plugin.engine.networks.checkpoints import load_encoder
-from ntt_plugin.engine.proposals.cache import ProposalCache
-from ntt_plugin.engine.proposals.key import image_digest
+from ntt_plugin.engine.proposals.cache import ProposalCache, image_digest
 from ntt_plugin.engine.proposals.store import ProposalStore
 from ntt_plugin.engine.recipe import Recipe
 from ntt_plugin.engine.references import Reference

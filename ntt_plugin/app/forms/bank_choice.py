@@ -15,9 +15,9 @@ from ...dataset.banks.files import is_bank_file, read_bank_file
 from ...dataset.banks.info import BankInfo, bank_info
 from ...dataset.database.run_record import read_facts
 from ...dataset.inspect.inventory import banks_of, datasets_with_banks
-from ...dataset.samples.paths import as_path
+from ...dataset.samples.checks import as_path
 from ...errors import DatasetError, NttError
-from ..number_words import number_of
+from ..text import number_of
 from . import fields
 
 _HOW_TO_GET_ONE = (

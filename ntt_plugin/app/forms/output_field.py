@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 import fiftyone.operators.types as types
 
 from ...dataset.labels.label_field import FieldState, RunIds, field_state
-from ..number_words import part_of_these
+from ..text import part_of_these
 from . import fields
 
 

@@ -6,10 +6,9 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ...dataset.inspect.estimates import Estimate, estimate_segmentation
+from ...dataset.inspect.estimates import NOTHING_KEPT, Estimate, estimate_segmentation, kept_share
 from ...dataset.networks import Network, available_devices, networks_of
-from ...dataset.samples.paths import as_path
-from ...dataset.segmentation.cached_share import NOTHING_KEPT, kept_share
+from ...dataset.samples.checks import as_path
 from ...engine.recipe import PRESETS, Recipe
 from ...errors import DatasetError
 from . import fields, target

@@ -17,7 +17,7 @@ from ...dataset.inspect.inventory import FieldCounts, count_labels, image_slices
 from ...dataset.samples.checks import literals
 from ...dataset.samples.views import all_images, image_view, is_patches
 from ...errors import DatasetError
-from ..number_words import number_of
+from ..text import number_of
 from . import fields, selection
 
 T = TypeVar("T")

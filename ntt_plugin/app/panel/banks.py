@@ -1,18 +1,20 @@
-"""The banks of the dataset, a card each."""
+"""The list of banks, and one bank's page."""
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import fiftyone.operators.types as types
 
-from ...dataset.banks.banks import list_memory_banks, memory_bank_infos
+from ...dataset.banks.banks import get_memory_bank_info, list_memory_banks, memory_bank_infos
 from ...dataset.banks.info import BankInfo
-from ...errors import BankError
+from ...dataset.inspect.estimates import estimate_segmentation, kept_share
+from ...dataset.samples.views import all_images
+from ...errors import BankError, NttError
 from ..forms import fields
-from ..number_words import number_of
-from ..text import escaped
-from . import first_steps, network_notice, operator_button, pages, widgets
+from ..text import escaped, number_of
+from . import class_similarity, first_steps, references, widgets
 from .events import Clicks
 from .state import Place
 
@@ -26,20 +28,20 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
         first_steps.draw(page, dataset, clicks)
         return
     actions = widgets.row(page, "actions")
-    operator_button.draw(actions, "build_memory_bank", clicks)
-    operator_button.draw(actions, "import_memory_bank", clicks)
+    widgets.operator_button(actions, "build_memory_bank", clicks)
+    widgets.operator_button(actions, "import_memory_bank", clicks)
     infos = []
-    shown = memory_bank_infos(dataset, pages.part(names, place, _A_PAGE))
+    shown = memory_bank_infos(dataset, widgets.page_of(names, place, _A_PAGE))
     for number, (name, info) in enumerate(shown.items()):
         if isinstance(info, BankError):
             page.view(f"damaged_{number}", types.Error(label=str(info)))
             remedy = widgets.row(page, f"remedy_{number}")
-            operator_button.draw(remedy, "delete_memory_bank", clicks, name=name)
+            widgets.operator_button(remedy, "delete_memory_bank", clicks, name=name)
             continue
         infos.append(info)
         _card(page, f"bank_{number}", info, clicks)
-    pages.draw(page, len(names), place, _A_PAGE, clicks)
-    network_notice.draw(page, [info.recipe for info in infos], clicks)
+    widgets.page_buttons(page, len(names), place, _A_PAGE, clicks)
+    widgets.network_notice(page, [info.recipe for info in infos], clicks)
 
 
 def summary(info: BankInfo) -> str:
@@ -72,4 +74,77 @@ def _card(page: types.Object, name: str, info: BankInfo, clicks: Clicks) -> None
     widgets.button(
         buttons, "open", "Open", clicks.go(tab="banks", bank=info.name), "folder_open", strong=True
     )
-    operator_button.draw(buttons, "segment_with_memory_bank", clicks, "Segment", bank=info.name)
+    widgets.operator_button(buttons, "segment_with_memory_bank", clicks, "Segment", bank=info.name)
+
+
+# From here on, a person should know before a run how long it takes, in seconds.
+_LONG = 120.0
+
+
+def draw_bank(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None:
+    """The page of a bank, or why it cannot be shown."""
+    name = str(place.bank)
+    back = widgets.row(page, "back")
+    widgets.button(back, "all", "All banks", clicks.go(tab="banks"), "arrow_back")
+    try:
+        info = get_memory_bank_info(dataset, name)
+    except NttError as error:
+        page.view("problem", types.Error(label=str(error)))
+        return
+    widgets.heading(page, "facts", name, summary(info))
+    for number, note in enumerate(info.notes):
+        page.view(f"note_{number}", types.Warning(label=note))
+    _use(page, dataset, info, clicks)
+    _manage(page, name, clicks)
+    if info.shots:
+        references.draw(page, dataset, place, clicks)
+        class_similarity.draw(page, dataset, place, clicks)
+
+
+def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> None:
+    row, name = widgets.row(page, "use"), info.name
+    widgets.operator_button(
+        row, "segment_with_memory_bank", clicks, "Segment", strong=True, bank=name
+    )
+    widgets.operator_button(row, "add_references", clicks, bank=name)
+    widgets.operator_button(row, "update_memory_bank", clicks, "Update", name=name)
+    widgets.operator_button(row, "check_references", clicks, name=name)
+    widgets.operator_button(row, "suggest_references", clicks, bank=name)
+    show = clicks.show_references(name)
+    widgets.button(row, "show", "Show the references", show, "photo_library")
+    widgets.network_notice(page, [info.recipe], clicks)
+    # Of what is kept any process may add or clear, so it is looked at each time.
+    images = all_images(dataset)
+    kept, count = kept_share(images, info.recipe, None), images.count()
+    total = estimate_segmentation(dataset, info.recipe, None, count, kept)
+    if total and total.seconds > _LONG:
+        words = f"Segmenting all {count:,} images takes {total}. Try a few first: select them."
+        page.view("estimate", types.Notice(label=words))
+
+
+def _manage(page: types.Object, name: str, clicks: Clicks) -> None:
+    row = widgets.row(page, "manage")
+    widgets.operator_button(row, "rename_memory_bank", clicks, "Rename", name=name)
+    widgets.operator_button(row, "duplicate_memory_bank", clicks, "Duplicate", name=name)
+    widgets.operator_button(row, "merge_memory_banks", clicks, "Merge", names=[name])
+    widgets.operator_button(row, "export_memory_bank", clicks, "Export", name=name)
+    widgets.operator_button(row, "delete_memory_bank", clicks, "Delete", name=name)
+
+
+def bank_in_words(dataset: Any, bank: str, version: int | None) -> str:
+    """A bank's name in markdown, and that it was changed since it had a version.
+
+    The version counts every reference that comes or goes, which tells a person nothing.
+
+    Args:
+        dataset: the dataset, which need not keep the bank.
+        bank: its name, or that of another source of labels.
+        version: its version then; 0 of what is no bank, None where it is not known.
+    """
+    words = escaped(bank)
+    if version and bank in list_memory_banks(dataset):
+        # A bank that cannot be read is told of on its own page.
+        with suppress(NttError):
+            if get_memory_bank_info(dataset, bank).version != version:
+                words += ", which was changed since"
+    return words

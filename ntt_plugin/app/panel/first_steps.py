@@ -10,7 +10,7 @@ from ...dataset.inspect.inventory import datasets_with_banks, what_labels_hold
 from ...engine.recipe import PRESETS
 from ..forms import fields
 from ..text import escaped
-from . import network_notice, operator_button, widgets
+from . import widgets
 from .events import Clicks
 
 _INTRODUCTION = (
@@ -37,7 +37,7 @@ def draw(page: types.Object, dataset: Any, clicks: Clicks) -> None:
     build = widgets.card(page, "step_2")
     widgets.text(build, "words", "**2. Build a memory bank** from the references.")
     row = widgets.row(build, "buttons")
-    operator_button.draw(row, "build_memory_bank", clicks, strong=offers == "masks")
+    widgets.operator_button(row, "build_memory_bank", clicks, strong=offers == "masks")
     segment = widgets.card(page, "step_3")
     widgets.text(
         segment,
@@ -46,7 +46,7 @@ def draw(page: types.Object, dataset: Any, clicks: Clicks) -> None:
         "add references and negatives, and segment again in seconds.",
     )
     _others(page, dataset, clicks)
-    network_notice.draw(page, [PRESETS["paper"]], clicks)
+    widgets.network_notice(page, [PRESETS["paper"]], clicks)
 
 
 def _references(card: types.Object, offers: str, clicks: Clicks) -> None:
@@ -60,10 +60,10 @@ def _references(card: types.Object, offers: str, clicks: Clicks) -> None:
     widgets.text(card, "words", f"**1. Choose references.** {words[offers]}")
     row = widgets.row(card, "buttons")
     if offers == "boxes":
-        operator_button.draw(row, "masks_from_boxes", clicks, strong=True)
+        widgets.operator_button(row, "masks_from_boxes", clicks, strong=True)
     if offers == "masks":
-        operator_button.draw(row, "add_references", clicks)
-        operator_button.draw(row, "sample_references", clicks, strong=True)
+        widgets.operator_button(row, "add_references", clicks)
+        widgets.operator_button(row, "sample_references", clicks, strong=True)
 
 
 def _others(page: types.Object, dataset: Any, clicks: Clicks) -> None:
@@ -72,7 +72,9 @@ def _others(page: types.Object, dataset: Any, clicks: Clicks) -> None:
     words += f", or of {escaped(fields.listed_briefly(homes, 3))}." if homes else "."
     widgets.text(page, "elsewhere", words)
     row = widgets.row(page, "from_elsewhere")
-    operator_button.draw(row, "import_memory_bank", clicks)
+    widgets.operator_button(row, "import_memory_bank", clicks)
     if homes:
         words = "Segment with another dataset's bank"
-        operator_button.draw(row, "segment_with_memory_bank", clicks, words, bank_dataset=homes[0])
+        widgets.operator_button(
+            row, "segment_with_memory_bank", clicks, words, bank_dataset=homes[0]
+        )

@@ -8,16 +8,7 @@ import fiftyone.operators.types as types
 
 from ...errors import NttError
 from ..text import show_as_written
-from . import (
-    bank_page,
-    banks,
-    first_steps,
-    run_page,
-    runs,
-    score_histogram,
-    selected_label,
-    widgets,
-)
+from . import banks, first_steps, runs, score_histogram, selected_label, widgets
 from .events import Clicks, Events
 from .state import TABS, Place
 
@@ -65,8 +56,8 @@ def _ways(page: types.Object, place: Place, clicks: Clicks) -> None:
 
 def _part(page: types.Object, ctx: Any, place: Place, clicks: Clicks) -> None:
     if place.tab == "runs":
-        draw_runs = runs.draw if place.run is None else run_page.draw
+        draw_runs = runs.draw if place.run is None else runs.draw_run
         draw_runs(page, ctx.dataset, place, clicks)
     else:
-        draw_banks = banks.draw if place.bank is None else bank_page.draw
+        draw_banks = banks.draw if place.bank is None else banks.draw_bank
         draw_banks(page, ctx.dataset, place, clicks)

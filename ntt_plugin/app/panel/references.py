@@ -14,7 +14,7 @@ from ...dataset.banks.quality import ReferenceCheck, reference_quality
 from ...dataset.inspect.thumbnails import reference_thumbnails
 from ..forms.bank_choice import thresholds_of
 from ..text import escaped
-from . import operator_button, pages, widgets
+from . import widgets
 from .events import Clicks
 from .state import Place
 
@@ -47,7 +47,7 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     if not chosen:
         widgets.text(page, "none", _NONE[place.shown])
         return
-    shown = pages.part(chosen, place, A_PAGE)
+    shown = widgets.page_of(chosen, place, A_PAGE)
     pictures = reference_thumbnails([check.provenance for check in shown], SIDE, dataset)
     entries = list(zip(shown, pictures, strict=True))
     wall, thresholds = widgets.column(page, "wall"), thresholds_of(dataset, bank)
@@ -60,7 +60,7 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
         row = widgets.row(wall, f"tiles_{number}", align_y="top")
         for position, (check, path) in enumerate(of_class):
             _tile(row, f"tile_{position}", bank, check, path, clicks)
-    pages.draw(page, len(chosen), place, A_PAGE, clicks)
+    widgets.page_buttons(page, len(chosen), place, A_PAGE, clicks)
     widgets.text(page, "legend", _LEGEND + _LEGEND_RECUT)
 
 
@@ -110,7 +110,7 @@ def _tile(
     widgets.text(tile, "quality", quality_line(check))
     for number, flag in enumerate(check.flags):
         widgets.text(tile, f"flag_{number}", f"⚠ {escaped(flag)}")
-    operator_button.draw(
+    widgets.operator_button(
         widgets.row(tile, "actions"),
         "remove_references",
         clicks,

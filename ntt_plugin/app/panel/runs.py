@@ -1,18 +1,26 @@
-"""What was segmented, with which bank, when; and runs that a worker has or had."""
+"""The list of runs, one run's page, and the runs scheduled for a worker."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import fiftyone.operators.types as types
+from fiftyone.core.odm import get_db_conn
 
-from ...dataset.inspect.runs import RunInfo
-from ..number_words import number_of
-from ..text import escaped
-from . import operator_button, pages, scheduled_runs, widgets
-from .bank_in_words import bank_in_words
+from ...dataset.banks.banks import list_memory_banks
+from ...dataset.evaluation.coco_metrics import CocoFigures
+from ...dataset.evaluation.evaluate import coco_figures
+from ...dataset.inspect.runs import RunInfo, list_runs
+from ...dataset.segmentation.report import SampleNote
+from ...errors import DatasetError
+from ..operators import OPERATORS
+from ..runtime.result_page import MOST_BY_ID, PLUGIN
+from ..text import escaped, number_of
+from . import score_histogram, widgets
+from .banks import bank_in_words
+from .cache import remembered
 from .events import Clicks
-from .known_runs import known_runs
 from .state import Place
 
 _A_PAGE = 10
@@ -31,15 +39,15 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
             "What a run did, and what failed in it, shows up here.",
         )
     row = widgets.row(page, "actions")
-    operator_button.draw(row, "segment_with_memory_bank", clicks, strong=not found)
+    widgets.operator_button(row, "segment_with_memory_bank", clicks, strong=not found)
     if found:
-        operator_button.draw(row, "evaluate_segmentation", clicks)
+        widgets.operator_button(row, "evaluate_segmentation", clicks)
     if len(found) > 1:
-        operator_button.draw(row, "compare_segmentations", clicks)
-    for number, run in enumerate(pages.part(found, place, _A_PAGE)):
+        widgets.operator_button(row, "compare_segmentations", clicks)
+    for number, run in enumerate(widgets.page_of(found, place, _A_PAGE)):
         _card(page, f"run_{number}", dataset, run, clicks)
-    pages.draw(page, len(found), place, _A_PAGE, clicks)
-    scheduled_runs.draw(page, dataset)
+    widgets.page_buttons(page, len(found), place, _A_PAGE, clicks)
+    draw_scheduled(page, dataset)
 
 
 def summary(dataset: Any, run: RunInfo) -> str:
@@ -65,3 +73,177 @@ def _card(page: types.Object, name: str, dataset: Any, run: RunInfo, clicks: Cli
         row, "open", "Open", clicks.go(tab="runs", run=field), "folder_open", strong=True
     )
     widgets.button(row, "show", "Show", clicks.show_run(run), "photo_library")
+
+
+def known_runs(dataset: Any) -> list[RunInfo]:
+    """The last run of each field that is still there, the latest first."""
+    runs = remembered(dataset, "", _all)
+    if any(run.state == "running" for run in runs):
+        # It may have been killed meanwhile, which changes nothing of what is kept.
+        runs = list_runs(dataset)
+    return [run for run in runs if dataset.get_field(run.label_field) is not None]
+
+
+def _all(dataset: Any, name: str) -> list[RunInfo]:
+    return list_runs(dataset)
+
+
+_MOST_NOTES = 20
+
+
+def draw_run(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None:
+    """The page of the last run into a field, or why it cannot be shown."""
+    field = str(place.run)
+    back = widgets.row(page, "back")
+    widgets.button(back, "all", "All runs", clicks.go(tab="runs"), "arrow_back")
+    run = next((run for run in known_runs(dataset) if run.label_field == field), None)
+    if run is None:
+        page.view("problem", types.Error(label=f"The field {field!r} is gone, or no run made it."))
+        return
+    widgets.heading(page, "facts", field, summary(dataset, run))
+    _use(page, dataset, run, place, clicks)
+    if run.notes:
+        _notes(page, run.notes)
+    if run.failed:
+        row = widgets.row(page, "failures")
+        all_shown = run.failed <= MOST_BY_ID
+        words = "failed images" if all_shown else f"first {MOST_BY_ID:,} failed images"
+        widgets.button(row, "show", f"Show the {words}", clicks.show_failed(field), "error_outline")
+    if run.kind == "segmentation":
+        _evaluations(page, dataset, run, clicks)
+    if place.shown == "scores":
+        score_histogram.draw(page, dataset, run, place, clicks)
+
+
+def figures_in_words(figures: CocoFigures) -> str:
+    """The main figures of an evaluation in a line."""
+    parts = []
+    if figures.segm is not None:
+        parts.append(f"mask AP {_said(figures.segm['AP'])}")
+        parts.append(f"AP50 {_said(figures.segm['AP50'])}")
+    parts.append(f"box AP {_said(figures.bbox['AP'])}")
+    return ", ".join(parts)
+
+
+def _use(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: Clicks) -> None:
+    field = run.label_field
+    row = widgets.row(page, "use")
+    words = "Show the suggestions" if run.kind == "suggestions" else "Show the images"
+    widgets.button(row, "show", words, clicks.show_run(run), "photo_library", strong=True)
+    if run.kind == "boxes":
+        widgets.operator_button(row, "build_memory_bank", clicks, label_field=field)
+        return
+    if run.kind == "suggestions":
+        return
+    widgets.operator_button(row, "evaluate_segmentation", clicks, "Evaluate", label_field=field)
+    if place.shown != "scores":
+        click = clicks.go(shown="scores")
+        widgets.button(row, "scores", "Scores by class", click, "bar_chart")
+    if run.bank in list_memory_banks(dataset):
+        widgets.operator_button(row, "apply_thresholds", clicks, label_field=field, bank=run.bank)
+        click = clicks.go(tab="banks", bank=run.bank)
+        widgets.button(row, "bank", "Open its bank", click, "folder_open")
+
+
+def _notes(page: types.Object, notes: Sequence[SampleNote]) -> None:
+    lines = ["**Failed, or to note**", ""]
+    for note in notes[:_MOST_NOTES]:
+        where = f"{note.filepath.rpartition('/')[2]}: " if note.filepath else ""
+        lines.append(f"- {escaped(where + note.reason)}")
+    if len(notes) > _MOST_NOTES:
+        lines.append(f"- and {len(notes) - _MOST_NOTES:,} more")
+    widgets.text(page, "notes", "\n".join(lines))
+
+
+def _evaluations(page: types.Object, dataset: Any, run: RunInfo, clicks: Clicks) -> None:
+    if not run.evaluations:
+        words = "**Not evaluated yet.** Where you have ground truth, Evaluate scores this run."
+        widgets.text(page, "not_evaluated", words)
+        return
+    lines = ["**Evaluations**", ""]
+    lines += [f"- {escaped(key)}: {_score(dataset, key)}" for key in run.evaluations]
+    widgets.text(page, "evaluations", "\n".join(lines))
+    row = widgets.row(page, "evaluation_buttons")
+    click = clicks.open_evaluations()
+    widgets.button(row, "open", "Open the evaluations", click, "query_stats")
+    if run.bank in list_memory_banks(dataset):
+        latest = run.evaluations[-1]
+        widgets.operator_button(row, "save_thresholds", clicks, bank=run.bank, eval_key=latest)
+
+
+def _score(dataset: Any, key: str) -> str:
+    try:
+        return figures_in_words(coco_figures(dataset, key))
+    except DatasetError:
+        return "no figures of pycocotools"
+
+
+def _said(figure: float) -> str:
+    return "undefined" if figure < 0 else f"{figure:.3f}"
+
+
+_MOST = 10
+_TITLES = {operator.operator_name: operator.title for operator in OPERATORS}
+_SCHEDULED_STATES = {
+    "scheduled": "scheduled",
+    "queued": "waiting for a worker",
+    "running": "running",
+    "completed": "done",
+    "failed": "**failed**",
+}
+# Not the parameters: a run of many selected samples holds their ids.
+_WANTED = {
+    "operator": 1,
+    "run_state": 1,
+    "queued_at": 1,
+    "status": 1,
+    "result.error": 1,
+    "result.error_message": 1,
+    "result.result.message": 1,
+}
+
+
+def draw_scheduled(page: types.Object, dataset: Any) -> None:
+    """The latest scheduled runs on the dataset; nothing where there is none."""
+    found = latest(dataset)
+    if not found:
+        return
+    lines = ["**Scheduled runs**", ""]
+    lines += [f"- {_in_words(operation)}" for operation in found]
+    if any(operation["run_state"] == "queued" for operation in found):
+        lines += ["", "A worker runs them: `fiftyone delegated launch -m`."]
+    widgets.text(page, "scheduled", "\n".join(lines))
+
+
+def latest(dataset: Any) -> list[dict[str, Any]]:
+    """The latest scheduled runs of this plugin's operators on a dataset, the last one first."""
+    wanted = {
+        "dataset_id": dataset._doc.id,
+        "operator": {"$regex": f"^{PLUGIN}/"},
+        "archived": {"$ne": True},
+    }
+    operations = get_db_conn().delegated_ops.find(wanted, _WANTED)
+    return list(operations.sort("queued_at", -1).limit(_MOST))
+
+
+def _in_words(operation: dict[str, Any]) -> str:
+    state = _SCHEDULED_STATES.get(operation["run_state"], operation["run_state"])
+    name = operation["operator"].removeprefix(f"{PLUGIN}/")
+    parts = [f"{_TITLES.get(name, escaped(name))}: {state}"]
+    if operation.get("queued_at") is not None:
+        parts.append(widgets.moment(operation["queued_at"].isoformat()))
+    result = operation.get("result") or {}
+    error = result.get("error_message") or _last_line(result.get("error"))
+    done = (result.get("result") or {}).get("message")
+    progress = operation.get("status") or {}
+    if error:
+        parts.append(escaped(error))
+    elif done:
+        parts.append(escaped(done))
+    elif progress.get("label"):
+        parts.append(escaped(progress["label"]))
+    return " · ".join(parts)
+
+
+def _last_line(traceback: str | None) -> str:
+    return (traceback or "").strip().rpartition("\n")[2]

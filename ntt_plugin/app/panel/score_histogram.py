@@ -10,8 +10,7 @@ import numpy as np
 
 from ...dataset.inspect.runs import RunInfo, score_histogram
 from ..forms.bank_choice import thresholds_of
-from ..number_words import number_of
-from ..text import escaped
+from ..text import escaped, number_of
 from . import widgets
 from .cache import remembered
 from .events import Clicks

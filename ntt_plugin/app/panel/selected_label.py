@@ -13,8 +13,8 @@ from ...dataset.labels.label_field import segmentation_fields
 from ...dataset.samples.views import all_images, is_patches, patch_labels
 from ...engine.references import Provenance
 from ..text import escaped
-from . import operator_button, widgets
-from .bank_in_words import bank_in_words
+from . import widgets
+from .banks import bank_in_words
 from .cache import remembered
 from .events import Clicks
 
@@ -58,7 +58,7 @@ def draw(page: types.Object, ctx: Any, clicks: Clicks) -> None:
         return
     buttons = widgets.row(card, "buttons")
     for operator, words in _VERDICTS.items():
-        operator_button.draw(
+        widgets.operator_button(
             buttons, operator, clicks, words, bank=label["bank"], label_field=field
         )
 

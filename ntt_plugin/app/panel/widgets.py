@@ -1,15 +1,21 @@
-"""What the panel is put together from: rows, cards, texts, buttons, pictures."""
+"""Building blocks of the panel's pages: rows, cards, pictures, buttons, pages and notices."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import quote
 
 import fiftyone.operators.types as types
 
+from ...dataset.networks import missing_networks
+from ...engine.recipe import PRESETS, Recipe
+from ..forms import run_options
+from ..operators import OPERATORS
 from ..text import escaped
+from .events import Clicks
+from .state import Place
 
 Click = Mapping[str, Any]
 """What a click does: FiftyOne's ``on_click`` and ``params``."""
@@ -133,3 +139,89 @@ def moment(iso: str) -> str:
 
 ALL_CLASSES = " "
 """Stands for no class in particular: a class needs a name, and the App shows no empty choice."""
+
+
+_BY_NAME = {operator.operator_name: operator for operator in OPERATORS}
+
+
+def operator_button(
+    line: types.Object,
+    operator: str,
+    clicks: Clicks,
+    words: str | None = None,
+    strong: bool = False,
+    **values: Any,
+) -> None:
+    """A button that opens an operator's form.
+
+    Args:
+        line: the line that it goes into.
+        operator: the operator's name.
+        clicks: what a click can do.
+        words: what the button says; the operator's title if None.
+        strong: whether it is what most people want to do next.
+        **values: fields of the form that are filled in.
+    """
+    found = _BY_NAME[operator]
+    button(line, operator, words or found.title, clicks.ask(operator, **values), found.icon, strong)
+
+
+def network_notice(page: types.Object, recipes: Iterable[Recipe], clicks: Clicks) -> None:
+    """Say what the recipes would download, how large it is, and offer to do it now.
+
+    Args:
+        page: the panel.
+        recipes: what is to be used.
+        clicks: what a click can do.
+    """
+    lacking = {recipe.name: missing_networks(recipe) for recipe in recipes}
+    missing = list(dict.fromkeys(network for found in lacking.values() for network in found))
+    if not missing:
+        return
+    run_options.warn_of_downloads(page, missing)
+    line = row(page, "fetch")
+    for name, networks in lacking.items():
+        if networks and name in PRESETS:
+            size = sum(network.megabytes or 0 for network in networks)
+            words = f"Download networks of {name} ({size:,} MB)"
+            operator_button(line, "download_networks", clicks, words, preset=name)
+
+
+T = TypeVar("T")
+
+
+def page_of(entries: Sequence[T], place: Place, size: int) -> Sequence[T]:
+    """The entries of the page that is open; of the last one where there are fewer by now."""
+    first = size * _open_page(len(entries), place, size)
+    return entries[first : first + size]
+
+
+def page_buttons(parent: types.Object, total: int, place: Place, size: int, clicks: Clicks) -> None:
+    """Which page is open, and the way to the others; nothing where there is one page only."""
+    if total <= size:
+        return
+    number, last = _open_page(total, place, size), (total - 1) // size
+    line = row(parent, "pages")
+    button(
+        line,
+        "back",
+        "Previous",
+        clicks.go(page=number - 1),
+        "chevron_left",
+        disabled=number == 0,
+    )
+    first = number * size + 1
+    words = f"{first:,} to {min(first + size - 1, total):,} of {total:,}"
+    label(line, "where", words)
+    button(
+        line,
+        "forward",
+        "Next",
+        clicks.go(page=number + 1),
+        "chevron_right",
+        disabled=number == last,
+    )
+
+
+def _open_page(total: int, place: Place, size: int) -> int:
+    return min(place.page, max(0, (total - 1) // size))

@@ -10,8 +10,7 @@ from typing import Any
 import fiftyone.operators.types as types
 from bson import json_util
 
-from ..tables import Table
-from ..text import escaped, show_as_written
+from ..text import Table, escaped, show_as_written
 
 PLUGIN = "@ntt/no-time-to-train"
 MOST_BY_ID = 1000

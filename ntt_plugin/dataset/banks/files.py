@@ -8,8 +8,7 @@ from typing import Any, TypeGuard
 from ...engine.bank.memory_bank import MemoryBank
 from ...errors import BankError, DatasetError
 from ..database.errors import database_errors
-from ..samples.checks import quoted
-from ..samples.paths import as_path
+from ..samples.checks import as_path, quoted
 from . import store
 
 SUFFIX = ".safetensors"

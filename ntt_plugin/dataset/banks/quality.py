@@ -11,19 +11,16 @@ import torch
 
 from ...engine.bank import quality
 from ...engine.bank.memory_bank import MemoryBank, StoredReference
-from ...engine.bank.outliers import find_badly_cut, find_duplicates, find_outliers
-from ...engine.bank.quality import ReferenceQuality
+from ...engine.bank.quality import ReferenceQuality, find_badly_cut, find_duplicates, find_outliers
 from ...engine.references import Box, Provenance
 from ..database.errors import database_errors
 from ..database.label_lookup import find_sources
 from ..labels.orientation import turned_references
-from ..runtime.caching import Remembered
-from ..runtime.own_thread import in_own_thread
+from ..runtime.caching import Remembered, in_own_thread
 from ..runtime.progress_bar import Progress, progress_bar
 from ..segmenters import SegmenterLike, get_segmenter
 from . import store
-from .kept_checks import KeptCheck, checks_state, keep_checks, read_checks
-from .mask_check import by_image, recut
+from .mask_check import KeptCheck, by_image, checks_state, keep_checks, read_checks, recut
 
 # Pixels of a mask, or of a box where the mask was not looked at: 12 x 12.
 _SMALLEST = 144

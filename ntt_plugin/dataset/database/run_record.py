@@ -19,7 +19,7 @@ import fiftyone.core.odm as foo
 from bson import ObjectId, json_util
 from gridfs import GridFS, NoFile
 
-from ...engine.proposals.key import AFTER_PROPOSALS
+from ...engine.proposals.cache import AFTER_PROPOSALS
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
 from ..samples.checks import dataset_of

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import fiftyone as fo
 
-from ...engine.cache_folder import chosen_home, platform_home
+from ...engine.files import chosen_home, platform_home
 from ...engine.proposals import store
 
 _BELOW_THE_MODELS = "no-time-to-train"

@@ -1,9 +1,10 @@
-"""What a view and its fields must be before anything is read from them or written to them."""
+"""What an operation asks of a dataset, a field, classes and paths, and how names are shown."""
 
 from __future__ import annotations
 
 import numbers
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
@@ -159,3 +160,27 @@ def quoted(name: object, most: int = 60) -> str:
     if not isinstance(name, str) or len(name) <= most:
         return repr(name)[: 2 * most]
     return f"{name[:most]!r}... ({len(name):,} characters)"
+
+
+def as_path(text: str | Path, what: str) -> Path:
+    """A path that a person gave, ``~`` replaced by the home folder; nothing need be there.
+
+    Args:
+        text: the path.
+        what: what is or will be there, for the message.
+
+    Raises:
+        DatasetError: this machine's file system cannot have such a path, or hides what is there;
+            says why.
+    """
+    try:
+        path = Path(text).expanduser()
+        path.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        return path
+    except (OSError, RuntimeError, TypeError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise DatasetError(
+            f"{quoted(str(text))} cannot be the path of {what} ({reason}); give another path."
+        ) from error
+    return path

@@ -11,8 +11,7 @@ from typing import TypeVar
 
 from ...engine.images.load import read_image, shown_size
 from ...engine.masks.codec import RecordError
-from ...engine.proposals.cache import ProposalCache
-from ...engine.proposals.key import image_digest
+from ...engine.proposals.cache import ProposalCache, image_digest
 from ...engine.proposals.proposals import Proposals
 from ...engine.proposals.store import ProposalStore
 from ...errors import ImageError, StoreError

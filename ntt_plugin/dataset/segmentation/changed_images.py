@@ -8,7 +8,7 @@ from typing import Any
 
 from bson import ObjectId
 
-from ...engine.proposals.key import image_digest
+from ...engine.proposals.cache import image_digest
 from ...errors import ImageError
 from .report import SampleNote
 

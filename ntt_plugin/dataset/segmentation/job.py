@@ -21,8 +21,7 @@ from ..labels.label_field import (
     require_writable,
     segmentation_fields,
 )
-from ..labels.mask_files import MaskFiles
-from ..labels.mask_folders import folder_of_run, keep_folder
+from ..labels.mask_files import MaskFiles, folder_of_run, keep_folder
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of
 from ..segmenters import SegmenterLike

@@ -27,7 +27,7 @@ from ..labels.mask_files import MaskFolderError
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.views import all_images
 from .changed_images import image_state
-from .pipeline import ReadingAhead, ReadSample, Recalled
+from .pipeline import ReadingAhead, ReadSample, Recalled, WritingBehind
 from .report import SampleNote, SegmentReport, to_dict
 from .writer import (
     FilledError,
@@ -37,7 +37,6 @@ from .writer import (
     unsettled,
     write_labels,
 )
-from .writing_behind import WritingBehind
 
 KEEP_SECONDS = 20.0
 # A report that takes long to keep is kept less often: this share of the time at most.

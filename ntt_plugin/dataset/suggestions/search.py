@@ -1,4 +1,4 @@
-"""A pass over images for the proposals that would teach a memory bank most."""
+"""The search for labels that would teach a bank most, and the labels that show them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+import numpy as np
+
 from ...engine.active_learning import Suggestion, SuggestionPool
 from ...engine.bank.memory_bank import MemoryBank
+from ...engine.masks.containers import UnpackedMasks
+from ...engine.masks.packed import PackedMask
+from ...engine.matching.instances import Instances
+from ...engine.proposals.proposals import Proposals
 from ...engine.proposals.store import ProposalStore
 from ...engine.references import Box
-from ...errors import NoFileHandlesError
+from ...errors import DatasetError, NoFileHandlesError
+from ..labels.convert import Origin, to_labels
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import dataset_of
 from ..segmentation.cached_proposals import KeptProposals
 from ..segmentation.pipeline import ReadingAhead, ReadSample
 from ..segmentation.propose import fetch_paths
 from ..segmentation.report import SampleNote
+from ..segmentation.runner import Labelled, Work
 from ..segmenters import SegmenterLike
 
 
@@ -118,3 +126,75 @@ def _taught_boxes(bank: MemoryBank) -> Mapping[str, list[Box]]:
             if source.sample is not None and source.box is not None:
                 boxes[source.sample].append(source.box)
     return boxes
+
+
+def suggestion_work(
+    chosen: Mapping[str, Sequence[Suggestion]],
+    bank: MemoryBank,
+    segmenter: SegmenterLike,
+    store: ProposalStore | None,
+    origin: Origin,
+) -> Work:
+    """The work that gives samples their suggestions as labels.
+
+    Args:
+        chosen: the suggestions by the ids of their samples.
+        bank: what they are to teach.
+        segmenter: computes the proposals that are not kept.
+        store: where proposals are kept; None for nowhere.
+        origin: what is kept with each label.
+    """
+    kept = KeptProposals(segmenter, store)
+    sources = {
+        reference.id: reference.provenance
+        for label in bank.classes
+        for reference in bank.references(label)
+    }
+
+    def label(read: ReadSample) -> Labelled:
+        suggestions = chosen[read.sample_id]
+        instances = kept.use(read, lambda proposals: _instances(proposals, suggestions, bank))
+        labels = to_labels(instances, origin, sources)
+        for made, suggestion in zip(labels, suggestions, strict=True):
+            made.attributes |= {
+                "suggested": suggestion.label,
+                "reason": suggestion.reason,
+                "gain": suggestion.gain,
+            }
+        return Labelled(labels, from_cache=read.image is None)
+
+    return Work(label, kept.recall, kept.finish)
+
+
+def _instances(
+    proposals: Proposals, suggestions: Sequence[Suggestion], bank: MemoryBank
+) -> Instances:
+    masks = [_mask_of(proposals, suggestion) for suggestion in suggestions]
+
+    def column(name: str) -> np.ndarray[Any, Any]:
+        return np.array([getattr(entry, name) for entry in suggestions], dtype=np.float32)
+
+    return Instances(
+        masks=UnpackedMasks(masks),
+        boxes=np.array([mask.box for mask in masks], dtype=np.int64),
+        scores=column("score"),
+        labels=[suggestion.label for suggestion in suggestions],
+        margins=column("margin"),
+        proposal_ious=column("proposal_iou"),
+        references=[_nearest_reference(proposals, entry, bank) for entry in suggestions],
+        image_size=proposals.image_size,
+    )
+
+
+def _mask_of(proposals: Proposals, suggestion: Suggestion) -> PackedMask:
+    index = suggestion.proposal
+    if index < len(proposals) and tuple(proposals.boxes[index].tolist()) == suggestion.box:
+        mask = proposals.masks[index]
+        if mask is not None:
+            return mask
+    raise DatasetError("Its image was changed meanwhile; suggest anew.")
+
+
+def _nearest_reference(proposals: Proposals, suggestion: Suggestion, bank: MemoryBank) -> str:
+    feature = proposals.features[suggestion.proposal][None].cpu()
+    return bank.nearest_reference(suggestion.label, feature)[0]

@@ -27,8 +27,7 @@ from ..segmentation.job import Job, label_samples
 from ..segmentation.report import SampleNote, SegmentReport
 from ..segmenters import SegmenterLike, as_recipe, get_segmenter
 from .field import ATTRIBUTES, RUN_PREFIX, require_replaceable
-from .labels import suggestion_work
-from .search import search
+from .search import search, suggestion_work
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from .packed import PackedMask, PixelBox
-from .set_bits import set_bits
+from .packed import PackedMask, PixelBox, set_bits
 
 Array = np.ndarray[Any, Any]
 Buffer = bytes | bytearray | memoryview

@@ -17,10 +17,9 @@ from ..masks.containers import MaskShelf, UnpackedMasks
 from ..masks.packed import PackedMask
 from ..proposals.proposals import Proposals
 from ..recipe import Recipe
-from .diffusion import diffused_redundancy
 from .instances import Instances
 from .nms import suppress
-from .soft_merging import redundancy
+from .soft_merging import diffused_redundancy, redundancy
 
 Array = np.ndarray[Any, Any]
 

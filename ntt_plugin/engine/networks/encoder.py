@@ -12,7 +12,7 @@ from ..bank.memory_bank import Fingerprint
 from ..device.batching import refused_memory
 from ..device.compiling import Compiled
 from ..images.load import normalise
-from ..proposals.key import architecture
+from ..proposals.cache import architecture
 
 
 class PatchEncoder:

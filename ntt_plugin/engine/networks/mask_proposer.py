@@ -9,7 +9,7 @@ from transformers import Sam2Model
 from ..device.batching import Portions, PromptBatches, refused_memory
 from ..device.compiling import Compiled
 from ..images.load import normalise
-from ..proposals.key import architecture
+from ..proposals.cache import architecture
 from .decoder.prompt_decoder import Attended, DecoderImage, PromptDecoder
 
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,11 +14,11 @@ from ..bank.memory_bank import Fingerprint
 from ..device.batching import SMALLER_IMAGE, refused_memory
 from ..device.forked import require_own_process
 from ..device.threads import with_threads_by_load
+from ..masks.boxes import shared_areas
 from ..masks.containers import MadeMasks
-from ..masks.packed import PackedMask
+from ..masks.packed import PackedMask, set_bits_of_rows
 from .feature_pooling import pool_features
 from .mask_upsampling import UpsampledMasks
-from .near_duplicates import distinct
 
 
 class MaskSource(Protocol):
@@ -121,3 +122,44 @@ def _first_and_last(lines: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.where(lines, indices, lines.shape[1]).amin(dim=1)
     last = torch.where(lines, indices, -1).amax(dim=1)
     return first, last
+
+
+Array = np.ndarray[Any, Any]
+
+
+def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9) -> Array:
+    """Of low-resolution masks that overlap strongly, keep the one with the highest predicted IoU.
+
+    Args:
+        masks: not empty, bool (n, m, m).
+        boxes: their x1 y1 x2 y2, inclusive pixel indices, (n, 4).
+        ious: predicted IoUs, float (n,); among equals the lower index stays.
+        threshold: a mask whose IoU with one that stays is at least this goes; above 0.
+
+    Returns:
+        Indices of those that stay, in the order in which they came, int64 (k,).
+    """
+    corners = boxes.cpu().numpy().astype(np.int64)
+    corners[:, 2:] += 1
+    words = _pack(masks.flatten(1).cpu().numpy())
+    areas = set_bits_of_rows(words)
+    stays = np.ones(len(words), dtype=bool)
+    order = np.argsort(-ious.detach().cpu().numpy(), kind="stable")
+    for place, best in enumerate(order.tolist()):
+        if not stays[best]:
+            continue
+        rest = order[place + 1 :]
+        rest = rest[stays[rest]]
+        # Most pairs need no counting: their boxes or areas alone rule them out.
+        most = np.minimum(areas[rest], areas[best])
+        at_most = np.minimum(shared_areas(corners[best, None], corners[rest])[0], most)
+        rest = rest[at_most >= threshold * np.maximum(areas[rest], areas[best])]
+        shared = set_bits_of_rows(words[rest] & words[best])
+        stays[rest[shared >= threshold * (areas[rest] + areas[best] - shared)]] = False
+    return np.flatnonzero(stays)
+
+
+def _pack(masks: Array) -> Array:
+    """Bool (n, k) as uint64 (n, ceil(k / 64))."""
+    padded = np.pad(masks, ((0, 0), (0, -masks.shape[1] % 64)))
+    return np.packbits(padded, axis=1).view(np.uint64)

@@ -21,7 +21,7 @@ from datetime import datetime, timezone
 from pathlib import Path
 
 from ...errors import StoreError
-from ..cache_folder import default_budget, default_folder
+from ..files import default_budget, default_folder
 from .record_files import (
     HEADER_BYTES,
     MAX_RECORD_BYTES,

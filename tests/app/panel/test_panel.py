@@ -6,7 +6,7 @@ import yaml
 from fiftyone.operators.registry import OperatorRegistry
 
 import ntt_plugin as ntt
-from ntt_plugin.app.panel import scheduled_runs
+from ntt_plugin.app.panel import runs
 from ntt_plugin.app.panel.panel import MemoryBanks
 from tests.app.driver import NAME, ROOT
 from tests.app.panel_driver import URI, PanelOnScreen
@@ -22,7 +22,7 @@ def test_the_plugin_lists_the_panel_it_registers(plugin):
     assert listed["panels"] == [MemoryBanks().config.name]
     panels = OperatorRegistry().list_operators(type="panel")
     assert [panel.uri for panel in panels if panel.plugin_name == NAME] == [URI]
-    assert scheduled_runs.PLUGIN == listed["name"]
+    assert runs.PLUGIN == listed["name"]
 
 
 def test_while_it_is_open_selections_show_what_they_stand_for(panel):

@@ -7,10 +7,9 @@ import pytest
 
 from ntt_plugin.dataset.database.locks import RunLock
 from ntt_plugin.dataset.database.run_record import keep_record, keep_results
-from ntt_plugin.dataset.inspect.estimates import estimate_segmentation, in_words
+from ntt_plugin.dataset.inspect.estimates import KeptShare, estimate_segmentation, in_words
 from ntt_plugin.dataset.labels.label_field import declare
 from ntt_plugin.dataset.networks import available_devices, networks_of
-from ntt_plugin.dataset.segmentation.cached_share import KeptShare
 from ntt_plugin.dataset.segmentation.report import SegmentReport, to_dict
 from ntt_plugin.engine import PRESETS, Recipe
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from ntt_plugin.dataset.runtime.own_thread import in_own_thread
+from ntt_plugin.dataset.runtime.caching import in_own_thread
 
 TASKS = Path("/proc/self/task")
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from ntt_plugin.dataset.samples.paths import as_path
+from ntt_plugin.dataset.samples.checks import as_path
 from ntt_plugin.errors import DatasetError
 
 IMPOSSIBLE = ["~nosuchuser/x.safetensors", "/x/" + "a" * 5000, "/tmp/a\0b.safetensors", "a" * 300]

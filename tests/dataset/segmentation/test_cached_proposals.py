@@ -12,7 +12,7 @@ from PIL import Image
 import ntt_plugin as ntt
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.engine.proposals import cache as proposal_cache
-from ntt_plugin.engine.proposals.key import image_digest
+from ntt_plugin.engine.proposals.cache import image_digest
 from ntt_plugin.engine.proposals.mask_upsampling import BandedUpsampler
 from ntt_plugin.engine.proposals.store import ProposalStore
 from tests.dataset import scenes

@@ -7,8 +7,8 @@ from PIL import Image
 
 from ntt_plugin.dataset import segmenters
 from ntt_plugin.dataset.banks.banks import build_memory_bank
-from ntt_plugin.dataset.segmentation import cached_share as module
-from ntt_plugin.dataset.segmentation.cached_share import kept_share
+from ntt_plugin.dataset.inspect import estimates as module
+from ntt_plugin.dataset.inspect.estimates import kept_share
 from ntt_plugin.dataset.segmentation.propose import propose
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine import Recipe

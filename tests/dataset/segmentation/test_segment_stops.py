@@ -26,7 +26,7 @@ from pymongo.errors import (
 
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.database import locks as run_lock
-from ntt_plugin.dataset.segmentation import job, runner, writer, writing_behind
+from ntt_plugin.dataset.segmentation import job, pipeline, runner, writer
 from ntt_plugin.dataset.segmentation import segment as segmentation
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
@@ -437,7 +437,7 @@ def test_few_large_masks_wait_to_be_written(dataset, segmenter, monkeypatch, bud
         return notes
 
     monkeypatch.setattr(runner, "write_labels", slowly)
-    monkeypatch.setattr(writing_behind, "_BUDGET", budget)
+    monkeypatch.setattr(pipeline, "_WAITING_BYTES", budget)
     waiting = lambda bar: made.append(bar.iteration - len(written))  # noqa: E731
     segment(dataset, "blocks", segmenter=segmenter, progress=waiting)
     assert max(made) == most

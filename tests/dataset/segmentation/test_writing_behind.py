@@ -6,8 +6,8 @@ import threading
 
 import pytest
 
-from ntt_plugin.dataset.segmentation import writing_behind
-from ntt_plugin.dataset.segmentation.writing_behind import WritingBehind
+from ntt_plugin.dataset.segmentation import pipeline
+from ntt_plugin.dataset.segmentation.pipeline import WritingBehind
 
 PATIENCE = 30
 
@@ -71,7 +71,7 @@ def test_no_more_than_two_pieces_wait():
 
 @pytest.mark.parametrize(("sizes", "waits"), [((100, 100), False), ((100, 200), True)])
 def test_large_pieces_wait_for_what_is_before_them(monkeypatch, sizes, waits):
-    monkeypatch.setattr(writing_behind, "_BUDGET", 250)
+    monkeypatch.setattr(pipeline, "_WAITING_BYTES", 250)
     may_end, second_is_in, told = threading.Event(), threading.Event(), []
 
     def release():
@@ -94,7 +94,7 @@ def test_large_pieces_wait_for_what_is_before_them(monkeypatch, sizes, waits):
 
 
 def test_a_piece_larger_than_all_there_may_be_is_written(monkeypatch):
-    monkeypatch.setattr(writing_behind, "_BUDGET", 250)
+    monkeypatch.setattr(pipeline, "_WAITING_BYTES", 250)
     told = []
     with WritingBehind(lambda piece: piece, told.append, lambda piece: 1000) as behind:
         for piece in range(3):

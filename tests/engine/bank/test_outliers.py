@@ -7,8 +7,12 @@ import torch
 import torch.nn.functional as F
 
 from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank
-from ntt_plugin.engine.bank.outliers import find_badly_cut, find_duplicates, find_outliers
-from ntt_plugin.engine.bank.quality import reference_quality
+from ntt_plugin.engine.bank.quality import (
+    find_badly_cut,
+    find_duplicates,
+    find_outliers,
+    reference_quality,
+)
 from ntt_plugin.engine.references import Provenance
 
 CHANNELS = 32

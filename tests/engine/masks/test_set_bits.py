@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntt_plugin.engine.masks.set_bits import set_bits, set_bits_of_rows
+from ntt_plugin.engine.masks.packed import set_bits, set_bits_of_rows
 
 WORDS = np.random.default_rng(0).integers(0, 2**64, (7, 9), dtype=np.uint64)[:, 2:5]
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from ntt_plugin.engine.masks.packed import pack_mask
-from ntt_plugin.engine.matching.diffusion import diffused_redundancy
+from ntt_plugin.engine.matching.soft_merging import diffused_redundancy
 from tests.engine.masks.packed_masks import blob
 
 

@@ -14,9 +14,8 @@ from ntt_plugin.engine import Instances, MemoryBank, Proposals, Recipe, Segmente
 from ntt_plugin.engine.bank.memory_bank import Fingerprint
 from ntt_plugin.engine.masks.codec import RecordError
 from ntt_plugin.engine.proposals import cache as module
-from ntt_plugin.engine.proposals.cache import ProposalCache
+from ntt_plugin.engine.proposals.cache import ProposalCache, image_digest, proposal_key
 from ntt_plugin.engine.proposals.codec import encode_proposals
-from ntt_plugin.engine.proposals.key import image_digest, proposal_key
 from ntt_plugin.engine.proposals.record_files import list_records
 from ntt_plugin.engine.proposals.store import ProposalStore
 from tests.engine.masks.packed_masks import some_proposals

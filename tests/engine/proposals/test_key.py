@@ -13,8 +13,8 @@ from PIL import Image
 from transformers import Dinov2Config
 
 from ntt_plugin.engine import Recipe
-from ntt_plugin.engine.proposals import key as proposal_key
-from ntt_plugin.engine.proposals.key import architecture, image_digest, upstream_digest
+from ntt_plugin.engine.proposals import cache as proposal_key
+from ntt_plugin.engine.proposals.cache import architecture, image_digest, upstream_digest
 from ntt_plugin.errors import ImageError
 from tests.engine.images.image_files import deep_png, save_turned
 

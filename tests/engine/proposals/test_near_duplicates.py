@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntt_plugin.engine.proposals.near_duplicates import distinct
-from ntt_plugin.engine.proposals.proposals import mask_boxes
+from ntt_plugin.engine.proposals.proposals import distinct, mask_boxes
 
 
 def by_a_plain_loop(masks: np.ndarray, ious: np.ndarray, threshold: float) -> list[int]:

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from ntt_plugin.engine import cache_folder
-from ntt_plugin.engine.cache_folder import MAX_BYTES, default_budget, default_folder
+from ntt_plugin.engine import files
+from ntt_plugin.engine.files import MAX_BYTES, default_budget, default_folder
 from ntt_plugin.engine.proposals import record_files
 from ntt_plugin.engine.proposals.store import ProposalStore
 from ntt_plugin.errors import StoreError
@@ -194,7 +194,7 @@ def test_a_nearly_full_disk_is_said_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        cache_folder.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0)
+        files.shutil, "disk_usage", lambda path: shutil._ntuple_diskusage(10**9, 10**9, 0)
     )
     store = ProposalStore(tmp_path)
 
@@ -244,7 +244,7 @@ def test_the_default_folder_is_where_the_platform_keeps_caches(
     monkeypatch.delenv("NTT_CACHE_DIR", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", caches)
     monkeypatch.setenv("HOME", "/home/me")
-    monkeypatch.setattr(cache_folder.sys, "platform", system)
+    monkeypatch.setattr(files.sys, "platform", system)
 
     assert default_folder() == Path(expected)
 
@@ -257,7 +257,7 @@ def test_the_default_budget_is_a_tenth_of_what_there_is_for_it_and_20_gb_at_most
     tmp_path: Path, free: int, held: int, expected: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(
-        cache_folder.shutil,
+        files.shutil,
         "disk_usage",
         lambda path: shutil._ntuple_diskusage(2 * free, free, free),
     )

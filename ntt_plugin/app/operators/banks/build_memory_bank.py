@@ -9,10 +9,10 @@ import fiftyone.operators.types as types
 from fiftyone.operators.constants import ViewTarget
 
 from ...forms import fields
-from ...number_words import number_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import NextStep, Outcome
+from ...text import number_of
 
 if TYPE_CHECKING:
     from ....dataset.inspect.inventory import FieldCounts

@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
-from ...number_words import number_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
+from ...text import number_of
 
 if TYPE_CHECKING:
     from ....dataset.banks.info import BankInfo

@@ -8,10 +8,10 @@ import fiftyone.operators.types as types
 
 from ....errors import BankError
 from ...forms import fields
-from ...number_words import number_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
+from ...text import number_of
 from ..references import learning_form
 
 

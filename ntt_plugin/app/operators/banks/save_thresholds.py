@@ -8,11 +8,10 @@ import fiftyone.operators.types as types
 
 from ....errors import NttError
 from ...forms import fields
-from ...number_words import number_of
 from ...runtime.operator import NttOperator, problem
 from ...runtime.progress import Report
 from ...runtime.result_page import NextStep, Outcome
-from ...tables import Table
+from ...text import Table, number_of
 
 if TYPE_CHECKING:
     from ....dataset.evaluation.best_f1 import Threshold

@@ -8,10 +8,10 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ...forms import fields
-from ...number_words import number_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import MOST_BY_ID, Outcome
+from ...text import number_of
 from ..references import learning_form
 from .build_memory_bank import label_tag, references, sample_tag
 

@@ -7,11 +7,10 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from ...forms import fields
-from ...number_words import number_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import MOST_BY_ID, Outcome
-from ...tables import Table
+from ...text import Table, number_of
 
 if TYPE_CHECKING:
     from ....dataset.evaluation.compare import ClassComparison, Comparison

@@ -8,10 +8,10 @@ import fiftyone.operators.types as types
 
 from ....errors import DatasetError
 from ...forms import fields
-from ...number_words import number_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import NextStep, Outcome, PanelButton
+from ...text import number_of
 
 if TYPE_CHECKING:
     from ....dataset.inspect.inventory import FieldCounts

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from ...forms import fields
-from ...number_words import number_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
+from ...text import number_of
 from .segment_with_memory_bank import reported
 
 if TYPE_CHECKING:

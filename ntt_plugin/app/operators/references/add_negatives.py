@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from ...forms import fields
-from ...number_words import number_of
 from ...runtime.progress import Report
+from ...text import number_of
 from . import learning_form
 
 if TYPE_CHECKING:

@@ -12,10 +12,10 @@ from fiftyone import ViewField as F
 from fiftyone.operators.constants import ViewTarget
 
 from ...forms import fields
-from ...number_words import number_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import MOST_BY_ID, NextStep, Outcome
+from ...text import number_of
 
 if TYPE_CHECKING:
     from ....dataset.banks.add_references import AddedReferences

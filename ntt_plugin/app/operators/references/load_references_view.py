@@ -7,10 +7,10 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ...number_words import number_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
+from ...text import number_of
 
 
 class LoadReferencesView(NttOperator):

@@ -8,10 +8,10 @@ import fiftyone.operators.types as types
 from fiftyone import ViewField as F
 
 from ...forms import fields
-from ...number_words import number_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
+from ...text import number_of
 
 _PROTOCOLS = {
     "spread": "spread: from as many images as there are",

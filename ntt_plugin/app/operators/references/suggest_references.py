@@ -8,11 +8,10 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ...forms import fields
-from ...number_words import number_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
-from ...tables import Table
+from ...text import Table, number_of
 
 _FIELD = "suggestions"
 _MOST_REASONS = 20
