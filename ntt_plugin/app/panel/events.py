@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 from ...dataset.inspect.runs import RunInfo
 from ...dataset.samples.checks import quoted
 from ...errors import DatasetError
 from ..request import require_sound, unfit_text
-from .widgets import Click
+
+Click = Mapping[str, Any]
+"""What a click does: FiftyOne's ``on_click`` and ``params``."""
 
 _OF_THE_APP = (
     "on_startup",

@@ -14,11 +14,8 @@ from ...engine.recipe import PRESETS, Recipe
 from ..forms import run_options
 from ..operators import OPERATORS
 from ..text import escaped
-from .events import Clicks
+from .events import Click, Clicks
 from .state import Place
-
-Click = Mapping[str, Any]
-"""What a click does: FiftyOne's ``on_click`` and ``params``."""
 
 # FiftyOne gives whatever lies in a row that breaks the row's whole width.
 _AS_WIDE_AS_ITSELF = {"item": {"sx": {"width": "auto", "minWidth": 0}}}
