@@ -8,17 +8,17 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ...engine.proposals.cache import PIPELINE_VERSION, image_digest, proposal_key
-from ...engine.proposals.codec import CODEC_VERSION
-from ...engine.recipe import Recipe, resolve_device, resolve_dtype
+from ...engine.proposals.cache import image_digest, proposal_key
+from ...engine.recipe import Recipe, resolve_device
 from ...errors import NttError, StoreError
 from ..database.run_record import is_segmentation_by, read_facts
 from ..labels.label_field import segmentation_fields
 from ..runtime.cache_folder import ProposalStore
 from ..runtime.caching import Remembered
 from ..samples.checks import dataset_of
+from ..segmentation.cached_proposals import key_conditions
 from ..segmentation.report import read_report
-from ..segmenters import SegmenterLike, upstream_in_memory
+from ..segmenters import upstream_in_memory
 
 # Each is read to its end, for its digest, and again only when it was changed.
 _MOST_READ = 20
@@ -39,14 +39,6 @@ class KeptShare(NamedTuple):
 
 
 NOTHING_KEPT = KeptShare(0.0, False)
-
-
-def upstream_facts(segmenter: SegmenterLike) -> dict[str, Any]:
-    """What a run that keeps proposals has to keep of their keys, for ``kept_share``."""
-    return {
-        "upstream": segmenter.upstream,
-        "upstream_of": _conditions(segmenter.recipe, segmenter.device),
-    }
 
 
 def kept_share(images: Any, recipe: Recipe, device: str | None) -> KeptShare:
@@ -87,7 +79,7 @@ def _is_held(store: ProposalStore, filepath: str, upstream: str) -> bool:
 
 
 def _upstream_of_runs(images: Any, recipe: Recipe, device: torch.device) -> str | None:
-    dataset, here = dataset_of(images), _conditions(recipe, device)
+    dataset, here = dataset_of(images), key_conditions(recipe, device)
     for field in segmentation_fields(dataset):
         facts = read_facts(dataset, field)
         upstream = facts.get("upstream")
@@ -95,12 +87,6 @@ def _upstream_of_runs(images: Any, recipe: Recipe, device: torch.device) -> str 
         if upstream and alike:
             return str(upstream)
     return None
-
-
-def _conditions(recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    """What the keys of proposals depend on beside the networks' content and the recipe."""
-    dtype = str(resolve_dtype(recipe.precision, device))
-    return {"dtype": dtype, "codec": CODEC_VERSION, "pipeline": PIPELINE_VERSION}
 
 
 # For an image whose proposals are kept: reading, matching and writing its labels.

@@ -7,13 +7,17 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
+
+import torch
 
 from ...engine.images.load import read_image, shown_size
 from ...engine.masks.codec import RecordError
-from ...engine.proposals.cache import ProposalCache, image_digest
+from ...engine.proposals.cache import PIPELINE_VERSION, ProposalCache, image_digest
+from ...engine.proposals.codec import CODEC_VERSION
 from ...engine.proposals.proposals import Proposals
 from ...engine.proposals.store import ProposalStore
+from ...engine.recipe import Recipe, resolve_dtype
 from ...errors import ImageError, StoreError
 from ..runtime import cache_folder
 from ..segmenters import SegmenterLike
@@ -27,6 +31,20 @@ Cache = bool | ProposalStore
 # Proposals that wait to be written hold their masks, on a GPU their logits: 100 MB for an image in
 # the preset `paper`.
 _MOST_WRITERS = 4
+
+
+def upstream_facts(segmenter: SegmenterLike) -> dict[str, Any]:
+    """What a run records of the keys of its proposals, so that forms can look them up."""
+    return {
+        "upstream": segmenter.upstream,
+        "upstream_of": key_conditions(segmenter.recipe, segmenter.device),
+    }
+
+
+def key_conditions(recipe: Recipe, device: torch.device) -> dict[str, Any]:
+    """What the keys of proposals depend on beside the networks' content and the recipe."""
+    dtype = str(resolve_dtype(recipe.precision, device))
+    return {"dtype": dtype, "codec": CODEC_VERSION, "pipeline": PIPELINE_VERSION}
 
 
 def store_of(cache: Cache) -> ProposalStore | None:

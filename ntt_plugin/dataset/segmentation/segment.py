@@ -16,7 +16,6 @@ from ...errors import DatasetError
 from ..banks.banks import resolve_bank
 from ..banks.info import bank_digest
 from ..database.errors import database_errors
-from ..inspect.estimates import upstream_facts
 from ..labels.convert import LABEL_ATTRIBUTES, Origin, to_labels
 from ..labels.label_field import run_id
 from ..labels.orientation import turned_references_note
@@ -24,7 +23,7 @@ from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of
 from ..samples.views import image_view
 from ..segmenters import SegmenterLike, as_recipe, get_segmenter
-from .cached_proposals import Cache, KeptProposals, usable_store
+from .cached_proposals import Cache, KeptProposals, upstream_facts, usable_store
 from .job import Job, label_samples, watching_memory
 from .pipeline import ReadSample
 from .report import SampleNote, SegmentReport

@@ -7,8 +7,9 @@ from PIL import Image
 
 from ntt_plugin.dataset import segmenters
 from ntt_plugin.dataset.banks.banks import build_memory_bank
-from ntt_plugin.dataset.inspect import estimates as module
+from ntt_plugin.dataset.inspect import estimates
 from ntt_plugin.dataset.inspect.estimates import kept_share
+from ntt_plugin.dataset.segmentation import cached_proposals
 from ntt_plugin.dataset.segmentation.propose import propose
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine import Recipe
@@ -63,8 +64,10 @@ def test_an_image_that_changed_or_is_gone_is_not_kept(segmented, tmp_path):
 
 
 def test_an_image_is_read_again_only_when_it_was_changed(segmented, monkeypatch):
-    read, digest = [], module.image_digest
-    monkeypatch.setattr(module, "image_digest", lambda path: (read.append(path), digest(path))[1])
+    read, digest = [], estimates.image_digest
+    monkeypatch.setattr(
+        estimates, "image_digest", lambda path: (read.append(path), digest(path))[1]
+    )
     paths = segmented.values("filepath")
     for _ in range(2):
         assert kept_share(segmented, RECIPE, "cpu").share == 1
@@ -77,9 +80,9 @@ def test_an_image_is_read_again_only_when_it_was_changed(segmented, monkeypatch)
 @pytest.mark.parametrize(
     "changed",
     [
-        lambda patch: patch.setattr(module, "resolve_dtype", lambda *_: torch.float16),
-        lambda patch: patch.setattr(module, "PIPELINE_VERSION", 99),
-        lambda patch: patch.setattr(module, "CODEC_VERSION", 99),
+        lambda patch: patch.setattr(cached_proposals, "resolve_dtype", lambda *_: torch.float16),
+        lambda patch: patch.setattr(cached_proposals, "PIPELINE_VERSION", 99),
+        lambda patch: patch.setattr(cached_proposals, "CODEC_VERSION", 99),
     ],
     ids=["dtype", "pipeline", "codec"],
 )
@@ -96,8 +99,8 @@ def test_a_cache_folder_that_can_not_be_keeps_nothing(segmented, monkeypatch):
 
 def test_of_many_images_a_few_are_read(segmented, monkeypatch):
     read = []
-    whole = module.image_digest
-    monkeypatch.setattr(module, "image_digest", lambda path: read.append(path) or whole(path))
-    monkeypatch.setattr(module, "_MOST_READ", 2)
+    whole = estimates.image_digest
+    monkeypatch.setattr(estimates, "image_digest", lambda path: read.append(path) or whole(path))
+    monkeypatch.setattr(estimates, "_MOST_READ", 2)
     assert kept_share(segmented, RECIPE, "cpu") == (1.0, True)
     assert len(read) == 2
