@@ -159,7 +159,8 @@ class RunLock:
         _locks().update_one({"_id": self._key, "token": self._token}, {"$unset": {"intent": ""}})
 
     def _wait(self) -> None:
-        _locks().delete_many(_older_than(_FORGOTTEN_SECONDS))
+        age_ms = {"$subtract": ["$$NOW", "$heartbeat"]}
+        _locks().delete_many({"$expr": {"$gt": [age_ms, _FORGOTTEN_SECONDS * 1000]}})
         deadline = time.monotonic() + self._patience
         while True:
             try:
@@ -316,10 +317,6 @@ def _mark_overtaken(holder: dict[str, Any], may_live: bool, by: str) -> None:
         [{"$set": {**values, "heartbeat": "$$NOW"}}],
         upsert=True,
     )
-
-
-def _older_than(seconds: float) -> dict[str, Any]:
-    return {"$expr": {"$gt": [{"$subtract": ["$$NOW", "$heartbeat"]}, seconds * 1000]}}
 
 
 def _myself(token: str) -> dict[str, Any]:

@@ -28,7 +28,8 @@ from ..segmenters import SegmenterLike
 from .changed_images import changed_images
 from .pipeline import ReadSample
 from .report import SegmentReport, to_dict
-from .runner import Labelled, SampleRun, Work, no_memory, run_samples, stop_reason
+from .runner import Labelled, SampleRun, Work, run_samples
+from .stop_reasons import no_memory, stop_reason
 from .writer import Target
 
 

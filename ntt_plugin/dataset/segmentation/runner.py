@@ -17,11 +17,10 @@ from typing import Any
 from mongoengine.errors import DoesNotExist  # type: ignore[import-untyped]
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from ...engine.device.batching import is_out_of_memory
 from ...errors import DatasetError, NoFileHandlesError
 from ..database.errors import is_disk_full, server_process, with_patience
 from ..database.locks import LockLostError
-from ..database.run_record import is_stored, keep_results
+from ..database.run_record import keep_results
 from ..labels.document import NewLabel
 from ..labels.mask_files import MaskFolderError
 from ..runtime.progress_bar import Progress, progress_bar
@@ -29,6 +28,7 @@ from ..samples.views import all_images
 from .changed_images import image_state
 from .pipeline import ReadingAhead, ReadSample, Recalled, WritingBehind
 from .report import SampleNote, SegmentReport, to_dict
+from .stop_reasons import deleted, stop_reason
 from .writer import (
     FilledError,
     Target,
@@ -43,9 +43,6 @@ KEEP_SECONDS = 20.0
 _KEEP_SHARE = 0.02
 # How often a run goes over samples whose labels the database lost.
 _MOST_PASSES = 5
-
-# As Python says it in a plain RuntimeError.
-_NO_THREAD = "can't start new thread"
 
 _ENDS_THE_RUN = (ConnectionFailure, LockLostError, MaskFolderError, NoFileHandlesError)
 
@@ -155,39 +152,6 @@ def run_samples(run: SampleRun, sample_ids: Sequence[str], progress: Progress) -
         if reason := stop_reason(error, run.target.dataset_id, run.target.field):
             raise DatasetError(f"{reason} {_so_far(run, sample_ids)}") from error
         raise
-
-
-def stop_reason(error: BaseException, dataset_id: Any, field: str) -> str | None:
-    """What ended a run for all its samples, in words; None if the error is to be left as it is.
-
-    Args:
-        error: what was raised.
-        dataset_id: of the dataset.
-        field: the field that the run writes, which was there before.
-    """
-    if is_disk_full(error):
-        return "The disk of the database is full; free some space."
-    if isinstance(error, (DatasetError, NoFileHandlesError)):
-        return str(error)
-    if problem := no_memory(error):
-        return problem
-    # FiftyOne raises a ValueError of a field that it does not find.
-    with suppress(PyMongoError):
-        if isinstance(error, Exception) and not is_stored(dataset_id, field):
-            return _deleted(field)
-    return None
-
-
-def no_memory(error: BaseException) -> str | None:
-    """What the system had no memory for, in words; None if the error is about something else."""
-    if is_out_of_memory(error):
-        return f"There is not enough memory left ({error!s:.200}); close other programs."
-    if _NO_THREAD in str(error):
-        return (
-            f"The system gives no memory for another thread ({error}); close other programs, or "
-            "raise the limits of memory and of processes (ulimit -v, ulimit -u)."
-        )
-    return None
 
 
 def _do_all(
@@ -349,14 +313,7 @@ def _ends_the_run(error: Exception) -> bool:
 
 def _require_target(run: SampleRun) -> None:
     if not run.target.is_there():
-        raise DatasetError(_deleted(run.target.field))
-
-
-def _deleted(field: str) -> str:
-    return (
-        f"The dataset or its field {field!r} was deleted during the run, or renamed; look under "
-        "its new name, or run again."
-    )
+        raise DatasetError(deleted(run.target.field))
 
 
 def _fetch(run: SampleRun, sample_ids: Sequence[str]) -> Mapping[str, Any]:

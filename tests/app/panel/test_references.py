@@ -147,13 +147,13 @@ def test_a_run_of_many_images_on_a_cpu_is_announced_with_its_time(
     plugin, panel, dataset, monkeypatch
 ):
     assert "Segmenting all" not in panel.text()
-    monkeypatch.setattr(loaded(plugin, "app.panel.bank_page"), "_LONG", 0.0)
+    monkeypatch.setattr(loaded(plugin, "app.panel.banks"), "_LONG", 0.0)
     panel.click("Refresh")
     assert f"Segmenting all {len(dataset)} images takes" in panel.text()
 
 
 def test_that_time_follows_what_is_kept_at_the_moment(plugin, panel, dataset, monkeypatch):
-    page = loaded(plugin, "app.panel.bank_page")
+    page = loaded(plugin, "app.panel.banks")
     monkeypatch.setattr(page, "_LONG", 0.0)
     kept = loaded(plugin, "dataset.segmentation.cached_share")
     for share in (0.0, 1.0, 0.0):
