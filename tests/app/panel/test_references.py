@@ -155,7 +155,7 @@ def test_a_run_of_many_images_on_a_cpu_is_announced_with_its_time(
 def test_that_time_follows_what_is_kept_at_the_moment(plugin, panel, dataset, monkeypatch):
     page = loaded(plugin, "app.panel.banks")
     monkeypatch.setattr(page, "_LONG", 0.0)
-    kept = loaded(plugin, "dataset.segmentation.cached_share")
+    kept = loaded(plugin, "dataset.inspect.estimates")
     for share in (0.0, 1.0, 0.0):
         monkeypatch.setattr(page, "kept_share", lambda *_, s=share: kept.KeptShare(s, False))
         panel.click("Refresh")
