@@ -20,10 +20,10 @@ import torch
 import torch.nn.functional as F
 
 from .bank.memory_bank import MemoryBank
+from .class_means import ClassMeans
 from .masks.packed import PackedMask
 from .matching.match import best_class, compared_features, similarities
 from .matching.nms import box_iou, suppress
-from .populations import Populations
 from .proposals.proposals import Proposals
 from .recipe import Recipe
 from .references import Box
@@ -95,7 +95,7 @@ class SuggestionPool:
     """Candidates of many images.
 
     Memory does not grow with images: when there are too many candidates, as many of each class are
-    kept, or all of those classes that have fewer, by lot. The same candidates give the same.
+    kept, or all of those classes that have fewer, at random. The same candidates give the same.
     """
 
     def __init__(self, bank: MemoryBank, recipe: Recipe, size: int = _POOL) -> None:
@@ -151,7 +151,7 @@ class SuggestionPool:
 
         One after the other the candidate of the largest gain: how far it would take its class's
         prototype to the mean of the class's candidates, counted by how many those are
-        (``Populations.closed``), times the root of its unlikeness (one less its largest cosine to
+        (``ClassMeans.closed``), times the root of its unlikeness (one less its largest cosine to
         what the bank holds and to what is chosen already), times predicted IoU. What is as good as
         the same as something held or chosen is left out.
 
@@ -160,16 +160,16 @@ class SuggestionPool:
         """
         self._sift()
         rows, features = self._rows, self._features
-        populations = self._populations()
+        class_means = self._class_means()
         nearest = rows["known"].copy()
         found: list[Suggestion] = []
         for _ in range(min(count, len(rows))):
-            gains = _gains(rows, populations, nearest)
+            gains = _gains(rows, class_means, nearest)
             best = int(gains.argmax())
             if gains[best] <= 0:
                 break
-            found.append(self._suggestion(best, float(gains[best]), populations.labels))
-            populations.learn(best)
+            found.append(self._suggestion(best, float(gains[best]), class_means.labels))
+            class_means.learn(best)
             nearest = np.maximum(nearest, features @ features[best])
             nearest[best] = 1
         return found
@@ -177,10 +177,10 @@ class SuggestionPool:
     def candidates(self) -> list[Suggestion]:
         """All that could be suggested, in the order of their images, each with its gain alone."""
         self._sift()
-        populations = self._populations()
-        gains = _gains(self._rows, populations, self._rows["known"])
+        class_means = self._class_means()
+        gains = _gains(self._rows, class_means, self._rows["known"])
         return [
-            self._suggestion(index, float(gains[index]), populations.labels)
+            self._suggestion(index, float(gains[index]), class_means.labels)
             for index in np.flatnonzero(gains > 0).tolist()
         ]
 
@@ -214,14 +214,14 @@ class SuggestionPool:
         kept = np.sort(_fair_share(rows["label"], rows["lot"], self._size))
         self._rows, self._features, self._waiting = rows[kept], features[kept], []
 
-    def _populations(self) -> Populations:
+    def _class_means(self) -> ClassMeans:
         """Where the classes lie, by the candidates kept, which stand for those that are not."""
         rows, labels = self._rows, self._rows["label"]
         kept = np.bincount(labels, minlength=len(self._seen))
         # Squared, so that the many that show nothing of any class count for little.
         each = rows["iou"] * rows["score"] ** 2
         weights = each * self._seen[labels] / kept[labels]
-        return Populations(self._features, labels, weights, *self._taught.sums())
+        return ClassMeans(self._features, labels, weights, *self._taught.sums())
 
     def _suggestion(self, index: int, gain: float, likes: Array) -> Suggestion:
         row, classes = self._rows[index], self._bank.classes
@@ -286,10 +286,10 @@ class _Taught:
         return np.take_along_axis(by_class, labels[:, None], axis=1)[:, 0], known
 
 
-def _gains(rows: Array, populations: Populations, nearest: Array) -> Array:
+def _gains(rows: Array, class_means: ClassMeans, nearest: Array) -> Array:
     """What each candidate would teach: float (n,), 0 where it is known already."""
     unlike = np.where(nearest < _KNOWN, np.sqrt((1 - nearest).clip(0, 1)), 0)
-    gains: Array = rows["iou"].clip(0, 1) * unlike * populations.closed.clip(_LEAST_CLOSED, 1)
+    gains: Array = rows["iou"].clip(0, 1) * unlike * class_means.closed.clip(_LEAST_CLOSED, 1)
     return gains
 
 

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ..errors import BankError, ImageError, RecipeError, ReferenceRefusedError
 from .bank.memory_bank import Fingerprint, MemoryBank, Refused
-from .device.batching import SMALLER_IMAGE, refused_memory
+from .device.batching import SMALLER_IMAGE, reraise_oom
 from .device.forked import require_own_process
 from .device.threads import with_threads_by_load
 from .device.transfer import send
@@ -148,7 +148,7 @@ class Segmenter:
         return self._proposer.batch_size(self.recipe.point_batch)
 
     @with_threads_by_load
-    @refused_memory("read a reference", SMALLER_IMAGE)
+    @reraise_oom("read a reference", SMALLER_IMAGE)
     @torch.inference_mode()
     def reference_feature(self, reference: Reference) -> Tensor:
         """The instance feature of one reference, float32 (C,) on the CPU (recipe, section 1).
@@ -207,7 +207,7 @@ class Segmenter:
         return bank
 
     @with_threads_by_load
-    @refused_memory("segment an image", SMALLER_IMAGE)
+    @reraise_oom("segment an image", SMALLER_IMAGE)
     @torch.inference_mode()
     def propose(self, image: ImageLike) -> Proposals:
         """Everything about an image that does not depend on a bank (recipe, section 3).
@@ -249,7 +249,7 @@ class Segmenter:
         return match(self.propose(image), bank, self.recipe)
 
     @with_threads_by_load
-    @refused_memory("make masks of boxes", SMALLER_IMAGE)
+    @reraise_oom("make masks of boxes", SMALLER_IMAGE)
     @torch.inference_mode()
     def masks_from_boxes(
         self, image: ImageLike, boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]

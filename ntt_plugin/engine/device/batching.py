@@ -42,7 +42,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 @contextmanager
-def refused_memory(work: str, remedy: str) -> Iterator[None]:
+def reraise_oom(work: str, remedy: str) -> Iterator[None]:
     """Turn memory that a device has not got into an error of ours; a decorator, too.
 
     Args:
@@ -61,7 +61,7 @@ def refused_memory(work: str, remedy: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Portions:
+class BatchSizes:
     """How many prompts a device does at once, by the memory that each takes.
 
     Attributes:
@@ -73,7 +73,7 @@ class Portions:
     drawn: int
 
     @classmethod
-    def for_device(cls, device: torch.device, attending: int, drawing: int) -> Portions:
+    def for_device(cls, device: torch.device, attending: int, drawing: int) -> BatchSizes:
         """What suits a device: small portions stay in a processor's caches, large ones fill a GPU.
 
         Args:
@@ -152,7 +152,7 @@ class PromptBatches:
             return None
 
     def _one(self, work: Callable[[Tensor], Result], chunk: Tensor) -> Result:
-        with refused_memory(
+        with reraise_oom(
             f"decode a single prompt on the device {str(self._device)!r}",
             "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
             " or run on another device.",

@@ -25,7 +25,7 @@ class _Deflated(NamedTuple):
     data: bytes
 
 
-class MaskShelf(Sequence[PackedMask]):
+class CompressedMasks(Sequence[PackedMask]):
     """A list of masks that grows at its end; once it does not, threads may share it.
 
     Masks are kept as they are until they take the budget; from there on they are deflated, which
@@ -75,24 +75,24 @@ class MaskShelf(Sequence[PackedMask]):
             return self._inflated[place]
 
 
-class MadeMasks:
+class CachedMasks:
     """All masks of an image, each made once, in bounded memory; threads may share them."""
 
     def __init__(self, masks: Iterable[PackedMask | None]) -> None:
         """Make them; None stands for one that is empty."""
-        self._shelf = MaskShelf()
+        self._masks = CompressedMasks()
         self._places: list[int | None] = []
         for mask in masks:
-            self._places.append(None if mask is None else len(self._shelf))
+            self._places.append(None if mask is None else len(self._masks))
             if mask is not None:
-                self._shelf.append(mask)
+                self._masks.append(mask)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, index: int) -> PackedMask | None:
         place = self._places[index]
-        return None if place is None else self._shelf[place]
+        return None if place is None else self._masks[place]
 
 
 class UnpackedMasks(Sequence[Array]):

@@ -10,10 +10,10 @@ import numpy as np
 
 from ...errors import BankError
 from ..bank.memory_bank import MemoryBank
-from ..device.batching import SMALLER_IMAGE, refused_memory
+from ..device.batching import SMALLER_IMAGE, reraise_oom
 from ..device.forked import require_own_process
 from ..device.threads import with_threads_by_load
-from ..masks.containers import MaskShelf, UnpackedMasks
+from ..masks.containers import CompressedMasks, UnpackedMasks
 from ..masks.packed import PackedMask
 from ..proposals.proposals import Proposals
 from ..recipe import Recipe
@@ -30,7 +30,7 @@ _REDUNDANCIES: dict[str, Callable[[Sequence[PackedMask], Array, Array], Array]] 
 
 
 @with_threads_by_load
-@refused_memory("match the proposals of an image", SMALLER_IMAGE)
+@reraise_oom("match the proposals of an image", SMALLER_IMAGE)
 def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     """Label proposals by the bank's classes, and leave one of those that show the same thing.
 
@@ -175,7 +175,7 @@ def _merge(
     # One after the other over all labels, so that a GPU makes them in full batches.
     made = proposals.some_masks(order.tolist())
     for start, stop in _whole_labels(labels, recipe.max_instances):
-        masks, places = MaskShelf(), []
+        masks, places = CompressedMasks(), []
         for place, mask in zip(range(start, stop), made, strict=False):
             if mask is not None:
                 masks.append(mask)

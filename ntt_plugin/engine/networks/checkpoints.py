@@ -29,7 +29,7 @@ from ..device.batching import is_out_of_memory
 from . import convert_dinov2, convert_sam2
 from .convert_sam2 import HieraTraits
 from .hub import download, find_cached, find_in_zoo, suggestion
-from .renaming import few
+from .renaming import shorten
 from .weights import (
     count_values,
     digest,
@@ -188,7 +188,7 @@ def _require_kind(state: Mapping[str, Tensor], wanted: str, path: Path) -> None:
     if found != wanted:
         raise CheckpointError(
             f"{path} is {found or 'a network of an unknown kind'}, and a {wanted} network is needed"
-            f" here. Its weights begin with {few(state, most=3)}."
+            f" here. Its weights begin with {shorten(state, most=3)}."
         )
 
 
@@ -266,7 +266,7 @@ def _load(
         "has no place for": [str(key) for key in info["unexpected_keys"]],
         "has another shape for": [str(entry[0]) for entry in info["mismatched_keys"]],
     }
-    found = [f"{what} {few(keys)}" for what, keys in problems.items() if keys]
+    found = [f"{what} {shorten(keys)}" for what, keys in problems.items() if keys]
     if found:
         raise CheckpointError(
             f"{source} does not fit {network.__name__}: it {'; '.join(found)}."

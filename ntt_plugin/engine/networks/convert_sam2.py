@@ -26,7 +26,7 @@ from .hub_config import (
     refusal,
     whole,
 )
-from .renaming import Rule, few, rename
+from .renaming import Rule, rename, shorten
 
 # Two positional encodings share one Gaussian matrix: of the image grid and of the prompts.
 IMAGE_MATRIX = "shared_image_embedding.positional_embedding"
@@ -214,7 +214,7 @@ def from_meta(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     names = [f"prompt_encoder.point_embed.{i}" for i in range(4)]
     missing = [name for name in names if name not in renamed]
     if missing:
-        raise CheckpointError(f"{where} lacks weights: {few(missing)}. Download it again.")
+        raise CheckpointError(f"{where} lacks weights: {shorten(missing)}. Download it again.")
     if len({renamed[name].shape for name in names}) > 1:
         raise CheckpointError(
             f"{where}: the point embeddings differ in shape, so it is no SAM 2. Download it again."

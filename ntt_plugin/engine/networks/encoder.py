@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from ...errors import RecipeError
 from ..bank.memory_bank import Fingerprint
-from ..device.batching import refused_memory
+from ..device.batching import reraise_oom
 from ..device.compiling import Compiled
 from ..images.load import normalise
 from ..proposals.cache import architecture
@@ -61,7 +61,7 @@ class PatchEncoder:
         self._device = device
         self._dtype = dtype
         self._tokens_before = 1 + getattr(config, "num_register_tokens", 0)
-        with refused_memory(
+        with reraise_oom(
             f"load the encoder on the device {str(device)!r}",
             "Close other programs that use it, choose a preset with a smaller encoder (fast),"
             " or run on another device.",
@@ -82,7 +82,7 @@ class PatchEncoder:
         Raises:
             OutOfMemoryError: the device has not the memory for the network.
         """
-        with refused_memory(
+        with reraise_oom(
             f"run the patch encoder on an image on the device {str(self._device)!r}",
             "Close other programs that use it, choose a preset with a smaller encoder (fast),"
             " or run on another device.",

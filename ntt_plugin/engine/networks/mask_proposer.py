@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import Sam2Model
 
-from ..device.batching import Portions, PromptBatches, refused_memory
+from ..device.batching import BatchSizes, PromptBatches, reraise_oom
 from ..device.compiling import Compiled
 from ..images.load import normalise
 from ..proposals.cache import architecture
@@ -37,7 +37,7 @@ class MaskProposer:
             dtype: what it computes in; logits and IoUs come out as float32 all the same.
             compile: compile it at the first image.
         """
-        with refused_memory(
+        with reraise_oom(
             f"load the segmenter on the device {str(device)!r}",
             "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
             " or run on another device.",
@@ -51,13 +51,13 @@ class MaskProposer:
         self._grids: dict[int, Tensor] = {}
         self._maps = Compiled(self._feature_maps) if compile else self._feature_maps
         self._batches = PromptBatches(device)
-        self._portions = Portions.for_device(device, *self._decoder.memory())
+        self._batch_sizes = BatchSizes.for_device(device, *self._decoder.memory())
         self.architecture = architecture(model.config.to_dict())
         self.size = int(model.config.prompt_encoder_config.image_size)
 
     def batch_size(self, asked: int) -> int:
         """Prompts decoded at once where ``asked`` are allowed: fewer once memory ran out."""
-        return self._batches.size(min(asked, self._portions.attended))
+        return self._batches.size(min(asked, self._batch_sizes.attended))
 
     @torch.inference_mode()
     def propose(
@@ -148,7 +148,7 @@ class MaskProposer:
         Raises:
             OutOfMemoryError: the device has not the memory for the network.
         """
-        with refused_memory(
+        with reraise_oom(
             f"run the segmenter on an image on the device {str(self._device)!r}",
             "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
             " or run on another device.",
@@ -165,7 +165,7 @@ class MaskProposer:
 
     def _draw(self, shared: DecoderImage, attended: Attended, kept: Tensor) -> Tensor:
         """Masks of the prompts whose indices are kept, (n, k, m, m)."""
-        drawn = self._batches.size(self._portions.drawn)
+        drawn = self._batches.size(self._batch_sizes.drawn)
         return torch.cat(
             [self._decoder.draw(shared, attended, rows) for rows in torch.split(kept, drawn)]
         )

@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ...errors import CheckpointError
 from ..device.batching import is_out_of_memory
-from .renaming import few
+from .renaming import shorten
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -140,7 +140,7 @@ def read_meta_file(path: Path) -> dict[str, Tensor]:
         others = sorted(str(key) for key in content if key not in _TRAINER_KEYS | {"model"})
         if others:
             raise CheckpointError(
-                f"{path} holds more than a network under 'model': {few(others)}."
+                f"{path} holds more than a network under 'model': {shorten(others)}."
                 " Save only {'model': weights} and give that file."
             )
         content = content["model"]
@@ -151,7 +151,7 @@ def read_meta_file(path: Path) -> dict[str, Tensor]:
     strangers = [str(key) for key, value in content.items() if not _is_plain(value)]
     if strangers:
         raise CheckpointError(
-            f"{path} holds things that are no tensors: {few(strangers)}."
+            f"{path} holds things that are no tensors: {shorten(strangers)}."
             " Give a file of weights alone."
         )
     # A view may claim more values than its file has bytes.

@@ -11,11 +11,11 @@ import torch
 from torch import Tensor
 
 from ..bank.memory_bank import Fingerprint
-from ..device.batching import SMALLER_IMAGE, refused_memory
+from ..device.batching import SMALLER_IMAGE, reraise_oom
 from ..device.forked import require_own_process
 from ..device.threads import with_threads_by_load
 from ..masks.boxes import shared_areas
-from ..masks.containers import MadeMasks
+from ..masks.containers import CachedMasks
 from ..masks.packed import PackedMask, set_bits_of_rows
 from .feature_pooling import pool_features
 from .mask_upsampling import UpsampledMasks
@@ -64,11 +64,11 @@ class Proposals:
         return (self.masks[index] for index in indices)
 
     @with_threads_by_load
-    @refused_memory("make the masks of an image", SMALLER_IMAGE)
+    @reraise_oom("make the masks of an image", SMALLER_IMAGE)
     def with_masks_made(self) -> Proposals:
         """The same proposals, every mask made: of the logits nothing is needed any more."""
         require_own_process(self.features.device)
-        return replace(self, masks=MadeMasks(self.some_masks(range(len(self)))))
+        return replace(self, masks=CachedMasks(self.some_masks(range(len(self)))))
 
     @classmethod
     def from_logits(

@@ -16,7 +16,7 @@ Array = np.ndarray[Any, Any]
 _ROUNDS = 3
 
 
-class Populations:
+class ClassMeans:
     """Candidates grouped by class, and a bank that learns one of them after the other.
 
     Attributes:
