@@ -1,4 +1,4 @@
-"""Many masks of one image in bounded memory: some as they are, the others deflated."""
+"""Containers for the masks of one image, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .packed import PackedMask, PixelBox
 
 Array = np.ndarray[Any, Any]
 
-# 800 masks of 2 megapixels fit in it as they are, if each covers the whole image.
+# Bytes for uncompressed masks: enough for 800 masks of 2 megapixels.
 _BUDGET = 256 * 2**20
 _INFLATED = 32
 
@@ -26,10 +26,10 @@ class _Deflated(NamedTuple):
 
 
 class CompressedMasks(Sequence[PackedMask]):
-    """A list of masks that grows at its end; once it does not, threads may share it.
+    """An append-only list of masks, compressed beyond a memory budget.
 
-    Masks are kept as they are until they take the budget; from there on they are deflated, which
-    makes them 8 to 50 times smaller, and a few of those that were asked for last are kept inflated.
+    Compressed masks are 8 to 50 times smaller; the last few accessed stay decompressed. Reading
+    is thread-safe, appending is not.
     """
 
     def __init__(self, budget: int = _BUDGET) -> None:
@@ -41,7 +41,7 @@ class CompressedMasks(Sequence[PackedMask]):
         self._lock = threading.Lock()
 
     def append(self, mask: PackedMask) -> None:
-        """Put a mask at the end."""
+        """Append a mask."""
         if not self._rest and self._budget >= mask.words.nbytes:
             self._budget -= mask.words.nbytes
             self._first.append(mask)
@@ -76,10 +76,10 @@ class CompressedMasks(Sequence[PackedMask]):
 
 
 class CachedMasks:
-    """All masks of an image, each made once, in bounded memory; threads may share them."""
+    """All masks of an image, computed once and kept in bounded memory; thread-safe."""
 
     def __init__(self, masks: Iterable[PackedMask | None]) -> None:
-        """Make them; None stands for one that is empty."""
+        """Consume ``masks``; None stands for an empty mask."""
         self._masks = CompressedMasks()
         self._places: list[int | None] = []
         for mask in masks:
@@ -96,10 +96,10 @@ class CachedMasks:
 
 
 class UnpackedMasks(Sequence[Array]):
-    """Masks as bool arrays cropped to their boxes, made when they are asked for."""
+    """Masks as bool arrays cropped to their boxes, unpacked on access."""
 
     def __init__(self, masks: Sequence[PackedMask]) -> None:
-        """Show packed masks, which stay as they are."""
+        """Wrap packed masks."""
         self._masks = masks
 
     def __len__(self) -> int:
