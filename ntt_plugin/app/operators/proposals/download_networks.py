@@ -52,7 +52,6 @@ class DownloadNetworks(NttOperator):
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Fetch what is missing."""
         from .... import download_networks
 
         fetched = download_networks(**self.arguments(ctx), progress=progress)

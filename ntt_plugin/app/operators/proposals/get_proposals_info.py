@@ -34,7 +34,6 @@ class GetProposalsInfo(NttOperator):
         fields.notice(inputs, "will_do", "Will show what is kept on this machine, of all datasets.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Look into the store."""
         from .... import get_proposals_info
 
         info = get_proposals_info()

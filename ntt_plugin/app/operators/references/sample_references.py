@@ -38,7 +38,6 @@ class SampleReferences(NttOperator):
     doing = "Sampling references"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ...forms import target
 
         images = target.target(ctx, inputs, "Sample from")
@@ -73,7 +72,6 @@ class SampleReferences(NttOperator):
             _say(ctx, inputs, counts, tag, shots)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Sample and tag."""
         from .... import sample_references
         from ...forms import target
 
