@@ -133,7 +133,7 @@ def load_encoder(
 
 
 def _locate(name: str | Path, role: str, zoo_dirs: Sequence[Path]) -> Path:
-    """The folder or Meta file that a name stands for, downloaded if it must be."""
+    """Folder or Meta file of a network's name, downloaded if necessary."""
     text = str(name)
     if text == "tiny":
         if not (BUNDLED / role).is_dir():
@@ -277,7 +277,7 @@ def _load(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' own report and bar: what is wrong becomes one error of ours."""
+    """Silence transformers' report and progress bar; errors are raised as our own."""
     verbosity = hub_logging.get_verbosity()
     bars = hub_logging.is_progress_bar_enabled() and not are_progress_bars_disabled()
     hub_logging.set_verbosity_error()
