@@ -181,7 +181,7 @@ def _is_known(read: ReadSample) -> bool:
 
 
 def _state(filepath: str) -> tuple[str, int, int]:
-    """What changes with a file's content."""
+    """Size and modification time of a file, which change with its content."""
     file = os.stat(filepath)
     return filepath, file.st_mtime_ns, file.st_size
 

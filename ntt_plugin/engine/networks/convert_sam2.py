@@ -171,7 +171,7 @@ _MASK_DECODER: Rules = {
 
 @dataclass(frozen=True)
 class HieraTraits:
-    """What no tensor of a SAM 2 checkpoint shows.
+    """Architecture of a SAM 2 network that its tensors' shapes do not show.
 
     Attributes:
         heads: attention heads of the first stage; each later stage has twice as many.
@@ -370,7 +370,7 @@ def config_from_hub(config: Mapping[str, Any], where: str) -> Sam2Config:
 
 
 def _contradiction(config: Any) -> str:
-    """What two fields disagree about; nothing if none do."""
+    """Description of two contradictory fields; empty if there are none."""
     backbone, vision = config.vision_config.backbone_config, config.vision_config
     side = config.prompt_encoder_config.image_size
     sizes = [[side // stride, side // stride] for stride in (4, 8, 16)]

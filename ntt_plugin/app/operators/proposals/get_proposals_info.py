@@ -51,7 +51,7 @@ class GetProposalsInfo(NttOperator):
 
 
 def sets_of_proposals(number: int) -> str:
-    """How many kept proposals there are: of one image there can be several, by other networks."""
+    """Number of cached proposals in words; an image can have several, by different networks."""
     return f"{number_of('set', number)} of proposals, one for each image and preset"
 
 
