@@ -1,7 +1,7 @@
 """The whole recipe on files, against end_to_end: by the engine alone, and through FiftyOne.
 
 Each step reads what the step before it wrote to disk or to the database: images, annotations, the
-memory bank, the cached proposals, labels.
+memory bank, the kept proposals, labels.
 """
 
 from __future__ import annotations
@@ -151,7 +151,7 @@ def test_engine_finds_the_expected_instances(scene, segmenter, bank_file, image,
     kept = cache.load(image_digest(path))
     require_equal(
         close,
-        "3 to 5 engine, cached proposals",
+        "3 to 5 engine, kept proposals",
         of_instances(match(kept, bank, RECIPE)),
         scene.of(image),
     )

@@ -43,7 +43,7 @@ def test_what_was_computed_is_told_counted_and_used(plugin, dataset):
     segmented = plugin.run(
         dataset, "segment_with_memory_bank", {"bank": "shapes", "label_field": "kept"}
     )
-    assert "From cached proposals" in facts(segmented)
+    assert "From kept proposals" in facts(segmented)
     assert ntt.load_segment_report(dataset, "kept").from_cache == len(dataset)
 
 
