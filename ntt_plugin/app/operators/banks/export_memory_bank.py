@@ -1,4 +1,4 @@
-"""Operator: write a memory bank to a file."""
+"""Operator: export a memory bank to a file."""
 
 from __future__ import annotations
 

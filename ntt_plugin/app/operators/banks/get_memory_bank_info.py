@@ -1,4 +1,4 @@
-"""Operator: what a memory bank is made of."""
+"""Operator: show the content of a memory bank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operator: take a memory bank from a file."""
+"""Operator: import a memory bank from a file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operator: several memory banks become one."""
+"""Operator: merge memory banks."""
 
 from __future__ import annotations
 

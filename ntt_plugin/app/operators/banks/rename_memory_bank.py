@@ -1,4 +1,4 @@
-"""Operator: give a memory bank another name."""
+"""Operator: rename a memory bank."""
 
 from __future__ import annotations
 

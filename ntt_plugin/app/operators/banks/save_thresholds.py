@@ -1,4 +1,4 @@
-"""Operator: keep thresholds of confidence with a memory bank."""
+"""Operator: save confidence thresholds with a memory bank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operator: two passes side by side, by class."""
+"""Operator: compare two segmentations by class."""
 
 from __future__ import annotations
 

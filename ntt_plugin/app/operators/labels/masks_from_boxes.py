@@ -1,4 +1,4 @@
-"""Operator: masks from boxes, into a field of their own."""
+"""Operator: compute masks for boxes, written to a new field."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operator: find a memory bank's classes in images."""
+"""Operator: segment images with a memory bank."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operator: remove what is kept of images between runs."""
+"""Operator: clear the cached proposals."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operator: proposals ahead of time."""
+"""Operator: compute proposals ahead of time."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class ComputeProposals(NttOperator):
     @property
     def config(self) -> foo.OperatorConfig:
         config = super().config
-        # It takes long, and nobody waits for what it shows.
+        # Delegated by default: it takes long and nobody waits for its result.
         config.default_choice_to_delegated = True
         return config
 

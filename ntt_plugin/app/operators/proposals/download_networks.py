@@ -1,4 +1,4 @@
-"""Operator: fetch a preset's networks ahead of time."""
+"""Operator: download a preset's networks ahead of time."""
 
 from __future__ import annotations
 

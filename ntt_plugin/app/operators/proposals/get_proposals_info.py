@@ -1,4 +1,4 @@
-"""Operator: what is kept of images between runs."""
+"""Operator: show the size of the cache of proposals."""
 
 from __future__ import annotations
 

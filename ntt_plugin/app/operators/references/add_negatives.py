@@ -1,4 +1,4 @@
-"""Operator: wrong predictions become negatives of a memory bank."""
+"""Operator: add wrong predictions to a memory bank as negatives."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Operator: right predictions become references of a memory bank."""
+"""Operator: add right predictions to a memory bank as references."""
 
 from __future__ import annotations
 

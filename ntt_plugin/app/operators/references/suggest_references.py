@@ -1,4 +1,4 @@
-"""Operator: what to label next."""
+"""Operator: suggest which labels to add next."""
 
 from __future__ import annotations
 
