@@ -129,7 +129,7 @@ def corrections(most: int, seed: int) -> dict[str, Correction]:
         "negatives: no whole object, highest score": (nothing, best(NOTHING)),
         "negatives: anything wrong, highest score": (nothing, any_wrong),
         "promoted: right, highest score": (best(RIGHT), nothing),
-        "promoted: right, by lot": (any_right, nothing),
+        "promoted: right, at random": (any_right, nothing),
         "promoted: right, lowest score": (worst_right, nothing),
         "both: lowest right, highest of another object": (worst_right, best(OTHER)),
     }

@@ -1,11 +1,11 @@
-"""What a changed memory bank costs: a first pass over images against a pass over kept proposals.
+"""What a changed memory bank costs: a first pass over images against a pass over cached proposals.
 
     python benchmarks/relabel.py
 
 Two figures, apart from one another. The engine's: an image's file to instances, without FiftyOne.
 End to end: ``ntt.segment`` from its call to its report, with all that is read from the database
 and written to it. In both, the changed bank's results are compared, bit for bit, with those that
-a run without kept proposals gives; the script ends with an error if any differs.
+a run without cached proposals gives; the script ends with an error if any differs.
 
 Uses a MongoDB of its own, which it ends, and writes ``benchmarks/results/relabel.json``.
 """
@@ -140,7 +140,7 @@ def measure_engine(
             )
         steps.note("instances", len(found))
         if summary(found) != expected:
-            raise SystemExit(f"{path}: kept proposals gave other instances than fresh ones.")
+            raise SystemExit(f"{path}: cached proposals gave other instances than fresh ones.")
     medians = steps.medians()
     return {
         "median_ms": medians,

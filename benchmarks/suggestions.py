@@ -3,11 +3,11 @@
     python benchmarks/suggestions.py
 
 A bank begins with one reference a class. In rounds it asks for labels of proposals out of a pool of
-demo scenes: those that it suggests, or as many drawn by lot from the same candidates. A person who
-is never wrong names each by the object that it shows (mask IoU of at least 0.5), which makes it a
-reference; one that shows no object costs a label all the same and becomes a negative of the class
-that it was taken for. AP of masks is measured on other scenes. Writes ``results/suggestions.json``
-and a plot. Needs neither FiftyOne nor a network connection.
+demo scenes: those that it suggests, or as many drawn at random from the same candidates. A person
+who is never wrong names each by the object that it shows (mask IoU of at least 0.5), which makes
+it a reference; one that shows no object costs a label all the same and becomes a negative of the
+class that it was taken for. AP of masks is measured on other scenes. Writes
+``results/suggestions.json`` and a plot. Needs neither FiftyOne nor a network connection.
 """
 
 from __future__ import annotations

@@ -40,4 +40,4 @@ class DatasetError(NttError):
 
 
 class StoreError(NttError):
-    """A folder of kept proposals cannot be looked into or emptied."""
+    """A folder of cached proposals cannot be read or cleared."""

@@ -35,8 +35,8 @@ def main() -> int:
     edges = module_edges(files)
     importers = Counter(imported for _, imported in edges)
     once = [module for module, count in importers.items() if count == 1]
-    print(f"Folders with more than {MOST_ENTRIES} entries: {told(full)}")
-    print(f"Files over {MOST_LINES} lines: {told(long)}")
+    print(f"Folders with more than {MOST_ENTRIES} entries: {summary(full)}")
+    print(f"Files over {MOST_LINES} lines: {summary(long)}")
     sizes = f"{sum(lines.values()):,} lines, median {statistics.median(lines.values()):.0f} a file"
     print(f"{len(files)} files, {sizes}; {len(once)} modules with one importer.")
     circular = [circle for floor in FLOORS if (circle := show_floor(floor, edges))]
@@ -51,7 +51,7 @@ def entries() -> dict[Path, int]:
     return {f: sum(p.name != "__pycache__" for p in f.iterdir()) for f in sorted(folders)}
 
 
-def told(found: dict[str, int]) -> str:
+def summary(found: dict[str, int]) -> str:
     """How many, and which with their counts."""
     return f"{len(found)} " + ", ".join(f"{name} ({count})" for name, count in found.items())
 

@@ -45,13 +45,7 @@ def code_block(text: str) -> str:
 
 
 def show_as_written(page: types.Object) -> None:
-    """Escape what the App would render as Markdown in the views of a form or a page.
-
-    Call it once, when the form is complete.
-
-    Args:
-        page: the form or page; parts of it that hold others are walked through too.
-    """
+    """Escape Markdown in all texts of a form or page, recursively; call it once at the end."""
     for part in page.properties.values():
         if isinstance(part.type, types.Object):
             show_as_written(part.type)
@@ -78,26 +72,14 @@ _PLURALS = {"class": "classes"}
 
 
 def number_of(noun: str, number: int) -> str:
-    """A number and its noun: ``1 label``, ``2,300 labels``.
-
-    Args:
-        noun: what is counted, one of it.
-        number: how many.
-    """
+    """A number and its noun: ``1 label``, ``2,300 labels``."""
     return f"{number:,} {noun if number == 1 else _PLURALS.get(noun, f'{noun}s')}"
 
 
 def part_of_these(noun: str, part: int, number: int, one: str, many: str) -> str:
     """A part of a number, with its verb: ``2 of these 5 images hold``, ``This image holds``.
 
-    All of them are told so.
-
-    Args:
-        noun: what is counted, one of it.
-        part: how many of them, one at least.
-        number: how many there are.
-        one: the verb for one.
-        many: the verb for several.
+    If ``part`` equals ``number``, it says so; ``one`` and ``many`` are forms of the verb.
     """
     if number == 1:
         return f"This {noun} {one}"

@@ -1,9 +1,9 @@
-"""Proposals of many images that would teach a memory bank most, were a person to name them.
+"""Active learning: which proposals of many images are most worth labelling for a memory bank.
 
-Three things make one worth a look: as a reference it would take its class's prototype nearer to
-where the objects of the class lie, the bank has nothing like it, and it is likely an object. They
-are chosen one after the other as if the bank had learnt those before: so twenty suggestions are
-not twenty of the same, and together they stand for their classes.
+A proposal gains from three things: as a reference it would move its class's prototype towards the
+mean of the class's objects, the bank holds nothing similar, and it is likely an object. Selection
+is greedy, as if the bank had learnt the earlier picks, so that suggestions differ and together
+represent their classes.
 
 The rule was tuned with the networks of the preset `tiny`, on scenes and draws that
 benchmarks/suggestions.py does not report.
@@ -20,26 +20,26 @@ import torch
 import torch.nn.functional as F
 
 from .bank.memory_bank import MemoryBank
+from .class_means import ClassMeans
 from .masks.packed import PackedMask
 from .matching.match import best_class, compared_features, similarities
 from .matching.nms import box_iou, suppress
-from .populations import Populations
 from .proposals.proposals import Proposals
 from .recipe import Recipe
 from .references import Box
 
 Array = np.ndarray[Any, Any]
 
-# So many candidates are kept of all images: 8 MB of features in the preset `paper`.
+# Candidates kept over all images: 8 MB of features in the preset `paper`.
 _POOL = 2048
-# Below it the segmenter's masks are rarely an object's.
+# Predicted IoU below which a mask rarely shows an object.
 _LEAST_IOU = 0.6
 _SAME_OBJECT = 0.5
-# From this share of the best class's similarity on, the second best is as good a guess.
+# The bank is unsure if the second best similarity is at least this share of the best.
 _UNSURE = 0.9
-# Above this cosine a proposal is all but the same as something that the bank holds.
+# Cosine above which a proposal counts as known to the bank.
 _KNOWN = 0.999
-# Where the prototypes are as near to their classes as they get, the unlike are chosen still.
+# Lower bound of the prototype term, so that novelty still ranks candidates at the optimum.
 _LEAST_CLOSED = 1e-6
 
 _ROW = np.dtype(
@@ -61,20 +61,19 @@ _ROW = np.dtype(
 
 @dataclass(frozen=True)
 class Suggestion:
-    """A proposal that is worth a person's look.
+    """A proposal suggested for labelling.
 
     Attributes:
-        image: its image, as it was given to the pool.
-        proposal: its index among the image's proposals.
-        box: x1 y1 x2 y2 of its low-resolution mask, inclusive, to know the proposal again by.
-        label: the likeliest class.
-        rival: the next likeliest; None with one class.
-        score: similarity to the likeliest class, in [0, 1].
-        margin: by how much that is above the rival's; the score itself with one class.
-        proposal_iou: the segmenter's own predicted IoU.
-        nearest: cosine to the most similar reference of the likeliest class.
-        gain: how much it would teach beside those before it, in [0, 1]: to be compared, and of no
-            unit.
+        image: number of its image, as given to the pool.
+        proposal: index among the image's proposals.
+        box: x1 y1 x2 y2 of its low-resolution mask, inclusive; identifies the proposal.
+        label: most similar class.
+        rival: second most similar class; None with a single class.
+        score: similarity to ``label``, in [0, 1].
+        margin: score minus the similarity to ``rival``; the score with a single class.
+        proposal_iou: IoU predicted by the segmenter.
+        nearest: cosine to the most similar reference of ``label``.
+        gain: expected benefit given the earlier suggestions, in [0, 1], for ranking only.
         reason: why it is suggested, one line.
     """
 
@@ -92,17 +91,17 @@ class Suggestion:
 
 
 class SuggestionPool:
-    """Candidates of many images.
+    """Candidates of many images, in bounded memory.
 
-    Memory does not grow with images: when there are too many candidates, as many of each class are
-    kept, or all of those classes that have fewer, by lot. The same candidates give the same.
+    Above ``size`` candidates it keeps an equal, seeded random quota per class (all of a class that
+    has fewer).
     """
 
     def __init__(self, bank: MemoryBank, recipe: Recipe, size: int = _POOL) -> None:
         """An empty pool.
 
         Args:
-            bank: what is to be taught; not to be changed meanwhile.
+            bank: the bank to improve; must not change while the pool is used.
             recipe: thresholds, as for matching.
             size: number of candidates to keep.
 
@@ -121,18 +120,18 @@ class SuggestionPool:
         self._waiting: list[tuple[Array, Array]] = []
 
     def add(self, image: int, proposals: Proposals, taught: Sequence[Box] = ()) -> None:
-        """Take the candidates of an image: what matching leaves and is worth a look.
+        """Add the candidates of an image.
 
-        Of proposals that overlap (box IoU above 0.5), that of the highest predicted IoU is taken.
+        Of overlapping proposals (box IoU above 0.5) the one with the highest predicted IoU is kept.
 
         Args:
-            image: a number of one's own for it.
+            image: any number that identifies the image.
             proposals: its proposals.
             taught: boxes of the image's references and negatives, x1 y1 x2 y2 in pixels, x2 and
-                y2 exclusive: proposals that overlap one are left out.
+                y2 exclusive; proposals that overlap one are skipped.
 
         Raises:
-            BankError: another encoder made the proposals' features than the bank's.
+            BankError: the proposals' features come from another encoder than the bank's.
         """
         if proposals.fingerprint is not None:
             self._bank.require_encoder(proposals.fingerprint)
@@ -147,40 +146,36 @@ class SuggestionPool:
             self._sift()
 
     def choose(self, count: int) -> list[Suggestion]:
-        """The suggestions, the most telling first; fewer where there are no more candidates.
+        """Select up to ``count`` suggestions greedily, the largest gain first.
 
-        One after the other the candidate of the largest gain: how far it would take its class's
-        prototype to the mean of the class's candidates, counted by how many those are
-        (``Populations.closed``), times the root of its unlikeness (one less its largest cosine to
-        what the bank holds and to what is chosen already), times predicted IoU. What is as good as
-        the same as something held or chosen is left out.
-
-        Args:
-            count: the most to choose.
+        The gain is the product of ``ClassMeans.closed`` (how far the candidate would move its
+        class's prototype to the mean of the class's candidates), the root of one minus its largest
+        cosine to anything in the bank or selected before, and predicted IoU. Near duplicates of
+        those are skipped.
         """
         self._sift()
         rows, features = self._rows, self._features
-        populations = self._populations()
+        class_means = self._class_means()
         nearest = rows["known"].copy()
         found: list[Suggestion] = []
         for _ in range(min(count, len(rows))):
-            gains = _gains(rows, populations, nearest)
+            gains = _gains(rows, class_means, nearest)
             best = int(gains.argmax())
             if gains[best] <= 0:
                 break
-            found.append(self._suggestion(best, float(gains[best]), populations.labels))
-            populations.learn(best)
+            found.append(self._suggestion(best, float(gains[best]), class_means.labels))
+            class_means.learn(best)
             nearest = np.maximum(nearest, features @ features[best])
             nearest[best] = 1
         return found
 
     def candidates(self) -> list[Suggestion]:
-        """All that could be suggested, in the order of their images, each with its gain alone."""
+        """All candidates in the order of their images, each with its gain as the only pick."""
         self._sift()
-        populations = self._populations()
-        gains = _gains(self._rows, populations, self._rows["known"])
+        class_means = self._class_means()
+        gains = _gains(self._rows, class_means, self._rows["known"])
         return [
-            self._suggestion(index, float(gains[index]), populations.labels)
+            self._suggestion(index, float(gains[index]), class_means.labels)
             for index in np.flatnonzero(gains > 0).tolist()
         ]
 
@@ -208,20 +203,20 @@ class SuggestionPool:
         return rows[apart], features[apart]
 
     def _sift(self) -> None:
-        """Keep as many candidates of each class as there is room for."""
+        """Reduce the candidates to an equal quota per class."""
         rows = np.concatenate([self._rows, *(rows for rows, _ in self._waiting)])
         features = np.concatenate([self._features, *(found for _, found in self._waiting)])
         kept = np.sort(_fair_share(rows["label"], rows["lot"], self._size))
         self._rows, self._features, self._waiting = rows[kept], features[kept], []
 
-    def _populations(self) -> Populations:
-        """Where the classes lie, by the candidates kept, which stand for those that are not."""
+    def _class_means(self) -> ClassMeans:
+        """Class means of the candidates, weighted for those that were not kept."""
         rows, labels = self._rows, self._rows["label"]
         kept = np.bincount(labels, minlength=len(self._seen))
-        # Squared, so that the many that show nothing of any class count for little.
+        # Squared, so that the many candidates unlike any class have little weight.
         each = rows["iou"] * rows["score"] ** 2
         weights = each * self._seen[labels] / kept[labels]
-        return Populations(self._features, labels, weights, *self._taught.sums())
+        return ClassMeans(self._features, labels, weights, *self._taught.sums())
 
     def _suggestion(self, index: int, gain: float, likes: Array) -> Suggestion:
         row, classes = self._rows[index], self._bank.classes
@@ -243,7 +238,7 @@ class SuggestionPool:
         )
 
     def _reason(self, index: int, like: int) -> str:
-        """What sets a candidate apart that is most like those of the class ``like``."""
+        """Why a candidate, grouped by ``ClassMeans`` with the class ``like``, is suggested."""
         row, classes = self._rows[index], self._bank.classes
         label, rival = classes[row["label"]], classes[row["rival"]]
         if like != row["label"]:
@@ -257,7 +252,7 @@ class SuggestionPool:
 
 
 class _Taught:
-    """Everything that a bank learnt, to be compared with candidates."""
+    """Unit-length references and negatives of a bank."""
 
     def __init__(self, bank: MemoryBank) -> None:
         shots = [bank.shots(label) for label in bank.classes]
@@ -268,16 +263,16 @@ class _Taught:
         self._negatives = F.normalize(negatives, dim=1).numpy()
 
     def sums(self) -> tuple[Array, Array]:
-        """Of each class the sum of its references' unit-length features, and their number."""
+        """Sum (k, C) and number (k,) of the unit-length reference features of each class."""
         ends = np.append(self._starts[1:], len(self._references))
         return np.add.reduceat(self._references, self._starts, axis=0), ends - self._starts
 
     def nearest(self, features: Array, labels: Array) -> tuple[Array, Array]:
-        """Cosine to the most similar reference of a class, and to the most similar of anything.
+        """Largest cosine to references of the given class, and to anything in the bank.
 
         Args:
             features: unit-length, float (n, C).
-            labels: the class of each, int (n,).
+            labels: class of each feature, int (n,).
         """
         by_class = np.maximum.reduceat(features @ self._references.T, self._starts, axis=1)
         known = by_class.max(axis=1)
@@ -286,15 +281,15 @@ class _Taught:
         return np.take_along_axis(by_class, labels[:, None], axis=1)[:, 0], known
 
 
-def _gains(rows: Array, populations: Populations, nearest: Array) -> Array:
-    """What each candidate would teach: float (n,), 0 where it is known already."""
+def _gains(rows: Array, class_means: ClassMeans, nearest: Array) -> Array:
+    """Gain of each candidate, float (n,); 0 if the bank knows it."""
     unlike = np.where(nearest < _KNOWN, np.sqrt((1 - nearest).clip(0, 1)), 0)
-    gains: Array = rows["iou"].clip(0, 1) * unlike * populations.closed.clip(_LEAST_CLOSED, 1)
+    gains: Array = rows["iou"].clip(0, 1) * unlike * class_means.closed.clip(_LEAST_CLOSED, 1)
     return gains
 
 
 def _fair_share(labels: Array, lots: Array, size: int) -> Array:
-    """Indices of ``size`` candidates, as many of each class as can be, the lowest lots first."""
+    """Indices of ``size`` candidates, an equal quota per class, drawn by the random ``lots``."""
     order = np.lexsort((lots, labels))
     starts = np.searchsorted(labels[order], labels[order])
     place = np.empty(len(order), np.int64)
@@ -304,7 +299,7 @@ def _fair_share(labels: Array, lots: Array, size: int) -> Array:
 
 
 def _rivals(similarity: Array, labels: Array) -> Array:
-    """The next best class of each row of float (n, k); 0 with one class."""
+    """Second best class of each row of float (n, k); 0 with a single class."""
     others = similarity.copy()
     np.put_along_axis(others, labels[:, None], -1, axis=1)
     rivals: Array = others.argmax(axis=1)
@@ -312,5 +307,5 @@ def _rivals(similarity: Array, labels: Array) -> Array:
 
 
 def _is_free(mask: PackedMask | None, taught: Sequence[Box]) -> bool:
-    """Whether a proposal's mask shows something of the image, and nothing that was taught."""
+    """Whether a mask is non-empty and overlaps no reference or negative."""
     return mask is not None and all(box_iou(mask.box, box) <= _SAME_OBJECT for box in taught)

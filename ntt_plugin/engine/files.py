@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the folder of cached proposals."""
+"""Atomic file writes, and the folder of cached proposals."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ..errors import StoreError
 
 
 def write_whole(path: Path, data: bytes | bytearray, part: Path) -> None:
-    """Write a file so that its name stands for all of its bytes, whatever ends the program.
+    """Write a file atomically, through a temporary file.
 
     Args:
-        path: the file; one that is there is replaced at once.
+        path: the file; an existing one is replaced.
         data: its bytes.
-        part: where the bytes are before they get the name, in the same folder.
+        part: the temporary file, in the same folder.
 
     Raises:
-        OSError: it cannot be written; what was there before is as it was.
-        ValueError: a path is none that a file system can have.
+        OSError: it cannot be written; an existing file is unchanged.
+        ValueError: the path is invalid for the file system.
     """
     try:
         with part.open("wb") as file:
             file.write(data)
-            # In a loss of power the name could else be there before the bytes are.
+            # Otherwise a power failure could leave the name without the bytes.
             file.flush()
             os.fsync(file.fileno())
         os.replace(part, path)
@@ -40,19 +40,19 @@ PART_OF_DISK = 10
 
 
 def default_folder() -> Path:
-    """Where kept proposals go: `proposals` in the cache folder.
+    """Default folder of cached proposals: `proposals` in the cache folder.
 
     Raises:
-        StoreError: there can be no cache folder.
+        StoreError: there is no usable cache folder.
     """
     return cache_home() / "proposals"
 
 
 def cache_home() -> Path:
-    """The cache folder: NTT_CACHE_DIR, or else `ntt` below the platform's folder for caches.
+    """The cache folder: NTT_CACHE_DIR, else `ntt` in the platform's cache folder.
 
     Raises:
-        StoreError: NTT_CACHE_DIR names the folder of a user that is not there.
+        StoreError: NTT_CACHE_DIR names the home of an unknown user.
     """
     return chosen_home() or platform_home()
 
@@ -61,7 +61,7 @@ def chosen_home() -> Path | None:
     """The cache folder that NTT_CACHE_DIR names; None if it is not set.
 
     Raises:
-        StoreError: it names the folder of a user that is not there.
+        StoreError: it names the home of an unknown user.
     """
     chosen = os.environ.get("NTT_CACHE_DIR")
     if not chosen:
@@ -76,21 +76,19 @@ def chosen_home() -> Path | None:
 
 
 def platform_home() -> Path:
-    """`ntt` below the platform's folder for caches."""
+    """`ntt` in the platform's cache folder."""
     return _platform_caches() / "ntt"
 
 
 def default_budget(folder: Path, held: int) -> int:
-    """20 GB, or a tenth of what the disk has for a cache, whichever is less.
-
-    As the disk fills up with other things, the budget shrinks.
+    """Default cache budget in bytes: 20 GB or a tenth of the free disk space, whichever is less.
 
     Args:
-        folder: of the cache; need not be there yet.
-        held: bytes that the cache holds already, which count as free.
+        folder: cache folder; need not exist yet.
+        held: bytes already in the cache, counted as free.
 
     Raises:
-        OSError: the disk cannot be asked.
+        OSError: the free space cannot be determined.
     """
     present = next(place for place in (folder, *folder.parents) if place.exists())
     return min(MAX_BYTES, (shutil.disk_usage(present).free + held) // PART_OF_DISK)

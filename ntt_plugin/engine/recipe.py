@@ -36,20 +36,19 @@ class Recipe:
         encoder: the patch encoder: hub id, folder, Meta's file, or ``tiny``.
         encoder_size: side of the encoder's input, pixels.
         precision: ``float32``, ``bfloat16`` or ``float16``, for the networks only.
-        context_ratio: how much wider than its box a reference is cropped, 0 for not at all.
+        context_ratio: context around a reference's box, relative to its longer side; 0 for none.
         grid: points along each side of the image.
-        point_batch: points decoded at once, at most: fewer where the device is better off with
-            fewer; changes memory and speed, not results.
+        point_batch: points per batch, at most; changes memory and speed, not results.
         iou_threshold: proposals with a predicted IoU above it are kept.
         duplicate_iou: of proposals whose masks overlap with at least this IoU, the one with the
             highest predicted IoU is kept; None to keep all.
-        nms_iou: box IoU above which the proposal with the lower predicted IoU goes.
+        nms_iou: box IoU above which the proposal of lower predicted IoU is suppressed.
         max_instances: instances an image, at most.
         candidate_factor: candidates left after NMS, at most, in units of ``max_instances``.
-        rescoring: what takes down the score of a mask that better ones cover: ``decay`` (section
-            4.4) or ``diffusion`` (section 6).
-        merge_exponent: how strongly it does; 0 turns it off.
-        negative_sigma: how slowly negatives take a score down.
+        rescoring: how overlapping masks lower each other's scores: ``decay`` (section 4.4) or
+            ``diffusion`` (section 6).
+        merge_exponent: strength of the rescoring; 0 turns it off.
+        negative_sigma: the larger, the less negatives lower a score.
 
     Raises:
         RecipeError: a field's value is not allowed; says which, and what is.
@@ -80,12 +79,12 @@ class Recipe:
 
     @property
     def networks(self) -> tuple[str, str, int, str]:
-        """What the networks depend on: recipes in which it is equal can share them."""
+        """What the networks depend on: recipes with equal values can share them."""
         return self.segmenter, self.encoder, self.encoder_size, self.precision
 
     @classmethod
     def from_preset(cls, name: str, **overrides: Any) -> Recipe:
-        """A preset, with some fields given another value.
+        """A preset with some fields overridden.
 
         Args:
             name: a key of ``PRESETS``.

@@ -1,4 +1,4 @@
-"""The steps joined: references to a memory bank, an image and a bank to instances."""
+"""The pipeline: references to a memory bank, then an image and a bank to instances."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from ..errors import BankError, ImageError, RecipeError, ReferenceRefusedError
 from .bank.memory_bank import Fingerprint, MemoryBank, Refused
-from .device.batching import SMALLER_IMAGE, refused_memory
+from .device.batching import SMALLER_IMAGE, reraise_oom
 from .device.forked import require_own_process
 from .device.threads import with_threads_by_load
 from .device.transfer import send
@@ -108,7 +108,7 @@ class Segmenter:
         return cls(recipe, encoder, proposer, place, network.digest)
 
     def with_recipe(self, recipe: Recipe) -> Segmenter:
-        """The same networks, not loaded again, with other constants.
+        """A segmenter with the same loaded networks and another recipe.
 
         Raises:
             RecipeError: the recipe needs other networks.
@@ -128,7 +128,7 @@ class Segmenter:
 
     @property
     def upstream(self) -> str | None:
-        """A digest of all that proposals depend on but the image, under which they can be kept.
+        """Digest of everything but the image that proposals depend on, for their cache.
 
         None if the segmenter's weights are not known.
         """
@@ -144,11 +144,11 @@ class Segmenter:
 
     @property
     def point_batch(self) -> int:
-        """Prompts decoded at once: what suits the device, the recipe's at most."""
+        """Prompts per batch: chosen for the device, at most the recipe's."""
         return self._proposer.batch_size(self.recipe.point_batch)
 
     @with_threads_by_load
-    @refused_memory("read a reference", SMALLER_IMAGE)
+    @reraise_oom("read a reference", SMALLER_IMAGE)
     @torch.inference_mode()
     def reference_feature(self, reference: Reference) -> Tensor:
         """The instance feature of one reference, float32 (C,) on the CPU (recipe, section 1).
@@ -207,13 +207,12 @@ class Segmenter:
         return bank
 
     @with_threads_by_load
-    @refused_memory("segment an image", SMALLER_IMAGE)
+    @reraise_oom("segment an image", SMALLER_IMAGE)
     @torch.inference_mode()
     def propose(self, image: ImageLike) -> Proposals:
-        """Everything about an image that does not depend on a bank (recipe, section 3).
+        """Compute an image's proposals, which do not depend on a bank (recipe, section 3).
 
-        Where memory is not enough for a point batch it goes on with smaller ones; see
-        ``point_batch``.
+        If memory runs out it continues with smaller batches; see ``point_batch``.
 
         Raises:
             ImageError: the image cannot be read.
@@ -249,7 +248,7 @@ class Segmenter:
         return match(self.propose(image), bank, self.recipe)
 
     @with_threads_by_load
-    @refused_memory("make masks of boxes", SMALLER_IMAGE)
+    @reraise_oom("make masks of boxes", SMALLER_IMAGE)
     @torch.inference_mode()
     def masks_from_boxes(
         self, image: ImageLike, boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]
@@ -289,13 +288,13 @@ class Segmenter:
         side = self._proposer.size
         pixels = to_tensor(picture.resize((side, side)))
         if self.device.type == "cuda":
-            # Pinned memory is copied while the GPU and this thread go on with other work.
+            # Pinned memory allows an asynchronous copy.
             pixels = send(pixels.pin_memory(), self.device)
         return pixels, (picture.height, picture.width)
 
 
 def _box_prompts(boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]) -> Tensor:
-    """Boxes of any such form as float32 (n, 4)."""
+    """Convert boxes to float32 (n, 4)."""
     rows = []
     for index, box in enumerate(boxes):
         try:

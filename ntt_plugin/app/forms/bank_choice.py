@@ -38,15 +38,11 @@ class Maker(NamedTuple):
 
     @property
     def gone(self) -> bool:
-        """Whether a bank made them that is not there, or was changed under another name."""
+        """Whether the bank that made them was deleted, or changed after a rename."""
         return self.named is not None and self.now is None
 
     def offered(self, names: Sequence[str]) -> str | None:
-        """The bank of a form at first: the maker, any for labels without one, none if it is gone.
-
-        Args:
-            names: the banks there are, at least one.
-        """
+        """Default of a form: the maker, any bank for labels without one, none if it is gone."""
         return None if self.gone else self.now or names[0]
 
 
@@ -62,16 +58,7 @@ def bank_of_dataset(
     maker: Maker = _NOBODY,
     required: bool = True,
 ) -> str | None:
-    """The choice of one of the dataset's banks.
-
-    Args:
-        ctx: the operator's context.
-        inputs: the form.
-        label: the field's label.
-        description: what it is for.
-        name: the form's field.
-        maker: the bank chosen at first; of one that is gone the form tells.
-        required: whether one must be chosen.
+    """Add a choice of the dataset's banks; the default is ``maker``, with a notice if it is gone.
 
     Returns:
         The bank's name; None while none is chosen.
@@ -92,18 +79,16 @@ def bank_of_dataset(
 
 
 def maker_of_field(dataset: Any, field: str) -> Maker:
-    """The bank that a field was segmented with, also where it was renamed since."""
+    """The bank that a field was segmented with, followed through renames."""
     named = read_facts(dataset, field).get("bank")
     return _NOBODY if named is None else maker_of_labels(dataset, field, [named])
 
 
 def maker_of_labels(dataset: Any, field: str, named: Sequence[str]) -> Maker:
-    """The bank that made labels, also where it was renamed since.
+    """The bank that made a field's labels, followed through renames.
 
-    Args:
-        dataset: the dataset.
-        field: their field.
-        named: the banks that they say made them; none of a person's labels.
+    ``named`` holds the banks that the labels name as their source; it is empty for labels drawn
+    by a person.
     """
     names = list_memory_banks(dataset)
     for name in named:
@@ -128,14 +113,14 @@ def tell_if_gone(inputs: types.Object, maker: Maker) -> None:
 
 
 def thresholds_of(dataset: Any, bank: str) -> dict[str, float]:
-    """The thresholds that a bank of the dataset keeps by class; none where the bank is gone."""
+    """Thresholds of a bank of the dataset by class; empty if the bank is gone."""
     if bank not in list_memory_banks(dataset):
         return {}
     return get_memory_bank_info(dataset, bank).thresholds
 
 
 def new_name(ctx: Any, inputs: types.Object) -> None:
-    """A name that no bank of the dataset has, as the field ``new_name``."""
+    """Add the field ``new_name``: a name that no bank of the dataset has."""
     name = fields.name_field(
         ctx, inputs, "new_name", "New name", "Letters, digits and underscores.", "memory bank"
     )
@@ -147,7 +132,7 @@ def new_name(ctx: Any, inputs: types.Object) -> None:
 
 
 def no_bank(dataset: str) -> DatasetError:
-    """The error of a dataset without a bank, with the way to one."""
+    """The error for a dataset without banks; says how to get one."""
     return DatasetError(f"{dataset!r} has no memory bank yet. {_HOW_TO_GET_ONE}")
 
 
@@ -240,7 +225,7 @@ def _read(field: types.Property, home: str, chosen: str | None) -> BankInfo | No
 
 
 def file_info(path: str | Path) -> BankInfo:
-    """What a bank's file holds; read again only when the file has changed.
+    """Summary of a bank file, cached until the file changes.
 
     Raises:
         DatasetError: there can be no such path.

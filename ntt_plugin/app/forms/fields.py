@@ -16,30 +16,15 @@ _MOST_IN_DROPDOWN = 30
 
 
 def value_of(ctx: Any, name: str, default: Any = None) -> Any:
-    """A field's value as the run takes it.
-
-    Args:
-        ctx: the operator's context.
-        name: the field.
-        default: what the SDK takes where nothing is given: the field is missing, as when a form
-            opens, or was emptied.
-    """
+    """Value of a field as the run receives it; ``default`` if it is missing or was emptied."""
     value = ctx.params.get(name)
     return default if is_empty(value) else value
 
 
 def at_first(ctx: Any, name: str, first: Any) -> Any:
-    """The value of a field that the form fills in while nobody has touched it.
+    """Value of a field that the form fills in with ``first`` until somebody edits it.
 
-    Emptied it stays empty: the run is given nothing then.
-
-    Args:
-        ctx: the operator's context.
-        name: the field.
-        first: what the form fills in.
-
-    Returns:
-        The value; None if it is empty.
+    A field that was emptied stays empty and gives None.
     """
     value = ctx.params.get(name, first)
     return None if is_empty(value) else value
@@ -123,7 +108,7 @@ def several(
 
 
 def classes(ctx: Any, inputs: types.Object, counts: Mapping[str, int], description: str) -> None:
-    """Which classes; those without a label here are marked."""
+    """Add a choice of classes; those without a label in the samples are marked as errors."""
     words = {name: f"{name} ({count:,})" for name, count in counts.items()}
     several(inputs, "classes", words, "Classes", description)
     unknown = [name for name in value_of(ctx, "classes", []) if name not in counts]
@@ -218,7 +203,7 @@ def whole_number(
 
 
 def overwrite(ctx: Any, inputs: types.Object, warning: str) -> None:
-    """Warn of what would be replaced, and ask for a tick."""
+    """Warn of what would be replaced, with a checkbox to confirm."""
     notice(inputs, "replaces", warning, types.Warning)
     field = inputs.bool("overwrite", default=False, label="Replace it", view=types.CheckboxView())
     if not ctx.params.get("overwrite"):
@@ -226,15 +211,7 @@ def overwrite(ctx: Any, inputs: types.Object, warning: str) -> None:
 
 
 def confirm(ctx: Any, inputs: types.Object, label: str) -> None:
-    """Ask for a tick before something is deleted that cannot be had back.
-
-    A script may leave ``confirm`` out.
-
-    Args:
-        ctx: the operator's context.
-        inputs: the form.
-        label: words beside the tick.
-    """
+    """Add a checkbox to confirm a deletion that cannot be undone; scripts may omit ``confirm``."""
     field = inputs.bool("confirm", default=False, label=label, view=types.CheckboxView())
     given = ctx.params.get("confirm")
     asked = ctx.executor is None or is_app(ctx)
@@ -243,13 +220,7 @@ def confirm(ctx: Any, inputs: types.Object, label: str) -> None:
 
 
 def advanced(ctx: Any, inputs: types.Object, names: Iterable[str]) -> bool:
-    """A switch that unfolds what is seldom needed.
-
-    Args:
-        ctx: the operator's context.
-        inputs: the form.
-        names: the fields behind it, the operator's ``seldom``; it is on where one was given.
-    """
+    """Add a switch that shows the advanced fields ``names``; on if one of them was given."""
     given = any(value_of(ctx, name) is not None for name in names)
     inputs.bool(
         "advanced", default=given, label="Advanced settings", view=types.SwitchView(space=12)
@@ -258,12 +229,12 @@ def advanced(ctx: Any, inputs: types.Object, names: Iterable[str]) -> bool:
 
 
 def notice(inputs: types.Object, name: str, text: str, view: Any = types.Notice) -> None:
-    """A line that tells something and takes nothing."""
+    """Add a line of text."""
     inputs.view(name, view(label=text))
 
 
 def mark(field: types.Property, problem: str) -> None:
-    """Mark a field's value as one that cannot be run with."""
+    """Mark a field's value as an error that blocks the run."""
     field.invalid = True
     field.error_message = problem
 

@@ -47,13 +47,8 @@ def ask(
 ) -> int | None:
     """Say what the field holds already, and ask before any of it is replaced.
 
-    Args:
-        ctx: the operator's context.
-        inputs: the form.
-        name: the form's field for the name.
-        field: the field that will be written.
-        found: what it holds.
-        made_by: what else can have made labels in it.
+    ``name`` is the form's field in which the output field is named; ``made_by`` names, for the
+    messages, what else can have written labels to it.
 
     Returns:
         How many samples a run would do; None if it may not write the field, or all is done.

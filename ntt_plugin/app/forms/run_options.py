@@ -24,13 +24,7 @@ _WORDS = {
 def preset(
     ctx: Any, inputs: types.Object, description: str, default: str | None = "paper"
 ) -> Recipe | None:
-    """The choice of a preset, each with what it would download.
-
-    Args:
-        ctx: the operator's context.
-        inputs: the form.
-        description: what it is for.
-        default: the preset at first; None to leave it to the bank.
+    """Add a choice of presets with their downloads; a ``default`` of None leaves it to the bank.
 
     Returns:
         The preset's recipe; None while none is chosen.
@@ -43,15 +37,9 @@ def preset(
 
 
 def recipe_for(ctx: Any, inputs: types.Object, made_with: Recipe | None) -> Recipe | None:
-    """What to run a bank with, and how: another preset than its own, the device, points at once.
+    """Add preset, device and batch size; returns the recipe to run the bank with.
 
-    Args:
-        ctx: the operator's context.
-        inputs: the form.
-        made_with: the bank's recipe; None while no bank is chosen.
-
-    Returns:
-        The recipe to run with.
+    ``made_with`` is the bank's own recipe, None while no bank is chosen.
     """
     description = "In place of the one that the bank was made with."
     other = preset(ctx, inputs, description, default=None)
@@ -75,7 +63,7 @@ def device(ctx: Any, inputs: types.Object) -> str | None:
 
 
 def batch_size(ctx: Any, inputs: types.Object) -> None:
-    """How many points are decoded at once."""
+    """Add the number of points decoded at once."""
     fields.whole_number(
         ctx,
         inputs,
@@ -126,14 +114,7 @@ def announce(
 
 
 def estimate_images(ctx: Any, images: Any, recipe: Recipe, number: int) -> Estimate | None:
-    """How long images take, if that was measured: kept proposals need hardly any time.
-
-    Args:
-        ctx: the operator's context.
-        images: the images, as a view.
-        recipe: the recipe.
-        number: how many they are.
-    """
+    """Estimated time for ``number`` images, if measured; cached proposals take almost none."""
     device = fields.value_of(ctx, "device")
     kept = NOTHING_KEPT
     if ctx.params.get("cache", True):

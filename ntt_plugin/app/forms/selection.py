@@ -24,12 +24,9 @@ def target_name(ctx: Any) -> str | None:
 
 
 def chosen_labels(ctx: Any, alt: bool | None = None) -> Any:
-    """The chosen labels in their whole images, as a view; None if there are none.
+    """View of the chosen labels in their whole images; None if there are none.
 
-    Args:
-        ctx: the operator's context.
-        alt: whether those chosen with Alt are meant, or those without it; None for both. A view
-            is chosen without it.
+    ``alt`` selects those chosen with Alt (True), without it (False; so are views) or both (None).
     """
     name = target_name(ctx)
     if name == ViewTarget.SELECTED_LABELS:
@@ -52,12 +49,8 @@ def chosen_images(ctx: Any) -> Any:
 def field_of_selection(ctx: Any, alt: bool | None = None) -> str | None:
     """The field of the labels that are selected, or shown as patches; None if there are none.
 
-    Patches of an evaluation show two fields: of those that hold a chosen label predictions go
-    first.
-
-    Args:
-        ctx: the operator's context.
-        alt: as for ``chosen_labels``.
+    Evaluation patches show two fields: if both hold a chosen label, predictions come first.
+    ``alt`` as for ``chosen_labels``.
     """
     if target_name(ctx) == ViewTarget.SELECTED_LABELS:
         meant = (entry.get("field") for entry in ctx.selected_labels if _is_meant(entry, alt))

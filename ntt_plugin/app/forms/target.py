@@ -86,13 +86,9 @@ def include_missing(inputs: types.Object, label: str) -> None:
 
 
 def say_missing(ctx: Any, inputs: types.Object, samples: Any, kinds: Mapping[str, str]) -> None:
-    """Say how many samples will be left out because a field was never written.
+    """Say how many samples will be skipped because a field was never written.
 
-    Args:
-        ctx: the operator's context.
-        inputs: the form.
-        samples: the images to work on.
-        kinds: the fields, and what was never done to a sample without one: a participle.
+    ``kinds`` maps each field to the participle for the message, such as "segmented".
     """
     if ctx.params.get("include_missing"):
         return
@@ -219,14 +215,7 @@ def counted(ctx: Any, samples: Any, field: str) -> FieldCounts:
 
 
 def of_wanted_classes(ctx: Any, samples: Any, field: str, counts: FieldCounts) -> FieldCounts:
-    """What a field holds of the classes that a form asks for.
-
-    Args:
-        ctx: the operator's context.
-        samples: the images to work on.
-        field: the field.
-        counts: what it holds of all classes.
-    """
+    """Counts of a field's labels, restricted to the classes that the form asks for."""
     names = fields.value_of(ctx, "classes")
     if names is None:
         return counts
@@ -234,15 +223,10 @@ def of_wanted_classes(ctx: Any, samples: Any, field: str, counts: FieldCounts) -
 
 
 def asked_once(ctx: Any, samples: Any, question: Callable[..., T], *arguments: Hashable) -> T:
-    """What a function tells of some samples, asked once for as long as a form is open.
+    """Result of ``question(samples, *arguments)``, cached while the form is open.
 
-    A form is made anew with every key that is pressed, and a pass over the samples takes seconds.
-
-    Args:
-        ctx: the operator's context.
-        samples: a dataset or view.
-        question: a function of a module; it is given the samples and ``arguments``.
-        arguments: what else it depends on.
+    FiftyOne rebuilds a form on every keystroke, and a pass over the samples takes seconds.
+    ``question`` must be a module-level function.
     """
     if ctx.prompt_id is None:
         return question(samples, *arguments)

@@ -143,7 +143,7 @@ def bank_in_words(dataset: Any, bank: str, version: int | None) -> str:
     """
     words = escaped(bank)
     if version and bank in list_memory_banks(dataset):
-        # A bank that cannot be read is told of on its own page.
+        # The page of a damaged bank shows its error.
         with suppress(NttError):
             if get_memory_bank_info(dataset, bank).version != version:
                 words += ", which was changed since"

@@ -17,15 +17,10 @@ _answers: Remembered[Any] = Remembered(64)
 def remembered(
     dataset: Any, name: str, question: Callable[[Any, str], T], of_samples: bool = False
 ) -> T:
-    """What a function tells of a saved bank, or of a field's last run, asked once.
+    """Result of ``question(dataset, name)``, cached until the dataset's saved runs change.
 
-    Any process may change them; how they lie in the database tells whether one did.
-
-    Args:
-        dataset: the dataset.
-        name: the bank or the field.
-        question: a function of a module, of what is kept with the dataset; it is given both.
-        of_samples: whether it looks at samples too, so that a change of any asks anew.
+    Changes by other processes are noticed too. ``name`` is a bank or a field; ``question`` must be
+    a module-level function. With ``of_samples`` a change of any sample drops the result as well.
     """
     stamp = _stamp(dataset) + (_last_change(dataset) if of_samples else "")
     key = (str(dataset.name), name, question, stamp)

@@ -101,19 +101,15 @@ class Clicks:
         self.events = events
 
     def go(self, **to: Any) -> Click:
-        """Go to another page; ``to`` is what changes of the place."""
         return {"on_click": self.events.go, "params": {"to": to}}
 
     def ask(self, operator: str, **values: Any) -> Click:
-        """Open an operator's form with some of its fields filled in."""
         return {"on_click": self.events.ask, "params": {"operator": operator, "values": values}}
 
     def refresh(self) -> Click:
-        """Look again."""
         return {"on_click": self.events.refresh, "params": {}}
 
     def show_references(self, bank: str) -> Click:
-        """Show a bank's references in the grid."""
         return {"on_click": self.events.show_references, "params": {"bank": bank}}
 
     def show_run(self, run: RunInfo) -> Click:
@@ -122,9 +118,7 @@ class Clicks:
         return {"on_click": self.events.show_run, "params": params}
 
     def show_failed(self, field: str) -> Click:
-        """Show the samples that a run could not do in the grid."""
         return {"on_click": self.events.show_failed, "params": {"field": field}}
 
     def open_evaluations(self) -> Click:
-        """Open FiftyOne's panel of evaluations."""
         return {"on_click": self.events.open_evaluations, "params": {}}

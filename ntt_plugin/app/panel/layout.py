@@ -18,13 +18,7 @@ _SELECTION = (
 
 
 def draw(ctx: Any, place: Place, events: Events) -> types.Property:
-    """The panel at a place.
-
-    Args:
-        ctx: the panel's context.
-        place: where the person is.
-        events: the panel's events.
-    """
+    """Draw the panel's page for a place."""
     page, clicks = types.Object(), Clicks(events)
     if ctx.dataset is None:
         first_steps.no_dataset(page)

@@ -33,10 +33,10 @@ class Place:
     visit: int = 0
 
     def moved(self, to: Mapping[str, Any]) -> Place:
-        """The place after a click; what the click does not say starts anew below what it says.
+        """The place after a click; fields after the given ones reset to their defaults.
 
         Args:
-            to: values by the names of the attributes; others are left out.
+            to: new values by attribute name; unknown names are ignored.
         """
         known = [entry.name for entry in fields(self)]
         given = {name: to[name] for name in known if name in to}
@@ -45,12 +45,12 @@ class Place:
         return Place(**kept | given)
 
     def to_dict(self) -> dict[str, Any]:
-        """The place as the App keeps it."""
+        """The place as a value of the panel's state."""
         return asdict(self)
 
 
 def from_state(kept: Any) -> Place:
-    """A place that ``to_dict`` gave; the beginning for anything else."""
+    """Place from the panel's state; the start page for anything but a result of ``to_dict``."""
     if not isinstance(kept, Mapping):
         return Place()
     place = Place().moved(kept)

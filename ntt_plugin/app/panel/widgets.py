@@ -61,17 +61,7 @@ def button(
     strong: bool = False,
     **options: Any,
 ) -> None:
-    """A button in a row.
-
-    Args:
-        parent: the row.
-        name: its name in the row.
-        words: what it says.
-        click: what it does.
-        icon: name of a Material icon.
-        strong: whether it is what most people want to do next.
-        **options: FiftyOne's.
-    """
+    """Add a button; ``icon`` names a Material icon, ``strong`` marks the usual next step."""
     parent.btn(
         name,
         label=words,
@@ -84,15 +74,7 @@ def button(
 
 
 def picture(parent: types.Object, name: str, path: Path | None, side: int, alt: str) -> None:
-    """A picture file of this machine, or words where there is none.
-
-    Args:
-        parent: what it lies in.
-        name: its name there.
-        path: the file; None if there is none.
-        side: its width and height in pixels.
-        alt: what it shows, for those who cannot see it.
-    """
+    """Add a local image of ``side`` x ``side`` pixels, or its ``alt`` text if there is no file."""
     if path is None:
         text(parent, name, f"*{escaped(alt)}: its image or label is gone*")
         return
@@ -149,28 +131,16 @@ def operator_button(
     strong: bool = False,
     **values: Any,
 ) -> None:
-    """A button that opens an operator's form.
+    """Add a button that opens an operator's form, with ``values`` filled in.
 
-    Args:
-        line: the line that it goes into.
-        operator: the operator's name.
-        clicks: what a click can do.
-        words: what the button says; the operator's title if None.
-        strong: whether it is what most people want to do next.
-        **values: fields of the form that are filled in.
+    Without ``words`` it shows the operator's title.
     """
     found = _BY_NAME[operator]
     button(line, operator, words or found.title, clicks.ask(operator, **values), found.icon, strong)
 
 
 def network_notice(page: types.Object, recipes: Iterable[Recipe], clicks: Clicks) -> None:
-    """Say what the recipes would download, how large it is, and offer to do it now.
-
-    Args:
-        page: the panel.
-        recipes: what is to be used.
-        clicks: what a click can do.
-    """
+    """Say what the recipes would download and how large it is, with a button to do it now."""
     lacking = {recipe.name: missing_networks(recipe) for recipe in recipes}
     missing = list(dict.fromkeys(network for found in lacking.values() for network in found))
     if not missing:

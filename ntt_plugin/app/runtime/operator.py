@@ -1,4 +1,4 @@
-"""The operators' common half: run live or delegated, show progress, end and errors."""
+"""Base class of the operators: runs live or delegated, shows progress, results and errors."""
 
 from __future__ import annotations
 
@@ -209,7 +209,7 @@ def _require_allowed(ctx: Any) -> None:
 
 
 def _value_of(messages: Generator[Any, None, dict[str, Any]]) -> dict[str, Any]:
-    """What a generator returns, once all that it yields is taken."""
+    """Exhaust a generator and return its return value."""
     while True:
         try:
             next(messages)
@@ -218,5 +218,5 @@ def _value_of(messages: Generator[Any, None, dict[str, Any]]) -> dict[str, Any]:
 
 
 def problem(inputs: types.Object, name: str, text: str) -> None:
-    """Put an error into a form that keeps it from being run."""
+    """Add an error to a form that blocks its run."""
     inputs.view(name, types.Error(label=text), invalid=True, error_message=text)

@@ -22,7 +22,7 @@ class RunStopped(Exception):
 
 
 class _Watch:
-    """What a running function last told of itself; read by one thread, written by another."""
+    """Latest progress of a running function, written by its thread and read by another."""
 
     def __init__(self) -> None:
         self._bar: Any = None
@@ -72,7 +72,7 @@ def run_watched(ctx: Any, label: str, work: Callable[[Report], T]) -> Generator[
         except BaseException as error:
             outcome["error"] = error
 
-    # A daemon: a server that is told to end must not wait hours for a run that survives anyway.
+    # A daemon thread, so that a server can shut down without waiting hours for the run.
     thread = threading.Thread(target=copy_context().run, args=(run,), daemon=True)
     thread.start()
     try:
@@ -92,13 +92,7 @@ def run_watched(ctx: Any, label: str, work: Callable[[Report], T]) -> Generator[
 
 
 def run_delegated(ctx: Any, label: str, work: Callable[[Report], T]) -> T:
-    """Run a function, keeping its progress with the delegated operation.
-
-    Args:
-        ctx: the operator's context.
-        label: what is going on.
-        work: the function; it is given the callback to pass on as ``progress``.
-    """
+    """Run ``work(report)`` and save its progress with the delegated operation."""
     last = time.monotonic()
     ctx.set_progress(progress=0.0, label=f"{label}: getting ready")
 

@@ -109,11 +109,7 @@ class Outcome:
 
 
 def output_page(results: Mapping[str, Any]) -> types.Property:
-    """The page for an outcome's plain values, with a button that opens the view among them.
-
-    Args:
-        results: what ``Outcome.as_dict`` gave.
-    """
+    """Result page for the values of ``Outcome.as_dict``, with a button that opens their view."""
     outputs = types.Object()
     problems = results.get("problems", [])
     kind = types.Warning if problems else types.Success

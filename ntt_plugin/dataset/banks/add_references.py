@@ -280,7 +280,7 @@ def _mark(dataset: Any, chosen: ChosenReferences, marks: _Marks) -> None:
 
 
 def _at(dataset: Any, labels: Iterable[LabelKey]) -> ChosenReferences:
-    """Kept labels, in the dataset's order."""
+    """The given copies of promoted labels, in the dataset's order."""
     view = all_images(dataset).select_fields(KEPT_FIELD)
     path = require_labels(view, KEPT_FIELD)
     return ChosenReferences(view, path, 0).only(labels)

@@ -51,7 +51,7 @@ def from_results(pieces: Iterator[bytes], length: int) -> bytearray:
 
 
 def _base64(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Bytes as letters; threes become fours, so what is over waits for the next piece."""
+    """Base64 of a stream of bytes; the remainder modulo 3 is carried over to the next piece."""
     rest = b""
     for piece in pieces:
         data = rest + piece

@@ -53,7 +53,7 @@ def build_memory_bank(
     Labels that cannot serve (a box without a mask, a line, an image that cannot be
     read, a mask that vanishes on the patch grid, ...) are left out and listed with their reasons
     in the bank's ``refused``. How unusual images of references were read (few grey levels, an
-    animation's first frame, ...) is told in its ``notes``.
+    animation's first frame, ...) is listed in its ``notes``.
 
     Args:
         samples: a dataset or view of images. Labels that a view leaves out are not learnt from,

@@ -73,9 +73,9 @@ def import_memory_bank(
 ) -> MemoryBank:
     """Save a bank's file in a dataset.
 
-    Nothing that the file names is opened or loaded. Its recipe names networks, which are loaded
-    when the bank is used: for a file from a stranger look at ``segmenter`` and ``encoder`` of
-    ``get_memory_bank_info`` first.
+    Loads nothing that the file names. The networks of its recipe are loaded when the bank is used:
+    for a file that you do not trust, first inspect ``segmenter`` and ``encoder`` of
+    ``get_memory_bank_info``.
 
     Args:
         dataset: the dataset, or a view of it.

@@ -93,7 +93,7 @@ def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
 
 
 def to_facts(info: BankInfo) -> dict[str, Any]:
-    """An info without its name as values that MongoDB takes, whatever the classes are called."""
+    """An info, without its name, as values that MongoDB can store; class names may be any text."""
     facts = asdict(info)
     del facts["name"]
     # MongoDB's keys may hold neither dots nor dollars.

@@ -100,7 +100,7 @@ def read(dataset: Any, name: str) -> MemoryBank:
 
 
 def read_place(dataset: Any, name: str) -> tuple[MemoryBank, Place]:
-    """A saved bank and its place, which is another one after each change of the bank.
+    """Read a saved bank and its place, an id that changes on every save.
 
     Raises:
         DatasetError: there is no such bank.
@@ -150,7 +150,7 @@ def read_info(dataset: Any, name: str) -> BankInfo:
 def read_infos(
     dataset: Any, wanted: Collection[str] | None = None
 ) -> dict[str, BankInfo | BankError]:
-    """What each bank of a dataset is made of, by name; of a damaged one the error.
+    """Summaries of a dataset's banks by name; the error for a damaged one.
 
     Asks the database twice, however many banks there are, and reads no bank that has its facts
     beside it.
@@ -191,7 +191,7 @@ def write(
     overwrite: bool = True,
     replaces: Place | None = None,
 ) -> None:
-    """Save a bank under a name, in the place of one that has it.
+    """Save a bank under a name, replacing a bank of that name.
 
     Args:
         dataset: the dataset.
@@ -216,7 +216,7 @@ def write(
 
 
 def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> MemoryBank:
-    """Change a saved bank as it is at this moment; nobody else changes it meanwhile.
+    """Load, change and save a bank under its lock.
 
     Args:
         dataset: the dataset.

@@ -136,10 +136,10 @@ class _Matches(NamedTuple):
 
 
 def _matches(dataset: Any, eval_key: str) -> _Matches:
-    """An evaluation's matches at an IoU of 0.5, without crowds and what was found on them.
+    """Matches of an evaluation at IoU 0.5, without crowds and their matches.
 
-    They hold for every threshold: objects are matched in order of falling score, so leaving out
-    predictions below a score changes nothing for those above it.
+    Valid for every threshold: matching goes by descending score, so removing predictions below a
+    score does not change the matches above it.
     """
     config = dataset.get_evaluation_info(eval_key).config
     settings = [getattr(config, name, None) for name in ("method", "iou", "classwise")]

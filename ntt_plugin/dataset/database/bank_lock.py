@@ -11,12 +11,12 @@ class BankLock(RunLock):
     """The lock of a bank's name in a dataset, held from ``with`` to its end."""
 
     def __init__(self, dataset: Any, name: str, patience: float = 0.0) -> None:
-        """Name the lock; it is taken by ``with``.
+        """Create the lock; ``with`` acquires it.
 
         Args:
             dataset: the dataset.
             name: the bank's name.
-            patience: how long to wait for another process's end, seconds.
+            patience: seconds to wait for another process.
         """
         # No field has a slash in its name.
         super().__init__(dataset, f"bank/{name}", patience)

@@ -98,7 +98,7 @@ def document_of(dataset: Any, key: str) -> Any:
 
 
 def catch_up(dataset: Any) -> None:
-    """Read a dataset's list of runs anew where another process changed it.
+    """Reload a dataset's list of runs if another process changed it.
 
     Raises:
         DatasetError: the dataset was deleted.
@@ -110,7 +110,7 @@ def catch_up(dataset: Any) -> None:
 
 
 def listed(dataset: Any, *keys: str) -> dict[str, ObjectId]:
-    """Ids of the runs that a dataset lists at this moment, by key.
+    """Ids of the runs that a dataset lists in the database, by key.
 
     Args:
         dataset: the dataset.
@@ -139,7 +139,7 @@ def configs(ids: Iterable[ObjectId], *names: str) -> dict[ObjectId, dict[str, An
 
 
 def load(run: ObjectId, decode: Callable[[Iterator[bytes], int], _T]) -> _T | None:
-    """The results of a run, decoded; None if the run or its file is not there whole.
+    """Decoded results of a run; None if the run or its file is missing or incomplete.
 
     Args:
         run: the run's id.
@@ -205,7 +205,7 @@ def draft(
 def swap(
     dataset: Any, changes: Mapping[str, tuple[ObjectId | None, ObjectId | None]]
 ) -> dict[str, ObjectId] | None:
-    """Change which runs a dataset lists, if it lists what the caller expects; one step.
+    """Atomically change which runs a dataset lists, if it still lists what the caller expects.
 
     Args:
         dataset: the dataset.
@@ -244,7 +244,7 @@ def swap(
 
 
 def settle(run: ObjectId) -> bool:
-    """Mark a draft that is listed as no draft any more; False if it was discarded meanwhile."""
+    """Mark a listed draft as final; False if it was discarded in the meantime."""
     kept = {"_id": run, "key": {"$ne": _DISCARDED}}
     done = _runs().update_one(kept, {"$unset": {f"config.{PENDING}": ""}})
     return bool(done.matched_count)
@@ -275,7 +275,7 @@ def discard(run: ObjectId, file: ObjectId | None, pending: bool = False) -> None
     Args:
         run: the run.
         file: its results.
-        pending: only if it is a draft still: one that took its place meanwhile is left.
+        pending: delete it only if it is still a draft.
     """
     wanted: dict[str, Any] = {"_id": run}
     if pending:
@@ -299,7 +299,7 @@ def abandon(draft: Draft) -> None:
 
 
 def remember(dataset: Any, runs: Mapping[str, ObjectId | None]) -> None:
-    """Let a dataset object know which runs it lists under some keys; None stands for no run.
+    """Update a dataset object's list of runs for some keys; None stands for no run.
 
     FiftyOne would read all runs for it, and calls references to replaced runs corrupt.
     """

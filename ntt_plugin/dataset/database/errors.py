@@ -1,4 +1,4 @@
-"""A database that does not answer, told to people as what to do about it."""
+"""Errors of a database that does not answer, with what to do about them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ JOURNALED = WriteConcern(w="majority", j=True)
 
 
 def server_process() -> Any:
-    """Identifies the database's process: another one after it was killed; None if it cannot be."""
+    """Identifies the database's process, to detect a restart; None if it is unknown."""
     answer = with_patience(lambda: get_db_conn().client.admin.command("hello"))
     return (answer.get("topologyVersion") or {}).get("processId")
 
@@ -50,7 +50,7 @@ def with_patience(action: Callable[[], _T]) -> _T:
 
 @contextmanager
 def database_errors(what_next: str) -> Iterator[None]:
-    """Turn the loss of the database into an error of ours; for a ``with`` or as a decorator.
+    """Re-raise a lost database connection as ``DatasetError``; context manager or decorator.
 
     Args:
         what_next: what is left behind and what to do, as the end of a sentence, with its stop:

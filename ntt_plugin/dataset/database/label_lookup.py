@@ -98,7 +98,7 @@ def find_labels(provenances: Sequence[Provenance], dataset: Any) -> list[LabelKe
 
 
 def redrawn_labels(provenances: Iterable[Provenance], dataset: Any) -> set[LabelKey]:
-    """Labels of a dataset that differ from those of the same ids that references came from.
+    """Labels of a dataset that were redrawn since references with the same ids were learnt.
 
     A clone of a dataset has its banks and the ids of its labels. A label whose box or mask was
     changed on one of the two sides is another one than the bank learnt.

@@ -66,7 +66,7 @@ class RunLock:
     def __init__(
         self, dataset: Any, field: str, patience: float = 0.0, intent: str | None = None
     ) -> None:
-        """Name the lock of a dataset's field; it is taken by ``with``.
+        """Create the lock of a dataset's field; ``with`` acquires it.
 
         Args:
             dataset: the dataset.
@@ -212,7 +212,7 @@ class RunLock:
         return bool(put.matched_count or put.upserted_id is not None)
 
     def _stays_silent(self, holder: dict[str, Any]) -> bool:
-        """Watch a holder whose heartbeat looks old: whether it shows no sign of life meanwhile."""
+        """Watch a holder with an old heartbeat; whether its heartbeat stays unchanged."""
         if not _is_silent(holder):
             return False
         deadline = time.monotonic() + _WATCH_BEATS * BEAT_SECONDS
@@ -271,7 +271,7 @@ class RunLock:
 
 
 class SchemaLock(RunLock):
-    """The lock of a dataset's list of fields and runs: waits for its turn, held for a moment.
+    """Lock of a dataset's list of fields and runs, held briefly.
 
     FiftyOne writes the whole list of fields for each field that is added, so that of two
     processes that add different ones at the same moment one loses its own. Threads of a process
@@ -374,7 +374,7 @@ def _start_ticks(pid: int) -> int | None:
 
 @functools.cache
 def _machine() -> str:
-    """What tells this machine's processes from others': containers may share a host's name."""
+    """Identifies this machine: the host name is not enough, since containers may share it."""
     try:
         namespace = os.readlink("/proc/self/ns/pid")
     except OSError:
@@ -387,7 +387,7 @@ def _machine() -> str:
 
 
 def _uptime() -> float:
-    """A clock that nobody sets; on Linux it goes on while the computer sleeps."""
+    """Monotonic clock; on Linux it includes the time the computer is suspended."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()

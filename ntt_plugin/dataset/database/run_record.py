@@ -33,7 +33,7 @@ _TRIES = 20
 
 
 def claim_record(dataset: Any, field: str, lock: RunLock) -> None:
-    """Put a lock's token on what is kept of a field: former holders can replace it no more."""
+    """Write a lock's token into a field's record, so that former holders cannot replace it."""
     for _ in range(_TRIES):
         stored = _stored_run(dataset, _PREFIX + field)
         if stored is None:
@@ -46,7 +46,7 @@ def claim_record(dataset: Any, field: str, lock: RunLock) -> None:
 
 
 def keep_record(dataset: Any, field: str, facts: dict[str, Any], lock: RunLock) -> None:
-    """Keep the facts of a field's run, in place of those of the run before.
+    """Save the facts of a field's run, replacing those of the previous run.
 
     Args:
         dataset: the dataset.
@@ -78,7 +78,7 @@ def keep_record(dataset: Any, field: str, facts: dict[str, Any], lock: RunLock) 
 
 
 def keep_results(dataset: Any, field: str, lock: RunLock, **results: Any) -> None:
-    """Keep the results of a field's run, in place of the former ones, in one step.
+    """Atomically save the results of a field's run, replacing the previous ones.
 
     They are on the disk when this returns, and with them all that was written before. Where the
     database's answer is lost, the record names the new file or the one before; so both are left,
@@ -166,7 +166,7 @@ def recorded_fields(dataset: Any) -> list[str]:
 
 
 def catch_up(dataset: Any, field: str) -> None:
-    """Reload a dataset that does not know what another process made of a field meanwhile.
+    """Reload a dataset object if another process changed a field in the meantime.
 
     Raises:
         DatasetError: the dataset was deleted.

@@ -30,7 +30,7 @@ class Threshold:
 
 
 def best_threshold(scores: Array, right: Array, truths: int) -> Threshold | None:
-    """The threshold of the highest F1; among equals the lowest, which leaves out the fewest.
+    """Threshold with the highest F1; of equal ones the lowest, which drops the fewest predictions.
 
     It lies in the middle between two scores that differ, so that predictions of the same score are
     counted together, and none lies on it.

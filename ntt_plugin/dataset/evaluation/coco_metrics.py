@@ -126,7 +126,7 @@ def steps(ground_truth: dict[str, Any]) -> int:
 
 
 class _TickingEval(COCOeval):  # type: ignore[misc]
-    """pycocotools' evaluation, which tells when an image has been matched for a category."""
+    """pycocotools' evaluation with a callback per image and category, for progress."""
 
     def __init__(self, truth: COCO, found: COCO, kind: str, tick: Callable[[], None]) -> None:
         super().__init__(truth, found, kind)

@@ -27,11 +27,11 @@ _digests: Remembered[str] = Remembered(50 * _MOST_READ)
 
 
 class KeptShare(NamedTuple):
-    """How much of some images is kept.
+    """Share of images whose proposals are cached.
 
     Attributes:
-        share: from 0 to 1.
-        sampled: whether it was told from a few of them.
+        share: in [0, 1].
+        sampled: whether it was estimated from a sample of the images.
     """
 
     share: float

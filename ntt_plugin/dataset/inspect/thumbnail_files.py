@@ -62,7 +62,7 @@ def _write(path: Path, picture: Image.Image) -> None:
 
 
 def _tidy(shelf: Path) -> None:
-    """Remove from a shelf what was not used for the longest time, if it is full."""
+    """Remove the least recently used pictures of a full subfolder."""
     with os.scandir(shelf) as entries:
         found = list(entries)
     if len(found) <= _MOST_ON_A_SHELF:

@@ -36,8 +36,8 @@ def reference_thumbnails(
 ) -> list[Path | None]:
     """Pictures of references, each drawn once and kept in the cache folder.
 
-    A picture is drawn anew when the label or the image's file was changed. Where the label is
-    gone, or its mask cannot be used, the picture shows the box that the reference was learnt by.
+    A picture is redrawn when the label or the image file changed. If the label was deleted or its
+    mask is unusable, the picture shows the box stored with the reference.
 
     Args:
         provenances: where the references came from.

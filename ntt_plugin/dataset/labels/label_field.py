@@ -74,7 +74,7 @@ def segmentation_fields(dataset: Any) -> list[str]:
 
 
 def field_state(samples: Any, field: str, run: RunIds) -> FieldState:
-    """What a field holds in some samples, seen from one run; one pass over them.
+    """Count what a field holds in some samples, from the view of one run, in one pass.
 
     Args:
         samples: a dataset or view, not grouped; it may hide the field.
@@ -160,7 +160,7 @@ def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) 
 
 
 def declare_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
-    """Declare fields in one step, while no other run of ours changes the dataset's fields.
+    """Declare fields under the dataset's schema lock.
 
     Args:
         dataset: the dataset.

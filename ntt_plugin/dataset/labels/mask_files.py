@@ -41,7 +41,7 @@ class MaskFiles:
     """
 
     def __init__(self, dataset: Any, folder: str, mask_dir: str | Path | None = None) -> None:
-        """Name the folder; it is made with the first file.
+        """Choose the folder; it is created with the first file.
 
         Args:
             dataset: the dataset.

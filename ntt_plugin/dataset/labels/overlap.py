@@ -42,7 +42,7 @@ class Outline:
 
 
 def outline(detection: fo.Detection, image_size: tuple[int, int]) -> Outline:
-    """A label's pixels; all of its box where it has no mask.
+    """Mask of a label; its whole box if it has no mask.
 
     Raises:
         DatasetError: it has no class, its box or mask is unusable, or lies outside the image.
@@ -60,7 +60,7 @@ def outline(detection: fo.Detection, image_size: tuple[int, int]) -> Outline:
 
 
 def same_objects(first: Sequence[Outline], second: Sequence[Outline]) -> list[tuple[int, int]]:
-    """Pairs of labels that are the same object, each label in one pair at most.
+    """Match labels that show the same object, one to one.
 
     By falling score of the first, each takes the one of its own class that overlaps it most, at an
     IoU of 0.5 or more. What is left over then pairs likewise across classes.

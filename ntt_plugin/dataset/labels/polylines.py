@@ -22,7 +22,7 @@ _WITHIN = 0.75
 
 
 def polyline_mask(polyline: fo.Polyline, image_size: tuple[int, int]) -> Array:
-    """The pixels inside a polyline at the image's size, bool (H, W).
+    """Rasterise a polyline at the image's size, bool (H, W).
 
     A pixel is inside if its centre is, to a fifth of a pixel, by COCO's own rasteriser: polygons
     that came from a COCO file give COCO's masks, and a square of 5 x 6 pixels has 30 of them
@@ -61,7 +61,7 @@ def polyline_box(polyline: fo.Polyline, image_size: tuple[int, int]) -> Box:
 
 
 def shapes_of(points: Any) -> list[Array]:
-    """Of a polyline's ``points`` the shapes with three corners or more, each float (n, 2).
+    """Shapes of a polyline with at least three corners, each float (n, 2).
 
     Raises:
         DatasetError: a corner is no pair of finite numbers, or lies far outside the image.

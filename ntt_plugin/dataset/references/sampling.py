@@ -1,4 +1,4 @@
-"""Choosing k references a class by lot, and tagging them."""
+"""Choosing k references a class at random, and tagging them."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def sample_references(
     protocol: str = "spread",
     group_slices: str | Iterable[str] | None = None,
 ) -> ReferenceSample:
-    """Choose references of each class by lot and mark them with a label tag.
+    """Choose references of each class at random and mark them with a label tag.
 
     The same seed chooses the same labels whatever the database's order and ids: candidates are
     drawn in order of file path and box, each class with a generator of its own. **The tag is

@@ -26,7 +26,7 @@ _drawing = threading.Lock()
 
 @contextmanager
 def progress_bar(total: int, progress: Progress, iters_str: str = "samples") -> Iterator[Any]:
-    """A progress bar.
+    """Context manager for a progress bar.
 
     Args:
         total: number of steps.

@@ -96,7 +96,7 @@ def _are_ambiguous(samples: Any, field: str, keys: Iterable[LabelKey]) -> bool:
 
 
 def _ids_in(samples: Any, field: str) -> str:
-    """The path of the ids of a field's labels."""
+    """Path of the label ids of a field, for aggregations."""
     many = getattr(samples.get_field(field).document_type, "_LABEL_LIST_FIELD", None)
     return f"{field}.{many}.id" if many else f"{field}.id"
 

@@ -71,9 +71,9 @@ def usable_store(cache: Cache) -> tuple[ProposalStore | None, list[str]]:
 
 
 class KeptProposals:
-    """A segmenter whose proposals are kept: of an image seen before, nothing is computed.
+    """A segmenter with a cache: proposals of a known image are read, not computed.
 
-    Whatever is wrong with the store, proposals are computed, and ``finish`` tells.
+    If the store fails, proposals are computed, and ``finish`` reports it.
 
     Attributes:
         not_stored: why the store did not take something; None if it took all.
@@ -132,9 +132,9 @@ class KeptProposals:
         return proposals
 
     def use(self, read: ReadSample, function: Callable[[Proposals], _T]) -> _T:
-        """What a function makes of an image's proposals.
+        """Apply a function to an image's proposals.
 
-        If a mask that was kept turns out to be none, they are computed anew.
+        If a cached mask is damaged, the proposals are computed again.
 
         Args:
             read: the sample.
@@ -154,7 +154,7 @@ class KeptProposals:
             return function(self.propose(read))
 
     def finish(self) -> list[str]:
-        """Wait for what is being written; what a person should know of the store, if anything."""
+        """Wait for pending writes; returns remarks on the store for the report."""
         self._writers.shutdown(wait=True)
         notes = []
         if self._problems:

@@ -31,7 +31,7 @@ def image_state(filepath: str) -> str | None:
 
 
 def changed_images(dataset: Any, field: str, sample_ids: Sequence[str]) -> list[SampleNote]:
-    """Which samples' image files are not those that their labels were made of.
+    """Samples whose image file changed since their labels were written.
 
     Looks at sizes and dates; a file with another date and the same size is read where the digest
     of its content is known.

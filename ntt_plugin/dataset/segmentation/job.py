@@ -35,11 +35,11 @@ from .writer import Target
 
 @dataclass(frozen=True)
 class Job:
-    """What is to be done to which samples.
+    """A job: which samples to process, and how.
 
     Attributes:
         samples: a dataset or view of images, not grouped.
-        run: the run's id: of equal ids, one goes on where the other stopped.
+        run: id of the run; a run resumes an earlier one of the same id.
         facts: what to keep of the run with the dataset; ``load`` may add to them.
         attributes: the labels' own attributes and their types.
         load: loads the networks, checks that they fit, and gives the work on one sample.
@@ -64,11 +64,11 @@ def label_samples(
     mask_dir: str | Path | None = None,
     progress: Progress = None,
 ) -> SegmentReport:
-    """Do a job: nothing else may write its field meanwhile, and nothing is changed if it cannot.
+    """Run a job under its field's lock; nothing is changed if it cannot start.
 
     Args:
         job: what to do.
-        overwrite: take away first what runs wrote in these samples before.
+        overwrite: first delete what earlier runs wrote to these samples.
         mask_dir: a folder for the masks, in place of the database.
         progress: FiftyOne's.
 
@@ -154,7 +154,7 @@ def _begin(job: Job, run: SampleRun, state: FieldState, overwrite: bool) -> list
 def watching_memory(
     segmenter: SegmenterLike, label: Callable[[ReadSample], Labelled]
 ) -> Callable[[ReadSample], Labelled]:
-    """Work that tells, of the sample where it happened, that the point batch was halved."""
+    """Wrap work so that a halved point batch is noted at the sample where it happened."""
 
     def watched(read: ReadSample) -> Labelled:
         before = segmenter.point_batch
@@ -168,7 +168,7 @@ def watching_memory(
 
 
 def _clear(dataset: Any, report: SegmentReport, sample_ids: list[str], lock: RunLock) -> None:
-    """Take labels away so that a run killed meanwhile is known to have wanted it."""
+    """Delete labels; the intent is recorded first, so that a killed run can be completed."""
     field = report.label_field
     keep_results(dataset, field, lock, report=to_dict(report), clearing=sample_ids)
     lock.drop_intent()
@@ -186,6 +186,6 @@ def _finish_clearing(dataset: Any, field: str, lock: RunLock) -> None:
 
 
 def _work_id(run: RunIds) -> str:
-    """Id of what a job computes, whatever its samples hold now."""
+    """Id of what a job computes, independent of what its samples hold."""
     made_of = run if isinstance(run, str) else sorted(run.items())
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]

@@ -36,11 +36,11 @@ _NO_DATABASE = (PyMongoError, ConnectionError)
 
 @dataclass(frozen=True)
 class Recalled:
-    """What is known of an image's file before it is read.
+    """What is known of an image file without decoding it.
 
     Attributes:
         digest: its content's ``image_digest``.
-        proposals: what is kept of it; None if nothing is.
+        proposals: its cached proposals, if any.
     """
 
     digest: str
@@ -49,7 +49,7 @@ class Recalled:
 
 @dataclass
 class ReadSample:
-    """A sample with its image or what is kept of it, or what went wrong.
+    """A sample with its image or cached proposals, or the error.
 
     Attributes:
         sample_id: its id.
@@ -78,7 +78,7 @@ class ReadingAhead:
         budget: int = _BUDGET,
         recall: Callable[[str], Recalled | None] | None = None,
     ) -> None:
-        """Say what is to be read; nothing is read yet.
+        """Prepare to read; nothing is read yet.
 
         Args:
             fetch: gives the samples of some ids, by id, without those that are gone.
@@ -165,7 +165,7 @@ class ReadingAhead:
         return read, size
 
     def _look(self, read: ReadSample, filepath: str) -> int:
-        """Recall what is kept of an image; bytes that its pixels take, 0 if none are needed."""
+        """Look up an image's cache; returns the bytes of its pixels, 0 if they are not needed."""
         if self._recall is not None:
             read.recalled = self._recall(filepath)
         if _is_known(read) and not notes_need_pixels(filepath):
@@ -181,7 +181,7 @@ def _is_known(read: ReadSample) -> bool:
 
 
 def _state(filepath: str) -> tuple[str, int, int]:
-    """What changes with a file's content."""
+    """Size and modification time of a file, which change with its content."""
     file = os.stat(filepath)
     return filepath, file.st_mtime_ns, file.st_size
 
@@ -245,7 +245,7 @@ class WritingBehind(Generic[T, Outcome]):
 
         Args:
             write: writes a piece, in the thread. What it raises ends all writing.
-            done: is told of each piece that was written, in order, in the thread that puts them.
+            done: callback for each piece written, in order, in the thread that puts them.
             size: bytes that a piece holds until it is written.
         """
         self._size = size
@@ -266,7 +266,7 @@ class WritingBehind(Generic[T, Outcome]):
     ) -> None:
         """Wait for all that was handed over.
 
-        After an error, what waits is written and told of too, if it can be; that error counts.
+        After an error, pending pieces are still written and reported if possible.
         """
         try:
             with nullcontext() if error is None else suppress(Exception):
@@ -285,7 +285,7 @@ class WritingBehind(Generic[T, Outcome]):
         self._waiting.append((self._thread.submit(self._write_next, piece), size))
 
     def _take(self, left: int, room: int) -> None:
-        """Tell of what is written, until so many pieces and bytes at most are waiting."""
+        """Report written pieces until at most this many pieces and bytes are pending."""
         while self._waiting and (
             len(self._waiting) > left
             or sum(size for _, size in self._waiting) > room

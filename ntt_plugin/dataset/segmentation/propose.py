@@ -1,4 +1,4 @@
-"""Proposals computed ahead of time, told about, and cleared away."""
+"""Compute, inspect and clear cached proposals."""
 
 from __future__ import annotations
 
@@ -145,7 +145,7 @@ def get_proposals_info() -> StoreInfo:
 
 
 def clear_proposals() -> int:
-    """Remove all kept proposals, of every dataset; ``segment`` computes them again.
+    """Remove all cached proposals, of every dataset; ``segment`` computes them again.
 
     Returns:
         Of how many images and presets they were.

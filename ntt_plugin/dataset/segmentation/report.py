@@ -42,7 +42,7 @@ class SegmentReport:
         seconds: wall time so far.
         segmented: samples labelled now.
         instances: labels written to them.
-        from_cache: samples labelled from kept proposals, without a network.
+        from_cache: number of samples labelled from cached proposals, without running a network.
         skipped: samples that an earlier call of the same run had labelled.
         deleted: samples that were deleted meanwhile.
         failed: samples that could not be done, each with the reason.

@@ -54,7 +54,7 @@ class Labelled:
     Attributes:
         labels: its labels, with masks.
         notes: what a person should know of them, a sentence each.
-        from_cache: whether they were made without a network, from kept proposals.
+        from_cache: whether they come from cached proposals, without running a network.
     """
 
     labels: list[NewLabel]
@@ -64,11 +64,11 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Work:
-    """What is done to each sample.
+    """The work on each sample.
 
     Attributes:
         label: a sample and its image to labels. What it raises fails that sample only.
-        recall: gives what is kept of an image's file, in place of which the image is not read.
+        recall: looks up an image file in the cache; on a hit the image is not read.
         finish: ends the work; gives what a person should know of it, a sentence each.
     """
 
@@ -79,7 +79,7 @@ class Work:
 
 @dataclass(frozen=True)
 class SampleRun:
-    """A checked run, ready to go.
+    """A validated run, ready to start.
 
     Attributes:
         target: where labels are written.
@@ -100,7 +100,7 @@ class SampleRun:
 
 @dataclass(frozen=True)
 class _Done:
-    """A sample that was worked on.
+    """A processed sample.
 
     Attributes:
         sample_id: its id.
@@ -120,7 +120,7 @@ class _Done:
 
 
 def run_samples(run: SampleRun, sample_ids: Sequence[str], progress: Progress) -> None:
-    """Go through samples and write their labels; ``run.report`` grows meanwhile.
+    """Process samples and write their labels, filling ``run.report``.
 
     An exception out of the progress callback stops the run: the report is kept as ``stopped``,
     and nothing is half written.
@@ -261,7 +261,7 @@ def _write(target: Target, done: _Done) -> _Done:
 
 
 def _count(run: SampleRun, done: _Done) -> None:
-    """Say in the report what became of a sample."""
+    """Count a sample's outcome in the report."""
     report, sample_id = run.report, done.sample_id
     filepath = "" if done.sample is None else done.sample.filepath
     if isinstance(done.error, FilledError):

@@ -17,7 +17,7 @@ _NO_THREAD = "can't start new thread"
 
 
 def stop_reason(error: BaseException, dataset_id: Any, field: str) -> str | None:
-    """What ended a run for all its samples, in words; None if the error is to be left as it is.
+    """Message for an error that ends a whole run; None if the error is raised as it is.
 
     Args:
         error: what was raised.

@@ -33,7 +33,7 @@ _LOOKED_UP_AT_ONCE = 1000
 
 
 class FilledError(Exception):
-    """The sample got labels from elsewhere meanwhile, which are not to be replaced."""
+    """The sample received labels from elsewhere during the run; they are not replaced."""
 
     def __init__(self) -> None:
         super().__init__("it got labels from elsewhere meanwhile, which are left as they are")
@@ -261,7 +261,7 @@ def _used_files(target: Target, sample_id: str) -> list[str]:
 
 
 def _take_back(target: Target, sample_id: str) -> None:
-    """Take away what was written without the lock, unless another run replaced or kept it."""
+    """Undo what was written after the lock was lost, unless another run replaced or kept it."""
     mine = {"_id": ObjectId(sample_id), f"{target.field}.{WRITER}": target.lock.token}
     target.dataset._sample_collection.update_one(mine, {"$set": {target.field: None}})
 

@@ -57,11 +57,11 @@ def search(
     count: int,
     progress: Progress = None,
 ) -> Search:
-    """Look through images; memory does not grow with their number.
+    """Search images for suggestions, in memory independent of their number.
 
     Args:
         images: a dataset or view of images, not grouped.
-        bank: what is to be taught.
+        bank: the bank to improve.
         segmenter: computes the proposals that are not kept.
         store: where proposals are kept; None for nowhere.
         count: the most to suggest.
@@ -135,11 +135,11 @@ def suggestion_work(
     store: ProposalStore | None,
     origin: Origin,
 ) -> Work:
-    """The work that gives samples their suggestions as labels.
+    """The work that writes suggestions to samples as labels.
 
     Args:
         chosen: the suggestions by the ids of their samples.
-        bank: what they are to teach.
+        bank: the bank that they should improve.
         segmenter: computes the proposals that are not kept.
         store: where proposals are kept; None for nowhere.
         origin: what is kept with each label.

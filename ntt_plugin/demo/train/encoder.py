@@ -133,7 +133,7 @@ class EncoderTask(nn.Module):
         return torch.cat(views), owners, classes
 
     def _weights(self, owners: list[np.ndarray]) -> list[Tensor]:
-        """How much of each patch background and each object cover: float (1 + objects, g*g)."""
+        """Share of each patch covered by background and each object: float (1 + objects, g*g)."""
         weights = []
         for owner in owners:
             count = int(owner.max()) + 1

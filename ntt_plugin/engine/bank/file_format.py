@@ -1,4 +1,4 @@
-"""A memory bank's file: safetensors with JSON metadata, every part checked on reading."""
+"""File format of memory banks: safetensors with JSON metadata, validated on reading."""
 
 from __future__ import annotations
 
@@ -29,8 +29,8 @@ from .schema import (
 
 KEY = "ntt_memory_bank"
 MAX_BYTES = 1024**3
-# A header takes many times its length in memory: these bound what a hostile one can take, and
-# leave room for some 60,000 references.
+# Parsing a header takes many times its length in memory: these limits bound what a malicious file
+# can allocate, and leave room for some 60,000 references.
 MAX_HEADER_BYTES = 16 * 1024**2
 MAX_PARTS = 1_000_000
 
@@ -38,10 +38,10 @@ _PIECE_BYTES = 4 * 1024**2
 
 
 def pack(record: BankRecord) -> tuple[int, Iterator[bytes]]:
-    """The bytes of a bank's file, in pieces: a large bank's features take hundreds of MB.
+    """Serialise a bank piece by piece: the features of a large one take hundreds of MB.
 
     Returns:
-        How many bytes there are, and the pieces in order.
+        The total number of bytes, and an iterator over the pieces.
 
     Raises:
         BankError: a name or a provenance is not made of texts and finite numbers, a text is too
@@ -72,18 +72,16 @@ def pack(record: BankRecord) -> tuple[int, Iterator[bytes]]:
 
 
 def unpack(data: bytes | bytearray) -> BankRecord:
-    """A bank from the bytes of its file.
-
-    Nothing is taken on trust: sizes are checked before anything is allocated.
+    """Deserialise a bank; all sizes are validated before anything is allocated.
 
     Args:
-        data: the bytes. A bytearray is not copied: its features stay there, so it must not be
-            changed any more.
+        data: the bytes of a file. A bytearray is not copied and must not be changed afterwards:
+            the features share its memory.
 
     Raises:
-        BankError: the bytes are damaged or are not a memory bank's.
+        BankError: the bytes are damaged or not a memory bank.
     """
-    # Rows of floats must begin at a multiple of four.
+    # float32 data must be aligned to four bytes.
     if isinstance(data, bytearray) and int.from_bytes(data[:8], "little") % 4 == 0:
         beginning = io.BytesIO(memoryview(data)[: 8 + MAX_HEADER_BYTES])
         return _unpack(beginning, len(data), data)
@@ -91,10 +89,10 @@ def unpack(data: bytes | bytearray) -> BankRecord:
 
 
 def read(path: Path) -> BankRecord:
-    """A bank from its file, of which no more is read than a sound bank has.
+    """Read a bank's file, at most the largest size that a valid bank can have.
 
     Raises:
-        BankError: the file is missing, damaged or not a memory bank's.
+        BankError: the file is missing, damaged or not a memory bank.
     """
     try:
         kind = path.stat().st_mode
@@ -169,13 +167,13 @@ def _document(header: dict[str, Any]) -> dict[str, Any]:
         refuse("its metadata are not texts")
     document = mapping(_json(metadata[KEY].encode()))
     if "\\u" in metadata[KEY]:
-        # Lone surrogates come through JSON, but no file, database or terminal takes them.
+        # JSON may contain lone surrogates, which files, databases and terminals reject.
         json.dumps(document, ensure_ascii=False).encode()
     return document
 
 
 def _bytes_of(header: dict[str, Any], channels: int, counts: Sequence[int]) -> int:
-    """Bytes of the header's tensors, once they are those of a bank with so many references."""
+    """Validate the tensors that a header declares against the counts; return their total size."""
     if set(header) != {"__metadata__", "features", "negatives"}:
         refuse("its tensors are not `features` and `negatives`")
     ends = []
@@ -209,7 +207,7 @@ def _json(text: bytes) -> Any:
 
 
 def _count_parts(text: bytes) -> int:
-    """About how many values JSON text holds; each takes memory, however short it is."""
+    """Approximate number of values in JSON text: each takes memory, however short."""
     most = sum(text.count(mark) for mark in (b",", b"[", b"{"))
     if most <= MAX_PARTS:
         # Those in names count here too, which is fast and does no harm.
@@ -230,7 +228,7 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _header(text: str, counts: dict[str, int], channels: int) -> bytes:
-    """A safetensors header, as the package of that name writes it."""
+    """A safetensors header, formatted as the ``safetensors`` package does."""
     header: dict[str, Any] = {"__metadata__": {KEY: text}}
     start = 0
     for name, count in counts.items():
@@ -242,12 +240,12 @@ def _header(text: str, counts: dict[str, int], channels: int) -> bytes:
 
 
 def _pieces(header: bytes, rows: list[Tensor], count: int) -> Iterator[bytes]:
-    """Header and features, ``count`` rows at a time."""
+    """Yield the header and then the features, ``count`` rows at a time."""
     yield len(header).to_bytes(8, "little") + header
     for start in range(0, len(rows), count):
         yield torch.stack(rows[start : start + count]).numpy().tobytes()
 
 
 def _tensor(data: bytearray, start: int, channels: int) -> Tensor:
-    """The features (n, channels) in a file's bytes, which they share."""
+    """The features (n, channels) as a view of the file's bytes."""
     return torch.frombuffer(data, dtype=torch.float32, offset=start).view(-1, channels)

@@ -35,8 +35,8 @@ Provenances = Sequence[Provenance] | Provenance | None
 class MemoryBank:
     """Instance features of each class under one encoder.
 
-    Every class has at least one reference: taking its last one away takes the class away, with
-    its negatives.
+    Every class has at least one reference: removing the last one removes the class and its
+    negatives.
 
     Attributes:
         refused: references that yielded no feature, kept for reports.
@@ -74,12 +74,12 @@ class MemoryBank:
 
     @property
     def recipe(self) -> Recipe:
-        """The recipe that the bank was made with; its file keeps all of it."""
+        """The recipe that the bank was built with, saved in its file in full."""
         return self._record.recipe
 
     @property
     def preset(self) -> str:
-        """The recipe's name, which its other values need not be the preset's of."""
+        """Name of the preset that the recipe started from; single values may be overridden."""
         return self._record.recipe.name
 
     @property
@@ -99,7 +99,7 @@ class MemoryBank:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of how images of references were read; may be appended to."""
+        """Remarks on how reference images were read, for people; the list may be appended to."""
         return self._record.notes
 
     @property
@@ -109,17 +109,17 @@ class MemoryBank:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """By class, where one was set: the confidence from which on labels count, 0 to 1."""
+        """Confidence thresholds in [0, 1] by class, of the classes that have one."""
         found = {label: entry.threshold for label, entry in self._record.classes.items()}
         return {label: value for label, value in found.items() if value is not None}
 
     def set_thresholds(self, thresholds: Mapping[str, float]) -> None:
-        """Set the thresholds of the classes named, and take away those of all others.
+        """Replace all thresholds; classes that are not named lose theirs.
 
-        What the bank finds does not depend on them, so its version stays.
+        Matching does not depend on them, so the version does not change.
 
         Raises:
-            BankError: the bank holds no such class, or a threshold is no number from 0 to 1.
+            BankError: unknown class, or a threshold that is not a number in [0, 1].
         """
         for label, value in thresholds.items():
             self._class(label)
@@ -160,7 +160,7 @@ class MemoryBank:
 
     @property
     def unit_features(self) -> UnitFeatures:
-        """Prototypes, references and negatives as matching compares them; not to be changed."""
+        """Unit-length prototypes, references and negatives for matching; read-only."""
         if self._units is None:
             self._units = UnitFeatures(self._record.classes, self.fingerprint.channels)
         return self._units
@@ -172,13 +172,13 @@ class MemoryBank:
         provenances: Provenances = None,
         reading: int = READING_VERSION,
     ) -> list[str]:
-        """Add references to a class, which is made if it is new.
+        """Add references to a class, creating it if it is new.
 
         Args:
             label: the class.
             features: instance features, float (n, C) or (C,).
             provenances: one for each feature; unknown if None.
-            reading: the ``READING_VERSION`` of images that they were learnt by.
+            reading: the ``READING_VERSION`` with which their images were read.
 
         Returns:
             The ids of the new references.
@@ -200,9 +200,9 @@ class MemoryBank:
         provenances: Provenances = None,
         reading: int = READING_VERSION,
     ) -> list[str]:
-        """Add negatives to a class that the bank holds (recipe, section 5).
+        """Add negatives to an existing class (recipe, section 5).
 
-        Arguments and errors as for ``add``; an unknown class is a BankError too.
+        Arguments and errors as for ``add``; an unknown class is also a ``BankError``.
         """
         entry = self._class(label)
         stored = self._store(features, provenances, reading)
@@ -212,7 +212,7 @@ class MemoryBank:
         return [reference.id for reference in stored]
 
     def remove(self, label: str) -> None:
-        """Take a class away, with its references and negatives.
+        """Remove a class with its references and negatives.
 
         Raises:
             BankError: the bank holds no such class.
@@ -222,7 +222,7 @@ class MemoryBank:
         self._changed()
 
     def remove_reference(self, reference_id: str) -> None:
-        """Take one reference or one negative away; with its last reference a class goes.
+        """Remove a reference or a negative; removing the last reference removes the class.
 
         Raises:
             BankError: the bank holds no such reference.
@@ -239,13 +239,13 @@ class MemoryBank:
         raise BankError(f"The bank holds no reference {reference_id!r}; it may be gone already.")
 
     def merge(self, other: MemoryBank) -> None:
-        """Take over what another bank holds; what is here already (by id) is left out.
+        """Add the references and negatives of another bank, except those already here (by id).
 
-        The recipe stays this bank's own, and so do its thresholds; of a class that has none here
-        the other's is taken.
+        The recipe and the thresholds of this bank are kept; a class without a threshold takes
+        the other bank's.
 
         Raises:
-            BankError: another encoder made the other bank; names both.
+            BankError: the banks come from different encoders; names both.
         """
         self.require_encoder(other.fingerprint)
         known = self._ids()
@@ -267,7 +267,7 @@ class MemoryBank:
             self._changed()
 
     def require_classes(self) -> None:
-        """Make sure that there is something to find.
+        """Check that the bank is not empty.
 
         Raises:
             BankError: the bank is empty.
@@ -276,10 +276,10 @@ class MemoryBank:
             raise BankError("The memory bank holds no class; add references first.")
 
     def require_encoder(self, fingerprint: Fingerprint) -> None:
-        """Make sure that features of another source can be compared with the bank's.
+        """Check that features of an encoder are comparable with the bank's.
 
         Raises:
-            BankError: they cannot; names both encoders.
+            BankError: they are not; names both encoders.
         """
         if not self.fingerprint.same(fingerprint):
             raise BankError(
@@ -299,7 +299,7 @@ class MemoryBank:
         return b"".join(self.to_pieces()[1])
 
     def to_pieces(self) -> tuple[int, Iterator[bytes]]:
-        """The number of these bytes, and the bytes piece by piece: a large bank has hundreds of MB.
+        """Number of bytes of the file, and an iterator over them, for banks of hundreds of MB.
 
         Raises:
             BankError: a text is too long, or the bank has more references than a file can hold.
@@ -308,15 +308,15 @@ class MemoryBank:
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray) -> MemoryBank:
-        """A bank from the bytes of its file; a bytearray is kept, and must not be changed.
+        """Read a bank from the bytes of its file; a bytearray is not copied: do not change it.
 
         Raises:
-            BankError: the bytes are damaged or are not a memory bank's.
+            BankError: the bytes are damaged or not a memory bank.
         """
         return cls._of(file_format.unpack(data))
 
     def save(self, path: str | Path) -> None:
-        """Write the bank's file, all of it or, if that fails, nothing.
+        """Write the bank to a file, atomically.
 
         Raises:
             BankError: the file cannot be written.
@@ -324,7 +324,7 @@ class MemoryBank:
         path = Path(path)
         data = self.to_bytes()
         try:
-            # Not a temporary file of Python's, which others could not read afterwards either.
+            # Not tempfile, whose files only their owner can read.
             write_whole(path, data, path.with_name(f".{path.name}.{new_reference_id()}"))
         except (OSError, ValueError) as error:
             raise BankError(
@@ -336,12 +336,12 @@ class MemoryBank:
     def load(cls, path: str | Path) -> MemoryBank:
         """Read a bank's file.
 
-        The recipe in it names networks, by hub ids or by paths. Reading the file opens none of
-        them; using the recipe does, with loaders that run no code of theirs, and an encoder of
-        another fingerprint is refused then. Look at ``recipe`` in a file from a stranger.
+        The file's recipe names networks by hub id or path. They are loaded only when the recipe is
+        used, by loaders that execute no code from them; an encoder of another fingerprint is
+        refused. Inspect ``recipe`` before you use a file that you do not trust.
 
         Raises:
-            BankError: the file is missing, damaged or not a memory bank's.
+            BankError: the file is missing, damaged or not a memory bank.
         """
         return cls._of(file_format.read(Path(path)))
 
@@ -387,7 +387,7 @@ class MemoryBank:
             provenances = [provenances]
         if len(provenances) != len(rows):
             raise BankError(f"{len(rows)} features came with {len(provenances)} provenances.")
-        # Cloned: a row must not keep alive, nor change with, the tensor that it came from.
+        # Cloned, so that a row neither keeps the caller's tensor alive nor changes with it.
         return [
             StoredReference(new_reference_id(), provenance, row.clone(), reading)
             for provenance, row in zip(provenances, rows, strict=True)

@@ -1,4 +1,4 @@
-"""A bank's features as matching compares them: unit-length, and made once for all images."""
+"""A bank's features for matching: normalised once, used for all images (recipe, section 2)."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ Array = np.ndarray[Any, Any]
 
 
 class UnitFeatures:
-    """What matching needs of a bank, as long as the bank is not changed.
+    """Unit-length features of a bank; valid until the bank changes.
 
     Attributes:
-        prototypes: one for each class, float32 (k, C).
-        negatives: of each class that has some, its index and its negatives, float32 (n, C).
+        prototypes: one per class, float32 (k, C).
+        negatives: index and negatives, float32 (n, C), of each class that has negatives.
     """
 
     def __init__(self, classes: Mapping[str, ClassMemory], channels: int) -> None:
-        """Compute what every image needs; the rest when it is first asked for.
+        """Compute prototypes and negatives; references are normalised on first use.
 
         Args:
             classes: the bank's classes, in order.
@@ -42,12 +42,12 @@ class UnitFeatures:
         ]
 
     def nearest_reference(self, label: str, features: Array) -> list[str]:
-        """Id of the class's most similar reference (by cosine) for each feature, float (n, C)."""
+        """Id of the class's reference with the highest cosine to each feature, float (n, C)."""
         stored = self._classes[label].references
         own = self._references.get(label)
         if own is None:
             own = self._references[label] = F.normalize(_stack(stored), dim=1).numpy().T
-        # How long a feature is makes no difference to which reference is nearest.
+        # The length of a feature does not change which reference is nearest.
         return [stored[index].id for index in (features @ own).argmax(axis=1).tolist()]
 
 

@@ -17,7 +17,7 @@ LARGEST_VALUE = 1e9
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What tells two encoders apart: features of unequal ones cannot be compared.
+    """Identity of an encoder; features of different fingerprints are not comparable.
 
     Attributes:
         name: the encoder as the person wrote it.
@@ -34,11 +34,11 @@ class Fingerprint:
     context_ratio: float = 0.2
 
     def same(self, other: Fingerprint) -> bool:
-        """Whether features made under both can be compared; the name does not matter."""
+        """Whether features of both are comparable; the name is ignored."""
         return self._identity() == other._identity()
 
     def describe(self) -> str:
-        """Name and all that is compared, for messages."""
+        """All fields as text, for messages."""
         return (
             f"{self.name} (weights {self.digest[:12]}, input {self.size} px, "
             f"{self.channels} channels, context {self.context_ratio:g})"
@@ -65,7 +65,7 @@ class StoredReference:
         id: stable and unique, 32 hex digits.
         provenance: where the reference came from.
         feature: float32 (C,), not normalised, on the CPU.
-        reading: the ``READING_VERSION`` of images that it was learnt by; 1 where none is kept.
+        reading: the ``READING_VERSION`` with which its image was read; 1 if not recorded.
     """
 
     id: str
@@ -76,7 +76,7 @@ class StoredReference:
 
 @dataclass
 class ClassMemory:
-    """References and negatives of one class, and the confidence from which on its labels count."""
+    """References, negatives and confidence threshold of one class."""
 
     references: list[StoredReference] = field(default_factory=list)
     negatives: list[StoredReference] = field(default_factory=list)
@@ -85,10 +85,10 @@ class ClassMemory:
 
 @dataclass
 class BankRecord:
-    """All that a bank holds, and all that its file holds.
+    """Content of a bank and of its file.
 
     Attributes:
-        notes: what a person should know of how images of references were read.
+        notes: remarks on how reference images were read, for people.
     """
 
     fingerprint: Fingerprint
@@ -101,7 +101,7 @@ class BankRecord:
 
 
 def is_threshold(value: object) -> bool:
-    """Whether a value can be a class's threshold: a number from 0 to 1."""
+    """Whether a value is a valid threshold: a number in [0, 1]."""
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
 
 

@@ -1,4 +1,4 @@
-"""A memory bank's record as plain JSON values, and back, every value checked."""
+"""Schema of a memory bank's JSON metadata; every value is validated on reading."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ MAX_VERSION = 2**31 - 1
 MAX_TEXT = 100_000
 """Characters of a name or of another text in a bank."""
 
-# What a stranger's file holds is quoted in errors, but not at any length.
+# Errors quote values of untrusted files only up to this length.
 _QUOTED = 300
 
 _T = TypeVar("_T")
 
 
 def to_document(record: BankRecord) -> dict[str, Any]:
-    """All of a record but its features, as JSON values.
+    """Everything in a record except its features, as JSON values.
 
     Raises:
         BankError: a text is too long to be read again.
@@ -65,10 +65,10 @@ def to_document(record: BankRecord) -> dict[str, Any]:
 
 
 def fingerprint_of(document: dict[str, Any]) -> Fingerprint:
-    """The encoder that a document names, which says how wide its features are.
+    """Fingerprint of the encoder that a document names.
 
     Raises:
-        BankError: the document is of another format, or its encoder is none.
+        BankError: the document has another format, or its fingerprint is invalid.
     """
     version = field(document, "format_version", int)
     if version != FORMAT_VERSION:
@@ -77,7 +77,7 @@ def fingerprint_of(document: dict[str, Any]) -> Fingerprint:
 
 
 def counts_of(document: dict[str, Any]) -> tuple[int, int]:
-    """How many references and how many negatives a document lists.
+    """Numbers of references and of negatives that a document lists.
 
     Raises:
         BankError: they are not lists of classes.
@@ -90,13 +90,13 @@ def counts_of(document: dict[str, Any]) -> tuple[int, int]:
 def to_record(
     document: dict[str, Any], fingerprint: Fingerprint, features: Tensor, negatives: Tensor
 ) -> BankRecord:
-    """The record that a document and its features make.
+    """Build a record from a document and its features.
 
     Args:
-        document: what ``to_document`` gave, or what a stranger wrote.
-        fingerprint: what ``fingerprint_of`` gave for it.
-        features: of its references in order, as many as ``counts_of`` says, float32 (n, C).
-        negatives: of its negatives in order, as many as that says, float32 (m, C).
+        document: result of ``to_document``, or an untrusted one.
+        fingerprint: result of ``fingerprint_of`` for it.
+        features: features of its references in order, float32 (n, C), n as in ``counts_of``.
+        negatives: features of its negatives in order, float32 (m, C), m likewise.
 
     Raises:
         BankError: a value is missing or not allowed.
@@ -139,7 +139,7 @@ def to_record(
 
 
 def _stored(entries: list[Any], rows: Iterator[Tensor], ids: set[str]) -> list[StoredReference]:
-    """Stored references for entries, with the next of ``rows`` as their features."""
+    """Stored references for entries; takes their features from ``rows`` in order."""
     stored = []
     for entry in entries:
         reference_id = _text(mapping(entry), "id")
@@ -270,7 +270,7 @@ def _origin(provenance: Provenance) -> dict[str, Any]:
 
 
 def _short(text: str) -> str:
-    """A text that is to be written, which must not be too long to be read again."""
+    """Return a text to be written; raise if it is longer than reading allows."""
     if isinstance(text, str) and len(text) > MAX_TEXT:
         raise BankError(
             f"A text in the bank has {len(text):,} characters ({text[:60]!r}...), and "
@@ -280,10 +280,10 @@ def _short(text: str) -> str:
 
 
 def mapping(value: Any) -> dict[str, Any]:
-    """A value that must be a mapping.
+    """Check that a value is a mapping and return it.
 
     Raises:
-        BankError: it is none.
+        BankError: it is not.
     """
     if not isinstance(value, dict):
         refuse("a part of its header is no mapping")
@@ -291,10 +291,10 @@ def mapping(value: Any) -> dict[str, Any]:
 
 
 def field(entry: dict[str, Any], key: str, kind: type[_T]) -> _T:
-    """A value of the kind that it must be.
+    """Value of a key, checked for its type.
 
     Raises:
-        BankError: it is missing or of another kind.
+        BankError: it is missing or has another type.
     """
     value = entry.get(key)
     # bool is a child of int, and true is no number.
@@ -319,7 +319,7 @@ def _number(value: Any) -> float:
 
 
 def refuse(reason: str) -> NoReturn:
-    """Say of a bank's bytes what is wrong with them.
+    """Raise the error for an invalid bank.
 
     Raises:
         BankError: always.
@@ -328,7 +328,7 @@ def refuse(reason: str) -> NoReturn:
 
 
 def unsound(reason: str) -> BankError:
-    """The error that says what is wrong with a bank's bytes."""
+    """The error for an invalid bank."""
     if len(reason) > _QUOTED:
         reason = reason[:_QUOTED] + "..."
     return BankError(

@@ -1,4 +1,4 @@
-"""Prompts in batches that fit: what is left to do when a device has no memory left."""
+"""Batches of prompts that fit in memory, and recovery from running out of it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ...errors import OutOfMemoryError
 
 Result = TypeVar("Result")
 
-# What the allocators of the CPU, of MPS and of CUDA's libraries say in a plain RuntimeError.
+# Out-of-memory messages of the allocators of CPU, MPS and CUDA libraries in a RuntimeError.
 _SIGNS = (
     "defaultcpuallocator",
     "not enough memory",
@@ -24,33 +24,33 @@ _SIGNS = (
     "alloc_failed",
 )
 
-# Bytes in hand on a processor, measured to be best for the full-size networks: 16 points in the
-# transformer, 1 while masks are drawn.
+# Bytes per batch on a CPU, measured as fastest for the full-size networks: 16 points in the
+# transformer, 1 in the upscaling.
 _ATTENDED = 200 * 2**20
 _DRAWN = 64 * 2**20
 
 
 SMALLER_IMAGE = "Close other programs, or make a smaller copy of the image or cut it into tiles."
-"""A remedy where an image's own size is what takes the memory."""
+"""Remedy for operations whose memory grows with the image."""
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception of torch or numpy says that memory is used up, on any device."""
+    """Whether an exception of torch or numpy means that memory ran out, on any device."""
     if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
         return True
     return isinstance(error, RuntimeError) and any(sign in str(error).lower() for sign in _SIGNS)
 
 
 @contextmanager
-def refused_memory(work: str, remedy: str) -> Iterator[None]:
-    """Turn memory that a device has not got into an error of ours; a decorator, too.
+def reraise_oom(work: str, remedy: str) -> Iterator[None]:
+    """Re-raise out-of-memory errors as ``OutOfMemoryError``; context manager or decorator.
 
     Args:
-        work: what is being done, as in "There is not enough memory to ...".
-        remedy: what the person can do, a sentence.
+        work: the operation, to complete "There is not enough memory to ...".
+        remedy: what the user can do, a sentence.
 
     Raises:
-        OutOfMemoryError: the device's memory, or the machine's, is used up.
+        OutOfMemoryError: memory of the device or of the machine ran out.
     """
     try:
         yield
@@ -61,31 +61,31 @@ def refused_memory(work: str, remedy: str) -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class Portions:
-    """How many prompts a device does at once, by the memory that each takes.
+class BatchSizes:
+    """Prompts per batch on a device.
 
     Attributes:
-        attended: that go through the transformer together.
-        drawn: whose masks are drawn together.
+        attended: prompts per batch in the transformer.
+        drawn: prompts per batch in the upscaling of masks.
     """
 
     attended: int
     drawn: int
 
     @classmethod
-    def for_device(cls, device: torch.device, attending: int, drawing: int) -> Portions:
-        """What suits a device: small portions stay in a processor's caches, large ones fill a GPU.
+    def for_device(cls, device: torch.device, attending: int, drawing: int) -> BatchSizes:
+        """Choose for a device: small batches fit in a CPU's caches, large ones fill a GPU.
 
         Args:
-            device: where the work is done.
-            attending: bytes that a prompt takes in the transformer.
-            drawing: bytes that a prompt takes while its masks are drawn.
+            device: device to run on.
+            attending: bytes per prompt in the transformer.
+            drawing: bytes per prompt in the upscaling of masks.
         """
         if device.type != "cuda":
             attended, drawn = min(_ATTENDED // attending, 64), min(_DRAWN // drawing, 64)
             return cls(max(attended, 1), max(drawn, 1))
         free, _ = torch.cuda.mem_get_info(device)
-        # A quarter each, and a quarter for the encoders and for other programs.
+        # A quarter of the free memory each; the rest is for the encoders and other programs.
         quarter = free // 4
         attended = max(1, min(quarter // attending, 256))
         drawn = max(1, min(quarter // drawing, 128))
@@ -93,43 +93,43 @@ class Portions:
 
 
 class PromptBatches:
-    """Runs prompts a batch at a time, in smaller batches once memory has run out.
+    """Runs prompts in batches, and halves the batch when memory runs out.
 
     Attributes:
-        limit: the largest batch that is known to fit; None before memory ever ran out.
+        limit: largest batch allowed since memory ran out; None if it never did.
     """
 
     def __init__(self, device: torch.device) -> None:
-        """Start without a limit; ``device`` is where the work is done."""
+        """Start without a limit on ``device``."""
         self.limit: int | None = None
         self._device = device
 
     def size(self, asked: int) -> int:
-        """How many prompts are run at once where ``asked`` are asked for."""
+        """Batch size to use: ``asked``, or the limit if that is smaller."""
         return asked if self.limit is None else min(asked, self.limit)
 
     def run(self, work: Callable[[Tensor], Result], prompts: Tensor, batch: int) -> list[Result]:
-        """Apply ``work`` to the prompts, a batch of rows at a time, in their order.
+        """Apply ``work`` to the prompts batch by batch, in order.
 
-        When memory runs out, the batch is halved, for good, and only the prompts that failed are
-        run again.
+        When memory runs out, the batch is halved permanently and only the failed prompts are run
+        again.
 
         Args:
-            work: what is done to a batch of prompts.
-            prompts: one a row.
-            batch: rows at once, at least 1.
+            work: function of a batch of prompts.
+            prompts: one per row, (n, ...).
+            batch: rows per batch, at least 1.
 
         Returns:
-            What ``work`` gave for each batch.
+            The results of ``work``, one per batch.
 
         Raises:
-            OutOfMemoryError: memory is not enough for one prompt.
+            OutOfMemoryError: not enough memory for a single prompt.
         """
         results: list[Result] = []
         start = 0
         while start < len(prompts):
             chunk = prompts[start : start + self.size(batch)]
-            # A single prompt is the last resort: there its failure is the person's to know.
+            # A single prompt cannot be split further: let its error reach the user.
             if len(chunk) == 1:
                 results.append(self._one(work, chunk))
             elif (result := self._try(work, chunk)) is not None:
@@ -142,8 +142,8 @@ class PromptBatches:
         return results
 
     def _try(self, work: Callable[[Tensor], Result], chunk: Tensor) -> Result | None:
-        """What ``work`` gives, or None if memory is not enough."""
-        # The exception ends here: its traceback would keep the tensors that filled the memory.
+        """Result of ``work``, or None if memory ran out."""
+        # Do not keep the exception: its traceback references the tensors that fill the memory.
         try:
             return work(chunk)
         except Exception as error:
@@ -152,7 +152,7 @@ class PromptBatches:
             return None
 
     def _one(self, work: Callable[[Tensor], Result], chunk: Tensor) -> Result:
-        with refused_memory(
+        with reraise_oom(
             f"decode a single prompt on the device {str(self._device)!r}",
             "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
             " or run on another device.",

@@ -1,4 +1,4 @@
-"""Functions compiled by ``torch.compile`` where that works, and run as they are where not."""
+"""``torch.compile`` with a fallback to the plain function."""
 
 from __future__ import annotations
 
@@ -15,10 +15,9 @@ Result = TypeVar("Result")
 
 
 class Compiled(Generic[Arguments, Result]):
-    """A function that is compiled when it is first called.
+    """A function compiled on its first call.
 
-    A compiler that is missing, or that cannot compile the function, is no error: the function is
-    run as it is from then on, and a warning says why, once.
+    If compilation fails, the plain function is used from then on and one warning gives the reason.
     """
 
     def __init__(self, function: Callable[Arguments, Result]) -> None:
@@ -27,7 +26,7 @@ class Compiled(Generic[Arguments, Result]):
         self._fast: Callable[Arguments, Result] | None = torch.compile(function)
 
     def __call__(self, *args: Arguments.args, **kwargs: Arguments.kwargs) -> Result:
-        """What the function gives."""
+        """Call the function."""
         if self._fast is not None:
             try:
                 return self._fast(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Tell a process that was forked after torch computed in its parent that it cannot compute."""
+"""Detection of processes forked after torch computed in their parent, where torch hangs."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ _ran_in: int | None = None
 
 
 def require_own_process(device: torch.device) -> None:
-    """Make sure that torch can compute in this process, and keep in mind that it did.
+    """Raise if torch would hang in this process; else record that it computed here.
 
-    The threads of torch's parallel operations are not copied by a fork, and the child waits for
-    them for ever. With one thread, as in the workers of torch's ``DataLoader``, it computes.
+    A fork does not copy torch's thread pool, and the child waits for it forever. With a single
+    thread, as in workers of a ``DataLoader``, there is no pool to wait for.
 
     Args:
-        device: where it computes.
+        device: device to compute on.
 
     Raises:
-        RecipeError: torch computed in this process's parent before it was forked.
+        RecipeError: this process was forked after torch computed in its parent.
     """
     global _ran_in
     here = os.getpid()

@@ -1,10 +1,9 @@
-"""How many threads torch computes with on a processor: fewer while other programs use its cores.
+"""Number of torch threads on a CPU: fewer while other programs use its cores.
 
-With as many threads as cores, each of torch's operations ends when its slowest thread does. If
-another program keeps a core busy, one thread waits for its turn there while the others look for
-work without a pause, thousands of times an image. One thread fewer avoids that. What libgomp offers
-against it (``OMP_WAIT_POLICY``) is read when torch is imported, holds for the whole process, and
-slows a quiet machine down.
+With as many threads as cores, each operation of torch ends with its slowest thread. If another
+program keeps a core busy, one thread waits for that core while the others spin, thousands of times
+per image; one thread fewer avoids this. libgomp's own setting (``OMP_WAIT_POLICY``) is read when
+torch is imported, applies to the whole process, and slows down an idle machine.
 """
 
 from __future__ import annotations
@@ -24,19 +23,19 @@ import torch
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Seconds over which the load is measured, at least; below it the counters' steps of 10 ms show.
+# Shortest interval in seconds over which load is measured; the counters tick every 10 ms.
 _WINDOW = 0.5
 # A measurement that ended longer ago says nothing of now: then this much is measured first.
 # Within a run one image follows the other at once, however long each takes.
 _STALE = 1.0
 _FIRST_WINDOW = 0.1
-# Cores that others may use without taking one away from torch: what a quiet machine does besides.
+# Load of other programs, in cores, that is ignored: the background of an idle machine.
 _TOLERATED = 0.35
 
 
 @dataclass(frozen=True)
 class _Counters:
-    """Seconds of processor time up to a moment: of all cores this process may use, and of it."""
+    """CPU seconds so far: of all cores available to this process, and of this process alone."""
 
     moment: float
     idle: float
@@ -45,7 +44,7 @@ class _Counters:
 
 
 class LoadMeter:
-    """How many cores other programs leave to this process, measured over the last moments."""
+    """Measures how many cores other programs leave to this process."""
 
     def __init__(self) -> None:
         """Measure nothing yet."""
@@ -54,7 +53,7 @@ class LoadMeter:
         self._free: float | None = None
 
     def free_cores(self) -> float:
-        """Cores that are idle or used by this process; waits 0.1 s if none was asked for lately."""
+        """Cores idle or used by this process; takes 0.1 s if there is no recent measurement."""
         with self._lock:
             now = _read()
             last = self._last
@@ -69,7 +68,7 @@ class LoadMeter:
             return self._free
 
     def look(self) -> None:
-        """Measure the time since the last measurement, if that is long enough."""
+        """Measure the load since the last measurement, if that is long enough ago."""
         with self._lock:
             now = _read()
             if self._last is not None and now.moment - self._last.moment >= _WINDOW:
@@ -82,7 +81,7 @@ class LoadMeter:
 
 
 class _Scopes:
-    """The scopes in which this process computes at the moment."""
+    """The active ``threads_by_load`` scopes of this process."""
 
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -97,9 +96,9 @@ _scopes = _Scopes()
 
 @contextmanager
 def threads_by_load(meter: LoadMeter = METER) -> Iterator[None]:
-    """Compute with as many of torch's threads as there are cores for; never more than are set.
+    """Limit torch's threads to the free cores while the context is active.
 
-    Scopes of several threads share the cores. After the last one torch has its usual number again.
+    Contexts of several threads share the cores; the last one to end restores the usual number.
     """
     if getattr(_scopes.entered, "here", False):
         yield
@@ -134,13 +133,13 @@ def with_threads_by_load(function: Callable[P, T]) -> Callable[P, T]:
 
 
 def usual_threads() -> int:
-    """Torch's number of threads where nothing else uses the cores."""
+    """Torch's number of threads on an idle machine."""
     with _scopes.lock:
         return _scopes.usual if _scopes.open else torch.get_num_threads()
 
 
 def threads_for(free: float, usual: int) -> int:
-    """Threads for a number of free cores: at least one, the usual number at most."""
+    """Threads for a number of free cores: at least 1, at most ``usual``."""
     return max(1, min(usual, int(free + _TOLERATED)))
 
 

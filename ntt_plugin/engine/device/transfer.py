@@ -1,4 +1,4 @@
-"""Tensors made on the host, sent to a device."""
+"""Copies from the host to a device."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from torch import Tensor
 
 
 def send(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor of the CPU on a device, for which a GPU's other work is not waited for.
+    """Copy a CPU tensor to the device, asynchronously on CUDA.
 
-    CUDA takes a copy of ordinary memory at once, and keeps pinned memory until it was read; so
-    the tensor may be let go of. Elsewhere that is not promised, and the copy is waited for.
+    The tensor may be freed right away: CUDA stages pageable memory, and PyTorch keeps pinned
+    memory until the copy has ended. Other devices do not guarantee this and copy synchronously.
     """
     return tensor.to(device, non_blocking=device.type == "cuda")

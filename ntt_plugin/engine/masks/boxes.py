@@ -1,4 +1,4 @@
-"""What boxes have in common, many at once."""
+"""Intersections of many boxes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ Array = np.ndarray[Any, Any]
 
 
 def shared_areas(boxes: Array, others: Array) -> Array:
-    """The area that each box shares with each of the others.
+    """Intersection area of each pair of boxes.
 
     Args:
         boxes: x1 y1 x2 y2, (n, 4).
         others: the same, of the same dtype, (k, 4).
 
     Returns:
-        Areas, 0 where two do not meet, (n, k).
+        Areas (n, k), 0 for disjoint boxes.
     """
-    # Side by side, not as pairs: numpy is slow where the last axis is short.
+    # x and y are handled separately: numpy is slow if the last axis is short.
     x1, y1, x2, y2 = (boxes[:, side, None] for side in range(4))
     u1, v1, u2, v2 = np.ascontiguousarray(others.T)
     width, height = np.minimum(x2, u2), np.minimum(y2, v2)

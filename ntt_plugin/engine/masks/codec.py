@@ -1,9 +1,9 @@
-"""One packed mask as few bytes, and back.
+"""Lossless compression of a packed mask.
 
-Each row is written as its difference (exclusive or) from the row above, which leaves little but
-zeros, and those go into deflate's run-length mode. Measured on masks of 384 x 512 to 3000 x 4000
-pixels: 8 to 54 times smaller than the bits. The smallest form tried (COCO's run lengths, deflated)
-is up to 2.3 times smaller still, but takes twice as long to write and four times to read at least.
+Each row is XORed with the row above, which leaves mostly zeros, and deflated with the run-length
+strategy. Measured on masks of 384 x 512 to 3000 x 4000 pixels: 8 to 54 times smaller than the
+bits. Deflated COCO RLE is up to 2.3 times smaller still, but takes at least twice as long to
+write and four times as long to read.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ Array = np.ndarray[Any, Any]
 Buffer = bytes | bytearray | memoryview
 
 _WORD = 64
-# Deflate without header and checksum: what holds the mask has its own.
+# Raw deflate, without header and checksum: the container has its own.
 _RAW_DEFLATE = -15
 
 
 class RecordError(ValueError):
-    """Bytes that are not what they should be; never reaches a person, who sees a miss counted."""
+    """An invalid record; handled internally, and counted as a cache miss."""
 
 
 def encode_mask(mask: PackedMask) -> bytes:
-    """The bits of a mask; its box and area are kept elsewhere."""
+    """Compress the bits of a mask; its box and area must be stored separately."""
     changes = mask.words.copy()
     changes[1:] ^= mask.words[:-1]
     deflater = zlib.compressobj(6, zlib.DEFLATED, _RAW_DEFLATE, 8, zlib.Z_RLE)
@@ -36,10 +36,10 @@ def encode_mask(mask: PackedMask) -> bytes:
 
 
 def decode_mask(data: Buffer, box: PixelBox, area: int) -> PackedMask:
-    """A mask from its bits.
+    """Decompress a mask.
 
     Args:
-        data: what ``encode_mask`` gave.
+        data: result of ``encode_mask``.
         box: the mask's box x1 y1 x2 y2, x2 and y2 exclusive, not empty.
         area: number of its pixels.
 
@@ -51,7 +51,7 @@ def decode_mask(data: Buffer, box: PixelBox, area: int) -> PackedMask:
     size = (y2 - y1) * columns * (_WORD // 8)
     inflater = zlib.decompressobj(_RAW_DEFLATE)
     try:
-        # One byte more than there should be shows bytes that hold too much, and bounds them.
+        # Inflate at most one byte too many: enough to detect excess data, and bounded.
         raw = inflater.decompress(data, size + 1)
     except zlib.error as error:
         raise RecordError(f"a mask cannot be inflated: {error}") from error

@@ -1,4 +1,4 @@
-"""Many masks of one image in bounded memory: some as they are, the others deflated."""
+"""Containers for the masks of one image, in bounded memory."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .packed import PackedMask, PixelBox
 
 Array = np.ndarray[Any, Any]
 
-# 800 masks of 2 megapixels fit in it as they are, if each covers the whole image.
+# Bytes for uncompressed masks: enough for 800 masks of 2 megapixels.
 _BUDGET = 256 * 2**20
 _INFLATED = 32
 
@@ -25,11 +25,11 @@ class _Deflated(NamedTuple):
     data: bytes
 
 
-class MaskShelf(Sequence[PackedMask]):
-    """A list of masks that grows at its end; once it does not, threads may share it.
+class CompressedMasks(Sequence[PackedMask]):
+    """An append-only list of masks, compressed beyond a memory budget.
 
-    Masks are kept as they are until they take the budget; from there on they are deflated, which
-    makes them 8 to 50 times smaller, and a few of those that were asked for last are kept inflated.
+    Compressed masks are 8 to 50 times smaller; the last few accessed stay decompressed. Reading
+    is thread-safe, appending is not.
     """
 
     def __init__(self, budget: int = _BUDGET) -> None:
@@ -41,7 +41,7 @@ class MaskShelf(Sequence[PackedMask]):
         self._lock = threading.Lock()
 
     def append(self, mask: PackedMask) -> None:
-        """Put a mask at the end."""
+        """Append a mask."""
         if not self._rest and self._budget >= mask.words.nbytes:
             self._budget -= mask.words.nbytes
             self._first.append(mask)
@@ -75,31 +75,31 @@ class MaskShelf(Sequence[PackedMask]):
             return self._inflated[place]
 
 
-class MadeMasks:
-    """All masks of an image, each made once, in bounded memory; threads may share them."""
+class CachedMasks:
+    """All masks of an image, computed once and kept in bounded memory; thread-safe."""
 
     def __init__(self, masks: Iterable[PackedMask | None]) -> None:
-        """Make them; None stands for one that is empty."""
-        self._shelf = MaskShelf()
+        """Consume ``masks``; None stands for an empty mask."""
+        self._masks = CompressedMasks()
         self._places: list[int | None] = []
         for mask in masks:
-            self._places.append(None if mask is None else len(self._shelf))
+            self._places.append(None if mask is None else len(self._masks))
             if mask is not None:
-                self._shelf.append(mask)
+                self._masks.append(mask)
 
     def __len__(self) -> int:
         return len(self._places)
 
     def __getitem__(self, index: int) -> PackedMask | None:
         place = self._places[index]
-        return None if place is None else self._shelf[place]
+        return None if place is None else self._masks[place]
 
 
 class UnpackedMasks(Sequence[Array]):
-    """Masks as bool arrays cropped to their boxes, made when they are asked for."""
+    """Masks as bool arrays cropped to their boxes, unpacked on access."""
 
     def __init__(self, masks: Sequence[PackedMask]) -> None:
-        """Show packed masks, which stay as they are."""
+        """Wrap packed masks."""
         self._masks = masks
 
     def __len__(self) -> int:

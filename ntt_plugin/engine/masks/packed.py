@@ -15,7 +15,7 @@ _OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(ax
 
 
 def set_bits(words: Array) -> int:
-    """Number of set bits of uint64 words."""
+    """Total number of set bits in uint64 words."""
     return int(_counts(words).sum(dtype=np.int64))
 
 
@@ -25,7 +25,7 @@ def set_bits_of_rows(words: Array) -> Array:
 
 
 def _counts(words: Array) -> Array:
-    """Of each word, or of each byte of it."""
+    """Number of set bits per word, or per byte of it."""
     if hasattr(np, "bitwise_count"):
         return np.asarray(np.bitwise_count(words))
     return np.asarray(_OF_BYTE[np.ascontiguousarray(words).view(np.uint8)])
@@ -40,7 +40,7 @@ WORD = 64
 
 @dataclass(frozen=True, eq=False)
 class PackedMask:
-    """A mask that is not empty, one bit a pixel.
+    """A non-empty mask, one bit per pixel, cropped to its box.
 
     Attributes:
         box: tight box x1 y1 x2 y2 in pixels, x2 and y2 exclusive.
@@ -61,7 +61,7 @@ class PackedMask:
         return bits[:, start : start + x2 - x1].astype(bool)
 
     def intersection(self, other: PackedMask) -> int:
-        """Number of pixels that both masks hold."""
+        """Number of pixels in both masks."""
         top, bottom = max(self.box[1], other.box[1]), min(self.box[3], other.box[3])
         first = max(self.box[0], other.box[0]) // WORD
         last = -(-min(self.box[2], other.box[2]) // WORD)
@@ -78,7 +78,7 @@ class PackedMask:
 
 
 def pack_mask(mask: Array, left: int = 0, top: int = 0) -> PackedMask | None:
-    """Pack a mask, bool (h, w), that lies at ``left``, ``top`` in its image; None if empty."""
+    """Pack a mask, bool (h, w), with its top left corner at ``left``, ``top``; None if empty."""
     height, width = mask.shape
     start = left % WORD
     aligned = np.zeros((height, -(-(start + width) // WORD) * WORD), dtype=bool)
@@ -87,7 +87,7 @@ def pack_mask(mask: Array, left: int = 0, top: int = 0) -> PackedMask | None:
 
 
 def trim_words(words: Array, left: int, top: int) -> PackedMask | None:
-    """A mask from its bits, what is empty around it cut off; None if all is.
+    """Crop bits to their tight box and make a mask of them; None if all are 0.
 
     Args:
         words: uint64 (h, k), as a ``PackedMask`` has them.

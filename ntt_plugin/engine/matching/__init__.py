@@ -1,1 +1,1 @@
-"""Proposals and a memory bank become instances."""
+"""Matching: proposals and a memory bank in, instances out."""

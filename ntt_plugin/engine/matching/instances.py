@@ -1,4 +1,4 @@
-"""Instances: what is found in one image, as masks at the image's own size."""
+"""Instances: the result of segmenting one image."""
 
 from __future__ import annotations
 
@@ -13,21 +13,20 @@ Array = np.ndarray[Any, Any]
 
 @dataclass(frozen=True, eq=False)
 class Instances:
-    """Labelled masks of one image, the best score first.
+    """Labelled masks of one image, in descending order of score.
 
     Attributes:
-        masks: one bool array (h, w) an instance, cropped to its box; it may be made anew each
-            time that it is asked for.
+        masks: one bool array (h, w) per instance, cropped to its box; may be decoded on each
+            access.
         boxes: tight boxes x1 y1 x2 y2 in pixels, x2 and y2 exclusive, int64 (n, 4).
-        scores: float32 (n,) in [0, 1].
-        labels: the class of each.
-        margins: similarity minus that of the next best class, float32 (n,); the similarity
-            itself where there is one class only.
-        proposal_ious: the segmenter's own predicted IoU, float32 (n,).
-        references: id of the class's most similar reference, of each.
-        image_size: (H, W).
-        left_out: candidates with a score that were left out, because there were more than
-            ``max_instances``.
+        scores: float32 (n,), in [0, 1].
+        labels: n class labels.
+        margins: similarity minus that of the second best class, float32 (n,); with a single
+            class the similarity.
+        proposal_ious: IoU predicted by the segmenter, float32 (n,).
+        references: id of the most similar reference of the instance's class, n texts.
+        image_size: (H, W) of the image.
+        left_out: number of candidates dropped by the limit ``max_instances``.
     """
 
     masks: Sequence[Array]

@@ -1,4 +1,4 @@
-"""Proposals and a memory bank become instances (recipe, sections 4 to 6)."""
+"""Match proposals against a memory bank to get instances (recipe, sections 4 to 6)."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import numpy as np
 
 from ...errors import BankError
 from ..bank.memory_bank import MemoryBank
-from ..device.batching import SMALLER_IMAGE, refused_memory
+from ..device.batching import SMALLER_IMAGE, reraise_oom
 from ..device.forked import require_own_process
 from ..device.threads import with_threads_by_load
-from ..masks.containers import MaskShelf, UnpackedMasks
+from ..masks.containers import CompressedMasks, UnpackedMasks
 from ..masks.packed import PackedMask
 from ..proposals.proposals import Proposals
 from ..recipe import Recipe
@@ -30,43 +30,46 @@ _REDUNDANCIES: dict[str, Callable[[Sequence[PackedMask], Array, Array], Array]] 
 
 
 @with_threads_by_load
-@refused_memory("match the proposals of an image", SMALLER_IMAGE)
+@reraise_oom("match the proposals of an image", SMALLER_IMAGE)
 def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
-    """Label proposals by the bank's classes, and leave one of those that show the same thing.
+    """Classify proposals and suppress duplicates.
 
-    Recipe, section 4, with section 5 for classes that have negatives, and section 6 in place of
-    4.4 if the recipe says so. Runs on the device of
-    the proposals' masks what is large, and on the CPU what is small. Proposals that were kept
-    and read back give the same, bit for bit.
+    Recipe, section 4; section 5 for classes with negatives; section 6 instead of 4.4 if
+    ``recipe.rescoring`` is ``diffusion``. Masks are upsampled on their own device, everything
+    else runs on the CPU. Cached proposals give the same result as fresh ones, bit for bit.
 
     Args:
-        proposals: of one image; none is an ordinary case.
-        bank: made by the encoder that made the proposals' features.
-        recipe: thresholds and limits; its networks do not matter here.
+        proposals: of one image; may be empty.
+        bank: must come from the encoder that computed the proposals' features.
+        recipe: thresholds and limits; its networks are ignored.
 
     Returns:
-        Instances by falling score, ``recipe.max_instances`` at most.
+        At most ``recipe.max_instances`` instances, in descending order of score.
 
     Raises:
-        BankError: the bank is empty or was made by another encoder.
-        RecipeError: this process was forked from one that computed.
+        BankError: the bank is empty or comes from another encoder.
+        RecipeError: this process was forked after torch computed in its parent.
     """
     require_own_process(proposals.features.device)
     _check(proposals, bank)
     if len(proposals) == 0:
         return Instances.empty(proposals.image_size)
+    # 4.1, 5: classify each proposal by its most similar prototype.
     features = compared_features(proposals)
     similarity = similarities(features, bank, recipe.negative_sigma)
     labels, scores, margins = best_class(similarity)
+    # 4.2: NMS per label on the low-resolution boxes, then drop what has a score of 0.
     ious = proposals.ious.detach().cpu().float().numpy()
     order = suppress(proposals.boxes.cpu().numpy(), ious, labels, recipe.nms_iou)
     candidates = int((scores[order] > 0).sum())
     order = order[: recipe.candidate_factor * recipe.max_instances]
     order = order[scores[order] > 0]
 
+    # 4.3, 4.4: upsample the masks, lower the scores of overlapping ones.
     best = _merge(proposals, order, labels, scores, features, recipe)
-    # Where there is room for more, what is missing had no mask at the image's size.
+    # Below the limit, candidates are missing only because their full-size mask is empty.
     left_out = candidates - len(best) if len(best) == recipe.max_instances else 0
+    # 4.5: the best by score, with tight boxes of the full-size masks.
     index = np.array([found.proposal for found in best], dtype=np.int64)
     boxes = np.array([found.mask.box for found in best], dtype=np.int64).reshape(-1, 4)
     decayed = np.array([found.score for found in best], dtype=np.float32)
@@ -85,41 +88,42 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
 
 
 def similarities(features: Array, bank: MemoryBank, negative_sigma: float) -> Array:
-    """Similarity of each feature to each class, held down by the class's negatives.
+    """Cosine similarity of each feature to each class, reduced by the class's negatives.
 
-    Recipe, sections 4.1 and 5. By numpy, whose product is one thread's where it is small: torch's
-    wakes all threads for a few hundred thousand additions, and waits for them longer than it
-    computes.
+    Recipe, sections 4.1 and 5. Uses numpy because torch starts all its threads even for such a
+    small matrix product, which takes longer than the product itself.
 
     Args:
         features: unit-length, float32 (n, C).
         bank: k classes.
-        negative_sigma: how slowly negatives take a similarity down.
+        negative_sigma: the larger, the less a negative reduces the similarity.
 
     Returns:
-        Float32 (n, k), at least 0.
+        Float32 (n, k), in [0, 1].
     """
     units = bank.unit_features
+    # s_pos = max(0, cosine(feature, prototype)), section 4.1.
     similarity: Array = (features @ units.prototypes.numpy().T).clip(min=0)
     for column, negatives in units.negatives:
+        # score = s_pos * exp(-max(0, s_neg - s_pos) / sigma), section 5.
         against = (features @ negatives.numpy().T).max(axis=1)
-        # The similarity is at least 0, so that this floors the negatives' at 0 as well.
+        # As s_pos >= 0, clipping the difference also clips s_neg at 0.
         excess = (against - similarity[:, column]).clip(min=0)
         similarity[:, column] *= np.exp(-excess / negative_sigma)
     return similarity
 
 
 def best_class(similarity: Array) -> tuple[Array, Array, Array]:
-    """Best class of each row, the first among equals (recipe, section 4.1).
+    """Best class of each row; of equal ones the first (recipe, section 4.1).
 
     Args:
         similarity: float (n, k), k at least 1.
 
     Returns:
-        Class index (n,), its similarity (n,), and by how much that is above the next best's
-        (n,); with one class that is the similarity itself.
+        Class index (n,), its similarity (n,), and its margin over the second best class (n,);
+        with a single class the margin is the similarity.
     """
-    # numpy's argmax promises the first of equal values; torch's does not.
+    # numpy's argmax returns the first of equal values; torch's does not guarantee it.
     labels = similarity.argmax(axis=1)
     best = np.take_along_axis(similarity, labels[:, None], axis=1)[:, 0]
     if similarity.shape[1] == 1:
@@ -128,8 +132,8 @@ def best_class(similarity: Array) -> tuple[Array, Array, Array]:
 
 
 def compared_features(proposals: Proposals) -> Array:
-    """The proposals' features as they are compared, float32 (n, C), whoever made them."""
-    # Of one layout: matrix products may differ by it in the last bit.
+    """Features of the proposals as a contiguous float32 array (n, C)."""
+    # The last bit of a matrix product can depend on the memory layout.
     return np.asarray(proposals.features.detach().cpu().float().contiguous().numpy())
 
 
@@ -147,7 +151,7 @@ def _check(proposals: Proposals, bank: MemoryBank) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Found:
-    """A proposal that may become an instance; ``rank`` is its place by predicted IoU."""
+    """A candidate instance; ``rank`` is its position by descending predicted IoU."""
 
     score: float
     rank: int
@@ -163,27 +167,30 @@ def _merge(
     features: Array,
     recipe: Recipe,
 ) -> list[_Found]:
-    """Candidates, by falling predicted IoU, with decayed scores; the best ones, best first.
+    """Rescore the candidates ``order`` (by descending predicted IoU), return the best, best first.
 
-    A few labels at a time, and no more kept than can be instances in the end: full-size masks
-    are what takes the memory.
+    Full-size masks take most of the memory, so a few labels are processed at a time and at most
+    ``recipe.max_instances`` masks are kept between them.
     """
     best: list[_Found] = []
+    # Group by label; the stable sort keeps the order by predicted IoU within a label.
     by_label = np.argsort(labels[order], kind="stable")
     order, labels = order[by_label], labels[order[by_label]]
     scores, features = scores[order], features[order]
-    # One after the other over all labels, so that a GPU makes them in full batches.
+    # 4.3: one generator over all labels, so that a GPU upsamples in full batches.
     made = proposals.some_masks(order.tolist())
     for start, stop in _whole_labels(labels, recipe.max_instances):
-        masks, places = MaskShelf(), []
+        # Proposals without a pixel in the full-size image are dropped here.
+        masks, places = CompressedMasks(), []
         for place, mask in zip(range(start, stop), made, strict=False):
             if mask is not None:
                 masks.append(mask)
                 places.append(place)
+        # 4.4 or 6: score *= (1 - min(1, d)) ** merge_exponent.
         covered = _REDUNDANCIES[recipe.rescoring](masks, features[places], labels[places])
         decayed = scores[places] * (1 - covered.clip(max=1)) ** recipe.merge_exponent
         ranks = by_label[places]
-        # Only of those that may be instances is the mask taken from the shelf.
+        # 4.5: decompress only the masks that can still be among the best.
         for at in np.lexsort((ranks, -decayed))[: recipe.max_instances].tolist():
             index = int(order[places[at]])
             best.append(_Found(float(decayed[at]), int(ranks[at]), index, masks[at]))
@@ -193,7 +200,7 @@ def _merge(
 
 
 def _whole_labels(labels: Array, count: int) -> Iterator[tuple[int, int]]:
-    """Where some labels start and stop among labels in order, ``count`` rows or more at a time."""
+    """Ranges (start, stop) of sorted labels: whole labels, at least ``count`` rows each."""
     start = 0
     for stop in [*(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]:
         if stop - start >= count or stop == len(labels):
@@ -202,7 +209,7 @@ def _whole_labels(labels: Array, count: int) -> Iterator[tuple[int, int]]:
 
 
 def _nearest(bank: MemoryBank, labels: Array, features: Array) -> list[str]:
-    """Id of the most similar reference of its class, for each feature (n, C)."""
+    """Id of the most similar reference of its class for each feature, float (n, C)."""
     found, classes = [""] * len(labels), bank.classes
     for label in set(labels.tolist()):
         rows = np.flatnonzero(labels == label)

@@ -11,32 +11,33 @@ from ..masks.boxes import shared_areas
 
 Array = np.ndarray[Any, Any]
 
-# Boxes that are compared with all at once; what stays bounded is the table of their IoUs.
+# Rows of the IoU matrix computed at once, which bounds its memory.
 _BLOCK = 128
 
 
 def suppress(boxes: Array, ious: Array, labels: Array, threshold: float) -> Array:
-    """Keep, of boxes of one label that overlap, the one with the highest predicted IoU.
+    """Non-maximum suppression per label, ordered by predicted IoU.
 
-    Areas are those of the box coordinates as they are: a box of one column of pixels, given by
-    inclusive indices, has none, overlaps nothing and stays.
+    The area of a box is ``(x2 - x1) * (y2 - y1)``: a box one pixel wide, given by inclusive
+    indices, has no area and is never suppressed.
 
     Args:
         boxes: x1 y1 x2 y2, float (n, 4).
-        ious: predicted IoUs, float (n,); among equals the lower index goes first.
+        ious: predicted IoUs, float (n,); of equal ones the lower index comes first.
         labels: int (n,).
-        threshold: a box whose IoU with a kept one is above it goes.
+        threshold: box IoU above which the box of lower predicted IoU is suppressed.
 
     Returns:
-        Indices of the boxes kept, by falling predicted IoU, int (k,).
+        Indices of the boxes kept, by descending predicted IoU, int (k,).
     """
+    # Sort by label, then by predicted IoU; the result is sorted by predicted IoU alone.
     order = np.lexsort((-ious, labels))
     kept = order[_keep(boxes[order].astype(np.float64), labels[order], threshold)]
     return np.asarray(kept[np.lexsort((kept, -ious[kept]))])
 
 
 def box_iou(first: Sequence[float], second: Sequence[float]) -> float:
-    """IoU of two boxes x1 y1 x2 y2, x2 and y2 exclusive; 0 if they do not meet."""
+    """IoU of two boxes x1 y1 x2 y2, x2 and y2 exclusive; 0 if they are disjoint."""
     width = min(first[2], second[2]) - max(first[0], second[0])
     height = min(first[3], second[3]) - max(first[1], second[1])
     shared = max(width, 0) * max(height, 0)
@@ -45,15 +46,17 @@ def box_iou(first: Sequence[float], second: Sequence[float]) -> float:
 
 
 def _keep(boxes: Array, labels: Array, threshold: float) -> Array:
-    """Which of boxes (n, 4), label by label and best first in each, stay: bool (n,)."""
+    """Whether each box is kept, bool (n,); boxes (n, 4) are sorted by label, then best first."""
     keep = np.ones(len(boxes), dtype=bool)
     for start in range(0, len(boxes), _BLOCK):
         rows = start + np.flatnonzero(keep[start : start + _BLOCK])
         if len(rows) == 0:
             continue
+        # Compare the block's remaining boxes with the later ones of their labels.
         others = np.arange(rows[0], np.searchsorted(labels, labels[rows[-1]], side="right"))
         hides = _ious(boxes[rows], boxes[others]) > threshold
         hides &= (labels[rows, None] == labels[others]) & (rows[:, None] < others)
+        # Greedy: only a box that is kept itself suppresses others.
         for place in np.flatnonzero(hides.any(axis=1)).tolist():
             if keep[rows[place]]:
                 keep[others[hides[place]]] = False
@@ -61,7 +64,7 @@ def _keep(boxes: Array, labels: Array, threshold: float) -> Array:
 
 
 def _ious(boxes: Array, others: Array) -> Array:
-    """IoU of each box (n, 4) with each of others (k, 4), 0 where both are without area: (n, k)."""
+    """IoU of each pair of boxes (n, 4) and others (k, 4), 0 where both have no area: (n, k)."""
     shared = shared_areas(boxes, others)
     union = _areas(boxes)[:, None] + _areas(others) - shared
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))

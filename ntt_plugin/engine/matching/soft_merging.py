@@ -1,4 +1,4 @@
-"""Soft merging: how much of an instance better ones show already (recipe, sections 4.4 and 6)."""
+"""Soft merging: how much of a mask better masks cover already (recipe, sections 4.4 and 6)."""
 
 from __future__ import annotations
 
@@ -12,33 +12,35 @@ from ..masks.packed import PackedMask
 
 Array = np.ndarray[Any, Any]
 
-# Masks that are compared with all at once; what stays bounded is the table of their boxes.
+# Rows of the matrix of bounds computed at once, which bounds its memory.
 _BLOCK = 128
 
 
 def redundancy(masks: Sequence[PackedMask], features: Array, labels: Array) -> Array:
-    """The ``d`` of the recipe, section 4.4: the part of a mask that a better one covers.
+    """The ``d_i`` of the recipe, section 4.4: the part of a mask that a better one covers.
 
     Args:
-        masks: at the image's size; those of one label by falling predicted IoU.
+        masks: full-size masks; within a label by descending predicted IoU.
         features: unit-length, float (n, C).
-        labels: int (n,); masks of two labels have nothing to do with one another.
+        labels: int (n,); only masks of the same label are compared.
 
     Returns:
-        For each mask i the largest ``|i and j| / |i| * max(0, cosine(i, j))`` over the masks j
-        of its label before it, 0 if there is none; float64 (n,).
+        For each mask i the maximum of ``|i and j| / |i| * max(0, cosine(i, j))`` over the masks
+        j before it of the same label, 0 if there are none; float64 (n,), in [0, 1].
     """
     found = np.zeros(len(masks))
     if len(masks) < 2:
         return found
+    # max(0, cosine(i, j)) for all pairs.
     cosines = (features @ features.T).clip(min=0).astype(np.float64)
     boxes = np.array([mask.box for mask in masks], dtype=np.int64)
     areas = np.array([mask.area for mask in masks], dtype=np.int64)
     for i, bounds in _bounds(boxes, areas, cosines, labels):
-        # From the largest possible value down: most intersections need not be counted.
+        # By descending upper bound: stop once no remaining j can exceed the maximum so far.
         for j in np.argsort(-bounds, kind="stable").tolist():
             if bounds[j] <= found[i]:
                 break
+            # IoS_ij = |i and j| / |i|, weighted by the cosine.
             overlap = masks[i].intersection(masks[j]) / areas[i]
             found[i] = max(found[i], overlap * cosines[i, j])
     return found
@@ -47,53 +49,61 @@ def redundancy(masks: Sequence[PackedMask], features: Array, labels: Array) -> A
 def _bounds(
     boxes: Array, areas: Array, cosines: Array, labels: Array
 ) -> Iterator[tuple[int, Array]]:
-    """What ``redundancy`` of a mask by each one before it is at most, by their boxes and areas.
+    """Upper bounds of ``IoS_ij * cosine_ij`` from boxes and areas, without counting pixels.
 
     Yields:
-        A mask's place i and float64 (i,), where not all of that is 0.
+        Index i and the bounds for all j < i, float64 (i,); rows of zeros are skipped.
     """
     for start in range(0, len(boxes), _BLOCK):
         rows = slice(start, start + _BLOCK)
+        # |i and j| is at most either area and the area shared by the boxes.
         most = np.minimum(areas[rows, None], areas)
         np.minimum(most, shared_areas(boxes[rows], boxes), out=most)
         bounds = most / areas[rows, None] * cosines[rows]
+        # Keep pairs of the same label with j before i.
         bounds *= labels[rows, None] == labels
         bounds = np.tril(bounds, start - 1)
         for row in np.flatnonzero(bounds.any(axis=1)).tolist():
             yield start + row, bounds[row, : start + row]
 
 
+# FSOD-VFM's number of steps and its ``a`` (recipe, section 6).
 _STEPS = 30
 _DAMPING = 0.3
 
 
 def diffused_redundancy(masks: Sequence[PackedMask], labels: Array) -> Array:
-    """How far masks are covered by better ones, which count for less the more they are themselves.
+    """The ``pi`` of the recipe, section 6: coverage by better masks, diffused over their graph.
 
-    Rows of the graph's matrix are scaled to sum to 1, as the method's paper has it.
+    A mask that is covered itself counts for less. The rows of the transition matrix sum to 1, as
+    in the paper (FSOD-VFM); the authors' code does not scale them.
 
     Args:
-        masks: at the image's size; those of one label by falling predicted IoU.
-        labels: int (n,); masks of two labels have nothing to do with one another.
+        masks: full-size masks; within a label by descending predicted IoU.
+        labels: int (n,); only masks of the same label are compared.
 
     Returns:
         Float64 (n,), in [0, 1].
     """
     if len(masks) == 0:
         return np.zeros(0)
+    # W: IoS_ij for j before i of the same label, else 0.
     alike = labels[:, None] == labels
     covered = cover_matrix(masks, alike)
+    # P: W with each row scaled to sum to 1; rows of zeros stay.
     sums = covered.sum(axis=1, keepdims=True)
     transition = np.divide(covered, sums, out=np.zeros_like(covered), where=sums > 0)
+    # q: the row maxima; pi starts uniform within each label.
     strongest = covered.max(axis=1)
     state = 1 / alike.sum(axis=1)
+    # pi <- a * P * pi + (1 - a) * q.
     for _ in range(_STEPS):
         state = _DAMPING * (transition @ state) + (1 - _DAMPING) * strongest
     return np.asarray(state)
 
 
 def cover_matrix(masks: Sequence[PackedMask], alike: Array) -> Array:
-    """The part of each mask i that each better mask j < i of its label covers, float64 (n, n)."""
+    """``IoS_ij = |i and j| / |i|`` for j < i where ``alike[i, j]``, else 0; float64 (n, n)."""
     boxes = np.array([mask.box for mask in masks], dtype=np.int64)
     meet = np.tril(alike & (shared_areas(boxes, boxes) > 0), -1)
     covered = np.zeros(meet.shape)

@@ -29,7 +29,7 @@ from ..device.batching import is_out_of_memory
 from . import convert_dinov2, convert_sam2
 from .convert_sam2 import HieraTraits
 from .hub import download, find_cached, find_in_zoo, suggestion
-from .renaming import few
+from .renaming import shorten
 from .weights import (
     count_values,
     digest,
@@ -133,7 +133,7 @@ def load_encoder(
 
 
 def _locate(name: str | Path, role: str, zoo_dirs: Sequence[Path]) -> Path:
-    """The folder or Meta file that a name stands for, downloaded if it must be."""
+    """Folder or Meta file of a network's name, downloaded if necessary."""
     text = str(name)
     if text == "tiny":
         if not (BUNDLED / role).is_dir():
@@ -188,7 +188,7 @@ def _require_kind(state: Mapping[str, Tensor], wanted: str, path: Path) -> None:
     if found != wanted:
         raise CheckpointError(
             f"{path} is {found or 'a network of an unknown kind'}, and a {wanted} network is needed"
-            f" here. Its weights begin with {few(state, most=3)}."
+            f" here. Its weights begin with {shorten(state, most=3)}."
         )
 
 
@@ -266,7 +266,7 @@ def _load(
         "has no place for": [str(key) for key in info["unexpected_keys"]],
         "has another shape for": [str(entry[0]) for entry in info["mismatched_keys"]],
     }
-    found = [f"{what} {few(keys)}" for what, keys in problems.items() if keys]
+    found = [f"{what} {shorten(keys)}" for what, keys in problems.items() if keys]
     if found:
         raise CheckpointError(
             f"{source} does not fit {network.__name__}: it {'; '.join(found)}."
@@ -277,7 +277,7 @@ def _load(
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Without transformers' own report and bar: what is wrong becomes one error of ours."""
+    """Silence transformers' report and progress bar; errors are raised as our own."""
     verbosity = hub_logging.get_verbosity()
     bars = hub_logging.is_progress_bar_enabled() and not are_progress_bars_disabled()
     hub_logging.set_verbosity_error()

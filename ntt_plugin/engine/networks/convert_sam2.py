@@ -26,7 +26,7 @@ from .hub_config import (
     refusal,
     whole,
 )
-from .renaming import Rule, few, rename
+from .renaming import Rule, rename, shorten
 
 # Two positional encodings share one Gaussian matrix: of the image grid and of the prompts.
 IMAGE_MATRIX = "shared_image_embedding.positional_embedding"
@@ -171,7 +171,7 @@ _MASK_DECODER: Rules = {
 
 @dataclass(frozen=True)
 class HieraTraits:
-    """What no tensor of a SAM 2 checkpoint shows.
+    """Architecture of a SAM 2 network that its tensors' shapes do not show.
 
     Attributes:
         heads: attention heads of the first stage; each later stage has twice as many.
@@ -214,7 +214,7 @@ def from_meta(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     names = [f"prompt_encoder.point_embed.{i}" for i in range(4)]
     missing = [name for name in names if name not in renamed]
     if missing:
-        raise CheckpointError(f"{where} lacks weights: {few(missing)}. Download it again.")
+        raise CheckpointError(f"{where} lacks weights: {shorten(missing)}. Download it again.")
     if len({renamed[name].shape for name in names}) > 1:
         raise CheckpointError(
             f"{where}: the point embeddings differ in shape, so it is no SAM 2. Download it again."
@@ -370,7 +370,7 @@ def config_from_hub(config: Mapping[str, Any], where: str) -> Sam2Config:
 
 
 def _contradiction(config: Any) -> str:
-    """What two fields disagree about; nothing if none do."""
+    """Description of two contradictory fields; empty if there are none."""
     backbone, vision = config.vision_config.backbone_config, config.vision_config
     side = config.prompt_encoder_config.image_size
     sizes = [[side // stride, side // stride] for stride in (4, 8, 16)]

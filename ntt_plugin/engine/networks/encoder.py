@@ -9,21 +9,21 @@ from torch import Tensor, nn
 
 from ...errors import RecipeError
 from ..bank.memory_bank import Fingerprint
-from ..device.batching import refused_memory
+from ..device.batching import reraise_oom
 from ..device.compiling import Compiled
 from ..images.load import normalise
 from ..proposals.cache import architecture
 
 
 class PatchEncoder:
-    """A DINOv2 at one input size.
+    """A DINOv2 network at one input size.
 
     Attributes:
-        size: side of its input, in pixels.
-        grid: patches along each side.
-        channels: feature channels.
-        fingerprint: what its features may be compared with.
-        architecture: what it computes with beside its weights, as a text.
+        size: side of its square input in pixels.
+        grid: patches along each side (g in the recipe).
+        channels: feature channels (C in the recipe).
+        fingerprint: identifies the encoder; only features of equal fingerprints are comparable.
+        architecture: its configuration as text; part of the key of cached proposals.
     """
 
     def __init__(
@@ -35,17 +35,18 @@ class PatchEncoder:
         *,
         compile: bool = False,
     ) -> None:
-        """Put a network on its device.
+        """Move a network to its device.
 
         Args:
             model: a ``Dinov2Model`` or ``Dinov2WithRegistersModel`` of ``transformers``.
             fingerprint: its name, weights and input size.
-            device: where it runs.
-            dtype: what it computes in; features come out as float32 all the same.
-            compile: compile it at the first image.
+            device: device to run on.
+            dtype: dtype to compute in; features are returned as float32.
+            compile: compile on the first image.
 
         Raises:
-            RecipeError: the input size is no multiple of the network's patch size.
+            RecipeError: the input size is not a multiple of the patch size.
+            OutOfMemoryError: the network does not fit in the device's memory.
         """
         config: Any = model.config
         if fingerprint.size % config.patch_size:
@@ -61,7 +62,7 @@ class PatchEncoder:
         self._device = device
         self._dtype = dtype
         self._tokens_before = 1 + getattr(config, "num_register_tokens", 0)
-        with refused_memory(
+        with reraise_oom(
             f"load the encoder on the device {str(device)!r}",
             "Close other programs that use it, choose a preset with a smaller encoder (fast),"
             " or run on another device.",
@@ -71,7 +72,7 @@ class PatchEncoder:
 
     @torch.inference_mode()
     def encode(self, images: Tensor) -> Tensor:
-        """Patch features after the final LayerNorm.
+        """Compute patch features after the final LayerNorm (recipe, sections 1.3 and 3.2).
 
         Args:
             images: float (n, 3, size, size) in [0, 1], not normalised.
@@ -80,15 +81,16 @@ class PatchEncoder:
             Float32 (n, channels, grid, grid) on the encoder's device.
 
         Raises:
-            OutOfMemoryError: the device has not the memory for the network.
+            OutOfMemoryError: not enough memory on the device.
         """
-        with refused_memory(
+        with reraise_oom(
             f"run the patch encoder on an image on the device {str(self._device)!r}",
             "Close other programs that use it, choose a preset with a smaller encoder (fast),"
             " or run on another device.",
         ):
             pixels = normalise(images.to(self._device)).to(self._dtype)
             tokens = self._run(pixels)
+        # Drop the class token and the registers.
         patches = tokens[:, self._tokens_before :].float()
         return patches.transpose(1, 2).reshape(len(images), -1, self.grid, self.grid)
 

@@ -1,4 +1,4 @@
-"""A hub id -> its files on this machine, downloaded only where no copy is found."""
+"""Hub ids: find local copies of a network's files, or download them."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ ENCODERS: dict[str, str] = {
 
 
 def find_cached(hub_id: str) -> Path | None:
-    """The folder of a hub id in the local hub cache, if all of it is there."""
+    """Folder of a hub id in the local hub cache; None if it is missing or incomplete."""
     try:
         found = try_to_load_from_cache(hub_id, CONFIG_FILE)
     except HFValidationError:
@@ -72,7 +72,7 @@ def find_in_zoo(hub_id: str, zoo_dirs: Sequence[Path] = ()) -> Path | None:
 
 
 def download(hub_id: str) -> Path:
-    """Fetch a model from the hub into its cache, saying how much it is; bars show the progress.
+    """Download a model into the hub cache, with its size announced and progress bars.
 
     Args:
         hub_id: `owner/name`.

@@ -1,4 +1,4 @@
-"""A network's `config.json`: which fields are read from it, and which values they may have.
+"""Validation of a network's `config.json`: the fields read and their allowed values.
 
 Only the listed fields reach transformers. Others could choose another implementation of attention
 or a quantiser, which transformers fetches and runs, or change what a network returns. The limits
@@ -42,7 +42,7 @@ def whole(low: int, high: int) -> Rule:
 
 
 def real(low: float, high: float) -> Rule:
-    """A number in a range, which NaN is not."""
+    """A number in a range; NaN is in none."""
 
     def holds(value: Any) -> bool:
         number = isinstance(value, (int, float)) and not isinstance(value, bool)
@@ -52,7 +52,7 @@ def real(low: float, high: float) -> Rule:
 
 
 def list_of(rule: Rule, longest: int) -> Rule:
-    """A list whose entries keep a rule."""
+    """A list of at most ``longest`` entries that all satisfy a rule."""
 
     def holds(value: Any) -> bool:
         return isinstance(value, list) and len(value) <= longest and all(map(rule.holds, value))
@@ -61,7 +61,7 @@ def list_of(rule: Rule, longest: int) -> Rule:
 
 
 def only(value: Any) -> Rule:
-    """The one value that the engine can work with."""
+    """A single allowed value."""
     return Rule(str(value), lambda found: bool(found == value))
 
 

@@ -45,13 +45,13 @@ def rename(
             unknown.append(key)
     if unknown:
         raise CheckpointError(
-            f"{where} holds weights that this architecture has no place for: {few(unknown)}."
+            f"{where} holds weights that this architecture has no place for: {shorten(unknown)}."
             " It is another architecture, or a variant of it that is not supported."
         )
     return renamed
 
 
-def few(names: Iterable[str], most: int = 4) -> str:
+def shorten(names: Iterable[str], most: int = 4) -> str:
     """The first names of a list, and how many more there are."""
     ordered = sorted(names)
     more = f" and {len(ordered) - most} more" if len(ordered) > most else ""

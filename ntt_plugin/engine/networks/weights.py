@@ -2,7 +2,7 @@
 
 Two forms are read: a folder in the hub's format (`config.json` beside safetensors, one file or
 an index over several) and one of Meta's own `.pt`/`.pth` files, the latter by torch's
-weights-only reader, so nothing a stranger hands over is ever run.
+weights-only reader, so no code from a file is ever executed.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from torch import Tensor
 
 from ...errors import CheckpointError
 from ..device.batching import is_out_of_memory
-from .renaming import few
+from .renaming import shorten
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -76,7 +76,7 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def count_values(folder: Path) -> int:
-    """How many numbers a folder's weight files hold, by their headers; no weight is read.
+    """Number of values in a folder's weight files, read from their headers alone.
 
     Raises:
         CheckpointError: a file is missing, empty, too large, or its header is damaged.
@@ -128,7 +128,7 @@ def read_meta_file(path: Path) -> dict[str, Tensor]:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         raise CheckpointError(_unpickling_message(path)) from error
-    # A damaged file makes the reader fail in any way whatever.
+    # A damaged file can raise any exception in the reader.
     except Exception as error:
         if is_out_of_memory(error):
             raise _no_memory(path) from error
@@ -140,7 +140,7 @@ def read_meta_file(path: Path) -> dict[str, Tensor]:
         others = sorted(str(key) for key in content if key not in _TRAINER_KEYS | {"model"})
         if others:
             raise CheckpointError(
-                f"{path} holds more than a network under 'model': {few(others)}."
+                f"{path} holds more than a network under 'model': {shorten(others)}."
                 " Save only {'model': weights} and give that file."
             )
         content = content["model"]
@@ -151,7 +151,7 @@ def read_meta_file(path: Path) -> dict[str, Tensor]:
     strangers = [str(key) for key, value in content.items() if not _is_plain(value)]
     if strangers:
         raise CheckpointError(
-            f"{path} holds things that are no tensors: {few(strangers)}."
+            f"{path} holds things that are no tensors: {shorten(strangers)}."
             " Give a file of weights alone."
         )
     # A view may claim more values than its file has bytes.
@@ -164,7 +164,7 @@ def read_meta_file(path: Path) -> dict[str, Tensor]:
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
-    """Fingerprint of a network's weights, whatever file they came from.
+    """Digest of a network's weights, independent of the file format.
 
     Args:
         state: tensors by their hub name, float32.
@@ -181,7 +181,7 @@ def digest(state: Mapping[str, Tensor]) -> str:
 
 
 def require_finite(state: Mapping[str, Tensor], where: str) -> None:
-    """Refuse weights with a NaN or an infinity: they would silently empty every result.
+    """Reject weights with NaN or infinity, which would silently give empty results.
 
     Raises:
         CheckpointError: names the first such tensor.
@@ -230,7 +230,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def _count_values(path: Path) -> int:
-    """How many numbers a safetensors file holds, by its header."""
+    """Number of values in a safetensors file, read from its header."""
     if not path.exists():
         raise CheckpointError(f"{path} is missing, though the index names it: download it again.")
     size = _require_content(path)
@@ -288,7 +288,7 @@ def _require_content(path: Path) -> int:
 
 
 def _require_plain_archive(path: Path, size: int) -> None:
-    """Refuse an archive that would unpack to more than its own size; torch compresses nothing."""
+    """Reject an archive that unpacks to more than its own size: torch does not compress."""
     if not zipfile.is_zipfile(path):
         return
     try:
@@ -305,7 +305,7 @@ def _require_plain_archive(path: Path, size: int) -> None:
 
 
 def _is_plain(value: object) -> bool:
-    """Whether something is a tensor of numbers that are there, one after the other."""
+    """Whether a value is a dense, contiguous tensor with all its data."""
     return (
         isinstance(value, Tensor)
         and value.layout == torch.strided

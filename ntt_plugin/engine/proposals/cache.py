@@ -1,4 +1,4 @@
-"""Proposals of one segmenter in a store, under the digest of an image and of the networks."""
+"""Cache of proposals, keyed by the digests of the image and of the networks and recipe."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _LONGEST = 1.01
 
 
 class ProposalCache:
-    """What a store holds for one segmenter; may be shared by threads.
+    """The cached proposals of one segmenter; thread-safe.
 
     Attributes:
         store: where proposals are kept; its ``counts`` tell what was found and what was not.
@@ -46,11 +46,11 @@ class ProposalCache:
         self._fingerprint = fingerprint
 
     def load(self, image: str, image_size: tuple[int, int] | None = None) -> Proposals | None:
-        """The proposals kept for an image, on the CPU; None if there are none, or damaged ones.
+        """Load an image's proposals to the CPU; None if they are missing or damaged.
 
-        Whoever can write to the store can write a record with a valid checksum, so that what it
-        holds is looked at, too. Masks are decoded when they are asked for, which may raise
-        ``RecordError``: tell ``report_damage`` then.
+        Values are validated, since a checksum does not protect against whoever can write to the
+        store. Masks are decoded on access, which may raise ``RecordError``: call
+        ``report_damage`` then.
 
         Args:
             image: its ``image_digest``.
@@ -153,7 +153,7 @@ _CHUNK = 1 << 20
 
 
 def architecture(configuration: Mapping[str, Any]) -> str:
-    """What a network computes with beside its weights (heads, windows, epsilons), as a text.
+    """A network's configuration (heads, windows, epsilons) as text, for the cache key.
 
     Args:
         configuration: the network's, as ``transformers`` gives it by ``to_dict()``.
@@ -168,9 +168,9 @@ def upstream_digest(
     dtype: torch.dtype,
     architectures: Sequence[str],
 ) -> str:
-    """One text for everything but the image that proposals depend on; computed once a run.
+    """Digest of everything but the image that proposals depend on.
 
-    The device has no part in it: one that computes in the same dtype differs in last bits only.
+    The device is left out: with the same dtype, results differ in the last bits only.
 
     Args:
         recipe: its fields after the proposals do not matter.
@@ -196,11 +196,10 @@ def upstream_digest(
 
 
 def image_digest(image: ImageLike) -> str:
-    """A digest of an image's content: of its file's bytes, or else of its pixels.
+    """Digest of an image's content: of its file's bytes, or of its pixels.
 
-    An image given as a file and as pixels has two digests, and is then computed twice. A file
-    that this version may read otherwise than former ones has another digest than theirs, so that
-    proposals of wrongly read images are never found.
+    The same image as a file and as pixels has two digests. Files that earlier versions read
+    differently get another digest, so that their stale proposals are not used.
 
     Raises:
         ImageError: the file is missing, too large or no image, or the image is of a form that

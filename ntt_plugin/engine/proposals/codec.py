@@ -1,9 +1,8 @@
-"""Proposals of one image as bytes, and back: all that matching needs, bit for bit.
+"""Binary format of the proposals of one image; lossless for matching.
 
-Masks are kept at the image's own size, because the bank has no part in them: reading one back
-is far cheaper than upsampling its logits anew, and takes less room than the logits do (256 KB).
-Features are kept as they are: deflated byte by byte they take 15 to 24% less, but several times
-as long to read.
+Masks are stored at full size, since they do not depend on the bank: decoding one is far cheaper
+than upsampling its logits again, and takes less space than the logits (256 KB). Features are
+stored uncompressed: deflated they would be 15 to 24% smaller, but several times slower to read.
 
 Layout, little-endian: a header; predicted IoUs; low-resolution boxes; features; for each mask
 its box, its area and its length in bytes; the masks. Integrity is the store's matter: here only
@@ -57,9 +56,9 @@ def encode_proposals(proposals: Proposals) -> bytes:
 
 
 def decode_proposals(data: Buffer, fingerprint: Fingerprint | None = None) -> Proposals:
-    """Proposals from their bytes, on the CPU; masks are decoded when they are asked for.
+    """Deserialise proposals to the CPU; masks are decoded on access.
 
-    Nothing is taken on trust: every size is checked before anything is read by it.
+    Every size is validated before it is used.
 
     Args:
         data: what ``encode_proposals`` gave.
@@ -94,7 +93,7 @@ def decode_proposals(data: Buffer, fingerprint: Fingerprint | None = None) -> Pr
 
 
 class _EncodedMasks(Sequence[PackedMask | None]):
-    """Masks that are decoded one by one: matching needs but those that survive NMS."""
+    """Masks decoded on access: matching needs only those that survive NMS."""
 
     def __init__(self, data: memoryview, table: Array) -> None:
         self._data = data
@@ -120,7 +119,7 @@ class _EncodedMasks(Sequence[PackedMask | None]):
 
 
 def _check(table: Array, image_size: tuple[int, int], length: int) -> None:
-    """That boxes lie in their image, and that masks are as long together as what there is."""
+    """Check that boxes lie in the image and that the masks' lengths add up to ``length``."""
     x1, y1, x2, y2 = table["box"].T.astype(np.int64)
     area, width, height = table["area"], x2 - x1, y2 - y1
     inside = (width > 0) & (height > 0) & (x2 <= image_size[1]) & (y2 <= image_size[0])

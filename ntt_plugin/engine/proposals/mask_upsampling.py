@@ -1,4 +1,4 @@
-"""Low-resolution mask logits to masks at the image's own size (recipe, section 4.3)."""
+"""Upsampling of low-resolution mask logits to full-size masks (recipe, section 4.3)."""
 
 from __future__ import annotations
 
@@ -40,9 +40,7 @@ def upsample_masks(
 
 
 class UpsampledMasks:
-    """Masks that are upsampled from logits when they are asked for.
-
-    A mask has the same bits whichever are made along with it.
+    """Masks upsampled from logits on access; the bits do not depend on the batch.
 
     Attributes:
         logits: low-resolution mask logits, float (n, m, m); the mask is ``logits > 0``.
@@ -77,7 +75,7 @@ class UpsampledMasks:
         return next(self.some([index]))
 
     def some(self, indices: Sequence[int]) -> Iterator[PackedMask | None]:
-        """Masks in the order of ``indices``: on a CPU one by one, on a GPU a batch at a time."""
+        """Yield masks in the order of ``indices``, upsampled one by one on a CPU, else batched."""
         upsampler = self._upsampler
         if isinstance(upsampler, BandedUpsampler):
             for index in indices:
@@ -90,12 +88,12 @@ class UpsampledMasks:
 
 
 class ResizeAxis:
-    """Resizing along one axis: bilinear with antialiasing.
+    """Bilinear, antialiased resizing along one axis.
 
     Attributes:
         matrix: float32 (target, source), on the CPU.
-        first: the first source sample that each target sample sees, (target,).
-        last: the last one, (target,).
+        first: first source sample with a weight, for each target sample, (target,).
+        last: last source sample with a weight, (target,).
     """
 
     def __init__(self, source: int, target: int) -> None:
@@ -105,25 +103,24 @@ class ResizeAxis:
         self.last = source - 1 - seen[:, ::-1].argmax(axis=1)
 
     def targets(self, low: int, high: int) -> range:
-        """Target samples that see any of the source samples low..high."""
+        """Target samples that depend on any of the source samples low..high."""
         start = np.searchsorted(self.last, low, side="left")
         stop = np.searchsorted(self.first, high, side="right")
         return range(int(start), int(stop))
 
     def sources(self, targets: range) -> slice:
-        """All source samples that target samples, one at least, see."""
+        """Source samples that a non-empty range of target samples depends on."""
         return slice(int(self.first[targets[0]]), int(self.last[targets[-1]]) + 1)
 
     def weights(self, targets: range) -> Tensor:
-        """The part of the matrix for target samples and the source samples that they see."""
+        """Block of the matrix for target samples and their source samples."""
         return self.matrix[targets.start : targets.stop, self.sources(targets)]
 
     def taps(self) -> tuple[Tensor, Tensor]:
-        """The matrix without its zeros: k source samples of each target sample.
+        """The matrix in sparse form: k taps per target sample, padded with weights of 0.
 
         Returns:
-            Their indices, int64 (k, target), and weights, float32 (k, target, 1); what a target
-            sample sees less than others has weight 0.
+            Source indices, int64 (k, target), and weights, float32 (k, target, 1).
         """
         count = int((self.last - self.first).max()) + 1
         places = torch.from_numpy(self.first + np.arange(count)[:, None])
@@ -134,7 +131,7 @@ class ResizeAxis:
 
 
 class BandedUpsampler:
-    """A mask at a time, as matrix products: what suits a processor's caches."""
+    """Upsamples one mask at a time by matrix products that fit in a CPU's caches."""
 
     def __init__(self, rows: ResizeAxis, columns: ResizeAxis) -> None:
         self._rows = rows
@@ -172,8 +169,8 @@ class _Taps(NamedTuple):
     def resize(self, values: Tensor, targets: range) -> Tensor:
         """Values (n, source, k), resized along their rows: (n, len(targets), k).
 
-        Product by product, and not as a matrix's: a matrix product may add up in another order
-        where it has other company, and a mask would depend on what it is made along with.
+        Sums tap by tap: the summation order of a matrix product depends on the batch size, and a
+        mask would depend on the others in its batch.
         """
         window = slice(targets.start, targets.stop)
         total = values.new_zeros(())
@@ -183,16 +180,16 @@ class _Taps(NamedTuple):
 
 
 class BatchUpsampler:
-    """Many masks at once, with one copy from the device."""
+    """Upsamples many masks at once, with a single copy from the device."""
 
     def __init__(self, rows: ResizeAxis, columns: ResizeAxis, device: torch.device) -> None:
-        """Send to the device how to resize."""
+        """Copy the taps to the device."""
         self._rows = rows
         self._columns = columns
         self._row_taps, self._column_taps = (
             _Taps(*(send(part, device) for part in axis.taps())) for axis in (rows, columns)
         )
-        # Bit by bit, the first pixel the highest, as numpy.packbits has them.
+        # Bit order as in numpy.packbits: the first pixel is the highest bit.
         powers = torch.tensor([128, 64, 32, 16, 8, 4, 2, 1], dtype=torch.uint8)
         self._powers = send(powers, device)
 

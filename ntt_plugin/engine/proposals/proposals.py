@@ -1,4 +1,4 @@
-"""Proposals of one image: all that is slow to compute, and nothing that depends on references."""
+"""Proposals of one image: everything slow, independent of references (recipe, section 3)."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ import torch
 from torch import Tensor
 
 from ..bank.memory_bank import Fingerprint
-from ..device.batching import SMALLER_IMAGE, refused_memory
+from ..device.batching import SMALLER_IMAGE, reraise_oom
 from ..device.forked import require_own_process
 from ..device.threads import with_threads_by_load
 from ..masks.boxes import shared_areas
-from ..masks.containers import MadeMasks
+from ..masks.containers import CachedMasks
 from ..masks.packed import PackedMask, set_bits_of_rows
 from .feature_pooling import pool_features
 from .mask_upsampling import UpsampledMasks
 
 
 class MaskSource(Protocol):
-    """Masks at an image's own size, each made or read when it is asked for."""
+    """Full-size masks of an image, computed or read on access."""
 
     def __len__(self) -> int:
         """Number of masks."""
@@ -55,20 +55,17 @@ class Proposals:
         return len(self.ious)
 
     def some_masks(self, indices: Sequence[int]) -> Iterator[PackedMask | None]:
-        """Masks in the order of ``indices``, each made or read when it is its turn.
-
-        Where masks are upsampled on a GPU, they are made a batch at a time.
-        """
+        """Yield masks in the order of ``indices``; on a GPU they are upsampled in batches."""
         if isinstance(self.masks, UpsampledMasks):
             return self.masks.some(indices)
         return (self.masks[index] for index in indices)
 
     @with_threads_by_load
-    @refused_memory("make the masks of an image", SMALLER_IMAGE)
+    @reraise_oom("make the masks of an image", SMALLER_IMAGE)
     def with_masks_made(self) -> Proposals:
-        """The same proposals, every mask made: of the logits nothing is needed any more."""
+        """A copy with all masks computed, which no longer needs the logits."""
         require_own_process(self.features.device)
-        return replace(self, masks=MadeMasks(self.some_masks(range(len(self)))))
+        return replace(self, masks=CachedMasks(self.some_masks(range(len(self)))))
 
     @classmethod
     def from_logits(
@@ -80,9 +77,7 @@ class Proposals:
         fingerprint: Fingerprint | None = None,
         duplicate_iou: float | None = None,
     ) -> Proposals:
-        """Pool a feature for each mask; empty masks have none and are dropped.
-
-        Recipe, section 3.6.
+        """Pool a feature for each mask and drop empty masks (recipe, section 3.6).
 
         Args:
             logits: float (n, m, m).
@@ -128,7 +123,7 @@ Array = np.ndarray[Any, Any]
 
 
 def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9) -> Array:
-    """Of low-resolution masks that overlap strongly, keep the one with the highest predicted IoU.
+    """Remove near duplicates: NMS on the IoU of low-resolution masks.
 
     Args:
         masks: not empty, bool (n, m, m).
@@ -150,7 +145,7 @@ def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9)
             continue
         rest = order[place + 1 :]
         rest = rest[stays[rest]]
-        # Most pairs need no counting: their boxes or areas alone rule them out.
+        # Boxes and areas bound the IoU and rule out most pairs without counting pixels.
         most = np.minimum(areas[rest], areas[best])
         at_most = np.minimum(shared_areas(corners[best, None], corners[rest])[0], most)
         rest = rest[at_most >= threshold * np.maximum(areas[rest], areas[best])]

@@ -1,4 +1,4 @@
-"""Files of a proposal store: written whole or not at all, and checked on reading."""
+"""Files of a proposal store: written atomically, verified by checksum on reading."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def record_path(folder: Path, key: str) -> Path:
 
 
 def write_record(path: Path, key: str, payload: bytes) -> None:
-    """Put a record in place at once; a reader meets the old one, or the new one.
+    """Write a record atomically: readers see the old one or the new one.
 
     Raises:
         OSError: it cannot be written; nothing is left of it.
@@ -83,7 +83,7 @@ def write_record(path: Path, key: str, payload: bytes) -> None:
 
 
 def read_record(path: Path, key: str) -> memoryview | None:
-    """The payload of a record, or None if any byte of it is not what was written under this key.
+    """Payload of a record; None if it is damaged or was written under another key.
 
     Only a regular file that begins as a record does and is not too large for one is read.
 
@@ -111,7 +111,7 @@ def read_record(path: Path, key: str) -> memoryview | None:
 
 
 def touch(path: Path) -> None:
-    """Say that a record was used now."""
+    """Set a record's time of last use to now."""
     # The file system's own clock ticks too slowly to tell which of two records was used first.
     now = time.time_ns()
     os.utime(path, ns=(now, now))
@@ -157,5 +157,5 @@ def _entries(folder: Path | os.DirEntry[str]) -> list[os.DirEntry[str]]:
 
 
 def _checksum(key: str, payload: bytes | memoryview) -> bytes:
-    """Of a payload and its key, so that no record is taken for another's."""
+    """Checksum over key and payload, so that a record is valid under its own key only."""
     return hashlib.blake2b(payload, digest_size=_CHECKSUM_BYTES, key=bytes.fromhex(key)).digest()

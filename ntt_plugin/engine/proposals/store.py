@@ -1,4 +1,4 @@
-"""Bytes kept on disk under keys, within a budget: what was used longest ago goes first.
+"""Key-value store on disk with a size budget and least-recently-used eviction.
 
 One file a record, put in place by a rename: whoever is killed while writing leaves a file that
 nobody reads. ``benchmarks/proposal_stores.py`` measures SQLite in WAL mode and LMDB beside it. None
@@ -43,7 +43,7 @@ _LOOK_EVERY = 0.05
 
 @dataclass(frozen=True)
 class StoreCounts:
-    """What was done through one ``ProposalStore``.
+    """Counters of one ``ProposalStore`` object.
 
     Attributes:
         hits: records found.
@@ -86,9 +86,9 @@ class StoreInfo:
 class ProposalStore:
     """Records in a folder, shared by any number of threads and processes.
 
-    Reading and writing raise nothing that the disk is the cause of: a run goes on without what
-    cannot be kept, and ``counts`` tells. The budget is soft: each process may pass it by a
-    twentieth before it sees what others wrote.
+    Reading and writing never raise disk errors: a run continues without a cache, and ``counts``
+    reports it. The budget is soft: each process may exceed it by a twentieth before it sees what
+    others wrote.
 
     Attributes:
         folder: where the records are; made when the first one is written.
@@ -157,7 +157,7 @@ class ProposalStore:
             return False
 
     def put(self, key: str, payload: bytes) -> bool:
-        """Keep a payload under a key, in place of what was there.
+        """Store a payload under a key, replacing an earlier one.
 
         Args:
             key: 64 hexadecimal digits.
@@ -239,7 +239,7 @@ class ProposalStore:
                 self._look()
 
     def _look(self) -> int:
-        """See what all processes wrote, cut it back to the budget, and return the budget."""
+        """Scan the folder, evict records beyond the budget, and return the budget."""
         with self._lock:
             files = sorted(list_records(self.folder), key=lambda file: file.used)
             records = [file for file in files if file.finished]

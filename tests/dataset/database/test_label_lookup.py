@@ -72,7 +72,7 @@ def test_a_renamed_dataset_is_found_by_being_given(dataset, labels):
     assert str(source.label["_id"]) == former.label
 
 
-def test_what_the_given_dataset_has_not_is_looked_for_where_it_came_from(dataset, labels):
+def test_lookup_falls_back_to_source_dataset(dataset, labels):
     other = fo.Dataset(uuid.uuid4().hex)
     try:
         found = find_sources(list(labels.values()), other)

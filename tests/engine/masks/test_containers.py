@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from ntt_plugin.engine.masks import containers
-from ntt_plugin.engine.masks.containers import MaskShelf, UnpackedMasks
+from ntt_plugin.engine.masks.containers import CompressedMasks, UnpackedMasks
 from ntt_plugin.engine.masks.packed import PackedMask, pack_mask
 
 
@@ -22,31 +22,31 @@ def some_masks(count: int) -> list[np.ndarray]:
     return masks
 
 
-def shelf_of(masks: list[PackedMask], budget: int) -> MaskShelf:
-    shelf = MaskShelf(budget)
+def compressed(masks: list[PackedMask], budget: int) -> CompressedMasks:
+    kept = CompressedMasks(budget)
     for mask in masks:
-        shelf.append(mask)
-    return shelf
+        kept.append(mask)
+    return kept
 
 
 @pytest.mark.parametrize("budget", [0, 3000, 10**9])
 def test_what_is_put_on_it_comes_back_in_any_order(budget: int) -> None:
     masks = [packed for mask in some_masks(50) if (packed := pack_mask(mask))]
-    shelf = shelf_of(masks, budget)
-    assert len(shelf) == len(masks) == 50
+    kept = compressed(masks, budget)
+    assert len(kept) == len(masks) == 50
     for place in [*range(50), *reversed(range(50)), -1, -50]:
-        assert (shelf[place].box, shelf[place].area) == (masks[place].box, masks[place].area)
-        assert np.array_equal(shelf[place].words, masks[place].words)
-    assert [mask.area for mask in shelf[3:9]] == [mask.area for mask in masks[3:9]]
+        assert (kept[place].box, kept[place].area) == (masks[place].box, masks[place].area)
+        assert np.array_equal(kept[place].words, masks[place].words)
+    assert [mask.area for mask in kept[3:9]] == [mask.area for mask in masks[3:9]]
     with pytest.raises(IndexError):
-        shelf[50]
+        kept[50]
 
 
 def test_masks_beyond_the_budget_are_not_kept_as_they_are() -> None:
     masks = [packed for mask in some_masks(5) if (packed := pack_mask(mask))]
     budget = masks[0].words.nbytes + masks[1].words.nbytes
-    shelf = shelf_of(masks, budget)
-    assert [shelf[place] is mask for place, mask in enumerate(masks)] == [True, True] + [False] * 3
+    kept = compressed(masks, budget)
+    assert [kept[place] is mask for place, mask in enumerate(masks)] == [True, True] + [False] * 3
 
 
 class Slow(OrderedDict[int, PackedMask]):
@@ -57,13 +57,13 @@ class Slow(OrderedDict[int, PackedMask]):
         time.sleep(1e-3)
 
 
-def test_threads_share_a_shelf_of_deflated_masks(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_threads_share_compressed_masks(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(containers, "OrderedDict", Slow)
     monkeypatch.setattr(containers, "_INFLATED", 1)
     masks = [packed for mask in some_masks(50) if (packed := pack_mask(mask))]
-    shelf = shelf_of(masks, 0)
+    kept = compressed(masks, 0)
     with ThreadPoolExecutor(4) as threads:
-        areas = list(threads.map(lambda place: shelf[place % 50].area, range(200)))
+        areas = list(threads.map(lambda place: kept[place % 50].area, range(200)))
     assert areas == 4 * [mask.area for mask in masks]
 
 

@@ -47,7 +47,6 @@ class BuildMemoryBank(NttOperator):
     doing = "Building the memory bank"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.banks.banks import list_memory_banks
         from ....dataset.networks import networks_of
         from ...forms import run_options, target
@@ -79,7 +78,6 @@ class BuildMemoryBank(NttOperator):
             fields.overwrite(ctx, inputs, f"There is a memory bank {name!r} already.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Build and save the bank."""
         from .... import build_memory_bank, load_references_view
         from ...forms import target
 

@@ -30,7 +30,6 @@ class DeleteMemoryBank(NttOperator):
     doing = "Deleting"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.banks.banks import get_memory_bank_info
         from ...forms import bank_choice
 
@@ -50,7 +49,6 @@ class DeleteMemoryBank(NttOperator):
         fields.confirm(ctx, inputs, "Delete it for good")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Delete the bank."""
         from .... import delete_memory_bank
 
         arguments = self.arguments(ctx)

@@ -28,14 +28,12 @@ class DuplicateMemoryBank(NttOperator):
     doing = "Copying"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ...forms import bank_choice
 
         bank_choice.bank_of_dataset(ctx, inputs)
         bank_choice.new_name(ctx, inputs)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Copy the bank."""
         from .... import duplicate_memory_bank
 
         arguments = self.arguments(ctx)

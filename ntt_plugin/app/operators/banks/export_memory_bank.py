@@ -1,4 +1,4 @@
-"""Operator: write a memory bank to a file."""
+"""Operator: export a memory bank to a file."""
 
 from __future__ import annotations
 
@@ -30,7 +30,6 @@ class ExportMemoryBank(NttOperator):
     doing = "Exporting"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.banks.files import SUFFIX, export_path
         from ...forms import bank_choice
 
@@ -56,7 +55,6 @@ class ExportMemoryBank(NttOperator):
             fields.notice(inputs, "will_do", f"Will write {file}.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Write the file."""
         from .... import export_memory_bank
 
         arguments = self.arguments(ctx)

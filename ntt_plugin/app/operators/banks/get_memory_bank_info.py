@@ -1,4 +1,4 @@
-"""Operator: what a memory bank is made of."""
+"""Operator: show the content of a memory bank."""
 
 from __future__ import annotations
 
@@ -32,13 +32,11 @@ class GetMemoryBankInfo(NttOperator):
     doing = "Reading"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ...forms import bank_choice
 
         bank_choice.bank_of_dataset(ctx, inputs)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Read what is kept beside the bank."""
         from .... import get_memory_bank_info
         from ....dataset.networks import networks_of
 

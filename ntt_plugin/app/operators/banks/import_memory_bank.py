@@ -1,4 +1,4 @@
-"""Operator: take a memory bank from a file."""
+"""Operator: import a memory bank from a file."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ class ImportMemoryBank(NttOperator):
     doing = "Importing"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.banks.banks import list_memory_banks
         from ....dataset.networks import networks_of
         from ...forms import bank_choice, run_options
@@ -69,7 +68,6 @@ class ImportMemoryBank(NttOperator):
             fields.overwrite(ctx, inputs, f"There is a memory bank {name!r} already.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Read the file and save the bank."""
         from .... import import_memory_bank
 
         arguments = self.arguments(ctx)

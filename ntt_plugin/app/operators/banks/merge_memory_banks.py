@@ -1,4 +1,4 @@
-"""Operator: several memory banks become one."""
+"""Operator: merge memory banks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ class MergeMemoryBanks(NttOperator):
     doing = "Merging"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.banks.banks import memory_bank_infos
         from ...forms import bank_choice
 
@@ -82,7 +81,6 @@ class MergeMemoryBanks(NttOperator):
             fields.overwrite(ctx, inputs, f"There is a memory bank {new_name!r} already.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Merge the banks."""
         from .... import merge_memory_banks
 
         arguments = self.arguments(ctx)

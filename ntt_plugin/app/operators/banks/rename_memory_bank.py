@@ -1,4 +1,4 @@
-"""Operator: give a memory bank another name."""
+"""Operator: rename a memory bank."""
 
 from __future__ import annotations
 
@@ -25,14 +25,12 @@ class RenameMemoryBank(NttOperator):
     doing = "Renaming"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ...forms import bank_choice
 
         bank_choice.bank_of_dataset(ctx, inputs)
         bank_choice.new_name(ctx, inputs)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Rename the bank."""
         from .... import rename_memory_bank
 
         arguments = self.arguments(ctx)

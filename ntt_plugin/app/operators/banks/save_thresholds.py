@@ -1,4 +1,4 @@
-"""Operator: keep thresholds of confidence with a memory bank."""
+"""Operator: save confidence thresholds with a memory bank."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ class SaveThresholds(NttOperator):
     doing = "Finding thresholds"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.inspect.inventory import evaluations
         from ...forms import bank_choice, target
 
@@ -70,7 +69,6 @@ class SaveThresholds(NttOperator):
             )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Find them and save them."""
         from .... import save_thresholds
         from ....dataset.banks.thresholds import find_thresholds
         from ....dataset.inspect.inventory import evaluations

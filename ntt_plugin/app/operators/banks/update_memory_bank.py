@@ -44,7 +44,6 @@ class UpdateMemoryBank(NttOperator):
     doing = "Updating the memory bank"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.banks.banks import get_memory_bank_info
         from ...forms import bank_choice, run_options, target
 
@@ -86,7 +85,6 @@ class UpdateMemoryBank(NttOperator):
         learning_form.announce_learning(inputs, text, info)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Learn what is new."""
         from .... import update_memory_bank
         from ....dataset.samples.label_selection import select_labels
         from ....dataset.samples.views import all_images

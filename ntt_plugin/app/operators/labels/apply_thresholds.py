@@ -41,7 +41,6 @@ class ApplyThresholds(NttOperator):
     doing = "Applying thresholds"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.samples.checks import require_tag
         from ...forms import bank_choice, target
 
@@ -109,7 +108,6 @@ class ApplyThresholds(NttOperator):
         return self.run(ctx, lambda _: None)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Apply them."""
         from .... import apply_thresholds
         from ...forms import target
 

@@ -1,4 +1,4 @@
-"""Operator: two passes side by side, by class."""
+"""Operator: compare two segmentations by class."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ class CompareSegmentations(NttOperator):
     doing = "Comparing"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.inspect.inventory import label_fields
         from ....dataset.labels.label_field import segmentation_fields
         from ...forms import target as samples
@@ -84,7 +83,6 @@ class CompareSegmentations(NttOperator):
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Compare."""
         from .... import compare_segmentations
         from ....dataset.samples.label_selection import select_labels
         from ....dataset.samples.views import image_view

@@ -45,7 +45,6 @@ class EvaluateSegmentation(NttOperator):
     doing = "Evaluating"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.evaluation.eval_key import require_free_key
         from ...forms import target
 
@@ -100,7 +99,6 @@ class EvaluateSegmentation(NttOperator):
             fields.overwrite(ctx, inputs, f"There is an evaluation {key!r} already.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Evaluate."""
         from .... import LeftOut, coco_figures, evaluate
         from ...forms import target
 

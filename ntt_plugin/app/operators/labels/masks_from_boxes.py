@@ -1,4 +1,4 @@
-"""Operator: masks from boxes, into a field of their own."""
+"""Operator: compute masks for boxes, written to a new field."""
 
 from __future__ import annotations
 
@@ -48,7 +48,6 @@ class MasksFromBoxes(NttOperator):
     doing = "Filling masks"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.networks import networks_of
         from ...forms import output_field, run_options, target
 
@@ -107,7 +106,6 @@ class MasksFromBoxes(NttOperator):
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Fill the masks."""
         from .... import masks_from_boxes
         from ...forms import target
 

@@ -1,4 +1,4 @@
-"""Operator: find a memory bank's classes in images."""
+"""Operator: segment images with a memory bank."""
 
 from __future__ import annotations
 
@@ -43,7 +43,6 @@ class SegmentWithMemoryBank(NttOperator):
     doing = "Segmenting"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.labels.label_field import run_id
         from ....dataset.networks import networks_of
         from ...forms import bank_choice, output_field, run_options, target
@@ -83,7 +82,6 @@ class SegmentWithMemoryBank(NttOperator):
         return bank_choice.without_this_dataset(ctx, super().arguments(ctx))
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Segment."""
         from .... import segment
         from ...forms import target
 

@@ -1,1 +1,1 @@
-"""Operators on kept proposals and the networks."""
+"""Operators on cached proposals and networks."""

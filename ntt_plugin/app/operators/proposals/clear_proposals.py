@@ -1,4 +1,4 @@
-"""Operator: remove what is kept of images between runs."""
+"""Operator: clear the cached proposals."""
 
 from __future__ import annotations
 
@@ -44,7 +44,6 @@ class ClearProposals(NttOperator):
         fields.confirm(ctx, inputs, "Remove them from this machine")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Remove them."""
         from .... import clear_proposals
         from .get_proposals_info import sets_of_proposals
 

@@ -1,4 +1,4 @@
-"""Operator: proposals ahead of time."""
+"""Operator: compute proposals ahead of time."""
 
 from __future__ import annotations
 
@@ -35,14 +35,12 @@ class ComputeProposals(NttOperator):
 
     @property
     def config(self) -> foo.OperatorConfig:
-        """FiftyOne's description of the operator."""
         config = super().config
-        # It takes long, and nobody waits for what it shows.
+        # Delegated by default: it takes long and nobody waits for its result.
         config.default_choice_to_delegated = True
         return config
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.networks import networks_of
         from ...forms import run_options, target
 
@@ -63,7 +61,6 @@ class ComputeProposals(NttOperator):
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Compute them."""
         from .... import propose
         from ...forms import target
 

@@ -1,4 +1,4 @@
-"""Operator: fetch a preset's networks ahead of time."""
+"""Operator: download a preset's networks ahead of time."""
 
 from __future__ import annotations
 
@@ -52,7 +52,6 @@ class DownloadNetworks(NttOperator):
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Fetch what is missing."""
         from .... import download_networks
 
         fetched = download_networks(**self.arguments(ctx), progress=progress)

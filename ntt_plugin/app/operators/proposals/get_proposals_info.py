@@ -1,4 +1,4 @@
-"""Operator: what is kept of images between runs."""
+"""Operator: show the size of the cache of proposals."""
 
 from __future__ import annotations
 
@@ -34,7 +34,6 @@ class GetProposalsInfo(NttOperator):
         fields.notice(inputs, "will_do", "Will show what is kept on this machine, of all datasets.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Look into the store."""
         from .... import get_proposals_info
 
         info = get_proposals_info()
@@ -52,7 +51,7 @@ class GetProposalsInfo(NttOperator):
 
 
 def sets_of_proposals(number: int) -> str:
-    """How many kept proposals there are: of one image there can be several, by other networks."""
+    """Number of cached proposals in words; an image can have several, by different networks."""
     return f"{number_of('set', number)} of proposals, one for each image and preset"
 
 

@@ -1,4 +1,4 @@
-"""Operator: wrong predictions become negatives of a memory bank."""
+"""Operator: add wrong predictions to a memory bank as negatives."""
 
 from __future__ import annotations
 
@@ -40,7 +40,6 @@ class AddNegatives(learning_form.TeachingOperator):
     def announce(
         self, ctx: Any, inputs: types.Object, field: str, classes: dict[str, int], info: BankInfo
     ) -> None:
-        """Say what will be learnt into which bank."""
         known = {name: count for name, count in classes.items() if name in info.shots}
         unknown = [name for name in classes if name not in info.shots]
         if unknown:
@@ -61,7 +60,6 @@ class AddNegatives(learning_form.TeachingOperator):
         learning_form.announce_learning(inputs, text, info)
 
     def teach(self, view: Any, arguments: dict[str, Any], progress: Report) -> AddedReferences:
-        """Call the SDK."""
         from .... import add_negatives
 
         return add_negatives(view, **arguments, progress=progress)

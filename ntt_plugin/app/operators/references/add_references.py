@@ -45,7 +45,6 @@ class AddReferences(NttOperator):
         return types.Placement(place, button)
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.banks.banks import list_memory_banks
         from ...forms import target
 

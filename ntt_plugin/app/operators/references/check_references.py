@@ -35,7 +35,6 @@ class CheckReferences(NttOperator):
     doing = "Checking the references"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.banks.banks import get_memory_bank_info
         from ....dataset.networks import networks_of
         from ...forms import bank_choice, run_options
@@ -55,7 +54,6 @@ class CheckReferences(NttOperator):
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Check them."""
         from .... import check_references
 
         arguments = self.arguments(ctx)

@@ -44,7 +44,6 @@ class TeachingOperator(NttOperator):
     seldom = SELDOM
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.banks.banks import list_memory_banks
         from ....dataset.inspect.inventory import banks_named
         from ...forms import bank_choice as banks
@@ -105,7 +104,6 @@ class TeachingOperator(NttOperator):
         """Call the SDK."""
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Mark and learn."""
         from ...forms import target
 
         view = target.target_of(ctx, labels=True)
@@ -223,13 +221,7 @@ def announce_learning(inputs: types.Object, text: str, info: BankInfo) -> None:
 
 
 def taught(ctx: Any, field: str, parts: Sequence[AddedReferences]) -> Outcome:
-    """The end of a run that marked labels: counts, what was left out, what to do next.
-
-    Args:
-        ctx: the operator's context.
-        field: the field that the labels were chosen in.
-        parts: what was marked; one or two.
-    """
+    """Result page of a run that marked labels: counts, what was left out, what to do next."""
     refused = Counter(entry.reason for part in parts for entry in part.refused)
     facts = {
         f"Tagged {part.tag!r}": f"{in_words(part.counts)}; in the field {part.field!r}"

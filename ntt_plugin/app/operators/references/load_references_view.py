@@ -30,7 +30,6 @@ class LoadReferencesView(NttOperator):
     doing = "Looking up the references"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ...forms import bank_choice
 
         bank_choice.bank_of_dataset(ctx, inputs)
@@ -41,7 +40,6 @@ class LoadReferencesView(NttOperator):
         return self.run(ctx, lambda _: None)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Look the references up."""
         from .... import load_references_view
 
         arguments = self.arguments(ctx)

@@ -1,4 +1,4 @@
-"""Operator: right predictions become references of a memory bank."""
+"""Operator: add right predictions to a memory bank as references."""
 
 from __future__ import annotations
 
@@ -39,7 +39,6 @@ class PromoteReferences(learning_form.TeachingOperator):
     def announce(
         self, ctx: Any, inputs: types.Object, field: str, classes: dict[str, int], info: BankInfo
     ) -> None:
-        """Say what will be learnt into which bank."""
         number = sum(classes.values())
         text = (
             f"Will teach {info.name!r} up to {number_of('reference', number)}: "
@@ -52,7 +51,6 @@ class PromoteReferences(learning_form.TeachingOperator):
         learning_form.announce_learning(inputs, text, info)
 
     def teach(self, view: Any, arguments: dict[str, Any], progress: Report) -> AddedReferences:
-        """Call the SDK."""
         from .... import add_references
 
         return add_references(view, **arguments, progress=progress)

@@ -35,7 +35,6 @@ class RemoveReferences(NttOperator):
     doing = "Removing"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.banks.banks import load_memory_bank
         from ....dataset.banks.learn import is_label
         from ...forms import bank_choice
@@ -85,7 +84,6 @@ class RemoveReferences(NttOperator):
             fields.confirm(ctx, inputs, "Take them out of the bank")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Remove them."""
         from .... import remove_references
 
         change = remove_references(ctx.dataset, **self.arguments(ctx))

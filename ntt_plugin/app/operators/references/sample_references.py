@@ -1,4 +1,4 @@
-"""Operator: choose references by lot."""
+"""Operator: choose references at random."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SampleReferences(NttOperator):
     operator_name = "sample_references"
     title = "Sample references"
     about = (
-        "Choose a few labels of each class by lot and tag them as references. Use it when the "
+        "Choose a few labels of each class at random and tag them as references. Use it when the "
         "dataset has many masks already and you want a small, repeatable set to build a memory "
         "bank from."
     )
@@ -38,7 +38,6 @@ class SampleReferences(NttOperator):
     doing = "Sampling references"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ...forms import target
 
         images = target.target(ctx, inputs, "Sample from")
@@ -73,7 +72,6 @@ class SampleReferences(NttOperator):
             _say(ctx, inputs, counts, tag, shots)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Sample and tag."""
         from .... import sample_references
         from ...forms import target
 

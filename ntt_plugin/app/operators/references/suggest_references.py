@@ -1,4 +1,4 @@
-"""Operator: what to label next."""
+"""Operator: suggest which labels to add next."""
 
 from __future__ import annotations
 
@@ -52,7 +52,6 @@ class SuggestReferences(NttOperator):
     doing = "Looking for what would teach most"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form."""
         from ....dataset.networks import networks_of
         from ...forms import bank_choice, run_options, target
 
@@ -99,7 +98,6 @@ class SuggestReferences(NttOperator):
         return outcome
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
-        """Suggest."""
         from .... import suggest_references
         from ...forms import target
 

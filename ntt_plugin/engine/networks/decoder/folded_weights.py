@@ -1,19 +1,20 @@
-"""The image's side of SAM 2's two-way transformer, written so that most of it is done once.
+"""Folded weights of SAM 2's two-way transformer: what depends on the network alone.
 
-The plain network keeps 256 channels for each pixel of each prompt, and projects them to keys,
-queries and values again and again. But a layer changes a pixel only by adding what its attention
-over the prompt's few tokens gives, and by a LayerNorm. So after any layer a pixel p of a prompt is
+The plain network (recipe, section 3.4) stores 256 channels for each pixel of each prompt and
+projects them to keys, queries and values in every layer. But a layer changes a pixel in two ways
+only: it adds the output of an attention over the prompt's few tokens, and applies a LayerNorm.
+After any layer, pixel p of a prompt is therefore
 
     scale[p] * base[p] + sum over r of weights[r, p] * rows[r] + constant
 
-``base`` is a linear map of the image embedding, the same for every prompt; ``weights`` are
-attention weights, one for each head and token; ``rows`` are what a head and token add, which is a
-value vector through the output projection. A LayerNorm takes off the mean, which is linear, and
-divides by the deviation, one number a pixel, which goes into ``scale`` and ``weights``.
+- ``base`` is a linear map of the image embedding, shared by all prompts.
+- ``weights`` are attention weights, one row r for each head and token of each layer.
+- ``rows`` are the vectors that a head and token add: a value vector times the output projection.
+- A LayerNorm subtracts the mean, which is linear, and divides by the standard deviation, one
+  number a pixel, which is multiplied into ``scale`` and ``weights``.
 
-So each linear map of the pixels is a map of ``base``, done once an image, and one of ``rows``,
-which are few: no prompt ever needs the 256 channels. Here is what depends on the network's weights
-alone; ``two_way_transformer`` runs it.
+So a linear map of the pixels is a map of ``base``, computed once per image, and a map of the few
+``rows``; the 256 channels of a prompt's pixels are never computed. ``two_way_transformer`` runs it.
 """
 
 from __future__ import annotations
@@ -28,13 +29,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Projection:
-    """A linear map of the pixels, taken apart into maps of what they are made of.
+    """A linear map of the pixels, split into maps of base, rows and constant.
 
     Attributes:
-        base: matrix from the image embedding, (o, C); scaled pixel by pixel like ``offset``.
-        offset: (o,).
-        rows: for each layer so far, from its value vectors with a 1 appended, (o, heads, d + 1).
-        constant: added as it is, (o, N), or (o, 1) where it is the same for every pixel.
+        base: matrix applied to the image embedding, (o, C); the result is scaled per pixel.
+        offset: bias of ``base``, scaled with it, (o,).
+        rows: for each layer so far, the matrix applied to its value vectors with a 1 appended,
+            (o, heads, d + 1).
+        constant: unscaled bias, (o, N), or (o, 1) if it is the same for every pixel.
     """
 
     base: Tensor
@@ -43,24 +45,27 @@ class Projection:
     constant: Tensor
 
     def to(self, convert: Callable[[Tensor], Tensor]) -> Projection:
-        """With every tensor converted."""
+        """A copy with ``convert`` applied to every tensor."""
         rows = tuple(convert(row) for row in self.rows)
         return Projection(convert(self.base), convert(self.offset), rows, convert(self.constant))
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """What the deviation of a pixel before a LayerNorm is made of.
+    """Terms of the squared length of a pixel before a LayerNorm, its mean subtracted.
+
+    The length is ``|base|^2 + 2 * <base, rows> + <rows, rows>``; the value vectors of a prompt are
+    multiplied in later.
 
     Attributes:
-        base: the base less its mean, a matrix from the image embedding, (C, C).
-        offset: (C,).
-        cross: for each layer so far a matrix from the image embedding, (heads, d + 1, C), whose
-            result has the inner products of rows and base, value vectors left out.
-        cross_offset: of these, (heads, d + 1).
-        gram: ``gram[j][i]`` for the layers j and i <= j, (heads, d + 1, heads, d + 1): the inner
-            products of rows of the one and the other, value vectors left out.
-        eps: the LayerNorm's.
+        base: matrix applied to the image embedding, mean subtracted, (C, C).
+        offset: bias of ``base``, (C,).
+        cross: for each layer so far the matrix that maps the image embedding to the inner
+            products of base and generators, (heads, d + 1, C).
+        cross_offset: bias of each ``cross``, (heads, d + 1).
+        gram: ``gram[j][i]`` for layers j and i <= j: inner products of their generators,
+            (heads, d + 1, heads, d + 1).
+        eps: epsilon of the LayerNorm.
     """
 
     base: Tensor
@@ -71,7 +76,7 @@ class Deviation:
     eps: float
 
     def to(self, convert: Callable[[Tensor], Tensor]) -> Deviation:
-        """With every tensor converted."""
+        """A copy with ``convert`` applied to every tensor."""
         return Deviation(
             convert(self.base),
             convert(self.offset),
@@ -84,14 +89,14 @@ class Deviation:
 
 @dataclass(frozen=True)
 class PixelForm:
-    """How the pixels of a prompt are made after some layers, float64.
+    """The affine form of a prompt's pixels after some layers (see the module), float64.
 
     Attributes:
-        base: matrix from the image embedding, (C, C).
-        offset: of the base, (C,).
-        generators: for each layer so far what makes rows of its value vectors with a 1 appended,
-            (heads, d + 1, C).
-        constant: (C,).
+        base: matrix applied to the image embedding, (C, C).
+        offset: bias of ``base``, (C,).
+        generators: for each layer so far the matrix that maps its value vectors, with a 1
+            appended, to ``rows``, (heads, d + 1, C).
+        constant: unscaled bias, (C,).
     """
 
     base: Tensor
@@ -101,16 +106,16 @@ class PixelForm:
 
     @classmethod
     def of_image(cls, channels: int) -> PixelForm:
-        """Before the first layer, where a pixel is the image embedding's."""
+        """The form before the first layer: the image embedding itself."""
         zero = torch.zeros(channels, dtype=torch.float64)
         return cls(torch.eye(channels, dtype=torch.float64), zero, (), zero)
 
     def project(self, weight: Tensor, constant: Tensor) -> Projection:
-        """A linear map of pixels of this form.
+        """Fold a linear map of pixels of this form.
 
         Args:
             weight: float64 (o, C).
-            constant: what the map adds, float64 (o, N) or (o, 1).
+            constant: bias of the map, float64 (o, N) or (o, 1).
         """
         return Projection(
             base=weight @ self.base,
@@ -120,16 +125,19 @@ class PixelForm:
         )
 
     def attended(self, attention: Any) -> PixelForm:
-        """With what the attention over the tokens adds, and less the mean over channels.
+        """The form after the attention over the tokens, the mean over channels subtracted.
 
         Args:
             attention: the network's ``cross_attn_image_to_token``.
         """
+        # The output projection, split by head, turns value vectors into rows.
         weight, bias = _float64(attention.o_proj)
         heads = int(attention.num_attention_heads)
-        # The weights of a head sum to 1, so that its rows can carry a constant.
+        # The weights of each head sum to 1, so constants can move into its rows: the 1 that is
+        # appended to the value vectors multiplies them.
         carried = ((self.constant + bias) / heads).expand(heads, 1, -1)
         added = torch.cat([weight.T.reshape(heads, -1, len(weight)), carried], dim=1)
+        # Residual connection, then the first half of the LayerNorm: subtract the mean.
         return PixelForm(
             base=self.base - self.base.mean(dim=0),
             offset=self.offset - self.offset.mean(),
@@ -140,7 +148,7 @@ class PixelForm:
         )
 
     def deviation(self, eps: float) -> Deviation:
-        """What divides pixels of this form, which has no mean, in a LayerNorm."""
+        """The terms of the LayerNorm's divisor; the form's mean must be subtracted already."""
         rows = self.generators
         return Deviation(
             base=self.base,
@@ -155,7 +163,7 @@ class PixelForm:
         )
 
     def normalised(self, norm: Any) -> PixelForm:
-        """After a LayerNorm's gain and bias; its division is left to scale and weights."""
+        """The form after a LayerNorm's gain and bias; its divisor goes into the prompt's scale."""
         gain, bias = _float64(norm)
         return PixelForm(
             base=gain[:, None] * self.base,
@@ -166,12 +174,12 @@ class PixelForm:
 
 
 def project_linear(form: PixelForm, linear: Any, positions: Tensor | None = None) -> Projection:
-    """A linear layer of the network on pixels of a form, positions added to them first or not.
+    """Fold a linear layer of the network, applied to pixels of a form.
 
     Args:
-        form: of the pixels.
+        form: the form of the pixels.
         linear: a ``Linear`` of the network.
-        positions: positional embeddings of the pixels, float64 (C, N).
+        positions: positional embeddings added to the pixels first, float64 (C, N); None for none.
     """
     weight, bias = _float64(linear)
     constant = bias[:, None]

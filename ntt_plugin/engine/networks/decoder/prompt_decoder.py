@@ -1,4 +1,4 @@
-"""The mask decoder over many prompts of one image, doing once what is the same for all."""
+"""SAM 2's mask decoder over many prompts of one image, computing what they share once."""
 
 from __future__ import annotations
 
@@ -13,10 +13,9 @@ from ...device.compiling import Compiled
 from .mask_upscaling import SharedUpscaling, Upscaler
 from .two_way_transformer import Pixels, SharedLayers, TwoWayTransformer
 
-# The tokens of every prompt: object score, predicted IoU, masks (the single one first), and the
-# prompt's own.
+# Order of the tokens: object score, predicted IoU, masks (the single-mask output first), prompt.
 _IOU, _MASKS = 1, 2
-# As many as there are with a point.
+# Tokens of a point prompt, its padding point included (recipe, section 8).
 _TOKENS = 8
 
 
@@ -30,12 +29,12 @@ class DecoderImage:
 
 @dataclass(frozen=True, eq=False)
 class Attended:
-    """Prompts after the transformer: IoUs are known, masks not yet drawn.
+    """Prompts after the transformer: predicted IoUs, and what the masks are computed from.
 
     Attributes:
         ious: predicted IoUs, float32 (b, k).
-        hyper: what each mask weighs the finest channels by, (b, k, channels).
-        pixels: of the b prompts.
+        hyper: output of the hypernetworks, (b, k, channels).
+        pixels: pixels of the b prompts.
     """
 
     ious: Tensor
@@ -44,7 +43,7 @@ class Attended:
 
 
 class PromptDecoder:
-    """SAM 2's mask decoder: the plain network's numbers (recipe, section 8) for less work."""
+    """SAM 2's mask decoder: the results of the plain network (recipe, section 8), less work."""
 
     def __init__(
         self,
@@ -54,13 +53,13 @@ class PromptDecoder:
         *,
         compile: bool = False,
     ) -> None:
-        """Fold a network that is in float32 still, and put its mask decoder on its device.
+        """Fold a network's weights and move its decoder and prompt encoder to the device.
 
         Args:
-            model: its prompt encoder stays as it is, in float32.
-            device: where it runs.
-            dtype: what it computes in.
-            compile: compile it at the first prompts.
+            model: in float32; its mask decoder is cast to ``dtype``, its prompt encoder is not.
+            device: device to run on.
+            dtype: dtype to compute in.
+            compile: compile on the first call.
         """
         decoder: Any = model.mask_decoder
         positions = model.get_image_wide_positional_embeddings()
@@ -73,15 +72,12 @@ class PromptDecoder:
         self._decoder = decoder.to(device=device, dtype=dtype)
         self._prompts: Any = model.prompt_encoder.to(device)
         self._count = int(decoder.num_mask_tokens)
-        # On the device from the start: to send them with each batch would stop a GPU.
+        # Created on the device once: copying them for each batch would synchronise with the GPU.
         tokens = torch.tensor([_IOU, *range(_MASKS, _MASKS + self._count)], device=device)
         self._all_masks, self._multimask = tokens, tokens[tokens != _MASKS]
 
     def memory(self) -> tuple[int, int]:
-        """Bytes that a prompt takes in the transformer, and while its masks are drawn.
-
-        As measured, rounded up: what one layer has in hand, and two sizes of upscaled pixels.
-        """
+        """Bytes per prompt, measured and rounded up: in the transformer, and in the upscaling."""
         item = self._decoder.iou_token.weight.element_size()
         channels = int(self._decoder.hidden_size)
         pixels = self._size[0] * self._size[1]
@@ -89,11 +85,12 @@ class PromptDecoder:
         return 12 * weights, 10 * pixels * channels * item
 
     def prepare(self, features: list[Tensor]) -> DecoderImage:
-        """What the prompts of an image share.
+        """Compute what the prompts of an image share.
 
         Args:
             features: the image's feature maps, finest first, each (1, c, h, w).
         """
+        # Without a mask prompt the dense embedding is the same vector for every pixel.
         embedding = features[-1][0].flatten(1)
         dense = self._prompts.no_mask_embed.weight.T.to(embedding.dtype)
         embedding = embedding + dense
@@ -103,40 +100,42 @@ class PromptDecoder:
         )
 
     def attend_points(self, image: DecoderImage, points: Tensor) -> Attended:
-        """The best of three masks for each point, the single-mask output left out (recipe, 3.4).
+        """Decode points, up to the best of the three multimask outputs (recipe, section 3.4).
 
         Args:
-            image: as ``prepare`` gives it.
+            image: result of ``prepare``.
             points: x y in pixels of the network's input, float (n, 2).
 
         Returns:
-            One mask for each point, k = 1, that with the highest predicted IoU.
+            For each point the output with the highest predicted IoU, k = 1.
         """
+        # One foreground point (label 1) per prompt; the prompt encoder adds the padding point.
         coordinates = points[None, :, None]
         labels = torch.ones(coordinates.shape[:3], dtype=torch.int32, device=points.device)
         sparse, _ = self._prompts(coordinates, labels, None, None)
         found = self._attend(image, sparse[0], self._multimask)
+        # Of the three outputs keep the one with the highest predicted IoU.
         best = found.ious.argmax(dim=1, keepdim=True)
         hyper = found.hyper.gather(1, best[..., None].expand(-1, -1, found.hyper.shape[-1]))
         return Attended(found.ious.gather(1, best), hyper, found.pixels)
 
     def attend_boxes(self, image: DecoderImage, boxes: Tensor) -> Attended:
-        """Every mask for each box, the single-mask output first; see ``choose``.
+        """Decode boxes, all outputs, the single-mask output first; ``choose`` selects one.
 
         Args:
-            image: as ``prepare`` gives it.
+            image: result of ``prepare``.
             boxes: x1 y1 x2 y2 in pixels of the network's input, float (n, 4).
         """
         sparse, _ = self._prompts(None, None, boxes[None], None)
         return self._attend(image, sparse[0], self._all_masks)
 
     def draw(self, image: DecoderImage, attended: Attended, rows: Tensor) -> Tensor:
-        """The masks of some prompts.
+        """Compute the masks of some prompts.
 
         Args:
-            image: as ``prepare`` gives it.
-            attended: the prompts.
-            rows: indices of those whose masks are drawn, (n,).
+            image: result of ``prepare``.
+            attended: b prompts after the transformer.
+            rows: indices of n of them, int (n,).
 
         Returns:
             Mask logits (n, k, m, m).
@@ -144,9 +143,10 @@ class PromptDecoder:
         return self._upscale(image.upscaling, attended.pixels.select(rows), attended.hyper[rows])
 
     def choose(self, logits: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
-        """Of all masks of a prompt that is not ambiguous, the one that SAM 2 gives.
+        """Select one output per prompt as SAM 2 does with ``multimask_output=False``.
 
-        That is the single-mask output, unless it is unstable: then the best of the others.
+        The single-mask output, unless its stability score is below the network's threshold: then
+        the multimask output with the highest predicted IoU.
 
         Args:
             logits: (n, k, m, m), the single-mask output first.
@@ -158,6 +158,7 @@ class PromptDecoder:
         chosen = torch.zeros(len(ious), dtype=torch.int64, device=ious.device)
         if self._decoder.dynamic_multimask_via_stability:
             delta = self._decoder.dynamic_multimask_stability_delta
+            # Stability: IoU of the masks cut at +delta and at -delta; 1 if both are empty.
             single = logits[:, 0].flatten(1)
             inner = (single > delta).sum(dim=1).float()
             outer = (single > -delta).sum(dim=1).float()
@@ -168,18 +169,21 @@ class PromptDecoder:
         return logits[rows, chosen], ious[rows, chosen]
 
     def _attend(self, image: DecoderImage, sparse: Tensor, wanted: Tensor) -> Attended:
-        """Prompts through the transformer.
+        """Run prompts through the transformer and its heads.
 
         Args:
-            image: as ``prepare`` gives it.
-            sparse: embeddings of the prompts, (n, t, C).
-            wanted: places of the IoU token and of the mask tokens that are wanted, the last ones.
+            image: result of ``prepare``.
+            sparse: sparse prompt embeddings, (n, t, C).
+            wanted: indices of the IoU token and of the mask tokens to return, which must be the
+                last ones.
         """
+        # Tokens: the decoder's own, then the prompt's.
         decoder = self._decoder
         own = (decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens)
         output = torch.cat([token.weight for token in own])
         tokens = torch.cat([output.expand(len(sparse), -1, -1), sparse.to(output.dtype)], dim=1)
         final, pixels = self._transform(image.layers, tokens, wanted)
+        # A hypernetwork per mask token, and the IoU head, which predicts the IoUs of all masks.
         first = self._count - (len(wanted) - 1)
         hyper = [
             network(final[:, 1 + place])

@@ -1,5 +1,6 @@
-"""SAM 2's two-way transformer over many prompts of one image: the same numbers, less work.
+"""SAM 2's two-way transformer over many prompts of one image, with the image side folded.
 
+Computes the same as the plain network (recipe, sections 3.4 and 8); ``folded_weights`` derives how.
 Shapes: b prompts of t tokens each, C channels, ``heads`` heads of d channels, N pixels.
 """
 
@@ -17,12 +18,12 @@ from .folded_weights import Deviation, PixelForm, Projection, project_linear
 
 @dataclass(frozen=True, eq=False)
 class Pixels:
-    """What of the pixels is each prompt's own; see ``folded_weights``.
+    """The part of the pixels' form that differs between prompts; see ``folded_weights``.
 
     Attributes:
         scale: float32 (b, 1, N); None before the first layer, where it is 1.
-        weights: for each layer so far, (b, heads * t, N).
-        values: for each layer so far its value vectors with a 1 appended, (b, heads, t, d + 1).
+        weights: attention weights of each layer so far, (b, heads * t, N).
+        values: value vectors of each layer so far, with a 1 appended, (b, heads, t, d + 1).
     """
 
     scale: Tensor | None
@@ -30,7 +31,7 @@ class Pixels:
     values: tuple[Tensor, ...]
 
     def select(self, rows: Tensor) -> Pixels:
-        """Those of some of the prompts, (n,)."""
+        """The pixels of the prompts with indices ``rows``, int (n,)."""
         return Pixels(
             None if self.scale is None else self.scale[rows],
             tuple(block[rows] for block in self.weights),
@@ -40,12 +41,13 @@ class Pixels:
 
 @dataclass(frozen=True, eq=False)
 class SharedMap:
-    """A projection of the pixels of one image, with what all prompts share computed.
+    """A ``Projection`` applied to one image: the part that all prompts share.
 
     Attributes:
-        base: (heads, d, N), to be scaled pixel by pixel.
-        constant: (heads, d, N or 1); None where there is no scale and ``base`` includes it.
-        rows: see ``Projection``, (heads, d, heads, d + 1) for each layer so far.
+        base: projected base, to be scaled per pixel, (heads, d, N).
+        constant: unscaled bias, (heads, d, N or 1); None before the first layer, where ``base``
+            includes it.
+        rows: the projection's ``rows`` of each layer so far, (heads, d, heads, d + 1).
     """
 
     base: Tensor
@@ -55,14 +57,14 @@ class SharedMap:
 
 @dataclass(frozen=True, eq=False)
 class SharedDeviation:
-    """A LayerNorm of the pixels of one image, with what all prompts share computed, float32.
+    """A ``Deviation`` applied to one image: the part that all prompts share, float32.
 
     Attributes:
         squares: squared length of the base, (N,).
-        cross: inner products of rows and base, value vectors left out, (heads, d + 1, N) each.
+        cross: for each layer so far, inner products of base and generators, (heads, d + 1, N).
         gram: see ``Deviation``.
         channels: C.
-        eps: the LayerNorm's.
+        eps: epsilon of the LayerNorm.
     """
 
     squares: Tensor
@@ -73,14 +75,16 @@ class SharedDeviation:
 
 
 class _Layer:
-    """A layer of the network, its maps of the pixels folded."""
+    """A layer of the network with its linear maps of the pixels folded."""
 
     def __init__(self, module: Any, form: PixelForm, positions: Tensor) -> None:
         inward, outward = module.cross_attn_token_to_image, module.cross_attn_image_to_token
         self.module = module
+        # Tokens attend to pixels (keys, values); then pixels attend to tokens (queries).
         self.keys = project_linear(form, inward.k_proj, positions)
         self.values = project_linear(form, inward.v_proj)
         self.queries = project_linear(form, outward.q_proj, positions)
+        # The pixels' form after that attention and layer_norm4.
         attended = form.attended(outward)
         self.deviation = attended.deviation(float(module.layer_norm4.eps))
         self.form = attended.normalised(module.layer_norm4)
@@ -88,31 +92,37 @@ class _Layer:
 
 @dataclass(frozen=True, eq=False)
 class SharedLayers:
-    """What the prompts of one image share: three maps and a LayerNorm a layer, and the last."""
+    """What the prompts of one image share.
+
+    Attributes:
+        layers: keys, values, queries and LayerNorm of each layer.
+        last: keys and values of the final attention.
+    """
 
     layers: list[tuple[SharedMap, SharedMap, SharedMap, SharedDeviation]]
     last: tuple[SharedMap, SharedMap]
 
 
 class TwoWayTransformer:
-    """The transformer of a mask decoder, with its work on the image folded.
+    """The transformer of a mask decoder with its image side folded.
 
     Attributes:
-        form: how pixels are made after the last layer, for maps of them elsewhere.
-        heads: of each attention.
+        form: form of the pixels after the last layer, for further linear maps of them.
+        heads: attention heads.
     """
 
     def __init__(self, transformer: Any, positions: Tensor, device: torch.device) -> None:
-        """Fold a network's weights, which must be in float32 still.
+        """Fold a network's weights, in float64; call it before the network is cast down.
 
         Args:
-            transformer: the network's ``Sam2TwoWayTransformer``.
+            transformer: the network's ``Sam2TwoWayTransformer``, in float32.
             positions: positional embeddings of the pixels, (C, N).
-            device: where it runs.
+            device: device to run on.
         """
         positions = positions.detach().cpu().double()
         self._module = transformer
         self._layers: list[_Layer] = []
+        # Each layer's maps depend on the form that the layer before leaves.
         form = PixelForm.of_image(len(positions))
         for module in transformer.layers:
             self._layers.append(_Layer(module, form, positions))
@@ -122,6 +132,7 @@ class TwoWayTransformer:
         self._keys = project_linear(form, last.k_proj, positions)
         self._values = project_linear(form, last.v_proj)
         self.heads = int(last.num_attention_heads)
+        # Folded in float64, run from float32.
         place = partial(torch.Tensor.to, device=device, dtype=torch.float32)
         for layer in self._layers:
             layer.keys, layer.values = layer.keys.to(place), layer.values.to(place)
@@ -129,10 +140,10 @@ class TwoWayTransformer:
         self._keys, self._values = self._keys.to(place), self._values.to(place)
 
     def share(self, embedding: Tensor) -> SharedLayers:
-        """What the prompts of one image share.
+        """Compute what the prompts of one image share.
 
         Args:
-            embedding: of the image, with the prompt encoder's dense one added, (C, N).
+            embedding: image embedding plus the prompt encoder's dense embedding, (C, N).
         """
         pixels = embedding.float()
 
@@ -153,30 +164,35 @@ class TwoWayTransformer:
         )
 
     def run(self, shared: SharedLayers, prompts: Tensor, wanted: Tensor) -> tuple[Tensor, Pixels]:
-        """The tokens that are wanted, and the pixels, after all layers.
+        """Run all layers.
 
         Args:
-            shared: of the image.
+            shared: result of ``share`` for the image.
             prompts: tokens of the prompts, (b, t, C).
-            wanted: indices of the tokens whose final state is wanted, (k,).
+            wanted: indices of the tokens to return, int (k,).
 
         Returns:
-            Tokens (b, k, C), and the pixels.
+            Final tokens (b, k, C), and the pixels.
         """
         tokens, pixels = prompts, Pixels(None, (), ())
         for layer, (keys, values, queries, deviation) in zip(
             self._layers, shared.layers, strict=True
         ):
             module = layer.module
+            # 1. Self-attention of the tokens.
             tokens = _attend_tokens(module, tokens, prompts)
+            # 2. Tokens attend to the pixels.
             tokens = tokens + _attend_pixels(
                 module.cross_attn_token_to_image, tokens + prompts, pixels, keys, values
             )
             tokens = module.layer_norm2(tokens)
+            # 3. MLP of the tokens.
             tokens = module.layer_norm3(tokens + module.mlp(tokens))
+            # 4. Pixels attend to the tokens.
             pixels = _update(
                 module.cross_attn_image_to_token, tokens, prompts, pixels, queries, deviation
             )
+        # 5. A last attention to the pixels, for the requested tokens only.
         tokens, prompts = tokens[:, wanted], prompts[:, wanted]
         last = self._module.final_attn_token_to_image
         tokens = tokens + _attend_pixels(last, tokens + prompts, pixels, *shared.last)
@@ -184,19 +200,20 @@ class TwoWayTransformer:
 
 
 def share_map(projection: Projection, pixels: Tensor, heads: int, dtype: torch.dtype) -> SharedMap:
-    """A projection of the pixels of one image, its output channels divided among heads.
+    """Apply a projection to the embedding of one image and split its channels into heads.
 
     Args:
-        projection: o output channels.
-        pixels: float32 (C, N).
-        heads: number of groups of output channels.
-        dtype: what is computed in from here on.
+        projection: with o output channels.
+        pixels: image embedding, float32 (C, N).
+        heads: number of heads; divides o.
+        dtype: dtype of the result.
     """
 
     def divided(part: Tensor) -> Tensor:
         return torch.unflatten(part.to(dtype), 0, (heads, -1))
 
     base = torch.addmm(projection.offset[:, None], projection.base, pixels)
+    # Before the first layer the scale is 1: add the constant once and for all.
     constant: Tensor | None = projection.constant
     if not projection.rows:
         base, constant = base + projection.constant, None
@@ -208,14 +225,14 @@ def share_map(projection: Projection, pixels: Tensor, heads: int, dtype: torch.d
 
 
 def row_maps(rows: tuple[Tensor, ...], pixels: Pixels) -> list[Tensor]:
-    """A projection of the rows of some prompts.
+    """Project the rows of each prompt: value vectors times the map's matrices.
 
     Args:
-        rows: of a ``SharedMap``.
-        pixels: of the prompts.
+        rows: ``SharedMap.rows``.
+        pixels: pixels of b prompts.
 
     Returns:
-        For each layer so far (b, heads, d, heads * t).
+        A tensor (b, heads, d, heads * t) for each layer so far.
     """
     return [
         torch.einsum("hdie,bite->bhdit", row, values).flatten(3)
@@ -238,7 +255,8 @@ def _share_deviation(deviation: Deviation, pixels: Tensor) -> SharedDeviation:
 
 
 def _attend_tokens(module: Any, tokens: Tensor, prompts: Tensor) -> Tensor:
-    """A layer's self-attention and the LayerNorm after it, (b, t, C)."""
+    """Self-attention of the tokens and LayerNorm, (b, t, C)."""
+    # The first layer adds neither the positional embedding nor the residual.
     first = module.skip_first_layer_pe
     query = (tokens if first else tokens + prompts)[None]
     attended: Tensor = module.self_attn(query=query, key=query, value=tokens[None])[0][0]
@@ -249,7 +267,7 @@ def _attend_tokens(module: Any, tokens: Tensor, prompts: Tensor) -> Tensor:
 def _attend_pixels(
     attention: Any, tokens: Tensor, pixels: Pixels, keys: SharedMap, values: SharedMap
 ) -> Tensor:
-    """What an attention of the network over the pixels gives each token, (b, t, C)."""
+    """Cross-attention from tokens to pixels, without the residual, (b, t, C)."""
     queries = _heads(attention.q_proj(tokens) * attention.scaling, attention)
     weights = _scores(queries, pixels, keys).softmax(dim=-1)
     gathered = _gather(weights, pixels, values)
@@ -265,17 +283,21 @@ def _update(
     queries: SharedMap,
     deviation: SharedDeviation,
 ) -> Pixels:
-    """The pixels after a layer's attention over the tokens and the LayerNorm."""
+    """The pixels after their attention to the tokens, the residual and the LayerNorm."""
+    # Keys and values of the tokens; the 1 appended carries constants (see ``PixelForm``).
     keys = _heads(attention.k_proj(tokens + prompts) * attention.scaling, attention)
     values = _heads(attention.v_proj(tokens), attention)
     values = torch.cat([values, values.new_ones(()).expand(*values.shape[:-1], 1)], dim=-1)
+    # Softmax over the tokens (dim 2), for each head and pixel.
     scores = _scores(keys, pixels, queries)
     weights = torch.unflatten(scores, 1, keys.shape[1:3]).softmax(dim=2)
+    # The residual: the attention only adds rows and their weights.
     blocks = (*pixels.weights, weights.flatten(1, 2))
     before = Pixels(pixels.scale, blocks, (*pixels.values, values))
+    # The LayerNorm: multiply scale and weights by 1 / standard deviation.
     division = _division(before, deviation)
     factor = division.to(tokens.dtype)
-    # In place: the pixels of the layer before are not needed any more.
+    # In place, to save memory: the pixels of the previous layer are not needed again.
     return Pixels(
         division if pixels.scale is None else pixels.scale * division,
         tuple(block.mul_(factor) for block in blocks),
@@ -284,71 +306,84 @@ def _update(
 
 
 def _heads(tokens: Tensor, attention: Any) -> Tensor:
-    """Channels divided among heads: (b, heads, t, d)."""
+    """Split channels into heads: (b, t, heads * d) to (b, heads, t, d)."""
     return torch.unflatten(tokens, -1, (int(attention.num_attention_heads), -1)).transpose(1, 2)
 
 
 def _scores(tokens: Tensor, pixels: Pixels, shared: SharedMap) -> Tensor:
-    """Inner products of each head's tokens and its projection of the pixels.
+    """Attention scores: inner products of tokens and projected pixels, head by head.
 
     Args:
         tokens: (b, heads, t, d).
-        pixels: of the prompts.
-        shared: of the projection.
+        pixels: pixels of the b prompts.
+        shared: the projection of the pixels.
 
     Returns:
-        (b, heads * t, N).
+        Scores (b, heads * t, N).
     """
+    # scale * <token, base> + <token, constant>.
     scores = _with_shared(tokens, shared.base)
     if pixels.scale is not None and shared.constant is not None:
         scores = torch.addcmul(
             _with_shared(tokens, shared.constant), scores, pixels.scale[:, None].to(scores.dtype)
         )
     scores = scores.flatten(1, 2)
+    # + sum over r of <token, rows[r]> * weights[r].
     for rows, weights in zip(row_maps(shared.rows, pixels), pixels.weights, strict=True):
         scores.baddbmm_((tokens @ rows).flatten(1, 2), weights)
     return scores
 
 
 def _gather(weights: Tensor, pixels: Pixels, shared: SharedMap) -> Tensor:
-    """Sums of a projection of the pixels, for each head with its own weights.
+    """Attention output: the weighted sum over projected pixels, head by head.
 
     Args:
-        weights: attention weights, (b, heads * t, N), each row of which sums to 1.
-        pixels: of the prompts.
-        shared: of the projection, its constant the same for every pixel.
+        weights: attention weights (b, heads * t, N); each row sums to 1.
+        pixels: pixels of the b prompts.
+        shared: the projection of the pixels; its constant must be the same for every pixel.
 
     Returns:
-        (b, heads, t, d).
+        Output (b, heads, t, d).
     """
     heads = (shared.base.shape[0], -1)
+    # The sum over pixels of attention * scale * base.
     scaled = weights if pixels.scale is None else weights * pixels.scale.to(weights.dtype)
     gathered = torch.einsum("bhtn,hdn->bhtd", torch.unflatten(scaled, 1, heads), shared.base)
+    # + the sum over pixels of attention * weights[r], times rows[r].
     for rows, other in zip(row_maps(shared.rows, pixels), pixels.weights, strict=True):
         mixed = torch.unflatten(torch.bmm(weights, other.mT), 1, heads)
         gathered = gathered + mixed @ rows.mT
+    # + constant: the attention weights sum to 1.
     return gathered if shared.constant is None else gathered + shared.constant.mT
 
 
 def _with_shared(tokens: Tensor, shared: Tensor) -> Tensor:
-    """Each head's tokens (b, heads, t, d) by what prompts share (heads, d, N): (b, heads, t, N)."""
+    """Product, head by head, of (b, heads, t, d) and the shared (heads, d, N): (b, heads, t, N)."""
     return torch.einsum("bhtd,hdn->bhtn", tokens, shared)
 
 
 def _division(pixels: Pixels, deviation: SharedDeviation) -> Tensor:
-    """What a LayerNorm multiplies each pixel by, once its mean is off: float32 (b, 1, N)."""
+    """1 / standard deviation of each pixel, mean subtracted already: float32 (b, 1, N).
+
+    Sums the squared length ``|base|^2 + 2 * <base, rows> + <rows, rows>`` without the channels.
+    """
     weights = [block.float() for block in pixels.weights]
     values = [each.float() for each in pixels.values]
     scale = pixels.scale
+    # scale^2 * |base|^2.
     total = deviation.squares if scale is None else deviation.squares * scale.square()
     for j, block in enumerate(weights):
+        # 2 * scale * <base, rows> of layer j.
         products = _with_shared(2 * values[j], deviation.cross[j])
         if scale is not None:
             products = products * scale[:, None]
         products = products.flatten(1, 2)
+        # + <rows, rows> of layers j and i <= j; pairs i < j count twice.
         for i, gram in enumerate(deviation.gram[j]):
             mixed = torch.einsum("bhtd,hdie,bise->bhtis", values[j], gram, values[i])
             mixed = mixed.flatten(3).flatten(1, 2)
             products.baddbmm_(mixed if i == j else 2 * mixed, weights[i])
+        # The sum over r of weights[r] * products[r].
         total = total + (block * products).sum(dim=1, keepdim=True)
+    # Rounding can make the sum of squares slightly negative.
     return torch.rsqrt(total.clamp(min=0) / deviation.channels + deviation.eps)

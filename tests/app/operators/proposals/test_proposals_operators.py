@@ -1,4 +1,4 @@
-"""What the operators of kept proposals say, and that segmenting shows when it used some."""
+"""What the operators of cached proposals say, and that segmenting shows when it used some."""
 
 from __future__ import annotations
 

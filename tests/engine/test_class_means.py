@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntt_plugin.engine.populations import Populations
+from ntt_plugin.engine.class_means import ClassMeans
 
 
 def unit(*rows):
@@ -11,9 +11,9 @@ def unit(*rows):
     return rows / np.linalg.norm(rows, axis=1, keepdims=True)
 
 
-def populations_of(features, guesses, references, weights=None):
-    """Populations of a bank that holds ``references``, unit-length rows for each class."""
-    return Populations(
+def class_means_of(features, guesses, references, weights=None):
+    """ClassMeans of a bank that holds ``references``, unit-length rows for each class."""
+    return ClassMeans(
         features,
         np.array(guesses),
         np.ones(len(features)) if weights is None else np.array(weights, np.float64),
@@ -46,7 +46,7 @@ def test_groups_and_shares_are_those_of_plain_loops(seed):
     features = unit(*rng.normal(size=(40, 8)))
     guesses, weights = rng.integers(0, 3, 40), rng.random(40)
     references = [unit(*rng.normal(size=(shots, 8))) for shots in (1, 2, 4)]
-    found = populations_of(features, guesses, references, weights)
+    found = class_means_of(features, guesses, references, weights)
     labels, means = plain_groups(features, guesses, weights, references)
     assert found.labels.tolist() == labels
 
@@ -72,7 +72,7 @@ def test_what_the_bank_mistakes_is_grouped_with_its_likes():
     # The fourth is a little more like the reference of the second class than that of the first.
     first = [[1, 0, 1], [1, 0.2, 1], [1, 0, 1.2], [0.4, 0.5, 1]]
     second = [[0, 1, 0.1], [0.1, 1, 0], [0, 1, 0]]
-    found = populations_of(
+    found = class_means_of(
         unit(*first, *second), [0, 0, 0, 1, 1, 1, 1], [unit([1, 0, 0]), unit([0, 1, 0])]
     )
     assert found.labels.tolist() == [0, 0, 0, 0, 1, 1, 1]
@@ -80,26 +80,26 @@ def test_what_the_bank_mistakes_is_grouped_with_its_likes():
 
 def test_a_copy_of_the_only_reference_closes_nothing():
     reference = unit([1, 0, 0])
-    found = populations_of(unit([1, 0, 0], [1, 1, 0], [1, 1, 0.1]), [0, 0, 0], [reference])
+    found = class_means_of(unit([1, 0, 0], [1, 1, 0], [1, 1, 0.1]), [0, 0, 0], [reference])
     assert found.closed[0] == pytest.approx(0, abs=1e-7)
     assert found.closed[1] > 0.1
 
 
 def test_a_candidate_beyond_the_reference_leads_away():
     features = unit([1, 1, 0], [1, 1, 0.1], [1, 1, -0.1], [1, -1, 0])
-    assert populations_of(features, [0, 0, 0, 0], [unit([1, 0, 0])]).closed[3] < 0
+    assert class_means_of(features, [0, 0, 0, 0], [unit([1, 0, 0])]).closed[3] < 0
 
 
 def test_of_equally_far_classes_the_one_of_more_candidates_comes_first():
     features = unit([1, 0, 1, 0], [1, 0, 1, 0], [1, 0, 1, 0], [0, 1, 0, 1])
     references = [unit([1, 0, 0, 0]), unit([0, 1, 0, 0])]
-    closed = populations_of(features, [0, 0, 0, 1], references).closed
+    closed = class_means_of(features, [0, 0, 0, 1], references).closed
     assert closed[0] > closed[3] > 0
 
 
 def test_what_was_learnt_is_worth_less_a_second_time():
     features = unit([1, 0, 1, 0], [1, 0, 1, 0], [0, 1, 0, 1])
-    found = populations_of(features, [0, 0, 1], [unit([1, 0, 0, 0]), unit([0, 1, 0, 0])])
+    found = class_means_of(features, [0, 0, 1], [unit([1, 0, 0, 0]), unit([0, 1, 0, 0])])
     before = found.closed.copy()
     found.learn(0)
     assert found.closed[1] < before[1]
@@ -107,5 +107,5 @@ def test_what_was_learnt_is_worth_less_a_second_time():
 
 
 def test_no_candidate_is_an_ordinary_case():
-    found = populations_of(np.zeros((0, 3), np.float32), np.zeros(0, int), [unit([1, 0, 0])])
+    found = class_means_of(np.zeros((0, 3), np.float32), np.zeros(0, int), [unit([1, 0, 0])])
     assert len(found.labels) == len(found.closed) == 0

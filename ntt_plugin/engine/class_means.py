@@ -1,7 +1,7 @@
-"""Where the objects of each class lie, and which candidates would take its prototype there.
+"""Estimated class means, and which candidates would move a prototype towards them.
 
-A prototype is the mean of its class's references, so it is at its best where the mean of all
-objects of the class is. The candidates of many images tell where, before anybody names them.
+A prototype is the mean of its class's references; ideally it equals the mean of all objects of the
+class. Unlabelled candidates of many images estimate that mean.
 """
 
 from __future__ import annotations
@@ -12,36 +12,34 @@ import numpy as np
 
 Array = np.ndarray[Any, Any]
 
-# More of them change next to nothing.
+# Rounds of reassignment; more change almost nothing.
 _ROUNDS = 3
 
 
-class Populations:
-    """Candidates grouped by class, and a bank that learns one of them after the other.
+class ClassMeans:
+    """Candidates grouped by class, updated as the bank learns some of them.
 
     Attributes:
-        labels: the class whose objects each candidate is most like, int (n,).
-        closed: of the squared distances between all prototypes and the means of their classes,
-            each counted by how much the candidates of the class weigh, the share of all that was
-            there at the start that a candidate would close as a reference of its class; below 0
-            where it would lead away; float (n,).
+        labels: class whose mean is most similar to each candidate, int (n,).
+        closed: reduction of the weighted sum of squared distances between prototypes and class
+            means if the candidate became a reference, as a share of the initial sum, float (n,);
+            negative if it would increase the distance.
     """
 
     def __init__(
         self, features: Array, guesses: Array, weights: Array, sums: Array, shots: Array
     ) -> None:
-        """Group the candidates.
+        """Group the candidates by spherical k-means from an initial assignment.
 
-        From the guesses the means of the classes are made, from the means better guesses, and so
-        on: objects that a bank of few references mistakes are found by their likes. References
-        are members of their class whatever they are like.
+        This corrects objects that a bank of few references misclassifies. References stay in their
+        class.
 
         Args:
-            features: of the candidates, unit-length, float (n, C).
-            guesses: the class that each is taken for, int (n,).
-            weights: how much each tells of its class, at least 0, float (n,).
-            sums: of each class the sum of its references' unit-length features, float (k, C).
-            shots: of each class the number of references, int (k,).
+            features: candidate features, unit-length, float (n, C).
+            guesses: initial class of each candidate, int (n,).
+            weights: weight of each candidate, at least 0, float (n,).
+            sums: sum of the unit-length reference features of each class, float (k, C).
+            shots: number of references of each class, int (k,).
         """
         self._features = features.astype(np.float64)
         self._sums, self._shots = sums.astype(np.float64), shots.astype(np.float64)
@@ -65,7 +63,7 @@ class Populations:
         self._close(label)
 
     def _means(self, weights: Array) -> tuple[Array, Array]:
-        """Of each class the mean of candidates and references, and what its candidates weigh."""
+        """Mean of candidates and references (k, C) and total candidate weight (k,) per class."""
         masses = np.bincount(self.labels, weights, minlength=len(self._shots))
         totals = self._sums.copy()
         np.add.at(totals, self.labels, weights[:, None] * self._features)
@@ -75,7 +73,7 @@ class Populations:
         return self._sums / self._shots[:, None]
 
     def _close(self, label: int) -> None:
-        """Compute anew what the candidates of a class would close."""
+        """Recompute ``closed`` for the candidates of a class."""
         members = np.flatnonzero(self.labels == label)
         centre, total, shots = self._centres[label], self._sums[label], self._shots[label]
         now = ((centre - total / shots) ** 2).sum()
