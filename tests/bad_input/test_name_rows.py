@@ -129,7 +129,7 @@ def test_look_alike_class_names_stay_two_and_that_is_said(dataset, segmenter, ca
 
 
 @row("evaluation-taken")
-@pytest.mark.parametrize("name", ["check", "label", "origin"])
+@pytest.mark.parametrize("name", ["check", "label", "origin", "iscrowd"])
 def test_the_name_of_another_evaluation_or_of_an_attribute_is_refused_before_any_work(
     dataset, segmenter, monkeypatch, name
 ):
