@@ -99,7 +99,7 @@ class MemoryBank:
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of how images of references were read; may be appended to."""
+        """What a person should know of how its references were read; may be appended to."""
         return self._record.notes
 
     @property
