@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ...engine.bank.memory_bank import MemoryBank, StoredReference
+from ...engine.references import may_be_same
 from ...errors import BankError, DatasetError
 from ..database.errors import database_errors
 from ..references.choose import choose_references
@@ -253,7 +254,7 @@ def _is_double(entry: StoredReference, other: StoredReference) -> bool:
     been changed since: they are one if they look the same.
     """
     one, two = entry.provenance, other.provenance
-    if one.field is not None and two.field is not None and one.field != two.field:
+    if not may_be_same(one, two):
         return False
     return one.dataset == two.dataset or bool(torch.equal(entry.feature, other.feature))
 
