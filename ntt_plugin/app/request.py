@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import fiftyone as fo
+import fiftyone.core.stages as fos
 import fiftyone.operators.types as types
 from bson import ObjectId
 from fiftyone.operators.constants import ViewTarget
@@ -46,6 +47,8 @@ _TEXTS_OF_A_REQUEST = (
     "prompt_id",
     "view_name",
 )
+_VIEW_OF_A_REQUEST = ("view", "view_name", "filters", "extended")
+_STAGES = fos.__name__ + "."
 # MongoDB keeps no larger whole number.
 _LARGEST = 2**63 - 1
 
@@ -58,6 +61,29 @@ def is_empty(value: Any) -> bool:
 def is_app(ctx: Any) -> bool:
     """Whether the request came over the App's server, not from a script's ``execute_operator``."""
     return not {"operator_uri", "selected_samples"}.isdisjoint(ctx.request_params)
+
+
+def clean(ctx: Any) -> dict[str, str]:
+    """Make a request one that can be worked with, as far as that changes nothing of its meaning.
+
+    Args:
+        ctx: the operator's context; its ``params`` lose the values that are unfit, and labels that
+            are not selected become an empty selection.
+
+    Returns:
+        As ``take_out_unfit``.
+    """
+    if ctx.request_params.get("selected_labels") is None:
+        ctx.request_params["selected_labels"] = []
+    return take_out_unfit(ctx)
+
+
+def is_of_a_worker(ctx: Any) -> bool:
+    """Whether a worker runs a delegated operation, whose id is then known as FiftyOne's own object.
+
+    A request written by hand may say ``delegated`` too, and can hold no such object.
+    """
+    return bool(ctx.delegated) and isinstance(ctx.request_params.get("run_doc"), ObjectId)
 
 
 def take_out_unfit(ctx: Any) -> dict[str, str]:
@@ -99,13 +125,16 @@ def require_sound(ctx: Any) -> None:
     _require_selection("selected", given.get("selected"), _is_sample)
     _require_selection("selected_samples", given.get("selected_samples"), _is_sample)
     _require_selection("selected_labels", given.get("selected_labels"), _is_label)
-    if given.get("selected_labels") is None:
-        given["selected_labels"] = []
     _require_readable("dataset", lambda: ctx.dataset)
+    if ctx.dataset is None:
+        return
     _require_readable("view", lambda: ctx.view)
+    if any(given.get(name) for name in _VIEW_OF_A_REQUEST):
+        _require_readable("view", lambda: _first_id(ctx.view))
     stages = ctx.params.get("custom_view_target")
-    if stages and ctx.dataset is not None:
-        _require_readable("view", lambda: fo.DatasetView._build(ctx.dataset, stages))
+    if stages:
+        _require_stages(stages)
+        _require_readable("view", lambda: _first_id(fo.DatasetView._build(ctx.dataset, stages)))
 
 
 def refusal(ctx: Any, form: types.Property, operator: Any) -> str | None:
@@ -194,8 +223,38 @@ def _is_label(entry: Any) -> bool:
     return (
         isinstance(entry, Mapping)
         and _is_id(entry.get("label_id"))
-        and all(isinstance(entry.get(name, ""), str) for name in ("sample_id", "field", "type"))
+        and all(isinstance(entry.get(name), str) for name in ("sample_id", "field"))
+        and isinstance(entry.get("type", ""), str)
     )
+
+
+def _require_stages(value: Any) -> None:
+    """FiftyOne calls whatever a stage names, with what it gives: only its own stages may be named.
+
+    A stage may hold others, as ``Concat`` does.
+    """
+    if isinstance(value, Mapping):
+        if {"_cls", "kwargs"} <= set(value) and not _is_stage(value["_cls"]):
+            raise DatasetError(
+                f"The request's view has a stage {quoted(value['_cls'])}, which is none of "
+                "FiftyOne's; open the dataset again, and repeat."
+            )
+        value = list(value.values())
+    if isinstance(value, list | tuple):
+        for part in value:
+            _require_stages(part)
+
+
+def _is_stage(name: Any) -> bool:
+    if not isinstance(name, str) or not name.startswith(_STAGES):
+        return False
+    found = getattr(fos, name.removeprefix(_STAGES), None)
+    return isinstance(found, type) and issubclass(found, fos.ViewStage)
+
+
+def _first_id(view: Any) -> list[str]:
+    """Ask a view for one sample: building it shows no error of what only the database looks at."""
+    return list(view.limit(1).values("id"))
 
 
 def _require_readable(what: str, read: Callable[[], object]) -> None:

@@ -38,6 +38,16 @@ class Provenance:
     field: str | None = None
 
 
+def may_be_same(one: Provenance, other: Provenance) -> bool:
+    """Whether two provenances may name one label: equal ids, in one sample and one field.
+
+    A sample or field that either does not know may be any. The dataset is not asked: a clone of
+    it holds the same ids.
+    """
+    pairs = ((one.sample, other.sample), (one.field, other.field))
+    return one.label == other.label and all(a == b or None in (a, b) for a, b in pairs)
+
+
 @dataclass(frozen=True, eq=False)
 class Reference:
     """One image with the mask of one instance of one class.

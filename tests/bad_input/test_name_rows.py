@@ -9,6 +9,7 @@ import pytest
 from fiftyone import ViewField as F
 
 from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.database.locks import EvaluationLock
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
 from ntt_plugin.dataset.segmentation.segment import segment
@@ -129,7 +130,7 @@ def test_look_alike_class_names_stay_two_and_that_is_said(dataset, segmenter, ca
 
 
 @row("evaluation-taken")
-@pytest.mark.parametrize("name", ["check", "label", "origin"])
+@pytest.mark.parametrize("name", ["check", "label", "origin", "iscrowd"])
 def test_the_name_of_another_evaluation_or_of_an_attribute_is_refused_before_any_work(
     dataset, segmenter, monkeypatch, name
 ):
@@ -143,6 +144,32 @@ def test_the_name_of_another_evaluation_or_of_an_attribute_is_refused_before_any
     with refused(repr(name), "choose another name"):
         evaluate(dataset, "ntt", "other", name)
     assert set(dataset.values("other.detections.origin", unwind=True)) == {"mine"}
+
+
+@row("evaluation-running")
+def test_an_evaluation_of_a_name_that_another_one_has_is_refused(dataset, segmenter):
+    segment(dataset, "blocks", segmenter=segmenter)
+    with EvaluationLock(dataset, "check"), refused("'check'", "process", "Wait for its end"):
+        evaluate(dataset, "ntt", "ground_truth", "check")
+    assert dataset.list_evaluations() == []
+
+
+@row("no-dataset")
+def test_what_is_no_dataset_is_refused_with_how_to_give_one(unchanged, segmenter):
+    for given in (unchanged.name, list(unchanged), None):
+        with refused("fo.load_dataset("):
+            segment(given, "blocks", segmenter=segmenter)
+
+
+@row("no-names")
+@pytest.mark.parametrize("given", [5, [["red"]]])
+def test_names_that_are_no_texts_are_refused(unchanged, segmenter, given):
+    with refused("in classes is no text", "list of names"):
+        banks.build_memory_bank(
+            unchanged, "ground_truth", "new", classes=given, segmenter=segmenter
+        )
+    with refused("in group_slices is no text"):
+        segment(unchanged, "blocks", group_slices=given, segmenter=segmenter)
 
 
 @row("no-common-class")

@@ -8,11 +8,13 @@ from PIL import Image
 from ntt_plugin.engine import references
 from ntt_plugin.engine.images.load import to_tensor
 from ntt_plugin.engine.references import (
+    Provenance,
     Reference,
     crop_box,
     crop_picture,
     crop_reference,
     grid_weights,
+    may_be_same,
     pool_reference,
     tight_box,
 )
@@ -29,6 +31,25 @@ def test_a_reference_without_a_box_takes_its_masks():
     mask = np.eye(4, dtype=bool)
     assert Reference("image.png", mask, "a").resolved_box() == (0, 0, 4, 4)
     assert Reference("image.png", mask, "a", box=(1, 1, 2, 2)).resolved_box() == (1, 1, 2, 2)
+
+
+@pytest.mark.parametrize(
+    ("sample", "label", "field", "same"),
+    [
+        ("s", "l", "f", True),
+        (None, "l", "f", True),
+        ("s", "l", None, True),
+        (None, "l", None, True),
+        ("t", "l", "f", False),
+        ("s", "m", "f", False),
+        ("s", None, "f", False),
+        ("s", "l", "g", False),
+    ],
+)
+def test_what_is_not_known_of_a_label_may_be_any(sample, label, field, same):
+    one = Provenance("one", "s", "l", field="f")
+    other = Provenance("other", sample, label, field=field)
+    assert may_be_same(one, other) == may_be_same(other, one) == same
 
 
 def test_an_empty_mask_is_refused():

@@ -10,8 +10,10 @@ from fiftyone.operators.constants import ViewTarget
 
 from ...dataset.database.label_lookup import database_ids
 from ...dataset.labels.label_field import segmentation_fields
+from ...dataset.samples.checks import listed, quoted
 from ...dataset.samples.label_selection import LabelKey, labels_in, select_labels
 from ...dataset.samples.views import all_images, images_of, is_patches, patch_labels, whole_images
+from ...errors import DatasetError
 from . import fields
 
 _ALT = "alt"
@@ -53,8 +55,7 @@ def field_of_selection(ctx: Any, alt: bool | None = None) -> str | None:
     ``alt`` as for ``chosen_labels``.
     """
     if target_name(ctx) == ViewTarget.SELECTED_LABELS:
-        meant = (entry.get("field") for entry in ctx.selected_labels if _is_meant(entry, alt))
-        return next(meant, None)
+        return next((entry["field"] for entry in _selected_labels(ctx, alt)), None)
     return _field_of_patches(ctx, alt) if is_patches(ctx.view) else None
 
 
@@ -106,8 +107,7 @@ def selected_keys(ctx: Any, alt: bool | None = None) -> list[LabelKey]:
     """
     keys = [
         LabelKey(entry["sample_id"], entry["field"], entry["label_id"])
-        for entry in ctx.selected_labels
-        if _is_meant(entry, alt)
+        for entry in _selected_labels(ctx, alt)
     ]
     images = all_images(ctx.dataset)
     there = set(images.select(database_ids(key.sample for key in keys)).values("id"))
@@ -116,6 +116,24 @@ def selected_keys(ctx: Any, alt: bool | None = None) -> list[LabelKey]:
         ids = {key.label for key in keys if key.field == field and key.sample not in there}
         found += [key for key in labels_in(images, field) if key.label in ids]
     return found
+
+
+def _selected_labels(ctx: Any, alt: bool | None) -> list[Any]:
+    """The selected labels as the App tells them, each of a field that holds labels.
+
+    Raises:
+        DatasetError: the field of one is gone, or holds none.
+    """
+    entries = [entry for entry in ctx.selected_labels if _is_meant(entry, alt)]
+    schema = all_images(ctx.dataset).get_field_schema(embedded_doc_type=fo.Label)
+    for field in dict.fromkeys(entry["field"] for entry in entries):
+        if field not in schema:
+            raise DatasetError(
+                f"The selected labels are of the field {quoted(field)}, and {ctx.dataset.name!r} "
+                f"has no such field of labels; it has {listed(schema) or 'none'}. Select labels "
+                "again."
+            )
+    return entries
 
 
 def _is_meant(entry: Any, alt: bool | None) -> bool:

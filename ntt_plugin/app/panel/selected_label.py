@@ -11,7 +11,7 @@ from ...dataset.banks.banks import list_memory_banks, load_memory_bank
 from ...dataset.inspect.thumbnails import label_thumbnail, reference_thumbnail
 from ...dataset.labels.label_field import segmentation_fields
 from ...dataset.samples.views import all_images, is_patches, patch_labels
-from ...engine.references import Provenance
+from ...engine.references import Provenance, may_be_same
 from ..text import escaped
 from . import widgets
 from .banks import bank_in_words
@@ -107,17 +107,10 @@ def _source(dataset: Any, label: fo.Detection) -> Provenance:
         found = remembered(dataset, bank, load_memory_bank)
         for name in found.classes:
             for reference in (*found.references(name), *found.negative_references(name)):
-                if reference.id == named or _is_same_label(reference.provenance, told):
+                # Labels of former runs name no field.
+                if reference.id == named or may_be_same(reference.provenance, told):
                     return reference.provenance
     return told
-
-
-def _is_same_label(source: Provenance, told: Provenance) -> bool:
-    """Whether a reference is the one that a label names; labels of former runs name no field."""
-    if source.label != told.label:
-        return False
-    pairs = [(source.sample, told.sample), (source.field, told.field)]
-    return all(one == other or None in (one, other) for one, other in pairs)
 
 
 def _numbers(dataset: Any, label: fo.Detection) -> str:

@@ -70,7 +70,7 @@ class NttOperator(foo.Operator, ABC):
         """The form; where it is about to be run, why it cannot be is kept for ``execute``."""
         self._leave_out_what_is_folded(ctx)
         inputs = types.Object()
-        unfit = request.take_out_unfit(ctx)
+        unfit = request.clean(ctx)
         try:
             request.require_sound(ctx)
             if ctx.dataset is None:
@@ -120,7 +120,7 @@ class NttOperator(foo.Operator, ABC):
             The messages, or for a script and a delegated run the outcome's dictionary.
         """
         self._leave_out_what_is_folded(ctx)
-        if ctx.delegated:
+        if request.is_of_a_worker(ctx):
             return self._delegated(ctx)
         messages = self._live(ctx)
         return messages if request.is_app(ctx) else _value_of(messages)

@@ -79,11 +79,19 @@ def build_memory_bank(
         BankError: the database did not take the bank.
     """
     dataset = store.require_free(samples, name, overwrite)
+    repeats: list[str] = []
     chosen = choose_references(
-        samples, label_field, tag, classes, sample_tag=sample_tag, group_slices=group_slices
+        samples,
+        label_field,
+        tag,
+        classes,
+        sample_tag=sample_tag,
+        group_slices=group_slices,
+        notes=repeats,
     )
     segmenter = segmenter or get_segmenter(as_recipe(preset), device)
     bank = MemoryBank(segmenter.fingerprint, segmenter.recipe)
+    bank.notes.extend(repeats)
     with progress_bar(chosen.count, progress, "references") as bar:
         for read in bar(read_references(chosen)):
             learn(bank, read, segmenter)

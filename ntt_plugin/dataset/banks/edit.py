@@ -9,11 +9,12 @@ from typing import Any
 import torch
 
 from ...engine.bank.memory_bank import MemoryBank, StoredReference
+from ...engine.references import may_be_same
 from ...errors import BankError, DatasetError
 from ..database.errors import database_errors
 from ..references.choose import choose_references
 from ..runtime.progress_bar import Progress
-from ..samples.checks import dataset_of, listed, quoted
+from ..samples.checks import as_names, dataset_of, listed, quoted
 from ..samples.views import whole_images
 from ..segmenters import SegmenterLike
 from . import store
@@ -109,8 +110,7 @@ def remove_references(
             several labels, or nothing would be left of it.
         BankError: the bank is damaged.
     """
-    ids = [references] if isinstance(references, str) else list(references)
-    names = [classes] if isinstance(classes, str) else list(classes)
+    ids, names = as_names("references", references), as_names("classes", classes)
     if not ids and not names:
         raise DatasetError("Nothing was named to be taken out; name references or classes.")
     removed: Counter[str] = Counter()
@@ -179,7 +179,7 @@ def merge_memory_banks(
             or unusable.
         BankError: the banks were made by different encoders, or one is damaged.
     """
-    banks = list(dict.fromkeys([names] if isinstance(names, str) else names))
+    banks = as_names("names", names)
     if len(banks) < 2:
         raise DatasetError("Name two memory banks or more to be merged.")
     dataset = dataset_of(dataset)
@@ -254,7 +254,7 @@ def _is_double(entry: StoredReference, other: StoredReference) -> bool:
     been changed since: they are one if they look the same.
     """
     one, two = entry.provenance, other.provenance
-    if one.field is not None and two.field is not None and one.field != two.field:
+    if not may_be_same(one, two):
         return False
     return one.dataset == two.dataset or bool(torch.equal(entry.feature, other.feature))
 

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from ...engine.bank.memory_bank import MemoryBank, Refused, StoredReference
-from ...engine.references import Provenance
+from ...engine.references import Provenance, may_be_same
 from ...errors import ReferenceRefusedError
 from ..database.label_lookup import redrawn_labels
 from ..references.choose import ChosenReferences, read_references
@@ -164,11 +164,8 @@ def is_label(provenance: Provenance, key: LabelKey, fields: Collection[str]) -> 
         fields: the dataset's fields; one that is no longer there was renamed.
     """
     field = provenance.field if provenance.field in fields else None
-    return (
-        provenance.label == key.label
-        and provenance.sample in (None, key.sample)
-        and field in (None, key.field)
-    )
+    named = Provenance(sample=key.sample, label=key.label, field=key.field)
+    return may_be_same(replace(provenance, field=field), named)
 
 
 class _Edit:

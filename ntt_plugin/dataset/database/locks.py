@@ -294,6 +294,29 @@ class SchemaLock(RunLock):
         )
 
 
+class EvaluationLock(RunLock):
+    """The lock of an evaluation's name, held while FiftyOne writes the marks and the record.
+
+    FiftyOne takes away the former evaluation's fields and record first. Two at the same moment
+    under one name took them away from each other, and left a dataset that could not be loaded.
+    """
+
+    def __init__(self, dataset: Any, eval_key: str) -> None:
+        """Name the lock; it is taken by ``with``."""
+        # No field has a slash in its name.
+        super().__init__(dataset, f"evaluation/{eval_key}")
+        self._where = f"the evaluation {eval_key!r} of {dataset.name!r}"
+
+    def _refusal(self, holder: dict[str, Any] | None) -> str:
+        if holder is None:
+            return f"Another run has just ended on {self._where}; start this one again."
+        return (
+            f"Another {self._where.removeprefix('the ')} is running (process {holder['pid']} of "
+            f"{holder['user']} on {holder['host']}). Wait for its end and evaluate again, or "
+            "choose another name. If it is dead, start again in two minutes."
+        )
+
+
 def is_held(dataset: Any, field: str) -> bool:
     """Whether a run that is alive holds a field's lock at this moment."""
     holder = RunLock(dataset, field)._holder()

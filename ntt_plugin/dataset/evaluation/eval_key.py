@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone as fo
 
 from ...errors import DatasetError
+from ..labels.convert import RESERVED_ATTRIBUTES
 from ..samples.checks import dataset_of, quoted
 
 # What FiftyOne writes of an evaluation, beside its record.
@@ -29,6 +30,7 @@ def require_free_key(samples: Any, eval_key: str, label_field: str, gt_field: st
         DatasetError: the name is that of an evaluation of other fields or of another kind, of a
             sample field, or of an attribute of the labels; says what to do.
     """
+    _require_not_reserved(eval_key)
     dataset = dataset_of(samples)
     if eval_key in dataset.list_evaluations():
         _require_same_fields(dataset, eval_key, label_field, gt_field)
@@ -43,8 +45,7 @@ def require_free_key(samples: Any, eval_key: str, label_field: str, gt_field: st
             name = eval_key + suffix
             path = f"{field_name}.detections"
             declared = dataset.get_field(f"{path}.{name}")
-            own = name in fo.Detection().field_names
-            if own or (declared is not None and not isinstance(declared, types)):
+            if declared is not None and not isinstance(declared, types):
                 raise _taken(eval_key, f"the attribute {name!r} of the labels in {field_name!r}")
 
 
@@ -64,6 +65,18 @@ def require_unmarked(samples: Any, eval_key: str, label_field: str, gt_field: st
         found = dataset._sample_collection.find_one({f"{field}.detections": other}, {"_id": 1})
         if found is not None:
             raise _taken(eval_key, f"the attribute {eval_key!r} of the labels in {field!r}")
+
+
+def _require_not_reserved(eval_key: str) -> None:
+    """Marks in an attribute that has a meaning would change it, whether it is there yet or not."""
+    reserved = {*RESERVED_ATTRIBUTES, *fo.Detection().field_names}
+    for suffix in _OF_LABELS:
+        if eval_key + suffix in reserved:
+            raise DatasetError(
+                f"An evaluation {quoted(eval_key)} would write over the attribute "
+                f"{eval_key + suffix!r} of the labels, which has a meaning of its own; choose "
+                "another name."
+            )
 
 
 def _require_same_fields(dataset: Any, eval_key: str, label_field: str, gt_field: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -13,6 +14,7 @@ from fiftyone import ViewField as F
 from ...errors import DatasetError
 from ..class_names import unmatched_classes
 from ..database.errors import database_errors
+from ..database.locks import EvaluationLock
 from ..labels.label_field import declare_fields
 from ..runtime.progress_bar import Progress, progress_bar, reported_samples
 from ..samples.checks import (
@@ -34,6 +36,9 @@ from .exclusions import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, UNTURNED, LeftO
 from .missing_labels import leave_out_missing, nothing_left
 
 logger = logging.getLogger(__name__)
+
+# What FiftyOne says of an evaluation's record that is no longer there.
+_GONE = re.compile("Failed to update document|has no evaluation|no evaluation run key")
 
 
 @database_errors(
@@ -127,26 +132,27 @@ def evaluate(
             "true and false positives by boxes. pycocotools' figures of masks are not affected.",
             listed((gt_field, label_field)),
         )
-    try:
-        _declare(samples, (gt_field, label_field), eval_key)
-        with reported_samples(samples, progress) as (walked, drawn):
-            results = walked.evaluate_detections(
-                label_field,
-                gt_field=gt_field,
-                eval_key=eval_key,
-                method=coco_method(samples, gt_field),
-                use_masks=masks and tables.pixel_tight,
-                compute_mAP=True,
-                classes=names,
-                progress=drawn,
-            )
-    except ValueError as error:
-        raise DatasetError(f"FiftyOne cannot evaluate under {eval_key!r}: {error}") from error
-    results.config.coco_figures = figures.to_dict()
-    results.config.left_out = left_out.to_dict()
-    results.save_config()
-    results.custom_metrics = figures.for_panel()
-    results.save()
+    with EvaluationLock(dataset_of(samples), eval_key):
+        try:
+            _declare(samples, (gt_field, label_field), eval_key)
+            with reported_samples(samples, progress) as (walked, drawn):
+                results = walked.evaluate_detections(
+                    label_field,
+                    gt_field=gt_field,
+                    eval_key=eval_key,
+                    method=coco_method(samples, gt_field),
+                    use_masks=masks and tables.pixel_tight,
+                    compute_mAP=True,
+                    classes=names,
+                    progress=drawn,
+                )
+            results.config.coco_figures = figures.to_dict()
+            results.config.left_out = left_out.to_dict()
+            results.save_config()
+            results.custom_metrics = figures.for_panel()
+            results.save()
+        except (KeyError, ValueError) as error:
+            raise _not_evaluated(eval_key, error) from error
     return results
 
 
@@ -239,6 +245,17 @@ def _no_truth(tables: CocoTables, gt_field: str) -> list[str]:
         "positive. If there are objects in them, name the field that holds the true labels, or "
         "label the images."
     ]
+
+
+def _not_evaluated(eval_key: str, error: Exception) -> DatasetError:
+    """What stopped FiftyOne; that a record is gone which it just wrote it says in its own words."""
+    if _GONE.search(str(error)):
+        return DatasetError(
+            f"The evaluation {eval_key!r} was replaced or deleted while it was being made: another "
+            "one may be running under that name, in another process or thread. Wait until it has "
+            "ended and evaluate again, or choose another name."
+        )
+    return DatasetError(f"FiftyOne cannot evaluate under {eval_key!r}: {error}")
 
 
 def _declare(samples: Any, fields: tuple[str, str], eval_key: str) -> None:

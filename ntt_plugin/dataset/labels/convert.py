@@ -72,6 +72,23 @@ LABEL_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
 }
 """The attributes that ``to_labels`` gives a label beyond FiftyOne's own."""
 
+SUGGESTION_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
+    **LABEL_ATTRIBUTES,
+    "suggested": fo.StringField,
+    "reason": fo.StringField,
+    "gain": fo.FloatField,
+}
+"""A suggestion's own attributes; ``suggested`` is its class before a person corrected it."""
+
+BOX_MASK_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
+    "source": fo.StringField,
+    "preset": fo.StringField,
+}
+"""The own attributes of a label whose mask was made of a box; ``source`` is that label's id."""
+
+RESERVED_ATTRIBUTES = frozenset({"iscrowd", *SUGGESTION_ATTRIBUTES, *BOX_MASK_ATTRIBUTES})
+"""Every attribute that this plugin reads or writes; nothing else may be written under its name."""
+
 
 def to_labels(
     instances: Instances,

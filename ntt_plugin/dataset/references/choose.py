@@ -107,6 +107,7 @@ def choose_references(
     *,
     sample_tag: str | None = None,
     group_slices: str | Iterable[str] | None = None,
+    notes: list[str] | None = None,
 ) -> ChosenReferences:
     """The labels to learn from. What the view leaves out, of samples or labels, is left out.
 
@@ -117,11 +118,12 @@ def choose_references(
         classes: only labels of these classes; all if None.
         sample_tag: only labels of samples with this tag; all if None.
         group_slices: slices to take of a grouped dataset; its active one if None.
+        notes: what a person should know of the samples is appended here; it is logged if None.
 
     Raises:
         DatasetError: the field is of another type, a class is unknown, or nothing is left.
     """
-    samples = image_view(samples, group_slices)
+    samples = image_view(samples, group_slices, notes)
     path = require_labels(samples, label_field)
     if sample_tag is not None:
         samples = _with_tag(samples, sample_tag)

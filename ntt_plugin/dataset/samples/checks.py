@@ -9,6 +9,7 @@ from typing import Any
 
 import fiftyone as fo
 from fiftyone import ViewField as F
+from fiftyone.core.collections import SampleCollection
 
 from ...errors import DatasetError
 
@@ -21,8 +22,24 @@ def dataset_of(samples: Any) -> Any:
 
     A view's is its very object, which learns of each new field at once: in the App's server
     ``fo.load_dataset`` makes another one with each call.
+
+    Raises:
+        DatasetError: it is no collection of samples, such as a dataset's name; says what to give.
     """
-    return samples if isinstance(samples, fo.Dataset) else samples._root_dataset
+    if isinstance(samples, fo.Dataset):
+        return samples
+    if isinstance(samples, SampleCollection):
+        return samples._root_dataset
+    if isinstance(samples, str):
+        raise DatasetError(
+            f"{quoted(samples)} is a text, not a dataset; open the dataset of that name with "
+            f"fo.load_dataset({quoted(samples)}) and give that, or a view of it."
+        )
+    what = "None" if samples is None else f"a {type(samples).__name__}"
+    raise DatasetError(
+        f"A dataset, or a view of one, is needed, not {what}; open a dataset with "
+        "fo.load_dataset(name), and choose samples of it with dataset.select(ids)."
+    )
 
 
 def require_detections(samples: Any, field: str) -> None:
@@ -45,11 +62,11 @@ def require_labels(
     Raises:
         DatasetError: there is no such field, or it is of another type; names those that are.
     """
+    name = dataset_of(samples).name
     schema = samples.get_field_schema(embedded_doc_type=kinds)
     if field in schema:
         return f"{field}.{schema[field].document_type._LABEL_LIST_FIELD}"
     found = samples.get_field(field) if isinstance(field, str) and field else None
-    name = dataset_of(samples).name
     wanted = " or ".join(kind.__name__ for kind in kinds)
     offers = f"its fields of {wanted} are {listed(schema)}" if schema else "it has none"
     problem = "has no field" if found is None else f"has no {wanted} in its field"
@@ -76,7 +93,7 @@ def require_classes(samples: Any, paths: Iterable[str], classes: Iterable[str] |
         raise DatasetError(f"There is no label with a name in {where}.")
     if classes is None:
         return present
-    wanted = list(dict.fromkeys([classes] if isinstance(classes, str) else classes))
+    wanted = as_names("classes", classes)
     if not wanted:
         raise DatasetError(f"No class was chosen; the classes in {where} are {listed(present)}.")
     unknown = [label for label in wanted if label not in found or not label.strip()]
@@ -88,6 +105,28 @@ def require_classes(samples: Any, paths: Iterable[str], classes: Iterable[str] |
     return wanted
 
 
+def as_names(what: str, given: str | Iterable[str]) -> list[str]:
+    """One name or several as a list, each once.
+
+    Args:
+        what: what they are, for the message.
+        given: a name, or names.
+
+    Raises:
+        DatasetError: it is neither, or one of them is no text.
+    """
+    if isinstance(given, str):
+        return [given]
+    names = list(given) if isinstance(given, Iterable) and not isinstance(given, bytes) else [given]
+    wrong = [name for name in names if not isinstance(name, str)]
+    if wrong:
+        raise DatasetError(
+            f"{quoted(wrong[0])} in {what} is no text; give a name, or a list of names, such as "
+            f'{what}=["one", "two"].'
+        )
+    return list(dict.fromkeys(names))
+
+
 def require_name(name: str, what: str) -> None:
     """Make sure that a name can be part of a FiftyOne run key, and of a file's name.
 
@@ -96,14 +135,18 @@ def require_name(name: str, what: str) -> None:
     """
     if not isinstance(name, str) or not name.isidentifier() or name.startswith("_"):
         raise DatasetError(
-            f"{quoted(name)} cannot be the name of a {what}; use letters, digits and underscores, "
-            "beginning with a letter."
+            f"{quoted(name)} cannot be the name of {_a(what)}; use letters, digits and "
+            "underscores, beginning with a letter."
         )
     if len(name) > _LONGEST_NAME:
         raise DatasetError(
-            f"{quoted(name)} is too long for the name of a {what}; use {_LONGEST_NAME} characters "
-            "at most."
+            f"{quoted(name)} is too long for the name of {_a(what)}; use {_LONGEST_NAME} "
+            "characters at most."
         )
+
+
+def _a(noun: str) -> str:
+    return f"{'an' if noun[0] in 'aeiou' else 'a'} {noun}"
 
 
 def require_tag(tag: Any) -> None:

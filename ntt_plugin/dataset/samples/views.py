@@ -29,7 +29,7 @@ from fiftyone.core.patches import EvaluationPatchesView, PatchesView
 from fiftyone.core.video import FramesView
 
 from ...errors import DatasetError
-from .checks import dataset_of, listed
+from .checks import as_names, dataset_of, listed
 from .label_selection import LabelKey, labels_in, select_labels
 
 logger = logging.getLogger(__name__)
@@ -65,6 +65,7 @@ def image_view(
             other media, or has no such slice; says what to do.
     """
     name = dataset_of(samples).name
+    slices = None if group_slices is None else as_names("group_slices", group_slices)
     if is_patches(samples):
         raise DatasetError(
             f"This is a patches view of {name!r}; use the view of whole images that it came from."
@@ -75,8 +76,8 @@ def image_view(
             "videos; clone() it, and use the clone."
         )
     if samples.media_type == fom.GROUP:
-        return _each_once(_flattened(samples, name, group_slices), notes)
-    if group_slices is not None:
+        return _each_once(_flattened(samples, name, slices), notes)
+    if slices is not None:
         raise DatasetError(
             f"The samples of {name!r} are not grouped, so they have no slices; leave out "
             "group_slices."
@@ -123,17 +124,15 @@ def patch_labels(samples: Any) -> dict[str, list[LabelKey]]:
     return {field: labels_in(samples, field, "sample_id") for field in fields}
 
 
-def _flattened(samples: Any, name: str, group_slices: str | Iterable[str] | None) -> Any:
+def _flattened(samples: Any, name: str, slices: list[str] | None) -> Any:
     media = samples.group_media_types
     if media is None:
         raise DatasetError(
             f"This view of {name!r} was grouped with group_by(); flatten() it, or use the view "
             "that it came from."
         )
-    if group_slices is None:
+    if slices is None:
         slices = [samples.group_slice]
-    else:
-        slices = [group_slices] if isinstance(group_slices, str) else list(group_slices)
     images = [label for label, kind in media.items() if kind == fom.IMAGE]
     offers = f"its slices of images are {listed(images)}" if images else "none of them holds images"
     if not slices:

@@ -18,7 +18,7 @@ from ...engine.recipe import Recipe
 from ...engine.references import Box, tight_box
 from ...errors import DatasetError
 from ..database.errors import database_errors
-from ..labels.convert import pixel_box, relative_box, stored_boxes
+from ..labels.convert import BOX_MASK_ATTRIBUTES, pixel_box, relative_box, stored_boxes
 from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.document import NewLabel
 from ..labels.orientation import stored_pixels_problem
@@ -38,8 +38,6 @@ _MASK_BYTES = 2**30
 
 # What a written label is made of, beside its id and its box.
 _DECIDES = ("label", "confidence", "tags")
-
-_ATTRIBUTES: dict[str, type[fo.Field]] = {"source": fo.StringField, "preset": fo.StringField}
 
 
 @database_errors("nothing is half written. Start again when it does, and the run goes on.")
@@ -117,7 +115,7 @@ def masks_from_boxes(
         samples=images.select(list(wanted)),
         run={sample: boxes_run_id(label_field, made, recipe) for sample, made in wanted.items()},
         facts={"boxes": label_field, "recipe": asdict(recipe)},
-        attributes=_ATTRIBUTES,
+        attributes=BOX_MASK_ATTRIBUTES,
         load=load,
         report=report,
         read=[label_field],

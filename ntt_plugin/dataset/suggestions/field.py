@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
-
-import fiftyone as fo
 
 from ...engine.matching.nms import box_iou
 from ...engine.references import Box
 from ...errors import DatasetError
-from ..labels.convert import LABEL_ATTRIBUTES, box_problem, stored_boxes
+from ..labels.convert import box_problem, stored_boxes
 from ..labels.label_field import require_writable
 from ..references.copies import KEPT_FIELD
 from ..samples.checks import dataset_of
@@ -19,14 +17,6 @@ from ..samples.views import all_images
 
 RUN_PREFIX = "suggest_"
 """What the ids of runs that suggest begin with."""
-
-ATTRIBUTES: Mapping[str, type[fo.Field]] = {
-    **LABEL_ATTRIBUTES,
-    "suggested": fo.StringField,
-    "reason": fo.StringField,
-    "gain": fo.FloatField,
-}
-"""A suggestion's own attributes; ``suggested`` is its class before a person corrected it."""
 
 _SAME_OBJECT = 0.9
 

@@ -18,7 +18,7 @@ from ...errors import DatasetError
 from ..banks.banks import resolve_bank
 from ..banks.info import bank_digest
 from ..database.errors import database_errors
-from ..labels.convert import Origin
+from ..labels.convert import SUGGESTION_ATTRIBUTES, Origin
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, is_whole
 from ..samples.views import all_images, image_view
@@ -26,7 +26,7 @@ from ..segmentation.cached_proposals import Cache, usable_store
 from ..segmentation.job import Job, label_samples
 from ..segmentation.report import SampleNote, SegmentReport
 from ..segmenters import SegmenterLike, as_recipe, get_segmenter
-from .field import ATTRIBUTES, RUN_PREFIX, require_replaceable
+from .field import RUN_PREFIX, require_replaceable
 from .search import search, suggestion_work
 
 
@@ -152,7 +152,7 @@ def suggest_references(
             "bank_version": bank.version,
             "recipe": asdict(recipe),
         },
-        attributes=ATTRIBUTES,
+        attributes=SUGGESTION_ATTRIBUTES,
         load=partial(suggestion_work, found.chosen, bank, loaded, store, origin),
         report=report,
         replaces=require_replaceable(images, field, overwrite),

@@ -99,7 +99,7 @@ class MemoryBank:
 
     @property
     def notes(self) -> list[str]:
-        """Remarks on how reference images were read, for people; the list may be appended to."""
+        """Remarks on how references were read, for people; the list may be appended to."""
         return self._record.notes
 
     @property

@@ -13,7 +13,7 @@ from fiftyone.operators.registry import OperatorRegistry
 
 import ntt_plugin as ntt
 from ntt_plugin.app.operators import OPERATORS
-from ntt_plugin.app.request import _KINDS, take_out_unfit
+from ntt_plugin.app.request import _KINDS, _is_stage, take_out_unfit
 from ntt_plugin.app.text import unescaped
 from tests.app.driver import NAME
 
@@ -155,3 +155,92 @@ def test_what_cannot_be_run_is_not_scheduled(plugin, dataset):
     request = {"dataset_name": dataset.name, "params": params, "request_delegation": True}
     operator = next(o for o in OPERATORS if o.operator_name == "segment_with_memory_bank")
     assert "'bank' is a dictionary" in answer_of(operator, request)
+
+
+STAGE = "fiftyone.core.stages."
+UNREADABLE_VIEWS = {
+    "limit": {"view": [{"_cls": STAGE + "Limit", "kwargs": [["limit", "x"]]}]},
+    "ids": {
+        "view": [{"_cls": STAGE + "Select", "kwargs": [["sample_ids", ["x"]], ["ordered", False]]}]
+    },
+    "pipeline": {"view": [{"_cls": STAGE + "Mongo", "kwargs": [["pipeline", [{"$no": 1}]]]}]},
+    "division": {
+        "view": [{"_cls": STAGE + "Match", "kwargs": [["filter", {"$expr": {"$divide": [1, 0]}}]]}]
+    },
+    "extended": {"extended": {STAGE + "Limit": {"limit": "x"}}},
+    "custom": {
+        "params": {"custom_view_target": [{"_cls": STAGE + "Limit", "kwargs": [["limit", "x"]]}]}
+    },
+}
+
+
+@pytest.mark.parametrize("more", UNREADABLE_VIEWS.values(), ids=list(UNREADABLE_VIEWS))
+@pytest.mark.parametrize("name", ["sample_references", "add_references"])
+def test_a_view_that_can_be_built_but_not_read_is_refused(name, more, plugin, worked_on):
+    operator = next(o for o in OPERATORS if o.operator_name == name)
+    request = {"dataset_name": worked_on.name, "params": {}, **copy.deepcopy(more)}
+    [sentence] = form_of(operator, request)
+    assert sentence.startswith("The request's view cannot be opened (")
+
+
+def test_a_view_of_groups_by_a_field_can_be_read(plugin, worked_on):
+    view = worked_on.group_by("filepath")
+    operator = next(o for o in OPERATORS if o.operator_name == "sample_references")
+    request = {"dataset_name": worked_on.name, "params": {}, "view": view._serialize()}
+    assert not any("cannot be opened" in text for text in form_of(operator, request))
+
+
+def bad_stage(path):
+    stage = {"_cls": "os.makedirs", "kwargs": [["name", str(path)]]}
+    nested = {
+        "_cls": STAGE + "Concat",
+        "kwargs": [["samples", {"dataset": "x", "stages": [stage]}]],
+    }
+    return {"alone": stage, "in a stage": nested}
+
+
+@pytest.mark.parametrize("kind", ["alone", "in a stage"])
+def test_only_fiftyones_stages_are_built_of_a_former_runs_view(kind, plugin, worked_on, tmp_path):
+    made = tmp_path / "made"
+    params = {"custom_view_target": [bad_stage(made)[kind]], "view_target": "CUSTOM_VIEW_TARGET"}
+    operator = next(o for o in OPERATORS if o.operator_name == "segment_with_memory_bank")
+    [sentence] = form_of(operator, {"dataset_name": worked_on.name, "params": params})
+    assert "has a stage 'os.makedirs', which is none of FiftyOne's" in sentence
+    assert not made.exists()
+
+
+@pytest.mark.parametrize("name", ["os.system", STAGE + "foo", STAGE + "fos.x", STAGE, 5])
+def test_what_is_no_stage_of_fiftyones_is_no_stage(name):
+    assert not _is_stage(name) and _is_stage(STAGE + "Limit")
+
+
+def labels_of(dataset, **changed):
+    sample = dataset.first()
+    [label, *_] = sample.ground_truth.detections
+    entry = {"label_id": label.id, "sample_id": sample.id, "field": "ground_truth", **changed}
+    return [{name: value for name, value in entry.items() if value is not None}]
+
+
+@pytest.mark.parametrize("lacking", ["sample_id", "field"])
+def test_a_selected_label_without_its_sample_or_field_is_refused(lacking, plugin, worked_on):
+    operator = next(o for o in OPERATORS if o.operator_name == "add_references")
+    chosen = labels_of(worked_on, **{lacking: None})
+    request = {"dataset_name": worked_on.name, "params": {}, "selected_labels": chosen}
+    assert "'selected_labels' is no selection" in " ".join(form_of(operator, request))
+
+
+@pytest.mark.parametrize("field", ["nope", "metadata", "ground_truth.detections", "", "filepath"])
+@pytest.mark.parametrize("name", ["add_references", "update_memory_bank", "build_memory_bank"])
+def test_a_selected_label_of_no_field_of_labels_is_refused(name, field, plugin, worked_on):
+    operator = next(o for o in OPERATORS if o.operator_name == name)
+    chosen = labels_of(worked_on, field=field)
+    request = {"dataset_name": worked_on.name, "params": {"view_target": "SELECTED_LABELS"}}
+    sentences = form_of(operator, {**request, "selected_labels": chosen})
+    assert any("has no such field of labels" in text for text in sentences), sentences
+
+
+@pytest.mark.parametrize("more", [{}, {"run_doc": "x"}, {"run_doc": "6b0afc50c340a24daef02a13"}])
+def test_a_request_that_says_it_is_delegated_gets_the_page(more, plugin, worked_on):
+    operator = next(o for o in OPERATORS if o.operator_name == "add_references")
+    request = {"dataset_name": worked_on.name, "params": {"bank": {"a": 1}}, "delegated": True}
+    assert "'bank' is a dictionary" in answer_of(operator, {**request, **more})

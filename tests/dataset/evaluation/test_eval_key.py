@@ -5,6 +5,7 @@ from __future__ import annotations
 import fiftyone as fo
 import pytest
 
+from ntt_plugin.dataset.database.locks import EvaluationLock
 from ntt_plugin.dataset.evaluation import evaluate as evaluation
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.errors import DatasetError
@@ -48,6 +49,40 @@ def test_an_evaluation_of_another_kind_is_not_replaced(scored):
 @pytest.mark.parametrize("key", ["label", "confidence", "bounding_box", "mask", "tags", "id"])
 def test_an_attribute_of_every_label_is_no_name(scored, key):
     refused(scored, key, f"write over the attribute '{key}'")
+
+
+@pytest.mark.parametrize("key", ["iscrowd", "reference", "bank", "reason", "source", "preset"])
+def test_an_attribute_that_the_plugin_reads_or_writes_is_no_name(scored, key):
+    """Whether any label has it yet or not."""
+    refused(scored, key, f"write over the attribute '{key}' of the labels, which has a meaning")
+
+
+def test_marks_may_not_go_into_an_attribute_either(scored):
+    refused(scored, "proposal", "write over the attribute 'proposal_iou'")
+
+
+def test_two_evaluations_under_one_name_at_once_are_refused(make):
+    _, dataset = make(count=3)
+    with EvaluationLock(dataset, "check"):
+        refused(dataset, "check", "Another evaluation 'check' of .* is running .*Wait for its end")
+    evaluate(dataset, "found", "truth", "check")
+
+
+@pytest.mark.parametrize("gone", ["Failed to update document with ID '1'", "no evaluation run key"])
+def test_an_evaluation_that_another_one_replaced_says_so(make, monkeypatch, gone):
+    _, dataset = make(count=3)
+
+    def replaced(*_, **__):
+        raise ValueError(gone)
+
+    monkeypatch.setattr(fo.DatasetView, "evaluate_detections", replaced)
+    monkeypatch.setattr(fo.Dataset, "evaluate_detections", replaced)
+    with pytest.raises(DatasetError, match=r"another one may be running under that name, .*Wait"):
+        evaluate(dataset, "found", "truth", "check")
+
+
+def test_a_name_that_cannot_be_is_told_in_good_english(scored):
+    refused(scored, "two words", "cannot be the name of an evaluation")
 
 
 @pytest.mark.parametrize("declared", [True, False])
