@@ -39,6 +39,8 @@ _MOST_PIXELS, _MOST_TIMES = 2**24, 4
 _ALMOST, _LARGE = 2, 32
 # Sides of fewer pixels are rounded too much to tell an image's aspect.
 _SMALLEST = 12
+# Pixels on each side with which programs crop masks.
+_WIDEST_MARGIN = 10
 # Two boxes are of the same object if no edge differs by more of a side than this, or in pixels.
 _NEAR, _NEAR_PIXELS = 0.1, 3.0
 _SAME_ASPECT = 1.05
@@ -279,6 +281,7 @@ def placed_mask(detection: fo.Detection, image_size: tuple[int, int]) -> PlacedM
         left = top = 0
         mask = _stretch(mask, image_size, range(height), range(width))
     elif not cropped:
+        mask = _without_margin(mask, box_size)
         rows = range(max(0, top), min(height, top + box_size[0]))
         columns = range(max(0, left), min(width, left + box_size[1]))
         mask = _stretch(mask, box_size, _moved(rows, -top), _moved(columns, -left))
@@ -317,6 +320,14 @@ def _is_of_whole_image(
     if is_images_size and _is_near((0, 0, width, height), box, image_size, _NEAR_PIXELS):
         return True
     _require_no_corners(detection, mask, laid if is_images_size else None, image_size)
+    pixels = max(1, round(box[3] - box[1])), max(1, round(box[2] - box[0]))
+    if not is_images_size and mask.shape == pixels[::-1]:
+        raise DatasetError(
+            f"Its mask is {columns} x {rows} pixels and its box {rows} x {columns}, so the mask is "
+            "transposed; store mask.T, whose shape is (height, width)."
+        )
+    if not is_images_size and _without_margin(mask, pixels) is not mask:
+        return False
     # A detector's masks have one size whatever the box: their objects reach to all four sides.
     is_turned = height != width and _distance(mask.shape, image_size[::-1]) <= almost
     fills = _is_near(tight, (0, 0, columns, rows), mask.shape, 1.0)
@@ -327,6 +338,19 @@ def _is_of_whole_image(
     if is_of_box and not is_images_size and not is_turned:
         return False
     raise DatasetError(_both_readings(mask.shape, laid, box, image_size, is_turned))
+
+
+def _without_margin(mask: Array, box_size: tuple[int, int]) -> Array:
+    """A mask that was cropped with an empty margin, without it; any other mask as it is.
+
+    Certain where the object has the box's size to the pixel: stretched, it would be smaller.
+    """
+    left, top, right, bottom = (round(edge) for edge in tight_box(mask))
+    margins = mask.shape[0] - box_size[0], mask.shape[1] - box_size[1]
+    has_margin = min(margins) >= 0 and 2 <= max(margins) <= 2 * _WIDEST_MARGIN
+    if has_margin and min(box_size) >= _SMALLEST and (bottom - top, right - left) == box_size:
+        return mask[top:bottom, left:right]
+    return mask
 
 
 def _both_readings(

@@ -17,7 +17,7 @@ import fiftyone as fo
 from ...engine.bank.memory_bank import MemoryBank
 from ...engine.images.image_file import ImageSizes, image_sizes, open_image
 from ...engine.images.image_file import orientation as orientation_of
-from ...engine.images.load import READING_VERSION
+from ...engine.images.load import TURNED_ONCE
 from ...errors import ImageError
 from ..database.label_lookup import find_sources
 from ..runtime.caching import Remembered
@@ -83,7 +83,7 @@ def turned_references(bank: MemoryBank, dataset: Any = None) -> Mapping[str, str
         stored
         for label in bank.classes
         for stored in (*bank.references(label), *bank.negative_references(label))
-        if stored.reading < READING_VERSION
+        if stored.reading < TURNED_ONCE
     ]
     sources = find_sources([stored.provenance for stored in old], dataset) if old else []
     found: dict[str, str] = {}

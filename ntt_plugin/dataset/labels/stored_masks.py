@@ -53,7 +53,8 @@ def stored_mask(detection: fo.Detection, most_pixels: int) -> tuple[Array, bool]
     if detection.mask is not None:
         values = np.asarray(detection.mask)
         return binary_mask(values), values.ndim == 2
-    if detection.mask_path is not None:
+    # An empty path, as tables have it for "none", would be the current folder.
+    if detection.mask_path:
         return _mask_of_file(detection.mask_path, most_pixels)
     raise DatasetError("It has no mask; draw one, or make it with masks_from_boxes().")
 

@@ -24,29 +24,34 @@ from .image_file import (
 from .pixel_values import (
     deep_colours_to_bytes,
     deep_grey_to_rgb,
-    has_deep_colours,
+    from_premultiplied,
     is_deep_grey,
     needs_pixels,
-    swap_bytes,
     without_false_transparency,
 )
+from .stored_bands import has_deep_colours, prepare_bands, swap_bytes
 
 __all__ = [
     "READING_VERSION",
+    "TURNED_ONCE",
     "ImageLike",
     "image_notes",
     "normalise",
     "notes_need_pixels",
     "read_image",
     "read_with_notes",
-    "reading_changed",
+    "reading_of",
     "shown_size",
     "to_tensor",
 ]
 
-READING_VERSION = 2
+READING_VERSION = 3
 """To be raised where a file is read otherwise than before. Before 2, turned photographs of a
-dataset were turned twice, and deep values and fourth bands were read by their form alone."""
+dataset were turned twice, and deep values and fourth bands were read by their form alone. Before
+3, 10 and 14 of 16 bits, separate bands, 0 as white and faint fourth bands were not known."""
+
+TURNED_ONCE = 2
+"""The ``READING_VERSION`` since which photographs are turned once."""
 
 ImageLike: TypeAlias = Image.Image | np.ndarray[Any, Any] | str | Path
 
@@ -67,8 +72,8 @@ def read_image(image: ImageLike) -> Image.Image:
 
     What is returned carries no orientation and no other metadata: reading it again changes
     nothing. Transparent parts are shown on white. 16 bits become 8 by their high byte, as
-    viewers show them, unless all values fit 8 or 12 bits; floats are 0 to 1 or 0 to 255. Of an
-    animation the first frame is taken.
+    viewers show them, unless all values fit 8, 10, 12 or 14 bits; floats are 0 to 1 or 0 to 255.
+    Of an animation the first frame is taken.
 
     Args:
         image: a path, a PIL image, or a uint8 array (H, W, 3) in RGB order or (H, W).
@@ -137,9 +142,14 @@ def notes_need_pixels(path: str | Path) -> bool:
         return needs_pixels(opened)
 
 
-def reading_changed(opened: Image.Image) -> bool:
-    """Whether an opened file may be read otherwise since ``READING_VERSION`` 2, by its header."""
-    return orientation(opened) != 1 or needs_pixels(opened)
+def reading_of(opened: Image.Image) -> int:
+    """The last ``READING_VERSION`` that may have changed how an opened file is read.
+
+    By its header alone; 1 for an ordinary file.
+    """
+    if needs_pixels(opened):
+        return 3
+    return TURNED_ONCE if orientation(opened) != 1 else 1
 
 
 def to_tensor(image: Image.Image) -> Tensor:
@@ -176,14 +186,17 @@ def _as_rgb(
 ) -> tuple[Image.Image, list[str]]:
     """An opened image as an upright RGB image without metadata, and notes."""
     deep_colours = has_deep_colours(image)
+    premultiplied = prepare_bands(image, name)
     load_pixels(image)
     if is_deep_grey(image):
         shown, notes = deep_grey_to_rgb(image, name)
         return _bare(_upright(shown, image)), notes
     notes, shown = [], image
     if deep_colours and path is not None:
-        shown, notes = deep_colours_to_bytes(image, lambda: _low_bytes(path))
+        shown, notes = deep_colours_to_bytes(image, lambda: _low_bytes(path), name)
     shown, more = without_false_transparency(shown)
+    if premultiplied and shown.mode == "RGBA":
+        shown = from_premultiplied(shown)
     shown = _on_white(shown) if shown.has_transparency_data else shown.convert("RGB")
     return _bare(_upright(shown, image)), notes + more
 
@@ -191,6 +204,7 @@ def _as_rgb(
 def _low_bytes(path: Path) -> Image.Image | None:
     """The low bytes of a file's 16-bit colours; None if it has none (any more)."""
     with open_image(path) as opened:
+        prepare_bands(opened, f"image {path}")
         if not swap_bytes(opened):
             return None
         load_pixels(opened)

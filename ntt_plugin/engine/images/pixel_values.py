@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from typing import Any, TypeAlias
 
@@ -10,6 +9,7 @@ import numpy as np
 from PIL import Image
 
 from ...errors import ImageError
+from .stored_bands import has_deep_colours, is_white_at_zero
 
 Array: TypeAlias = np.ndarray[Any, Any]
 
@@ -21,6 +21,11 @@ _TRANSPARENCY_MODES = ("RGBA", "LA", "RGBa", "La", "PA")
 _PICTURE_SHARE, _PICTURE_LEVELS = 0.5, 32
 # Of a TIFF that does not say that its fourth band is transparency, less is enough.
 _UNMARKED_SHARE = 0.1
+
+# Colours of 16 bits may fit 14 up to this high byte: JPEG 2000's decoder rounds.
+_DARK_HIGH_BYTE = 64
+# Transparency nowhere half as opaque as can be is another thing.
+_FAINT = 128
 
 _BITS, _BANDS, _EXTRA_BANDS = 258, 277, 338
 _ONE_SCALE = "scale the values to the whole range, by the same factor for all images of a dataset"
@@ -36,16 +41,11 @@ def is_deep_grey(image: Image.Image) -> bool:
     return image.mode.startswith(("I", "F"))
 
 
-def has_deep_colours(image: Image.Image) -> bool:
-    """Whether an opened file has colours of 16 bits, of which PIL gives the high bytes only."""
-    return _raw_mode(image)[0] is not None
-
-
 def deep_grey_to_rgb(image: Image.Image, name: str) -> tuple[Image.Image, list[str]]:
     """An image of mode ``I``, ``I;16*`` or ``F`` as RGB, and notes.
 
-    Values that all fit 8 or 12 bits are scaled as such; others by their high byte, as viewers
-    show them. Floats are 0 to 1 or 0 to 255.
+    Values that all fit 8, 10, 12 or 14 bits are scaled as such; others by their high byte, as
+    viewers show them. Floats are 0 to 1 or 0 to 255. A TIFF whose 0 is white is inverted.
 
     Raises:
         ImageError: the values have no known scale.
@@ -60,29 +60,33 @@ def deep_grey_to_rgb(image: Image.Image, name: str) -> tuple[Image.Image, list[s
                 "only 0 to 65535 are read; scale them and save it with 8 or 16 bits."
             )
         shown, notes = _deep_to_bytes(values, _packed_bits(image))
+    if is_white_at_zero(image):
+        shown = 255 - shown
     return Image.fromarray(shown).convert("RGB"), notes
 
 
 def deep_colours_to_bytes(
-    high: Image.Image, low_bytes: Callable[[], Image.Image | None]
+    high: Image.Image, low_bytes: Callable[[], Image.Image | None], name: str
 ) -> tuple[Image.Image, list[str]]:
     """Colours of 16 bits, of which PIL gave the high bytes, as 8 bits, and notes.
 
     Args:
-        high: the high bytes, RGB, RGBA or LA.
+        high: the high bytes, of any mode of 8 bits.
         low_bytes: reads the low bytes, of the same mode and size; None if that is not possible.
+        name: what the image is called.
+
+    Raises:
+        ImageError: the low bytes decide how the image is read, and cannot be read.
     """
-    colours = _histograms(high)[:1] if high.mode == "LA" else _histograms(high)[:3]
+    bands = _histograms(high)
+    colours = bands[:1] if high.mode == "LA" else bands[:3] if high.mode == "RGBA" else bands
     levels = max(int(np.count_nonzero(band)) for band in colours)
     top = max(int(np.flatnonzero(band)[-1]) for band in colours)
-    if levels >= _FEW_LEVELS and top >= 16:
+    if levels >= _FEW_LEVELS and top > _DARK_HIGH_BYTE:
         return high, []
     low = low_bytes()
     if low is None or low.size != high.size or low.mode != high.mode:
-        return high, [
-            f"16-bit file of which {levels} grey levels can be read, which is little to see; "
-            f"save it without its alpha, or {_ONE_SCALE}"
-        ]
+        return high, _notes_without_low_bytes(levels, top, name)
     values = np.asarray(high).astype(np.uint16) << 8 | np.asarray(low)
     shown, notes = _deep_to_bytes(values[..., :3])
     if high.mode == "RGBA":
@@ -92,20 +96,22 @@ def deep_colours_to_bytes(
     return Image.fromarray(np.ascontiguousarray(shown)), notes
 
 
-def swap_bytes(image: Image.Image) -> bool:
-    """Make an opened image, whose pixels are not read yet, give the low bytes of its colours.
+def _notes_without_low_bytes(levels: int, top: int, name: str) -> list[str]:
+    if top <= _DARK_HIGH_BYTE:
+        raise ImageError(
+            f"The {name} has colours of 16 bits that are dark (at most {top * 256 + 255} of "
+            "65535), or use fewer bits, and Pillow reads only the upper 8 of them in this format; "
+            "save it with 8 bits, or as a 16-bit RGB PNG."
+        )
+    return [
+        f"16-bit file of which {levels} grey levels can be read, which is little to see; save it "
+        f"as a 16-bit RGB PNG, or {_ONE_SCALE}"
+    ]
 
-    Returns:
-        Whether it has colours of 16 bits.
-    """
-    raw, swapped = _raw_mode(image)
-    if raw is None or not swapped:
-        return False
-    tiles: list[Any] = image.tile  # type: ignore[attr-defined]
-    for index, tile in enumerate(tiles):
-        args = swapped if isinstance(tile.args, str) else (swapped, *tile.args[1:])
-        tiles[index] = tile._replace(args=args)
-    return True
+
+def from_premultiplied(image: Image.Image) -> Image.Image:
+    """An RGBA image whose colours are multiplied by its alpha, with plain colours."""
+    return Image.frombytes("RGBa", image.size, image.tobytes()).convert("RGBA")
 
 
 def without_false_transparency(image: Image.Image) -> tuple[Image.Image, list[str]]:
@@ -115,6 +121,14 @@ def without_false_transparency(image: Image.Image) -> tuple[Image.Image, list[st
     counts = _histograms(image)[-1]
     if counts[0] == counts.sum():
         return image, ["wholly transparent, so it was read as white; save it without its alpha"]
+    most = int(np.flatnonzero(counts)[-1])
+    if most < _FAINT:
+        # An image of which no pixel can be seen well is no picture: a mask, class ids, depth.
+        return _without_last(image), [
+            f"its last band reaches {most} of 255, so it is no transparency (a mask, class ids or "
+            "depth?): the other bands were read without it; if it is, save the image on a plain "
+            "background"
+        ]
     share = counts[1:255].sum() / counts.sum()
     several = np.count_nonzero(counts[1:255]) >= _PICTURE_LEVELS
     if not (share > _PICTURE_SHARE and several) and not (
@@ -125,7 +139,15 @@ def without_false_transparency(image: Image.Image) -> tuple[Image.Image, list[st
         "its last band holds a picture and not transparency (near infrared or depth?): the other "
         "bands were read without it; if it is transparency, save the image on a plain background"
     ]
-    return image.convert("L" if image.mode in ("LA", "La") else "RGB"), notes
+    return _without_last(image), notes
+
+
+def _without_last(image: Image.Image) -> Image.Image:
+    """The colours or grey of an image, as they are: ``convert`` may divide by the last band."""
+    if image.mode == "PA":
+        return image.convert("RGB")
+    bands = image.split()[:-1]
+    return bands[0] if len(bands) == 1 else Image.merge("RGB", bands)
 
 
 def _deep_to_bytes(values: Array, packed_bits: int | None = None) -> tuple[Array, list[str]]:
@@ -165,9 +187,17 @@ def _floats_to_bytes(values: Array, name: str) -> tuple[Array, list[str]]:
 
 
 def _bits(values: Array) -> int:
-    """How many bits values from 0 to 65535 use: 8, 12 or 16."""
+    """How many bits values from 0 to 65535 use: 8, 10, 12, 14 or 16.
+
+    A camera's 14-bit values and a dark picture of 16 bits cannot always be told apart. The
+    values' maximum decides, with a note: at a quarter of its brightness a 14-bit picture is of
+    less use than a dark one that was brightened. Multiples of 256 or 257 are certain: 8 bits were
+    made 16, so that their maximum is the picture's own.
+    """
     top = int(values.max())
-    return 16 if top == 0 or top > 4095 else 12 if top > 255 else 8
+    if top == 0 or (top > 255 and (not (values % 257).any() or not (values % 256).any())):
+        return 16
+    return next(bits for bits in (8, 10, 12, 14, 16) if top < 2**bits)
 
 
 def _few_levels(shown: Array, values: Array) -> list[str]:
@@ -199,25 +229,3 @@ def _is_unmarked(image: Image.Image) -> bool:
     """Whether an image comes from a TIFF that does not say what its further bands are."""
     tags = getattr(image, "tag_v2", None)
     return tags is not None and tags.get(_BANDS, 0) > 1 and _EXTRA_BANDS not in tags
-
-
-def _raw_mode(image: Image.Image) -> tuple[str | None, str]:
-    """How a file's 16-bit colours lie in it, and how they would with their bytes swapped.
-
-    None if it has none; an empty text where PIL cannot read them swapped.
-    """
-    tiles = getattr(image, "tile", None)
-    if image.mode not in ("RGB", "RGBA", "LA") or not tiles:
-        return None, ""
-    args = tiles[0].args
-    raw = args[0] if isinstance(args, tuple) and args else args
-    if not isinstance(raw, str):
-        return None, ""
-    form, _, order = raw.partition(";")
-    native = "16L" if sys.byteorder == "little" else "16B"
-    order = native if order == "16N" else order
-    if order not in ("16L", "16B") or form not in ("RGB", "RGBX", "RGBA", "LA"):
-        return None, ""
-    if form == "LA":
-        return raw, ""
-    return raw, f"{form};{'16B' if order == '16L' else '16L'}"

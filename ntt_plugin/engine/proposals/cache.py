@@ -15,7 +15,7 @@ import torch
 
 from ..bank.memory_bank import Fingerprint
 from ..images.image_file import open_image
-from ..images.load import READING_VERSION, ImageLike, read_image, reading_changed
+from ..images.load import ImageLike, read_image, reading_of
 from ..masks.codec import RecordError
 from ..recipe import Recipe
 from .codec import CODEC_VERSION, decode_proposals, encode_proposals
@@ -112,8 +112,8 @@ def _require_plausible(
 PIPELINE_VERSION = 1
 """To be raised by whoever changes what networks' code or pooling give for an image.
 
-Whoever changes how some files are read raises ``READING_VERSION``, and has ``reading_changed``
-tell these files: the proposals of all others stay.
+Whoever changes how some files are read raises ``READING_VERSION``, and has ``reading_of`` tell
+these files: the proposals of all others stay.
 """
 
 AFTER_PROPOSALS = frozenset(
@@ -211,7 +211,8 @@ def image_digest(image: ImageLike) -> str:
     path = Path(image)
     # The header first: what is no image may be endless.
     with open_image(path) as opened, path.open("rb") as file:
-        reading = f" {READING_VERSION}" if reading_changed(opened) else ""
+        version = reading_of(opened)
+        reading = f" {version}" if version > 1 else ""
         digest = hashlib.blake2b(f"file{reading}".encode(), digest_size=_DIGEST_BYTES)
         left = os.fstat(file.fileno()).st_size
         while left > 0 and (chunk := file.read(min(_CHUNK, left))):

@@ -195,7 +195,7 @@ def former(bank: MemoryBank) -> MemoryBank:
     data = bank.to_bytes()
     length = int.from_bytes(data[:8], "little")
     header = (
-        data[8 : 8 + length].replace(b', \\"reading\\": 2', b"").replace(b',\\"reading\\":2', b"")
+        data[8 : 8 + length].replace(b', \\"reading\\": 3', b"").replace(b',\\"reading\\":3', b"")
     )
     assert b"reading" not in header
     header += b" " * (-len(header) % 8)

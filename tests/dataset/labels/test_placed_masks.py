@@ -160,3 +160,27 @@ def test_a_cropped_mask_is_told_from_any_other():
         assert not placed_mask(label(box, size, mask), size).as_stored
     assert not placed_mask(label((-5, 20, 25, 50), size, crop), size).as_stored
     assert not placed_mask(label((10.4, 20, 40.4, 50), size, crop), size).as_stored
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_a_transposed_mask_is_refused_with_the_remedy(size):
+    for box in boxes(size):
+        x1, y1, x2, y2 = box
+        crop = ellipse(size, box)[y1:y2, x1:x2]
+        if abs(crop.shape[0] - crop.shape[1]) > 1:
+            with pytest.raises(DatasetError, match=r"transposed; store mask\.T"):
+                full_mask(label(box, size, crop.T.copy()), size)
+
+
+@pytest.mark.parametrize("margin", [((1, 1), (1, 1)), ((4, 4), (4, 4)), ((10, 10), (0, 3))])
+def test_an_empty_margin_around_a_cropped_mask_is_cut_off(margin):
+    size, box = (480, 641), (100, 50, 160, 130)
+    whole = ellipse(size, box)
+    padded = np.pad(whole[50:130, 100:160], margin)
+    assert np.array_equal(full_mask(label(box, size, padded), size), whole)
+
+
+def test_an_empty_mask_path_is_no_mask():
+    detection = fo.Detection(bounding_box=[0.1, 0.1, 0.5, 0.5], mask_path="")
+    with pytest.raises(DatasetError, match="It has no mask"):
+        full_mask(detection, (64, 96))

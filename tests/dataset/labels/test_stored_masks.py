@@ -190,7 +190,7 @@ def test_other_files_are_refused_with_what_to_do(tmp_path, name):
 
 def test_what_is_no_file_is_refused_without_waiting(tmp_path):
     os.mkfifo(tmp_path / "pipe")
-    for path in (tmp_path / "pipe", "/dev/zero", tmp_path, tmp_path / "none.png", "\0", ""):
+    for path in (tmp_path / "pipe", "/dev/zero", tmp_path, tmp_path / "none.png", "\0"):
         with pytest.raises(DatasetError, match="mask file cannot be read"):
             read(path)
 
