@@ -25,7 +25,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 import ntt_plugin as ntt
-from ntt_plugin.dataset.labels.convert import full_mask
+from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.references.coco_few_shot import NOVEL_COCO_CLASSES, sample_few_shot
 from ntt_plugin.demo.coco import write_coco
 from ntt_plugin.demo.streams import reference_scene, scoring_scene

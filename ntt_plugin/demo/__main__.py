@@ -15,7 +15,7 @@ from PIL import Image
 
 from .. import coco_figures, evaluate, sample_references, segment
 from ..dataset.banks.banks import build_memory_bank
-from ..dataset.labels.convert import full_mask
+from ..dataset.labels.placed_masks import full_mask
 from ..engine.bank.memory_bank import MemoryBank
 from ..engine.references import crop_box
 from ..errors import NttError

@@ -16,7 +16,7 @@ import torch
 from ntt_plugin.dataset.banks import banks, edit, files, store
 from ntt_plugin.dataset.banks.apply_thresholds import apply_thresholds
 from ntt_plugin.dataset.database import custom_runs, grid_files
-from ntt_plugin.dataset.database.bank_lock import BankLock
+from ntt_plugin.dataset.database.dataset_locks import BankLock
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from tests.bad_input.bank_mutations import join, nested, split, with_document

@@ -16,7 +16,7 @@ from ntt_plugin.dataset.banks.quality import check_references
 from ntt_plugin.dataset.evaluation.compare import compare_segmentations
 from ntt_plugin.dataset.evaluation.evaluate import coco_figures, evaluate
 from ntt_plugin.dataset.evaluation.exclusions import LeftOut
-from ntt_plugin.dataset.labels.convert import full_mask
+from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.references.choose import choose_references
 from ntt_plugin.dataset.references.copies import keep_labels
 from ntt_plugin.dataset.references.sampling import sample_references

@@ -9,7 +9,7 @@ import pytest
 from fiftyone import ViewField as F
 
 from ntt_plugin.dataset.banks import banks
-from ntt_plugin.dataset.database.locks import EvaluationLock
+from ntt_plugin.dataset.database.dataset_locks import EvaluationLock
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
 from ntt_plugin.dataset.segmentation.segment import segment

@@ -14,7 +14,7 @@ import pytest
 from pycocotools import mask as coco_mask
 
 from ntt_plugin.dataset.banks import banks
-from ntt_plugin.dataset.labels.convert import full_mask
+from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.engine.matching.match import match

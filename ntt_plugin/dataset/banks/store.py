@@ -27,7 +27,7 @@ from pymongo.errors import PyMongoError
 from ...engine.bank.memory_bank import MemoryBank
 from ...errors import BankError, DatasetError, RecipeError
 from ..database import custom_runs
-from ..database.bank_lock import BankLock
+from ..database.dataset_locks import BankLock
 from ..database.locks import RunLock
 from ..runtime.caching import Remembered
 from ..samples.checks import dataset_of, listed, quoted, require_name

@@ -23,8 +23,9 @@ from ...engine.proposals.cache import AFTER_PROPOSALS
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
 from ..samples.checks import dataset_of
+from .dataset_locks import SchemaLock
 from .errors import JOURNALED
-from .locks import LockLostError, RunLock, SchemaLock
+from .locks import LockLostError, RunLock
 
 METHOD = "ntt_segmentation"
 _PREFIX = "ntt_segment_"

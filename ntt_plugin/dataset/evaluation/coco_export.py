@@ -13,9 +13,10 @@ from pycocotools import mask as mask_utils
 
 from ...engine.images.load import shown_size
 from ...errors import DatasetError, ImageError
-from ..labels.convert import pixel_box, placed_mask
+from ..labels.convert import pixel_box
 from ..labels.crowds import is_crowd_label
 from ..labels.orientation import stored_pixels_problem
+from ..labels.placed_masks import placed_mask
 from ..runtime.progress_bar import Progress, each_sample
 from .exclusions import UNREADABLE, UNTURNED, LeftOut, LeftOutLabel
 

@@ -13,8 +13,8 @@ from fiftyone import ViewField as F
 
 from ...errors import DatasetError
 from ..class_names import unmatched_classes
+from ..database.dataset_locks import EvaluationLock
 from ..database.errors import database_errors
-from ..database.locks import EvaluationLock
 from ..labels.label_field import declare_fields
 from ..runtime.progress_bar import Progress, progress_bar, reported_samples
 from ..samples.checks import (

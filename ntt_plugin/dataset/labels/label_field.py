@@ -15,8 +15,9 @@ from fiftyone.core.odm import get_db_conn
 
 from ...engine.recipe import ADDED_LATER, Recipe
 from ...errors import DatasetError
+from ..database.dataset_locks import SchemaLock
 from ..database.errors import JOURNALED
-from ..database.locks import RunLock, SchemaLock
+from ..database.locks import RunLock
 from ..database.run_record import is_stored
 from ..samples.checks import dataset_of, require_name
 from ..samples.views import all_images

@@ -10,7 +10,8 @@ import fiftyone as fo
 import numpy as np
 
 from ...errors import DatasetError
-from .convert import pixel_box, placed_mask
+from .convert import pixel_box
+from .placed_masks import placed_mask
 
 Array = np.ndarray[Any, Any]
 

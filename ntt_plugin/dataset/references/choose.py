@@ -18,9 +18,10 @@ from ...engine.images.load import read_with_notes
 from ...engine.references import Box, Provenance, Reference
 from ...errors import DatasetError, ImageError, NoFileHandlesError
 from ..class_names import look_alike_notes
-from ..labels.convert import full_mask, pixel_box
+from ..labels.convert import pixel_box
 from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
+from ..labels.placed_masks import full_mask
 from ..labels.polylines import polyline_box, polyline_mask
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from ..samples.label_selection import LabelKey, select_labels

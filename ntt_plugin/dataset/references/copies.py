@@ -14,9 +14,11 @@ from ...engine.bank.memory_bank import Refused
 from ...engine.images.load import shown_size
 from ...engine.references import Provenance
 from ...errors import DatasetError, ImageError
-from ..database.locks import RunLock, SchemaLock
+from ..database.dataset_locks import SchemaLock
+from ..database.locks import RunLock
 from ..database.run_record import catch_up
-from ..labels.convert import full_mask, placed_mask, relative_box
+from ..labels.convert import relative_box
+from ..labels.placed_masks import full_mask, placed_mask
 from ..samples.checks import dataset_of
 from ..samples.label_selection import LabelKey
 from ..samples.loading import load_sample

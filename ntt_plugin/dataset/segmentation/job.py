@@ -11,7 +11,8 @@ from typing import Any
 import fiftyone as fo
 
 from ...errors import DatasetError
-from ..database.locks import RunLock, SchemaLock
+from ..database.dataset_locks import SchemaLock
+from ..database.locks import RunLock
 from ..database.run_record import catch_up, claim_record, keep_record, keep_results, usable_results
 from ..labels.label_field import (
     FieldState,

@@ -37,9 +37,6 @@ class MemoryBank:
 
     Every class has at least one reference: removing the last one removes the class and its
     negatives.
-
-    Attributes:
-        refused: references that yielded no feature, kept for reports.
     """
 
     def __init__(self, fingerprint: Fingerprint, recipe: Recipe | str = "paper") -> None:
@@ -146,10 +143,8 @@ class MemoryBank:
 
     def negatives(self, label: str) -> Tensor:
         """Negative features of a class, not normalised, float32 (n, C); n may be 0."""
-        stored = self._class(label).negatives
-        if not stored:
-            return torch.zeros(0, self.fingerprint.channels)
-        return torch.stack([entry.feature for entry in stored])
+        rows = [entry.feature for entry in self._class(label).negatives]
+        return torch.stack(rows) if rows else torch.zeros(0, self.fingerprint.channels)
 
     def prototypes(self) -> Tensor:
         """One unit-length prototype a class, in the order of ``classes``, float32 (k, C).
@@ -249,7 +244,6 @@ class MemoryBank:
         """
         self.require_encoder(other.fingerprint)
         known = self._ids()
-        added = False
         for label, theirs in other._record.classes.items():
             references = [entry for entry in theirs.references if entry.id not in known]
             negatives = [entry for entry in theirs.negatives if entry.id not in known]
@@ -260,10 +254,9 @@ class MemoryBank:
             mine.negatives.extend(negatives)
             if mine.threshold is None:
                 mine.threshold = theirs.threshold
-            added = added or bool(references or negatives)
         self.refused.extend(entry for entry in other.refused if entry not in self.refused)
         self.notes.extend(note for note in other.notes if note not in self.notes)
-        if added:
+        if len(self._ids()) > len(known):
             self._changed()
 
     def require_classes(self) -> None:
@@ -322,10 +315,9 @@ class MemoryBank:
             BankError: the file cannot be written.
         """
         path = Path(path)
-        data = self.to_bytes()
         try:
             # Not tempfile, whose files only their owner can read.
-            write_whole(path, data, path.with_name(f".{path.name}.{new_reference_id()}"))
+            write_whole(path, self.to_bytes(), path.with_name(f".{path.name}.{new_reference_id()}"))
         except (OSError, ValueError) as error:
             raise BankError(
                 f"Cannot write the memory bank {path} ({error}); give a file in a folder that you "
@@ -353,9 +345,9 @@ class MemoryBank:
 
     def _class(self, label: str) -> ClassMemory:
         if label not in self._record.classes:
-            held = ", ".join(self.classes[:10]) or "none"
-            more = ", ..." if len(self.classes) > 10 else ""
-            raise BankError(f"The bank holds no class {label!r}; its classes are {held}{more}.")
+            more = ["..."] if len(self.classes) > 10 else []
+            held = ", ".join([*self.classes[:10], *more]) or "none"
+            raise BankError(f"The bank holds no class {label!r}; its classes are {held}.")
         return self._record.classes[label]
 
     def _ids(self) -> set[str]:

@@ -15,7 +15,7 @@ from pymongo.synchronous.pool import Connection
 from ntt_plugin.dataset.banks import banks, store
 from ntt_plugin.dataset.banks import edit as bank_edits
 from ntt_plugin.dataset.database import custom_runs, grid_files
-from ntt_plugin.dataset.database.bank_lock import BankLock
+from ntt_plugin.dataset.database.dataset_locks import BankLock
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.errors import BankError, DatasetError
 from tests.dataset.banks.test_store import leave_unfinished, leftovers

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ntt_plugin.dataset.banks import banks, edit, store
-from ntt_plugin.dataset.database.bank_lock import BankLock
+from ntt_plugin.dataset.database.dataset_locks import BankLock
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.errors import DatasetError
 

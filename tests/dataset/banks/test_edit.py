@@ -9,7 +9,7 @@ import torch
 from fiftyone import ViewField as F
 
 from ntt_plugin.dataset.banks import banks, edit, store
-from ntt_plugin.dataset.database.bank_lock import BankLock
+from ntt_plugin.dataset.database.dataset_locks import BankLock
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.errors import BankError, DatasetError, ReferenceRefusedError
 from tests.dataset import scenes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import fiftyone as fo
 import pytest
 
-from ntt_plugin.dataset.database.locks import EvaluationLock
+from ntt_plugin.dataset.database.dataset_locks import EvaluationLock
 from ntt_plugin.dataset.evaluation import evaluate as evaluation
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.errors import DatasetError

@@ -11,14 +11,8 @@ from eta.core.geometry import BoundingBox
 from fiftyone.utils.iou import _float_to_pixel
 from PIL import Image
 
-from ntt_plugin.dataset.labels.convert import (
-    Origin,
-    full_mask,
-    pixel_box,
-    placed_mask,
-    relative_box,
-    to_labels,
-)
+from ntt_plugin.dataset.labels.convert import Origin, pixel_box, relative_box, to_labels
+from ntt_plugin.dataset.labels.placed_masks import full_mask, placed_mask
 from ntt_plugin.engine.matching.instances import Instances
 from ntt_plugin.engine.references import Provenance, tight_box
 from ntt_plugin.errors import DatasetError

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntt_plugin.dataset.labels.convert import full_mask, placed_mask, relative_box
+from ntt_plugin.dataset.labels.convert import relative_box
+from ntt_plugin.dataset.labels.placed_masks import full_mask, placed_mask
 from ntt_plugin.errors import DatasetError
 
 SIZES = [(64, 96), (96, 64), (80, 80), (480, 641)]

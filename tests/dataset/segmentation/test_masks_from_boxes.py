@@ -6,7 +6,8 @@ import pytest
 from fiftyone import ViewField as F
 
 from ntt_plugin.dataset.banks import banks
-from ntt_plugin.dataset.labels.convert import full_mask, relative_box
+from ntt_plugin.dataset.labels.convert import relative_box
+from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.errors import DatasetError

@@ -16,7 +16,8 @@ from pymongo.collection import Collection
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.database import locks as run_lock
 from ntt_plugin.dataset.database import run_record
-from ntt_plugin.dataset.database.locks import LockLostError, RunLock, SchemaLock
+from ntt_plugin.dataset.database.dataset_locks import SchemaLock
+from ntt_plugin.dataset.database.locks import LockLostError, RunLock
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.dataset.labels import label_field
 from ntt_plugin.dataset.references.choose import choose_references

@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from ntt_plugin.dataset.banks import banks
-from ntt_plugin.dataset.labels.convert import full_mask, pixel_box
+from ntt_plugin.dataset.labels.convert import pixel_box
+from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.segmentation import writer
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment

@@ -9,8 +9,8 @@ from PIL import Image
 
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.banks.add_references import add_references
-from ntt_plugin.dataset.labels.convert import full_mask
 from ntt_plugin.dataset.labels.label_field import segmentation_fields
+from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.dataset.suggestions.suggest import suggest_references
