@@ -23,7 +23,7 @@ logger = logging.getLogger(__name__)
 _DOWNLOADS = "The first run downloads up to 2.1 GB from Hugging Face."
 
 
-class NttOperator(foo.Operator, ABC):
+class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
     """An operator over one function of the SDK, whose parameters it passes on by their names.
 
     Attributes:

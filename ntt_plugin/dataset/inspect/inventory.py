@@ -11,8 +11,8 @@ import fiftyone.core.media as fom
 from fiftyone.core.odm import get_db_conn
 
 from ...errors import DatasetError
+from ..banks.bank_runs import KEY_PREFIX
 from ..banks.banks import list_memory_banks
-from ..banks.store import KEY_PREFIX
 from ..labels.label_field import segmentation_fields
 from ..samples.checks import dataset_of
 from ..segmentation.report import read_report
