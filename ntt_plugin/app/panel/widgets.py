@@ -4,18 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import quote
 
 import fiftyone.operators.types as types
 
-from ...dataset.networks import missing_networks
-from ...engine.recipe import PRESETS, Recipe
-from ..forms import run_options
 from ..operators import OPERATORS
 from ..text import escaped
 from .events import Click, Clicks
 from .state import Place
+
+if TYPE_CHECKING:
+    from ...engine.recipe import Recipe
 
 # FiftyOne gives whatever lies in a row that breaks the row's whole width.
 _AS_WIDE_AS_ITSELF = {"item": {"sx": {"width": "auto", "minWidth": 0}}}
@@ -141,6 +141,11 @@ def operator_button(
 
 def network_notice(page: types.Object, recipes: Iterable[Recipe], clicks: Clicks) -> None:
     """Say what the recipes would download and how large it is, with a button to do it now."""
+    # Imported here: torch comes with them, and the panel is listed before anyone opens it.
+    from ...dataset.networks import missing_networks
+    from ...engine.recipe import PRESETS
+    from ..forms import run_options
+
     lacking = {recipe.name: missing_networks(recipe) for recipe in recipes}
     missing = list(dict.fromkeys(network for found in lacking.values() for network in found))
     if not missing:

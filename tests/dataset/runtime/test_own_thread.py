@@ -18,8 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import torch
 
-from ntt_plugin.dataset.inspect import estimates
-from ntt_plugin.dataset.runtime import own_thread
+from ntt_plugin.dataset.runtime import caching
 
 def product():
     return float((torch.ones(512, 512) @ torch.ones(512, 512))[0, 0])
@@ -28,8 +27,7 @@ def more():
     return len(os.listdir("/proc/self/task")) - before
 
 call = {
-    "estimate": lambda: estimates._rate("cpu"),
-    "own thread": lambda: own_thread.in_own_thread(product),
+    "own thread": lambda: caching.in_own_thread(product),
     "plain": product,
 }[sys.argv[1]]
 with ThreadPoolExecutor(1) as living:
@@ -57,9 +55,8 @@ def test_what_it_calls_returns_and_raises():
 
 
 @pytest.mark.skipif(not TASKS.is_dir(), reason="counts threads where Linux lists them")
-@pytest.mark.parametrize("way", ["estimate", "own thread"])
-def test_torch_leaves_no_threads_in_a_thread_that_lives_on(way):
-    assert threads_left(way) == 0
+def test_torch_leaves_no_threads_in_a_thread_that_lives_on():
+    assert threads_left("own thread") == 0
 
 
 @pytest.mark.skipif(not TASKS.is_dir(), reason="counts threads where Linux lists them")
