@@ -12,8 +12,7 @@ from fiftyone.operators.categories import Categories
 
 from ...dataset.samples.checks import quoted
 from ...errors import NttError
-from .state import Place, from_state
-from .widgets import ALL_CLASSES
+from .state import ALL_CLASSES, Place, from_state
 
 _HELP = (
     "Your memory banks: what they learnt, how good each reference is, what was segmented with "

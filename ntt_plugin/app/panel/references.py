@@ -16,7 +16,7 @@ from ..forms.bank_choice import thresholds_of
 from ..text import escaped
 from . import widgets
 from .events import Clicks
-from .state import Place
+from .state import ALL_CLASSES, Place
 
 A_PAGE = 24
 SIDE = 96
@@ -95,8 +95,8 @@ def _classes(
     counts = Counter(check.label for check in checks)
     if len(counts) > 1:
         words = {label: f"{label} ({count:,})" for label, count in counts.items()}
-        every = {widgets.ALL_CLASSES: "All classes"}
-        chosen = place.label or widgets.ALL_CLASSES
+        every = {ALL_CLASSES: "All classes"}
+        chosen = place.label or ALL_CLASSES
         widgets.class_choice(page, place.visit, every | words, chosen, clicks.events.choose_class)
 
 

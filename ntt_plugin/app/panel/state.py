@@ -8,6 +8,8 @@ from typing import Any
 
 TABS = {"banks": "Banks", "runs": "Runs"}
 SHOWN = ("references", "flagged", "negatives", "scores")
+ALL_CLASSES = " "
+"""Stands for no class in particular: a class needs a name, and the App shows no empty choice."""
 
 
 @dataclass(frozen=True)

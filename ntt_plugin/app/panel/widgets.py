@@ -116,10 +116,6 @@ def moment(iso: str) -> str:
     return escaped(f"{iso[:16].replace('T', ' ')} UTC")
 
 
-ALL_CLASSES = " "
-"""Stands for no class in particular: a class needs a name, and the App shows no empty choice."""
-
-
 _BY_NAME = {operator.operator_name: operator for operator in OPERATORS}
 
 
