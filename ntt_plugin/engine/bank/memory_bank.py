@@ -314,10 +314,10 @@ class MemoryBank:
         Raises:
             BankError: the file cannot be written.
         """
-        path = Path(path)
+        path, data = Path(path), self.to_bytes()
         try:
             # Not tempfile, whose files only their owner can read.
-            write_whole(path, self.to_bytes(), path.with_name(f".{path.name}.{new_reference_id()}"))
+            write_whole(path, data, path.with_name(f".{path.name}.{new_reference_id()}"))
         except (OSError, ValueError) as error:
             raise BankError(
                 f"Cannot write the memory bank {path} ({error}); give a file in a folder that you "
