@@ -169,7 +169,9 @@ def normalise(images: Tensor) -> Tensor:
 
 def _read_picture(image: Image.Image) -> tuple[Image.Image, list[str]]:
     try:
-        return _as_rgb(image, "PIL image")
+        # Colours of 16 bits are read twice, if they are read only now: by the path.
+        path = getattr(image, "filename", "")
+        return _as_rgb(image, "PIL image", Path(path) if path else None)
     except ImageError:
         raise
     except MemoryError as error:
@@ -181,9 +183,7 @@ def _read_picture(image: Image.Image) -> tuple[Image.Image, list[str]]:
         ) from error
 
 
-def _as_rgb(
-    image: Image.Image, name: str, path: Path | None = None
-) -> tuple[Image.Image, list[str]]:
+def _as_rgb(image: Image.Image, name: str, path: Path | None) -> tuple[Image.Image, list[str]]:
     """An opened image as an upright RGB image without metadata, and notes."""
     deep_colours = has_deep_colours(image)
     premultiplied = prepare_bands(image, name)
@@ -192,8 +192,8 @@ def _as_rgb(
         shown, notes = deep_grey_to_rgb(image, name)
         return _bare(_upright(shown, image)), notes
     notes, shown = [], image
-    if deep_colours and path is not None:
-        shown, notes = deep_colours_to_bytes(image, lambda: _low_bytes(path), name)
+    if deep_colours:
+        shown, notes = deep_colours_to_bytes(image, lambda: path and _low_bytes(path), name)
     shown, more = without_false_transparency(shown)
     if premultiplied and shown.mode == "RGBA":
         shown = from_premultiplied(shown)

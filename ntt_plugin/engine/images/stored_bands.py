@@ -76,7 +76,9 @@ def has_deep_colours(image: Image.Image) -> bool:
     if image.format == "JPEG2000":
         return _jpeg2000_bits(image) > 8
     if image.format == "PPM":
-        return _is_deep_ppm(image) or _raw(tiles[0]).startswith("RGB;16")
+        # Of numbers written as text PIL gives the upper bytes, and no other raw mode.
+        as_text = tiles[0].codec_name == "ppm_plain" and tiles[0].args[1:] == (65535,)
+        return as_text or _is_deep_ppm(image) or _raw(tiles[0]).startswith("RGB;16")
     return _order(tiles[0]) is not None or _is_separate_deep(image)
 
 

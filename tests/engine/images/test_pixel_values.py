@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+
 import cv2
 import numpy as np
 import pytest
@@ -227,6 +229,27 @@ def test_deep_ppm(tmp_path, factor, count):
     assert np.array_equal(found, PICTURE) and len(notes) == count
 
 
+@pytest.mark.parametrize(("factor", "count"), [(FULL, 0), (TWELVE, 1)])
+def test_a_pil_image_that_is_not_read_yet_is_read_as_its_file(tmp_path, factor, count):
+    save_ppm(tmp_path / "deep.ppm", PICTURE * factor)
+    with Image.open(tmp_path / "deep.ppm") as opened:
+        found, notes = read_with_notes(opened)
+    assert np.array_equal(found, PICTURE) and len(notes) == count
+
+
+def test_a_dark_pil_image_of_bytes_is_refused(tmp_path):
+    """Its low bytes cannot be read: there is no path to read it again."""
+    save_ppm(tmp_path / "deep.ppm", PICTURE * TWELVE)
+    opened = Image.open(io.BytesIO((tmp_path / "deep.ppm").read_bytes()))
+    with pytest.raises(ImageError, match="PIL image has colours of 16 bits"):
+        read_image(opened)
+
+
+def save_plain_ppm(path, values):
+    numbers = " ".join(map(str, values.ravel()))
+    path.write_text(f"P3\n{values.shape[1]} {values.shape[0]}\n65535\n{numbers}\n")
+
+
 def save_jpeg2000(path, values):
     cv2.imwrite(str(path), values[..., ::-1], [cv2.IMWRITE_JPEG2000_COMPRESSION_X1000, 1000])
 
@@ -248,7 +271,8 @@ def save_cmyk(path, values):
 
 @pytest.mark.parametrize("factor", [64, TWELVE, EIGHT])
 @pytest.mark.parametrize(
-    ("save", "suffix"), [(save_jpeg2000, "jp2"), (save_sgi, "sgi"), (save_cmyk, "tif")]
+    ("save", "suffix"),
+    [(save_jpeg2000, "jp2"), (save_sgi, "sgi"), (save_cmyk, "tif"), (save_plain_ppm, "ppm")],
 )
 def test_colours_whose_low_bytes_cannot_be_read_are_refused_if_dark(tmp_path, save, suffix, factor):
     save(tmp_path / f"dark.{suffix}", PICTURE * factor)
@@ -256,7 +280,9 @@ def test_colours_whose_low_bytes_cannot_be_read_are_refused_if_dark(tmp_path, sa
         read_image(tmp_path / f"dark.{suffix}")
 
 
-@pytest.mark.parametrize(("save", "suffix"), [(save_jpeg2000, "jp2"), (save_sgi, "sgi")])
+@pytest.mark.parametrize(
+    ("save", "suffix"), [(save_jpeg2000, "jp2"), (save_sgi, "sgi"), (save_plain_ppm, "ppm")]
+)
 def test_colours_whose_low_bytes_cannot_be_read_are_read_if_bright(tmp_path, save, suffix):
     save(tmp_path / f"deep.{suffix}", PICTURE * FULL)
     found, notes = read(tmp_path / f"deep.{suffix}")
