@@ -193,7 +193,9 @@ def _as_rgb(image: Image.Image, name: str, path: Path | None) -> tuple[Image.Ima
         return _bare(_upright(shown, image)), notes
     notes, shown = [], image
     if deep_colours:
-        shown, notes = deep_colours_to_bytes(image, lambda: path and _low_bytes(path), name)
+        shown, notes = deep_colours_to_bytes(
+            image, lambda: None if path is None else _low_bytes(path), name
+        )
     shown, more = without_false_transparency(shown)
     if premultiplied and shown.mode == "RGBA":
         shown = from_premultiplied(shown)
