@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -27,8 +26,7 @@ from .matching.nms import box_iou, suppress
 from .proposals.proposals import Proposals
 from .recipe import Recipe
 from .references import Box
-
-Array = np.ndarray[Any, Any]
+from .typing import Array
 
 # Candidates kept over all images: 8 MB of features in the preset `paper`.
 _POOL = 2048

@@ -6,11 +6,9 @@ class. Unlabelled candidates of many images estimate that mean.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from .typing import Array
 
 # Rounds of reassignment; more change almost nothing.
 _ROUNDS = 3

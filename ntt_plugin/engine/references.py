@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +13,7 @@ from torch import Tensor
 
 from ..errors import ReferenceRefusedError
 from .images.load import ImageLike, to_tensor
+from .typing import Array
 
 Box = tuple[float, float, float, float]
 
@@ -61,7 +61,7 @@ class Reference:
     """
 
     image: ImageLike
-    mask: np.ndarray[Any, Any]
+    mask: Array
     label: str
     box: Box | None = None
     provenance: Provenance = Provenance()
@@ -75,7 +75,7 @@ class Reference:
         return self.box if self.box is not None else tight_box(self.mask)
 
 
-def tight_box(mask: np.ndarray[Any, Any]) -> Box:
+def tight_box(mask: Array) -> Box:
     """The smallest box around a mask (H, W): x1 y1 x2 y2, x2 and y2 exclusive.
 
     Raises:

@@ -30,6 +30,7 @@ from .proposals.mask_upsampling import upsample_masks
 from .proposals.proposals import Proposals, mask_boxes
 from .recipe import Recipe, resolve_device, resolve_dtype
 from .references import Reference, crop_picture, grid_weights, pool_reference
+from .typing import Array
 
 
 class Segmenter:
@@ -251,8 +252,8 @@ class Segmenter:
     @reraise_oom("make masks of boxes", SMALLER_IMAGE)
     @torch.inference_mode()
     def masks_from_boxes(
-        self, image: ImageLike, boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]
-    ) -> list[np.ndarray[Any, Any]]:
+        self, image: ImageLike, boxes: Array | Sequence[Sequence[float]]
+    ) -> list[Array]:
         """A mask for each box, by the segmenter alone.
 
         Args:
@@ -293,7 +294,7 @@ class Segmenter:
         return pixels, (picture.height, picture.width)
 
 
-def _box_prompts(boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]) -> Tensor:
+def _box_prompts(boxes: Array | Sequence[Sequence[float]]) -> Tensor:
     """Convert boxes to float32 (n, 4)."""
     rows = []
     for index, box in enumerate(boxes):

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..typing import Array
 from .records import ClassMemory, StoredReference
-
-Array = np.ndarray[Any, Any]
 
 
 class UnitFeatures:

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from ..typing import Array
 
 
 def shared_areas(boxes: Array, others: Array) -> Array:

@@ -9,13 +9,11 @@ write and four times as long to read.
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
 import numpy as np
 
 from .packed import PackedMask, PixelBox, set_bits
 
-Array = np.ndarray[Any, Any]
 Buffer = bytes | bytearray | memoryview
 
 _WORD = 64

@@ -5,14 +5,11 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, overload
 
-import numpy as np
-
+from ..typing import Array
 from .codec import decode_mask, encode_mask
 from .packed import PackedMask, PixelBox
-
-Array = np.ndarray[Any, Any]
 
 # Bytes for uncompressed masks: enough for 800 masks of 2 megapixels.
 _BUDGET = 256 * 2**20

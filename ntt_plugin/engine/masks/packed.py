@@ -7,9 +7,10 @@ and packed, 800 of 12 megapixels take 1.2 GB even if each covers the whole image
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
+
+from ..typing import Array
 
 _OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
 
@@ -31,7 +32,6 @@ def _counts(words: Array) -> Array:
     return np.asarray(_OF_BYTE[np.ascontiguousarray(words).view(np.uint8)])
 
 
-Array = np.ndarray[Any, Any]
 PixelBox = tuple[int, int, int, int]
 
 WORD = 64

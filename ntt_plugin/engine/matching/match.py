@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -17,11 +16,10 @@ from ..masks.containers import CompressedMasks, UnpackedMasks
 from ..masks.packed import PackedMask
 from ..proposals.proposals import Proposals
 from ..recipe import Recipe
+from ..typing import Array
 from .instances import Instances
 from .nms import suppress
 from .soft_merging import diffused_redundancy, redundancy
-
-Array = np.ndarray[Any, Any]
 
 _REDUNDANCIES: dict[str, Callable[[Sequence[PackedMask], Array, Array], Array]] = {
     "decay": redundancy,

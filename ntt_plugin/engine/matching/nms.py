@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
 from ..masks.boxes import shared_areas
-
-Array = np.ndarray[Any, Any]
+from ..typing import Array
 
 # Rows of the IoU matrix computed at once, which bounds its memory.
 _BLOCK = 128

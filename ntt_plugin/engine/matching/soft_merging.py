@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
 from ..masks.boxes import shared_areas
 from ..masks.packed import PackedMask
-
-Array = np.ndarray[Any, Any]
+from ..typing import Array
 
 # Rows of the matrix of bounds computed at once, which bounds its memory.
 _BLOCK = 128

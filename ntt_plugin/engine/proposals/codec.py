@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -22,9 +22,8 @@ from torch import Tensor
 from ..bank.memory_bank import Fingerprint
 from ..masks.codec import Buffer, RecordError, decode_mask, encode_mask
 from ..masks.packed import PackedMask
+from ..typing import Array
 from .proposals import Proposals
-
-Array = np.ndarray[Any, Any]
 
 CODEC_VERSION = 1
 """Part of every key: a record of another version is not found, rather than found and refused."""

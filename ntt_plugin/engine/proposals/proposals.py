@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -17,6 +17,7 @@ from ..device.threads import with_threads_by_load
 from ..masks.boxes import shared_areas
 from ..masks.containers import CachedMasks
 from ..masks.packed import PackedMask, set_bits_of_rows
+from ..typing import Array
 from .feature_pooling import pool_features
 from .mask_upsampling import UpsampledMasks
 
@@ -117,9 +118,6 @@ def _first_and_last(lines: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.where(lines, indices, lines.shape[1]).amin(dim=1)
     last = torch.where(lines, indices, -1).amax(dim=1)
     return first, last
-
-
-Array = np.ndarray[Any, Any]
 
 
 def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9) -> Array:
