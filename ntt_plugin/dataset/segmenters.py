@@ -14,9 +14,10 @@ import torch
 from torch import Tensor
 
 from ..engine.bank.memory_bank import Fingerprint
+from ..engine.device.device import resolve_device
 from ..engine.images.load import ImageLike
 from ..engine.proposals.proposals import Proposals
-from ..engine.recipe import Recipe, resolve_device
+from ..engine.recipe import Recipe
 from ..engine.references import Reference
 from ..engine.typing import Array
 from .samples.checks import is_whole

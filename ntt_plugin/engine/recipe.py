@@ -1,4 +1,4 @@
-"""The recipe's constants, the presets by name, and the choice of device and precision."""
+"""The recipe's constants, and the presets by name."""
 
 from __future__ import annotations
 
@@ -6,20 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import torch
-
 from ..errors import RecipeError
 
 IMAGE_MEAN: tuple[float, float, float] = (0.485, 0.456, 0.406)
 IMAGE_STD: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
-PRECISIONS: dict[str, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-
-
+PRECISIONS = ("float32", "bfloat16", "float16")
 RESCORINGS = ("decay", "diffusion")
 
 ADDED_LATER: dict[str, Any] = {"duplicate_iou": None, "rescoring": "decay"}
@@ -103,62 +95,6 @@ class Recipe:
                 f"its fields are {', '.join(known)}."
             )
         return replace(PRESETS[name], **overrides)
-
-
-def resolve_device(device: str | torch.device | None) -> torch.device:
-    """The device to run on: the one asked for, else CUDA, else MPS, else the CPU.
-
-    Raises:
-        RecipeError: the device is not one of this machine's; says which are.
-    """
-    available = _available_devices()
-    if device is None:
-        return torch.device(available[0])
-    try:
-        asked = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise RecipeError(
-            f"{device!r} is no device; this machine has {', '.join(available)}."
-        ) from error
-    missing = asked.type not in available or (
-        asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count()
-    )
-    if missing:
-        raise RecipeError(
-            f"The device {str(asked)!r} is not available; this machine has {', '.join(available)}."
-        )
-    return asked
-
-
-def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype that a precision means on a device.
-
-    ``bfloat16`` stands for "bfloat16 where the device has it": it is float32 on a CPU, where
-    it would be slower and less exact, and float16 on MPS and on a GPU without it.
-
-    Raises:
-        RecipeError: unknown precision.
-    """
-    if precision not in PRECISIONS:
-        raise RecipeError(
-            f"There is no precision {precision!r}; it must be one of {', '.join(PRECISIONS)}."
-        )
-    if precision != "bfloat16":
-        return PRECISIONS[precision]
-    if device.type == "cpu":
-        return torch.float32
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.bfloat16
-    return torch.float16
-
-
-def _available_devices() -> list[str]:
-    devices = ["cpu"]
-    if torch.backends.mps.is_available():
-        devices.insert(0, "mps")
-    if torch.cuda.is_available():
-        devices.insert(0, "cuda")
-    return devices
 
 
 def _text(value: object) -> bool:

@@ -16,9 +16,8 @@ from tqdm.auto import tqdm
 from ..errors import BankError, ImageError, RecipeError, ReferenceRefusedError
 from .bank.memory_bank import Fingerprint, MemoryBank, Refused
 from .device.batching import SMALLER_IMAGE, reraise_oom
-from .device.forked import require_own_process
-from .device.threads import with_threads_by_load
-from .device.transfer import send
+from .device.device import resolve_device, resolve_dtype, send
+from .device.threads import require_own_process, with_threads_by_load
 from .images.load import ImageLike, read_image, to_tensor
 from .matching.instances import Instances
 from .matching.match import match
@@ -28,7 +27,7 @@ from .networks.mask_proposer import MaskProposer
 from .proposals.cache import upstream_digest
 from .proposals.mask_upsampling import upsample_masks
 from .proposals.proposals import Proposals, mask_boxes
-from .recipe import Recipe, resolve_device, resolve_dtype
+from .recipe import Recipe
 from .references import Reference, crop_picture, grid_weights, pool_reference
 from .typing import Array
 

@@ -10,8 +10,7 @@ import numpy as np
 from ...errors import BankError
 from ..bank.memory_bank import MemoryBank
 from ..device.batching import SMALLER_IMAGE, reraise_oom
-from ..device.forked import require_own_process
-from ..device.threads import with_threads_by_load
+from ..device.threads import require_own_process, with_threads_by_load
 from ..masks.containers import CompressedMasks, UnpackedMasks
 from ..masks.packed import PackedMask
 from ..proposals.proposals import Proposals

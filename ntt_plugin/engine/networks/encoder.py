@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ...errors import RecipeError
 from ..bank.memory_bank import Fingerprint
 from ..device.batching import reraise_oom
-from ..device.compiling import Compiled
+from ..device.device import Compiled
 from ..images.load import normalise
 from ..proposals.cache import architecture
 

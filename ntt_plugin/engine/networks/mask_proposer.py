@@ -7,7 +7,7 @@ from torch import Tensor
 from transformers import Sam2Model
 
 from ..device.batching import BatchSizes, PromptBatches, reraise_oom
-from ..device.compiling import Compiled
+from ..device.device import Compiled
 from ..images.load import normalise
 from ..proposals.cache import architecture
 from .decoder.prompt_decoder import Attended, DecoderImage, PromptDecoder

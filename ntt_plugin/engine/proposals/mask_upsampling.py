@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..device.transfer import send
+from ..device.device import send
 from ..masks.packed import WORD, PackedMask, pack_mask, trim_words
 from .feature_pooling import resize_matrix
 

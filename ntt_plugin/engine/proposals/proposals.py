@@ -12,8 +12,7 @@ from torch import Tensor
 
 from ..bank.memory_bank import Fingerprint
 from ..device.batching import SMALLER_IMAGE, reraise_oom
-from ..device.forked import require_own_process
-from ..device.threads import with_threads_by_load
+from ..device.threads import require_own_process, with_threads_by_load
 from ..masks.boxes import shared_areas
 from ..masks.containers import CachedMasks
 from ..masks.packed import PackedMask, set_bits_of_rows

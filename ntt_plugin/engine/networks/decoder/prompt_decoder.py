@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import Sam2Model
 
-from ...device.compiling import Compiled
+from ...device.device import Compiled
 from .mask_upscaling import SharedUpscaling, Upscaler
 from .two_way_transformer import Pixels, SharedLayers, TwoWayTransformer
 
