@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from ..errors import RecipeError
+from .rules import Rule, one_of, real, whole
 
 IMAGE_MEAN: tuple[float, float, float] = (0.485, 0.456, 0.406)
 IMAGE_STD: tuple[float, float, float] = (0.229, 0.224, 0.225)
@@ -64,10 +64,10 @@ class Recipe:
     negative_sigma: float = 0.8
 
     def __post_init__(self) -> None:
-        for field, (allowed, holds) in _RULES.items():
+        for field, rule in _RULES.items():
             value = getattr(self, field)
-            if not holds(value):
-                raise RecipeError(f"Recipe.{field} is {value!r}; it must be {allowed}.")
+            if not rule.holds(value):
+                raise RecipeError(f"Recipe.{field} is {value!r}; it must be {rule.allowed}.")
 
     @property
     def networks(self) -> tuple[str, str, int, str]:
@@ -97,49 +97,28 @@ class Recipe:
         return replace(PRESETS[name], **overrides)
 
 
-def _text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _whole(low: int, high: int) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    )
-
-
-def _real(low: float, high: float) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-    )
-
-
-_Rule = tuple[str, Callable[[Any], bool]]
-_RULES: dict[str, _Rule] = {
-    "name": ("a name", _text),
-    "segmenter": ("a hub id, a folder or a file", _text),
-    "encoder": ("a hub id, a folder or a file", _text),
-    "encoder_size": ("a whole number of pixels from 14 to 4096", _whole(14, 4096)),
-    "precision": (
-        "one of " + ", ".join(PRECISIONS),
-        lambda value: isinstance(value, str) and value in PRECISIONS,
+_TEXT = Rule("a name", lambda value: isinstance(value, str) and bool(value.strip()))
+_NETWORK = Rule("a hub id, a folder or a file", _TEXT.holds)
+_IOU = real(0.01, 1)
+_RULES: dict[str, Rule] = {
+    "name": _TEXT,
+    "segmenter": _NETWORK,
+    "encoder": _NETWORK,
+    "encoder_size": whole(14, 4096, " of pixels"),
+    "precision": one_of(*PRECISIONS),
+    "context_ratio": real(0, 10),
+    "grid": whole(1, 256),
+    "point_batch": whole(1, 65536),
+    "iou_threshold": real(0, 1),
+    "duplicate_iou": Rule(
+        f"{_IOU.allowed}, or None", lambda value: value is None or _IOU.holds(value)
     ),
-    "context_ratio": ("a number from 0 to 10", _real(0, 10)),
-    "grid": ("a whole number from 1 to 256", _whole(1, 256)),
-    "point_batch": ("a whole number from 1 to 65536", _whole(1, 65536)),
-    "iou_threshold": ("a number from 0 to 1", _real(0, 1)),
-    "duplicate_iou": (
-        "a number from 0.01 to 1, or None",
-        lambda value: value is None or _real(0.01, 1)(value),
-    ),
-    "nms_iou": ("a number from 0 to 1", _real(0, 1)),
-    "max_instances": ("a whole number from 1 to 10000", _whole(1, 10_000)),
-    "candidate_factor": ("a whole number from 1 to 1000", _whole(1, 1000)),
-    "rescoring": (
-        "one of " + ", ".join(RESCORINGS),
-        lambda value: isinstance(value, str) and value in RESCORINGS,
-    ),
-    "merge_exponent": ("a number from 0 to 10", _real(0, 10)),
-    "negative_sigma": ("a number from 0.000001 to 1000000", _real(1e-6, 1e6)),
+    "nms_iou": real(0, 1),
+    "max_instances": whole(1, 10_000),
+    "candidate_factor": whole(1, 1000),
+    "rescoring": one_of(*RESCORINGS),
+    "merge_exponent": real(0, 10),
+    "negative_sigma": Rule("a number from 0.000001 to 1000000", real(1e-6, 1e6).holds),
 }
 
 PRESETS: dict[str, Recipe] = {

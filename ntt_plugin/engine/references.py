@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -120,14 +119,15 @@ def crop_box(box: Box, image_size: tuple[int, int], ratio: float) -> tuple[int, 
 
 
 def crop_reference(
-    image: Tensor, mask: Tensor, box: Box, size: int, ratio: float
+    image: Tensor | Image.Image, mask: Tensor, box: Box, size: int, ratio: float
 ) -> tuple[Tensor, Tensor]:
     """Cut a reference out of its image and stretch it to the encoder's input.
 
     Recipe, section 1.2: bicubic without antialiasing for the image, bilinear for the mask.
 
     Args:
-        image: float (3, H, W) in [0, 1].
+        image: float (3, H, W) in [0, 1]; or an RGB image, of which the crop alone becomes floats
+            (a photograph of 300 million pixels would be 3.6 GB of them).
         mask: bool or float (H, W).
         box: the annotation's box, x1 y1 x2 y2 in pixels.
         size: side of the encoder's input, pixels.
@@ -140,31 +140,22 @@ def crop_reference(
     Raises:
         ReferenceRefusedError: mask and image differ in size, or the box covers no pixel.
     """
-    left, top, right, bottom = _shared_crop(image.shape[-2:], mask, box, ratio)
-    return _stretch(image[:, top:bottom, left:right], mask[top:bottom, left:right], size)
-
-
-def crop_picture(
-    picture: Image.Image, mask: Tensor, box: Box, size: int, ratio: float
-) -> tuple[Tensor, Tensor]:
-    """``crop_reference`` of an RGB image, of which the crop alone becomes floats.
-
-    Args:
-        picture: the image, RGB; a photograph of 300 million pixels would be 3.6 GB of floats.
-        mask: bool or float (H, W), of its size.
-        box: the annotation's box, x1 y1 x2 y2 in pixels.
-        size: side of the encoder's input, pixels.
-        ratio: context ratio.
-
-    Returns:
-        As ``crop_reference``, the same numbers.
-
-    Raises:
-        ReferenceRefusedError: mask and image differ in size, or the box covers no pixel.
-    """
-    left, top, right, bottom = _shared_crop((picture.height, picture.width), mask, box, ratio)
-    crop = to_tensor(picture.crop((left, top, right, bottom)))
-    return _stretch(crop, mask[top:bottom, left:right], size)
+    height, width = image.shape[-2:] if isinstance(image, Tensor) else image.size[::-1]
+    if tuple(mask.shape) != (height, width):
+        raise ReferenceRefusedError(
+            f"Its mask is {tuple(mask.shape)} and its image {(height, width)} (height, width)."
+        )
+    left, top, right, bottom = crop_box(box, (height, width), ratio)
+    if isinstance(image, Tensor):
+        crop = image[:, top:bottom, left:right]
+    else:
+        crop = to_tensor(image.crop((left, top, right, bottom)))
+    weights = mask[top:bottom, left:right].to(crop.dtype)
+    resized = F.interpolate(crop[None], (size, size), mode="bicubic", align_corners=False)
+    resized_mask = F.interpolate(
+        weights[None, None], (size, size), mode="bilinear", align_corners=False
+    )
+    return resized[0], resized_mask[0, 0]
 
 
 def grid_weights(mask: Tensor, grid: int) -> Tensor:
@@ -198,25 +189,3 @@ def pool_reference(features: Tensor, weights: Tensor) -> Tensor:
     if not torch.isfinite(feature).all():
         raise ReferenceRefusedError("The encoder gave a feature that is not finite for it.")
     return feature
-
-
-def _shared_crop(
-    image_size: Sequence[int], mask: Tensor, box: Box, ratio: float
-) -> tuple[int, int, int, int]:
-    """``crop_box`` of an image and a mask that are of one size."""
-    height, width = image_size
-    if tuple(mask.shape) != (height, width):
-        raise ReferenceRefusedError(
-            f"Its mask is {tuple(mask.shape)} and its image {(height, width)} (height, width)."
-        )
-    return crop_box(box, (height, width), ratio)
-
-
-def _stretch(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Crops (3, h, w) and (h, w) at the size of the encoder's input."""
-    mask = mask.to(image.dtype)
-    resized = F.interpolate(image[None], (size, size), mode="bicubic", align_corners=False)
-    resized_mask = F.interpolate(
-        mask[None, None], (size, size), mode="bilinear", align_corners=False
-    )
-    return resized[0], resized_mask[0, 0]

@@ -28,7 +28,7 @@ from .proposals.cache import upstream_digest
 from .proposals.mask_upsampling import upsample_masks
 from .proposals.proposals import Proposals, mask_boxes
 from .recipe import Recipe
-from .references import Reference, crop_picture, grid_weights, pool_reference
+from .references import Reference, crop_reference, grid_weights, pool_reference
 from .typing import Array
 
 
@@ -162,7 +162,7 @@ class Segmenter:
         if not isinstance(mask, np.ndarray) or mask.ndim != 2:
             form = getattr(mask, "shape", type(mask).__name__)
             raise ReferenceRefusedError(f"Its mask is {form}, not an array (height, width).")
-        image, mask_crop = crop_picture(
+        image, mask_crop = crop_reference(
             read_image(reference.image),
             torch.from_numpy(np.ascontiguousarray(mask, dtype=bool)),
             reference.resolved_box(),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -58,6 +58,23 @@ def reraise_oom(work: str, remedy: str) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise OutOfMemoryError(f"There is not enough memory to {work}. {remedy}") from error
+
+
+def reraise_device_oom(
+    work: str, device: torch.device, network: str = "segmenter"
+) -> AbstractContextManager[None]:
+    """``reraise_oom`` for a network's work on a device.
+
+    Args:
+        work: the operation, to complete "There is not enough memory to ... on the device".
+        device: where it is done.
+        network: of which a smaller one would need less memory: "segmenter" or "encoder".
+    """
+    return reraise_oom(
+        f"{work} on the device {str(device)!r}",
+        f"Close other programs that use it, choose a preset with a smaller {network} (fast),"
+        " or run on another device.",
+    )
 
 
 @dataclass(frozen=True)
@@ -152,11 +169,7 @@ class PromptBatches:
             return None
 
     def _one(self, work: Callable[[Tensor], Result], chunk: Tensor) -> Result:
-        with reraise_oom(
-            f"decode a single prompt on the device {str(self._device)!r}",
-            "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
-            " or run on another device.",
-        ):
+        with reraise_device_oom("decode a single prompt", self._device):
             return work(chunk)
 
 

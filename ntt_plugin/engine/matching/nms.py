@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..masks.boxes import shared_areas
+from ..masks.packed import shared_areas
 from ..typing import Array
 
 # Rows of the IoU matrix computed at once, which bounds its memory.

@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from ..masks.boxes import shared_areas
-from ..masks.packed import PackedMask
+from ..masks.packed import PackedMask, shared_areas
 from ..typing import Array
 
 # Rows of the matrix of bounds computed at once, which bounds its memory.

@@ -29,7 +29,6 @@ from ..device.batching import is_out_of_memory
 from . import convert_dinov2, convert_sam2
 from .convert_sam2 import HieraTraits
 from .hub import download, find_cached, find_in_zoo, suggestion
-from .renaming import shorten
 from .weights import (
     count_values,
     digest,
@@ -37,6 +36,7 @@ from .weights import (
     read_meta_file,
     read_weights,
     require_finite,
+    shorten,
 )
 
 BUNDLED = Path(__file__).parent / "bundled"

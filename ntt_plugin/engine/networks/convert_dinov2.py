@@ -10,25 +10,25 @@ from torch import Tensor
 from transformers import Dinov2Config, Dinov2WithRegistersConfig
 
 from ...errors import CheckpointError
-from .hub_config import (
+from ..rules import real, whole
+from .conversion import (
     ACTIVATION,
     EPSILON,
     FLAG,
     SHARE,
     SIDE,
     WIDTH,
+    Renaming,
     Rules,
     checked_fields,
-    real,
     refusal,
-    whole,
+    rename,
 )
-from .renaming import Rule, rename
 
 _WB = r"\.(weight|bias)"
 _BLOCK, _LAYER = r"blocks\.(\d+)\.", r"encoder.layer.\1."
 
-_RULES: tuple[Rule, ...] = (
+_RULES: tuple[Renaming, ...] = (
     (r"(cls_token|mask_token|register_tokens)", r"embeddings.\1"),
     (r"pos_embed", "embeddings.position_embeddings"),
     (r"patch_embed\.proj" + _WB, r"embeddings.patch_embeddings.projection.\1"),

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 from transformers import Sam2Model
 
-from ..device.batching import BatchSizes, PromptBatches, reraise_oom
+from ..device.batching import BatchSizes, PromptBatches, reraise_device_oom
 from ..device.device import Compiled
 from ..images.load import normalise
 from ..proposals.cache import architecture
@@ -40,11 +40,7 @@ class MaskProposer:
         Raises:
             OutOfMemoryError: the network does not fit in the device's memory.
         """
-        with reraise_oom(
-            f"load the segmenter on the device {str(device)!r}",
-            "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
-            " or run on another device.",
-        ):
+        with reraise_device_oom("load the segmenter", device):
             self._model = model.to(device=device).eval()
         # Prompts stay in float32: rounding to bfloat16 moves a point by pixels.
         self._decoder = PromptDecoder(self._model, device, dtype, compile=compile)
@@ -153,11 +149,7 @@ class MaskProposer:
         Raises:
             OutOfMemoryError: not enough memory on the device.
         """
-        with reraise_oom(
-            f"run the segmenter on an image on the device {str(self._device)!r}",
-            "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
-            " or run on another device.",
-        ):
+        with reraise_device_oom("run the segmenter on an image", self._device):
             pixels = normalise(image.to(self._device))[None].to(self._dtype)
             maps = self._maps(pixels)
         return [

@@ -13,9 +13,8 @@ from torch import Tensor
 from ..bank.memory_bank import Fingerprint
 from ..device.batching import SMALLER_IMAGE, reraise_oom
 from ..device.threads import require_own_process, with_threads_by_load
-from ..masks.boxes import shared_areas
 from ..masks.containers import CachedMasks
-from ..masks.packed import PackedMask, set_bits_of_rows
+from ..masks.packed import PackedMask, set_bits_of_rows, shared_areas
 from ..typing import Array
 from .feature_pooling import pool_features
 from .mask_upsampling import UpsampledMasks
