@@ -251,7 +251,10 @@ class SuggestionPool:
 
 
 class ClassMeans:
-    """Candidates grouped by class, updated as the bank learns some of them.
+    """Estimated class means, and how far each candidate would move a prototype towards them.
+
+    A prototype is the mean of its class's references; ideally it equals the mean of all objects
+    of the class. Unlabelled candidates of many images, grouped by class, estimate that mean.
 
     Attributes:
         labels: class whose mean is most similar to each candidate, int (n,).

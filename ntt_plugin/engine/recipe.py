@@ -44,6 +44,12 @@ class Recipe:
 
     Raises:
         RecipeError: a field's value is not allowed; says which, and what is.
+
+    Example:
+        >>> from ntt_plugin.engine import Recipe
+        >>> recipe = Recipe.from_preset("fast", grid=8)
+        >>> recipe.encoder, recipe.grid
+        ('facebook/dinov2-base', 8)
     """
 
     name: str = "paper"

@@ -27,7 +27,12 @@ class Provenance:
         label: id of the label.
         box: x1 y1 x2 y2 in pixels of the image, x2 and y2 exclusive.
         field: the sample's field that holds the label, whose id is unique within a field only.
-            Unknown for banks of versions before this one.
+            Unknown in banks of earlier versions.
+
+    Example:
+        >>> from ntt_plugin.engine import Provenance
+        >>> Provenance(dataset="zoo", box=(3, 2, 11, 5)).box
+        (3, 2, 11, 5)
     """
 
     dataset: str | None = None
@@ -57,6 +62,13 @@ class Reference:
         label: the class.
         box: the annotation's box, x1 y1 x2 y2 in pixels; the mask's tight box if None.
         provenance: where it came from.
+
+    Example:
+        >>> from ntt_plugin.engine import Reference
+        >>> mask = np.zeros((10, 12), bool)
+        >>> mask[2:5, 3:11] = True
+        >>> Reference("cat.jpg", mask, "cat").resolved_box()
+        (3.0, 2.0, 11.0, 5.0)
     """
 
     image: ImageLike

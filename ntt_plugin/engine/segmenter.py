@@ -38,6 +38,19 @@ class Segmenter:
     Attributes:
         recipe: the constants it runs with.
         device: where the networks run.
+
+    Example:
+        >>> from ntt_plugin.engine import Reference, Segmenter
+        >>> image = np.full((80, 80, 3), 255, np.uint8)
+        >>> image[20:60, 20:60] = (200, 30, 30)
+        >>> mask = (image == (200, 30, 30)).all(axis=-1)
+        >>> segmenter = Segmenter.from_preset("tiny", device="cpu", grid=4)
+        >>> bank = segmenter.build_bank([Reference(image, mask, "square")])
+        >>> instances = segmenter.segment(image, bank)
+        >>> instances.labels[0]
+        'square'
+        >>> bool((instances.full_mask(0) == mask).mean() > 0.95)
+        True
     """
 
     def __init__(

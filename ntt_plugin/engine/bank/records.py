@@ -25,6 +25,14 @@ class Fingerprint:
         size: side of its input, pixels.
         channels: length of its features.
         context_ratio: how much wider than their boxes references are cropped.
+
+    Example:
+        >>> from ntt_plugin.engine import Fingerprint
+        >>> ours = Fingerprint("facebook/dinov2-small", "3b1f", size=518, channels=384)
+        >>> ours.same(Fingerprint("/models/dinov2", "3b1f", size=518, channels=384))
+        True
+        >>> ours.describe()
+        'facebook/dinov2-small (weights 3b1f, input 518 px, 384 channels, context 0.2)'
     """
 
     name: str

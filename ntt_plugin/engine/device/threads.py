@@ -2,8 +2,9 @@
 
 With as many threads as cores, each operation of torch ends with its slowest thread. If another
 program keeps a core busy, one thread waits for that core while the others spin, thousands of times
-per image; one thread fewer avoids this. libgomp's own setting (``OMP_WAIT_POLICY``) is read when
-torch is imported, applies to the whole process, and slows down an idle machine.
+per image; one thread fewer avoids this.
+
+A process forked after torch computed in its parent has no such threads, and is refused.
 """
 
 from __future__ import annotations

@@ -101,6 +101,7 @@ def diffused_redundancy(masks: Sequence[PackedMask], labels: Array) -> Array:
 
 def cover_matrix(masks: Sequence[PackedMask], alike: Array) -> Array:
     """``IoS_ij = |i and j| / |i|`` for j < i where ``alike[i, j]``, else 0; float64 (n, n)."""
+    # Pairs j before i whose boxes meet; pixels are counted for these alone.
     boxes = np.array([mask.box for mask in masks], dtype=np.int64)
     meet = np.tril(alike & (shared_areas(boxes, boxes) > 0), -1)
     covered = np.zeros(meet.shape)

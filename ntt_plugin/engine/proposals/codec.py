@@ -5,8 +5,8 @@ than upsampling its logits again, and takes less space than the logits (256 KB).
 stored uncompressed: deflated they would be 15 to 24% smaller, but several times slower to read.
 
 Layout, little-endian: a header; predicted IoUs; low-resolution boxes; features; for each mask
-its box, its area and its length in bytes; the masks. Integrity is the store's matter: here only
-the structure is checked, so that no bytes whatever can crash the reader.
+its box, its area and its length in bytes; the masks. The store verifies checksums; the reader
+checks the structure, so that no bytes can crash it.
 """
 
 from __future__ import annotations

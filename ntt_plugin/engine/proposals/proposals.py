@@ -41,6 +41,15 @@ class Proposals:
         masks: n masks at the image's own size.
         image_size: (H, W) of the original image.
         fingerprint: the encoder that made the features; None if unknown.
+
+    Example:
+        >>> from ntt_plugin.engine import Proposals
+        >>> logits = torch.full((1, 8, 8), -1.0)
+        >>> logits[0, 2:5, 3:6] = 1.0
+        >>> patches = torch.ones(2, 4, 4)
+        >>> found = Proposals.from_logits(logits, torch.tensor([0.9]), patches, image_size=(16, 16))
+        >>> found.boxes, found.masks[0].box
+        (tensor([[3., 2., 5., 4.]]), (6, 4, 12, 10))
     """
 
     ious: Tensor

@@ -62,8 +62,10 @@ class PromptDecoder:
             compile: compile on the first call.
         """
         decoder: Any = model.mask_decoder
+        # Positional embeddings of the pixels, (1, C, h, w): alike for all images.
         positions = model.get_image_wide_positional_embeddings()
         self._size = (int(positions.shape[-2]), int(positions.shape[-1]))
+        # Fold the transformer first: the upscaling continues from the form that it leaves.
         self._transformer = TwoWayTransformer(decoder.transformer, positions[0].flatten(1), device)
         self._upscaler = Upscaler(decoder, self._transformer.form, device)
         transform, upscale = self._transformer.run, self._upscaler.run
@@ -90,6 +92,7 @@ class PromptDecoder:
         Args:
             features: the image's feature maps, finest first, each (1, c, h, w).
         """
+        # The coarsest map is the image embedding; flatten it to pixels, (C, N).
         # Without a mask prompt the dense embedding is the same vector for every pixel.
         embedding = features[-1][0].flatten(1)
         dense = self._prompts.no_mask_embed.weight.T.to(embedding.dtype)
@@ -126,6 +129,7 @@ class PromptDecoder:
             image: result of ``prepare``.
             boxes: x1 y1 x2 y2 in pixels of the network's input, float (n, 4).
         """
+        # The prompt encoder embeds a box as its two corners.
         sparse, _ = self._prompts(None, None, boxes[None], None)
         return self._attend(image, sparse[0], self._all_masks)
 
@@ -140,6 +144,7 @@ class PromptDecoder:
         Returns:
             Mask logits (n, k, m, m).
         """
+        # Only the prompts kept are upscaled (recipe, section 3.5).
         return self._upscale(image.upscaling, attended.pixels.select(rows), attended.hyper[rows])
 
     def choose(self, logits: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,6 +160,7 @@ class PromptDecoder:
         Returns:
             Mask logits (n, m, m) and predicted IoUs (n,).
         """
+        # Output 0 is the single-mask output.
         chosen = torch.zeros(len(ious), dtype=torch.int64, device=ious.device)
         if self._decoder.dynamic_multimask_via_stability:
             delta = self._decoder.dynamic_multimask_stability_delta
@@ -164,6 +170,7 @@ class PromptDecoder:
             outer = (single > -delta).sum(dim=1).float()
             stability = torch.where(outer > 0, inner / outer, 1.0)
             stable = stability >= self._decoder.dynamic_multimask_stability_thresh
+            # An unstable one is replaced by the best of the multimask outputs 1, 2, ...
             chosen = torch.where(stable, chosen, 1 + ious[:, 1:].argmax(dim=1))
         rows = torch.arange(len(ious), device=ious.device)
         return logits[rows, chosen], ious[rows, chosen]
@@ -177,11 +184,12 @@ class PromptDecoder:
             wanted: indices of the IoU token and of the mask tokens to return, which must be the
                 last ones.
         """
-        # Tokens: the decoder's own, then the prompt's.
+        # Concatenate the decoder's own tokens; expand them in batch direction, before the prompt's.
         decoder = self._decoder
         own = (decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens)
         output = torch.cat([token.weight for token in own])
         tokens = torch.cat([output.expand(len(sparse), -1, -1), sparse.to(output.dtype)], dim=1)
+        # Run the two-way transformer: final tokens (n, k, C), and the pixels.
         final, pixels = self._transform(image.layers, tokens, wanted)
         # A hypernetwork per mask token, and the IoU head, which predicts the IoUs of all masks.
         first = self._count - (len(wanted) - 1)

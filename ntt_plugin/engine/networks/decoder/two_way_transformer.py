@@ -119,6 +119,7 @@ class TwoWayTransformer:
             positions: positional embeddings of the pixels, (C, N).
             device: device to run on.
         """
+        # Fold in float64: products of many matrices would lose digits in float32.
         positions = positions.detach().cpu().double()
         self._module = transformer
         self._layers: list[_Layer] = []
@@ -127,12 +128,13 @@ class TwoWayTransformer:
         for module in transformer.layers:
             self._layers.append(_Layer(module, form, positions))
             form = self._layers[-1].form
+        # The final attention reads the pixels that the last layer leaves, and changes none.
         self.form = form
         last = transformer.final_attn_token_to_image
         self._keys = project_linear(form, last.k_proj, positions)
         self._values = project_linear(form, last.v_proj)
         self.heads = int(last.num_attention_heads)
-        # Folded in float64, run from float32.
+        # Run from float32, on the device.
         place = partial(torch.Tensor.to, device=device, dtype=torch.float32)
         for layer in self._layers:
             layer.keys, layer.values = layer.keys.to(place), layer.values.to(place)
@@ -145,6 +147,7 @@ class TwoWayTransformer:
         Args:
             embedding: image embedding plus the prompt encoder's dense embedding, (C, N).
         """
+        # In float32: the result alone is cast to the dtype of the run.
         pixels = embedding.float()
 
         def share(projection: Projection) -> SharedMap:
@@ -212,11 +215,13 @@ def share_map(projection: Projection, pixels: Tensor, heads: int, dtype: torch.d
     def divided(part: Tensor) -> Tensor:
         return torch.unflatten(part.to(dtype), 0, (heads, -1))
 
+    # Project the image embedding: base @ pixels + offset, (o, N).
     base = torch.addmm(projection.offset[:, None], projection.base, pixels)
     # Before the first layer the scale is 1: add the constant once and for all.
     constant: Tensor | None = projection.constant
     if not projection.rows:
         base, constant = base + projection.constant, None
+    # Split the o channels of every part into heads of d.
     return SharedMap(
         divided(base),
         None if constant is None else divided(constant),
@@ -234,6 +239,7 @@ def row_maps(rows: tuple[Tensor, ...], pixels: Pixels) -> list[Tensor]:
     Returns:
         A tensor (b, heads, d, heads * t) for each layer so far.
     """
+    # For each head i and token t that added a row: its value vector through the map's matrix.
     return [
         torch.einsum("hdie,bite->bhdit", row, values).flatten(3)
         for row, values in zip(rows, pixels.values, strict=True)
@@ -241,9 +247,11 @@ def row_maps(rows: tuple[Tensor, ...], pixels: Pixels) -> list[Tensor]:
 
 
 def _share_deviation(deviation: Deviation, pixels: Tensor) -> SharedDeviation:
+    # The image embedding with its mean subtracted, (C, N), and its squared length.
     base = torch.addmm(deviation.offset[:, None], deviation.base, pixels)
     return SharedDeviation(
         squares=base.square().sum(dim=0),
+        # <base, generators>; a prompt's value vectors turn them into <base, rows>.
         cross=tuple(
             matrix @ pixels + offset[..., None]
             for matrix, offset in zip(deviation.cross, deviation.cross_offset, strict=True)
@@ -259,6 +267,7 @@ def _attend_tokens(module: Any, tokens: Tensor, prompts: Tensor) -> Tensor:
     # The first layer adds neither the positional embedding nor the residual.
     first = module.skip_first_layer_pe
     query = (tokens if first else tokens + prompts)[None]
+    # The prompts are the module's second dimension, (1, b, t, C).
     attended: Tensor = module.self_attn(query=query, key=query, value=tokens[None])[0][0]
     normalised: Tensor = module.layer_norm1(attended if first else tokens + attended)
     return normalised
@@ -268,9 +277,12 @@ def _attend_pixels(
     attention: Any, tokens: Tensor, pixels: Pixels, keys: SharedMap, values: SharedMap
 ) -> Tensor:
     """Cross-attention from tokens to pixels, without the residual, (b, t, C)."""
+    # Scaled dot products of the tokens' queries and the pixels' keys, (b, heads * t, N).
     queries = _heads(attention.q_proj(tokens) * attention.scaling, attention)
+    # Softmax over the pixels, then the weighted sum of their values, (b, heads, t, d).
     weights = _scores(queries, pixels, keys).softmax(dim=-1)
     gathered = _gather(weights, pixels, values)
+    # Concatenate the heads and project back to C channels.
     given: Tensor = attention.o_proj(gathered.transpose(1, 2).flatten(2))
     return given
 
@@ -367,6 +379,7 @@ def _division(pixels: Pixels, deviation: SharedDeviation) -> Tensor:
 
     Sums the squared length ``|base|^2 + 2 * <base, rows> + <rows, rows>`` without the channels.
     """
+    # Sums of squares are taken in float32 in every precision.
     weights = [block.float() for block in pixels.weights]
     values = [each.float() for each in pixels.values]
     scale = pixels.scale
