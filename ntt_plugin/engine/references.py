@@ -100,17 +100,10 @@ def tight_box(mask: Array) -> Box:
 
 
 def crop_box(box: Box, image_size: tuple[int, int], ratio: float) -> tuple[int, int, int, int]:
-    """The square around a box, widened by the context ratio, clamped to the image.
+    """The square around a box, widened by the context ratio, clamped to the image (H, W).
 
-    Recipe, section 1.1.
-
-    Args:
-        box: x1 y1 x2 y2 in pixels.
-        image_size: (H, W).
-        ratio: context, 0.2 for a square of 1.2 times the box's longer side.
-
-    Returns:
-        x1 y1 x2 y2 in whole pixels, x2 and y2 exclusive.
+    Recipe, section 1.1: ratio 0.2 gives a square of 1.2 times the box's longer side. Boxes are
+    x1 y1 x2 y2 in pixels, x2 and y2 exclusive.
 
     Raises:
         ReferenceRefusedError: the box is not finite or covers no pixel of the image.

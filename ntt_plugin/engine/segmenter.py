@@ -61,14 +61,9 @@ class Segmenter:
         device: torch.device,
         segmenter_digest: str | None = None,
     ) -> None:
-        """Join networks that are on their device already; ``from_preset`` loads them.
+        """Join networks that are on ``device`` already; ``from_preset`` loads them.
 
-        Args:
-            recipe: the constants to run with.
-            encoder: the patch encoder.
-            proposer: the promptable segmenter.
-            device: where both are.
-            segmenter_digest: of the segmenter's weights, if it is known.
+        Without the digest of the segmenter's weights, proposals cannot be cached.
         """
         self.recipe = recipe
         self.device = device
@@ -266,11 +261,7 @@ class Segmenter:
     def masks_from_boxes(
         self, image: ImageLike, boxes: Array | Sequence[Sequence[float]]
     ) -> list[Array]:
-        """A mask for each box, by the segmenter alone.
-
-        Args:
-            image: the image.
-            boxes: x1 y1 x2 y2 in pixels of the image, (n, 4).
+        """A mask for each box x1 y1 x2 y2, in pixels of the image, by the segmenter alone.
 
         Returns:
             Masks of the image's size, bool (H, W); all false where nothing was found.

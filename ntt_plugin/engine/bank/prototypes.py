@@ -21,12 +21,7 @@ class UnitFeatures:
     """
 
     def __init__(self, classes: Mapping[str, ClassMemory], channels: int) -> None:
-        """Compute prototypes and negatives; references are normalised on first use.
-
-        Args:
-            classes: the bank's classes, in order.
-            channels: length of its features.
-        """
+        """Compute prototypes and negatives; references are normalised on first use."""
         self._classes = classes
         self._references: dict[str, Array] = {}
         means = [_stack(entry.references).mean(dim=0) for entry in classes.values()]

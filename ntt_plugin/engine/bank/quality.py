@@ -129,9 +129,6 @@ def find_outliers(qualities: Sequence[ReferenceQuality]) -> dict[str, str]:
     A reference is odd by how many times farther it is from its class than is usual in the bank,
     or in the better part of its class where that is more. In classes of one or two references
     nothing is found.
-
-    Args:
-        qualities: what ``reference_quality`` gave for a bank.
     """
     usual, oddness = _usual_distance(qualities), _oddness(qualities)
     typical = _median_by_class(qualities)

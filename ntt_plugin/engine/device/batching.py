@@ -5,7 +5,6 @@ from __future__ import annotations
 import gc
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass
 from typing import TypeVar
 
 import torch
@@ -65,10 +64,7 @@ def reraise_device_oom(
 ) -> AbstractContextManager[None]:
     """``reraise_oom`` for a network's work on a device.
 
-    Args:
-        work: the operation, to complete "There is not enough memory to ... on the device".
-        device: where it is done.
-        network: of which a smaller one would need less memory: "segmenter" or "encoder".
+    ``network``, "segmenter" or "encoder", is the one of which a smaller one needs less memory.
     """
     return reraise_oom(
         f"{work} on the device {str(device)!r}",
@@ -77,36 +73,19 @@ def reraise_device_oom(
     )
 
 
-@dataclass(frozen=True)
-class BatchSizes:
-    """Prompts per batch on a device.
+def batch_sizes(device: torch.device, attending: int, drawing: int) -> tuple[int, int]:
+    """Prompts per batch on a device, in the transformer and in the upscaling of masks.
 
-    Attributes:
-        attended: prompts per batch in the transformer.
-        drawn: prompts per batch in the upscaling of masks.
+    Small batches fit in a CPU's caches, large ones fill a GPU. ``attending`` and ``drawing`` are
+    bytes per prompt in the transformer and in the upscaling.
     """
-
-    attended: int
-    drawn: int
-
-    @classmethod
-    def for_device(cls, device: torch.device, attending: int, drawing: int) -> BatchSizes:
-        """Choose for a device: small batches fit in a CPU's caches, large ones fill a GPU.
-
-        Args:
-            device: device to run on.
-            attending: bytes per prompt in the transformer.
-            drawing: bytes per prompt in the upscaling of masks.
-        """
-        if device.type != "cuda":
-            attended, drawn = min(_ATTENDED // attending, 64), min(_DRAWN // drawing, 64)
-            return cls(max(attended, 1), max(drawn, 1))
-        free, _ = torch.cuda.mem_get_info(device)
+    if device.type != "cuda":
+        attended, drawn = min(_ATTENDED // attending, 64), min(_DRAWN // drawing, 64)
+    else:
         # A quarter of the free memory each; the rest is for the encoders and other programs.
-        quarter = free // 4
-        attended = max(1, min(quarter // attending, 256))
-        drawn = max(1, min(quarter // drawing, 128))
-        return cls(attended, drawn)
+        quarter = torch.cuda.mem_get_info(device)[0] // 4
+        attended, drawn = min(quarter // attending, 256), min(quarter // drawing, 128)
+    return max(attended, 1), max(drawn, 1)
 
 
 class PromptBatches:
@@ -131,13 +110,7 @@ class PromptBatches:
         When memory runs out, the batch is halved permanently and only the failed prompts are run
         again.
 
-        Args:
-            work: function of a batch of prompts.
-            prompts: one per row, (n, ...).
-            batch: rows per batch, at least 1.
-
-        Returns:
-            The results of ``work``, one per batch.
+        Prompts are rows (n, ...), at most ``batch`` in a batch. Returns the batches' results.
 
         Raises:
             OutOfMemoryError: not enough memory for a single prompt.

@@ -81,7 +81,6 @@ class Compiled(Generic[Arguments, Result]):
     """
 
     def __init__(self, function: Callable[Arguments, Result]) -> None:
-        """Wrap a function of tensors."""
         self._plain = function
         self._fast: Callable[Arguments, Result] | None = torch.compile(function)
 

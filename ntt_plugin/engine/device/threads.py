@@ -50,7 +50,6 @@ class LoadMeter:
     """Measures how many cores other programs leave to this process."""
 
     def __init__(self) -> None:
-        """Measure nothing yet."""
         self._lock = threading.Lock()
         self._last: _Counters | None = None
         self._free: float | None = None
@@ -155,9 +154,6 @@ def require_own_process(device: torch.device) -> None:
 
     A fork does not copy torch's thread pool, and the child waits for it forever. With a single
     thread, as in workers of a ``DataLoader``, there is no pool to wait for.
-
-    Args:
-        device: device to compute on.
 
     Raises:
         RecipeError: this process was forked after torch computed in its parent.

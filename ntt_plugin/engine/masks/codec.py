@@ -34,12 +34,7 @@ def encode_mask(mask: PackedMask) -> bytes:
 
 
 def decode_mask(data: Buffer, box: PixelBox, area: int) -> PackedMask:
-    """Decompress a mask.
-
-    Args:
-        data: result of ``encode_mask``.
-        box: the mask's box x1 y1 x2 y2, x2 and y2 exclusive, not empty.
-        area: number of its pixels.
+    """Decompress the result of ``encode_mask`` for a mask of this box, not empty, and area.
 
     Raises:
         RecordError: the bytes do not hold a mask of that box and area.

@@ -110,7 +110,6 @@ class UnpackedMasks(LazySequence[Array]):
     """Masks as bool arrays cropped to their boxes, unpacked on access."""
 
     def __init__(self, masks: Sequence[PackedMask]) -> None:
-        """Wrap packed masks."""
         self._masks = masks
 
     def __len__(self) -> int:

@@ -36,16 +36,9 @@ SIDE = whole(14, 4_096)
 def rename(
     state: Mapping[str, Tensor], rules: Sequence[Renaming], unused: Sequence[str], where: str
 ) -> dict[str, Tensor]:
-    """Give each tensor its new name.
+    """Give each tensor its new name, by the first rule whose pattern matches its whole key.
 
-    Args:
-        state: tensors by their old names.
-        rules: tried in order; the first whose pattern matches the whole key names it.
-        unused: prefixes of keys that are known and not needed.
-        where: the file, for the error.
-
-    Returns:
-        The renamed tensors, without the unused ones.
+    Keys that begin with one of the prefixes ``unused`` are left out.
 
     Raises:
         CheckpointError: a key is neither renamed by a rule nor known to be unused.
@@ -74,14 +67,9 @@ def rename(
 def checked_fields(
     section: Any, rules: Rules, network: str, where: str, name: str = ""
 ) -> dict[str, Any]:
-    """The fields of a section that a network is built from; those that are null are left out.
+    """The fields of a `config.json`'s section that have a rule; those that are null are left out.
 
-    Args:
-        section: of a `config.json`.
-        rules: by field; fields without a rule are dropped.
-        network: its kind, for errors.
-        where: the folder, for errors.
-        name: the section's, for errors.
+    The network's kind, the folder and the section's name are for errors.
 
     Raises:
         CheckpointError: the section is no JSON object, or a field has a value that it cannot have.

@@ -68,10 +68,6 @@ _HEAD_CHANNELS = 64
 def from_meta(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """Meta's DINOv2 weights by the hub's names, the fused qkv split in three.
 
-    Args:
-        state: tensors by Meta's names.
-        where: the file, for errors.
-
     Raises:
         CheckpointError: a key is unknown.
     """

@@ -190,10 +190,6 @@ PUBLISHED: dict[tuple[int, tuple[int, ...]], HieraTraits] = {
 def from_meta(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """Meta's SAM 2 weights by the hub's names.
 
-    Args:
-        state: tensors by Meta's names.
-        where: the file, for errors.
-
     Returns:
         The image model's tensors; the video model's memory is left out.
 

@@ -35,14 +35,9 @@ class PatchEncoder:
         *,
         compile: bool = False,
     ) -> None:
-        """Move a network to its device.
+        """Move a ``Dinov2Model`` or ``Dinov2WithRegistersModel`` to its device.
 
-        Args:
-            model: a ``Dinov2Model`` or ``Dinov2WithRegistersModel`` of ``transformers``.
-            fingerprint: its name, weights and input size.
-            device: device to run on.
-            dtype: dtype to compute in; features are returned as float32.
-            compile: compile on the first image.
+        It computes in ``dtype`` and returns float32; ``compile`` compiles it on the first image.
 
         Raises:
             RecipeError: the input size is not a multiple of the patch size.

@@ -64,9 +64,6 @@ def find_in_zoo(hub_id: str, zoo_dirs: Sequence[Path] = ()) -> Path | None:
 def download(hub_id: str) -> Path:
     """Download a model into the hub cache, with its size announced and progress bars.
 
-    Args:
-        hub_id: `owner/name`.
-
     Returns:
         The folder with `config.json` and the weights.
 

@@ -183,7 +183,6 @@ class BatchUpsampler:
     """Upsamples many masks at once, with a single copy from the device."""
 
     def __init__(self, rows: ResizeAxis, columns: ResizeAxis, device: torch.device) -> None:
-        """Copy the taps to the device."""
         self._rows = rows
         self._columns = columns
         self._row_taps, self._column_taps = (

@@ -127,11 +127,7 @@ class PixelForm:
         )
 
     def attended(self, attention: Any) -> PixelForm:
-        """The form after the attention over the tokens, the mean over channels subtracted.
-
-        Args:
-            attention: the network's ``cross_attn_image_to_token``.
-        """
+        """The form after the attention over the tokens, the mean over channels subtracted."""
         # The output projection, split by head, turns value vectors into rows.
         weight, bias = _float64(attention.o_proj)
         heads = int(attention.num_attention_heads)

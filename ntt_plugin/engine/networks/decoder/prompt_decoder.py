@@ -55,11 +55,8 @@ class PromptDecoder:
     ) -> None:
         """Fold a network's weights and move its decoder and prompt encoder to the device.
 
-        Args:
-            model: in float32; its mask decoder is cast to ``dtype``, its prompt encoder is not.
-            device: device to run on.
-            dtype: dtype to compute in.
-            compile: compile on the first call.
+        The model is in float32; its mask decoder is cast to ``dtype``, its prompt encoder is not.
+        ``compile`` compiles on the first call.
         """
         decoder: Any = model.mask_decoder
         # Positional embeddings of the pixels, (1, C, h, w): alike for all images.
@@ -105,12 +102,8 @@ class PromptDecoder:
     def attend_points(self, image: DecoderImage, points: Tensor) -> Attended:
         """Decode points, up to the best of the three multimask outputs (recipe, section 3.4).
 
-        Args:
-            image: result of ``prepare``.
-            points: x y in pixels of the network's input, float (n, 2).
-
-        Returns:
-            For each point the output with the highest predicted IoU, k = 1.
+        Points are x y in pixels of the network's input, float (n, 2). For each, the output with
+        the highest predicted IoU is returned, k = 1.
         """
         # One foreground point (label 1) per prompt; the prompt encoder adds the padding point.
         coordinates = points[None, :, None]
@@ -125,25 +118,14 @@ class PromptDecoder:
     def attend_boxes(self, image: DecoderImage, boxes: Tensor) -> Attended:
         """Decode boxes, all outputs, the single-mask output first; ``choose`` selects one.
 
-        Args:
-            image: result of ``prepare``.
-            boxes: x1 y1 x2 y2 in pixels of the network's input, float (n, 4).
+        Boxes are x1 y1 x2 y2 in pixels of the network's input, float (n, 4).
         """
         # The prompt encoder embeds a box as its two corners.
         sparse, _ = self._prompts(None, None, boxes[None], None)
         return self._attend(image, sparse[0], self._all_masks)
 
     def draw(self, image: DecoderImage, attended: Attended, rows: Tensor) -> Tensor:
-        """Compute the masks of some prompts.
-
-        Args:
-            image: result of ``prepare``.
-            attended: b prompts after the transformer.
-            rows: indices of n of them, int (n,).
-
-        Returns:
-            Mask logits (n, k, m, m).
-        """
+        """Mask logits (n, k, m, m) of the prompts with the indices ``rows``, int (n,)."""
         # Only the prompts kept are upscaled (recipe, section 3.5).
         return self._upscale(image.upscaling, attended.pixels.select(rows), attended.hyper[rows])
 
@@ -176,13 +158,9 @@ class PromptDecoder:
         return logits[rows, chosen], ious[rows, chosen]
 
     def _attend(self, image: DecoderImage, sparse: Tensor, wanted: Tensor) -> Attended:
-        """Run prompts through the transformer and its heads.
+        """Run sparse prompt embeddings (n, t, C) through the transformer and its heads.
 
-        Args:
-            image: result of ``prepare``.
-            sparse: sparse prompt embeddings, (n, t, C).
-            wanted: indices of the IoU token and of the mask tokens to return, which must be the
-                last ones.
+        ``wanted`` are the indices of the IoU token and of the last mask tokens, to be returned.
         """
         # Concatenate the decoder's own tokens; expand them in batch direction, before the prompt's.
         decoder = self._decoder

@@ -203,14 +203,7 @@ class TwoWayTransformer:
 
 
 def share_map(projection: Projection, pixels: Tensor, heads: int, dtype: torch.dtype) -> SharedMap:
-    """Apply a projection to the embedding of one image and split its channels into heads.
-
-    Args:
-        projection: with o output channels.
-        pixels: image embedding, float32 (C, N).
-        heads: number of heads; divides o.
-        dtype: dtype of the result.
-    """
+    """Apply a projection to an image embedding, float32 (C, N); split its channels into heads."""
 
     def divided(part: Tensor) -> Tensor:
         return torch.unflatten(part.to(dtype), 0, (heads, -1))
@@ -230,11 +223,7 @@ def share_map(projection: Projection, pixels: Tensor, heads: int, dtype: torch.d
 
 
 def row_maps(rows: tuple[Tensor, ...], pixels: Pixels) -> list[Tensor]:
-    """Project the rows of each prompt: value vectors times the map's matrices.
-
-    Args:
-        rows: ``SharedMap.rows``.
-        pixels: pixels of b prompts.
+    """Project the rows of b prompts by ``SharedMap.rows``: value vectors times its matrices.
 
     Returns:
         A tensor (b, heads, d, heads * t) for each layer so far.
@@ -323,15 +312,9 @@ def _heads(tokens: Tensor, attention: Any) -> Tensor:
 
 
 def _scores(tokens: Tensor, pixels: Pixels, shared: SharedMap) -> Tensor:
-    """Attention scores: inner products of tokens and projected pixels, head by head.
+    """Attention scores (b, heads * t, N): inner products of tokens and projected pixels.
 
-    Args:
-        tokens: (b, heads, t, d).
-        pixels: pixels of the b prompts.
-        shared: the projection of the pixels.
-
-    Returns:
-        Scores (b, heads * t, N).
+    Tokens are (b, heads, t, d); ``shared`` is the projection of the pixels.
     """
     # scale * <token, base> + <token, constant>.
     scores = _with_shared(tokens, shared.base)
@@ -349,13 +332,8 @@ def _scores(tokens: Tensor, pixels: Pixels, shared: SharedMap) -> Tensor:
 def _gather(weights: Tensor, pixels: Pixels, shared: SharedMap) -> Tensor:
     """Attention output: the weighted sum over projected pixels, head by head.
 
-    Args:
-        weights: attention weights (b, heads * t, N); each row sums to 1.
-        pixels: pixels of the b prompts.
-        shared: the projection of the pixels; its constant must be the same for every pixel.
-
-    Returns:
-        Output (b, heads, t, d).
+    Attention weights are (b, heads * t, N), each row summing to 1. The projection's constant must
+    be the same for every pixel. Returns (b, heads, t, d).
     """
     heads = (shared.base.shape[0], -1)
     # The sum over pixels of attention * scale * base.
