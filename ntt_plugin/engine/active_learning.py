@@ -266,17 +266,17 @@ class ClassMeans:
     def __init__(
         self, features: Array, guesses: Array, weights: Array, sums: Array, shots: Array
     ) -> None:
-        """Group the candidates by spherical k-means from an initial assignment.
+        """Group the candidates by spherical k-means from the assignment ``guesses``.
 
         This corrects objects that a bank of few references misclassifies. References stay in their
         class.
 
         Args:
-            features: candidate features, unit-length, float (n, C).
-            guesses: initial class of each candidate, int (n,).
-            weights: weight of each candidate, at least 0, float (n,).
-            sums: sum of the unit-length reference features of each class, float (k, C).
-            shots: number of references of each class, int (k,).
+            features: of the candidates, unit-length, float (n, C).
+            guesses: classes of the candidates, int (n,).
+            weights: of the candidates, at least 0, float (n,).
+            sums: of the unit-length reference features of each class, float (k, C).
+            shots: references of each class, int (k,).
         """
         self._features = features.astype(np.float64)
         self._sums, self._shots = sums.astype(np.float64), shots.astype(np.float64)

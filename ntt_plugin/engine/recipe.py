@@ -15,7 +15,7 @@ PRECISIONS = ("float32", "bfloat16", "float16")
 RESCORINGS = ("decay", "diffusion")
 
 ADDED_LATER: dict[str, Any] = {"duplicate_iou": None, "rescoring": "decay"}
-"""Fields that recipes once lacked, and the values that do what was done without them."""
+"""Fields that earlier versions lacked, with the values that give their results."""
 
 
 @dataclass(frozen=True)

@@ -43,10 +43,9 @@ class Provenance:
 
 
 def may_be_same(one: Provenance, other: Provenance) -> bool:
-    """Whether two provenances may name one label: equal ids, in one sample and one field.
+    """Whether two provenances may name one label: equal ids of label, sample and field.
 
-    A sample or field that either does not know may be any. The dataset is not asked: a clone of
-    it holds the same ids.
+    An unknown sample or field equals any. Datasets are not compared: a clone has the same ids.
     """
     pairs = ((one.sample, other.sample), (one.field, other.field))
     return one.label == other.label and all(a == b or None in (a, b) for a, b in pairs)

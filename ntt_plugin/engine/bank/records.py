@@ -12,7 +12,7 @@ from ..recipe import Recipe
 from ..references import Provenance
 
 LARGEST_VALUE = 1e9
-"""No encoder gives as much; far larger ones would turn means and cosines into infinities."""
+"""Largest accepted value of a feature: far beyond any encoder's, and means cannot overflow."""
 
 
 @dataclass(frozen=True)
@@ -20,7 +20,7 @@ class Fingerprint:
     """Identity of an encoder; features of different fingerprints are not comparable.
 
     Attributes:
-        name: the encoder as the person wrote it.
+        name: the encoder as it was given: hub id, path or ``tiny``.
         digest: digest of its weights.
         size: side of its input, pixels.
         channels: length of its features.

@@ -89,8 +89,7 @@ class Compiled(Generic[Arguments, Result]):
         if self._fast is not None:
             try:
                 return self._fast(*args, **kwargs)
-            # Each part of a compiler has errors of its own, down to those of a C++ compiler. If
-            # it is the function's own, it comes again below.
+            # Compilers raise errors of many types; the function's own is raised again below.
             except Exception as error:
                 if is_out_of_memory(error):
                     raise

@@ -47,15 +47,10 @@ class UpsampledMasks:
     """
 
     def __init__(self, logits: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> None:
-        """Upsample nothing yet.
+        """Prepare upsampling; arguments are those of ``upsample_masks``.
 
-        On a GPU what upsampling needs is sent there at once, on the stream that made the logits:
-        threads with streams of their own may ask for masks after it.
-
-        Args:
-            logits: float (n, m, m).
-            boxes: x1 y1 x2 y2 of ``logits > 0``, inclusive pixel indices, (n, 4).
-            image_size: (H, W) of the image.
+        On a GPU the tables are copied at once, on the stream that made the logits: threads with
+        streams of their own may ask for masks later.
         """
         self.logits = logits
         self._boxes: list[list[int]] = boxes.long().tolist()

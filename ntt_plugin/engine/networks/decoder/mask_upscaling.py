@@ -41,13 +41,7 @@ class Upscaler:
     """The upscaling of a mask decoder with its first convolution folded."""
 
     def __init__(self, decoder: Any, form: PixelForm, device: torch.device) -> None:
-        """Fold a network's weights; call it before the network is cast down.
-
-        Args:
-            decoder: the network's ``Sam2MaskDecoder``, in float32.
-            form: form of the pixels after the transformer.
-            device: device to run on.
-        """
+        """Fold a ``Sam2MaskDecoder`` in float32, for pixels of the form after the transformer."""
         self._decoder = decoder
         weight = decoder.upscale_conv1.weight.detach().cpu().double()
         # (C, channels, 2, 2) -> (2 * 2 * channels, C): a row for each output pixel and channel.
@@ -79,16 +73,10 @@ class Upscaler:
         )
 
     def run(self, shared: SharedUpscaling, pixels: Pixels, hyper: Tensor) -> Tensor:
-        """Compute mask logits.
+        """Compute mask logits (b, k, 4h, 4w) from the pixels of b prompts after the transformer.
 
-        Args:
-            shared: result of ``share`` for the image.
-            pixels: pixels of b prompts after the transformer.
-            hyper: output of the hypernetworks, the weights of the finest channels for each of k
-                masks, (b, k, channels).
-
-        Returns:
-            Mask logits (b, k, 4h, 4w).
+        The hypernetworks' output ``hyper`` weighs the finest channels for each of k masks,
+        (b, k, channels).
         """
         # 1. First transposed convolution plus the features at 2h x 2w, LayerNorm, GELU.
         coarse = self._first_convolution(shared, pixels, hyper.dtype)

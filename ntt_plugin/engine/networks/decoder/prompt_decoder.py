@@ -84,11 +84,7 @@ class PromptDecoder:
         return 12 * weights, 10 * pixels * channels * item
 
     def prepare(self, features: list[Tensor]) -> DecoderImage:
-        """Compute what the prompts of an image share.
-
-        Args:
-            features: the image's feature maps, finest first, each (1, c, h, w).
-        """
+        """Compute what the prompts share of feature maps (1, c, h, w), finest first."""
         # The coarsest map is the image embedding; flatten it to pixels, (C, N).
         # Without a mask prompt the dense embedding is the same vector for every pixel.
         embedding = features[-1][0].flatten(1)

@@ -6,6 +6,7 @@ Shapes: b prompts of t tokens each, C channels, ``heads`` heads of d channels, N
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -77,16 +78,18 @@ class SharedDeviation:
 class _Layer:
     """A layer of the network with its linear maps of the pixels folded."""
 
-    def __init__(self, module: Any, form: PixelForm, positions: Tensor) -> None:
+    def __init__(
+        self, module: Any, form: PixelForm, positions: Tensor, place: Callable[[Tensor], Tensor]
+    ) -> None:
         inward, outward = module.cross_attn_token_to_image, module.cross_attn_image_to_token
         self.module = module
         # Tokens attend to pixels (keys, values); then pixels attend to tokens (queries).
-        self.keys = project_linear(form, inward.k_proj, positions)
-        self.values = project_linear(form, inward.v_proj)
-        self.queries = project_linear(form, outward.q_proj, positions)
+        self.keys = project_linear(form, inward.k_proj, positions).to(place)
+        self.values = project_linear(form, inward.v_proj).to(place)
+        self.queries = project_linear(form, outward.q_proj, positions).to(place)
         # The pixels' form after that attention and layer_norm4.
         attended = form.attended(outward)
-        self.deviation = attended.deviation(float(module.layer_norm4.eps))
+        self.deviation = attended.deviation(float(module.layer_norm4.eps)).to(place)
         self.form = attended.normalised(module.layer_norm4)
 
 
@@ -119,34 +122,25 @@ class TwoWayTransformer:
             positions: positional embeddings of the pixels, (C, N).
             device: device to run on.
         """
-        # Fold in float64: products of many matrices would lose digits in float32.
+        # Fold in float64, where products of many matrices lose no digits; run from float32.
         positions = positions.detach().cpu().double()
+        place = partial(torch.Tensor.to, device=device, dtype=torch.float32)
         self._module = transformer
         self._layers: list[_Layer] = []
         # Each layer's maps depend on the form that the layer before leaves.
         form = PixelForm.of_image(len(positions))
         for module in transformer.layers:
-            self._layers.append(_Layer(module, form, positions))
+            self._layers.append(_Layer(module, form, positions, place))
             form = self._layers[-1].form
         # The final attention reads the pixels that the last layer leaves, and changes none.
         self.form = form
         last = transformer.final_attn_token_to_image
-        self._keys = project_linear(form, last.k_proj, positions)
-        self._values = project_linear(form, last.v_proj)
+        self._keys = project_linear(form, last.k_proj, positions).to(place)
+        self._values = project_linear(form, last.v_proj).to(place)
         self.heads = int(last.num_attention_heads)
-        # Run from float32, on the device.
-        place = partial(torch.Tensor.to, device=device, dtype=torch.float32)
-        for layer in self._layers:
-            layer.keys, layer.values = layer.keys.to(place), layer.values.to(place)
-            layer.queries, layer.deviation = layer.queries.to(place), layer.deviation.to(place)
-        self._keys, self._values = self._keys.to(place), self._values.to(place)
 
     def share(self, embedding: Tensor) -> SharedLayers:
-        """Compute what the prompts of one image share.
-
-        Args:
-            embedding: image embedding plus the prompt encoder's dense embedding, (C, N).
-        """
+        """Compute what the prompts share of an image's embedding, its dense part added, (C, N)."""
         # In float32: the result alone is cast to the dtype of the run.
         pixels = embedding.float()
 
@@ -167,15 +161,10 @@ class TwoWayTransformer:
         )
 
     def run(self, shared: SharedLayers, prompts: Tensor, wanted: Tensor) -> tuple[Tensor, Pixels]:
-        """Run all layers.
-
-        Args:
-            shared: result of ``share`` for the image.
-            prompts: tokens of the prompts, (b, t, C).
-            wanted: indices of the tokens to return, int (k,).
+        """Run all layers on the tokens of the prompts, (b, t, C).
 
         Returns:
-            Final tokens (b, k, C), and the pixels.
+            The final tokens with the indices ``wanted``, (b, k, C), and the pixels.
         """
         tokens, pixels = prompts, Pixels(None, (), ())
         for layer, (keys, values, queries, deviation) in zip(
