@@ -122,7 +122,7 @@ class TwoWayTransformer:
             positions: positional embeddings of the pixels, (C, N).
             device: device to run on.
         """
-        # Fold in float64, where products of many matrices lose no digits; run from float32.
+        # Fold in float64, for products of many matrices; run from float32.
         positions = positions.detach().cpu().double()
         place = partial(torch.Tensor.to, device=device, dtype=torch.float32)
         self._module = transformer
