@@ -17,10 +17,10 @@ from transformers import (
 )
 
 from ntt_plugin.engine import Fingerprint, Recipe, Segmenter
+from ntt_plugin.engine.device.device import resolve_device, resolve_dtype
 from ntt_plugin.engine.networks.checkpoints import load_encoder, load_segmenter
 from ntt_plugin.engine.networks.encoder import PatchEncoder
 from ntt_plugin.engine.networks.mask_proposer import MaskProposer
-from ntt_plugin.engine.recipe import resolve_device, resolve_dtype
 
 HIERA: dict[str, dict[str, Any]] = {
     "large": {

@@ -36,10 +36,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks.candidates import made_up_bank, made_up_proposals
 from benchmarks.networks import random_sam2
 from ntt_plugin.engine import Fingerprint, Proposals, Recipe, match
+from ntt_plugin.engine.device.device import resolve_device
 from ntt_plugin.engine.networks.mask_proposer import MaskProposer
 from ntt_plugin.engine.proposals.mask_upsampling import UpsampledMasks
 from ntt_plugin.engine.proposals.proposals import mask_boxes
-from ntt_plugin.engine.recipe import resolve_device
 
 RESULTS = Path(__file__).parent / "results"
 CHANNELS = 1024

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 
 class NttError(Exception):
-    """Base of every error that this project raises on purpose."""
+    """Base of every error that this project raises on purpose.
+
+    Example:
+        >>> from ntt_plugin.engine import NttError, Recipe
+        >>> try:
+        ...     Recipe.from_preset("slow")
+        ... except NttError as error:
+        ...     print(error)
+        There is no preset 'slow'; presets are paper, balanced, fast, tiny.
+    """
 
 
 class RecipeError(NttError):

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import fiftyone as fo
 
+from ..engine.device.device import resolve_device
 from ..engine.networks.hub import download, find_cached, find_in_zoo
-from ..engine.recipe import Recipe, resolve_device
+from ..engine.recipe import Recipe
 from ..errors import RecipeError
 from .runtime.progress_bar import Progress, progress_bar
 from .segmenters import as_recipe

@@ -7,24 +7,23 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 import fiftyone as fo
-import numpy as np
 import torch
 from torch import Tensor
 
 from ..engine.bank.memory_bank import Fingerprint
+from ..engine.device.device import resolve_device
 from ..engine.images.load import ImageLike
 from ..engine.proposals.proposals import Proposals
-from ..engine.recipe import Recipe, resolve_device
+from ..engine.recipe import Recipe
 from ..engine.references import Reference
+from ..engine.typing import Array
 from .samples.checks import is_whole
 
 if TYPE_CHECKING:
     from ..engine.segmenter import Segmenter
-
-Array = np.ndarray[Any, Any]
 
 # Two pairs of full-size networks are 4 GB in float32.
 _MOST_KEPT = 2

@@ -12,12 +12,7 @@ from ..errors import StoreError
 
 
 def write_whole(path: Path, data: bytes | bytearray, part: Path) -> None:
-    """Write a file atomically, through a temporary file.
-
-    Args:
-        path: the file; an existing one is replaced.
-        data: its bytes.
-        part: the temporary file, in the same folder.
+    """Write or replace a file atomically, through the temporary file ``part`` in its folder.
 
     Raises:
         OSError: it cannot be written; an existing file is unchanged.

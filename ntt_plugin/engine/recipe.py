@@ -1,29 +1,21 @@
-"""The recipe's constants, the presets by name, and the choice of device and precision."""
+"""The recipe's constants, and the presets by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-import torch
-
 from ..errors import RecipeError
+from .rules import Rule, one_of, real, whole
 
 IMAGE_MEAN: tuple[float, float, float] = (0.485, 0.456, 0.406)
 IMAGE_STD: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
-PRECISIONS: dict[str, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
-
-
+PRECISIONS = ("float32", "bfloat16", "float16")
 RESCORINGS = ("decay", "diffusion")
 
 ADDED_LATER: dict[str, Any] = {"duplicate_iou": None, "rescoring": "decay"}
-"""Fields that recipes once lacked, and the values that do what was done without them."""
+"""Fields that earlier versions lacked, with the values that give their results."""
 
 
 @dataclass(frozen=True)
@@ -52,6 +44,12 @@ class Recipe:
 
     Raises:
         RecipeError: a field's value is not allowed; says which, and what is.
+
+    Example:
+        >>> from ntt_plugin.engine import Recipe
+        >>> recipe = Recipe.from_preset("fast", grid=8)
+        >>> recipe.encoder, recipe.grid
+        ('facebook/dinov2-base', 8)
     """
 
     name: str = "paper"
@@ -72,10 +70,10 @@ class Recipe:
     negative_sigma: float = 0.8
 
     def __post_init__(self) -> None:
-        for field, (allowed, holds) in _RULES.items():
+        for field, rule in _RULES.items():
             value = getattr(self, field)
-            if not holds(value):
-                raise RecipeError(f"Recipe.{field} is {value!r}; it must be {allowed}.")
+            if not rule.holds(value):
+                raise RecipeError(f"Recipe.{field} is {value!r}; it must be {rule.allowed}.")
 
     @property
     def networks(self) -> tuple[str, str, int, str]:
@@ -105,105 +103,28 @@ class Recipe:
         return replace(PRESETS[name], **overrides)
 
 
-def resolve_device(device: str | torch.device | None) -> torch.device:
-    """The device to run on: the one asked for, else CUDA, else MPS, else the CPU.
-
-    Raises:
-        RecipeError: the device is not one of this machine's; says which are.
-    """
-    available = _available_devices()
-    if device is None:
-        return torch.device(available[0])
-    try:
-        asked = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise RecipeError(
-            f"{device!r} is no device; this machine has {', '.join(available)}."
-        ) from error
-    missing = asked.type not in available or (
-        asked.type == "cuda" and (asked.index or 0) >= torch.cuda.device_count()
-    )
-    if missing:
-        raise RecipeError(
-            f"The device {str(asked)!r} is not available; this machine has {', '.join(available)}."
-        )
-    return asked
-
-
-def resolve_dtype(precision: str, device: torch.device) -> torch.dtype:
-    """The dtype that a precision means on a device.
-
-    ``bfloat16`` stands for "bfloat16 where the device has it": it is float32 on a CPU, where
-    it would be slower and less exact, and float16 on MPS and on a GPU without it.
-
-    Raises:
-        RecipeError: unknown precision.
-    """
-    if precision not in PRECISIONS:
-        raise RecipeError(
-            f"There is no precision {precision!r}; it must be one of {', '.join(PRECISIONS)}."
-        )
-    if precision != "bfloat16":
-        return PRECISIONS[precision]
-    if device.type == "cpu":
-        return torch.float32
-    if device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False):
-        return torch.bfloat16
-    return torch.float16
-
-
-def _available_devices() -> list[str]:
-    devices = ["cpu"]
-    if torch.backends.mps.is_available():
-        devices.insert(0, "mps")
-    if torch.cuda.is_available():
-        devices.insert(0, "cuda")
-    return devices
-
-
-def _text(value: object) -> bool:
-    return isinstance(value, str) and bool(value.strip())
-
-
-def _whole(low: int, high: int) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, int) and not isinstance(value, bool) and low <= value <= high
-    )
-
-
-def _real(low: float, high: float) -> Callable[[Any], bool]:
-    return lambda value: (
-        isinstance(value, (int, float)) and not isinstance(value, bool) and low <= value <= high
-    )
-
-
-_Rule = tuple[str, Callable[[Any], bool]]
-_RULES: dict[str, _Rule] = {
-    "name": ("a name", _text),
-    "segmenter": ("a hub id, a folder or a file", _text),
-    "encoder": ("a hub id, a folder or a file", _text),
-    "encoder_size": ("a whole number of pixels from 14 to 4096", _whole(14, 4096)),
-    "precision": (
-        "one of " + ", ".join(PRECISIONS),
-        lambda value: isinstance(value, str) and value in PRECISIONS,
+_TEXT = Rule("a name", lambda value: isinstance(value, str) and bool(value.strip()))
+_NETWORK = Rule("a hub id, a folder or a file", _TEXT.holds)
+_IOU = real(0.01, 1)
+_RULES: dict[str, Rule] = {
+    "name": _TEXT,
+    "segmenter": _NETWORK,
+    "encoder": _NETWORK,
+    "encoder_size": whole(14, 4096, " of pixels"),
+    "precision": one_of(*PRECISIONS),
+    "context_ratio": real(0, 10),
+    "grid": whole(1, 256),
+    "point_batch": whole(1, 65536),
+    "iou_threshold": real(0, 1),
+    "duplicate_iou": Rule(
+        f"{_IOU.allowed}, or None", lambda value: value is None or _IOU.holds(value)
     ),
-    "context_ratio": ("a number from 0 to 10", _real(0, 10)),
-    "grid": ("a whole number from 1 to 256", _whole(1, 256)),
-    "point_batch": ("a whole number from 1 to 65536", _whole(1, 65536)),
-    "iou_threshold": ("a number from 0 to 1", _real(0, 1)),
-    "duplicate_iou": (
-        "a number from 0.01 to 1, or None",
-        lambda value: value is None or _real(0.01, 1)(value),
-    ),
-    "nms_iou": ("a number from 0 to 1", _real(0, 1)),
-    "max_instances": ("a whole number from 1 to 10000", _whole(1, 10_000)),
-    "candidate_factor": ("a whole number from 1 to 1000", _whole(1, 1000)),
-    "rescoring": (
-        "one of " + ", ".join(RESCORINGS),
-        lambda value: isinstance(value, str) and value in RESCORINGS,
-    ),
-    "merge_exponent": ("a number from 0 to 10", _real(0, 10)),
-    "negative_sigma": ("a number from 0.000001 to 1000000", _real(1e-6, 1e6)),
+    "nms_iou": real(0, 1),
+    "max_instances": whole(1, 10_000),
+    "candidate_factor": whole(1, 1000),
+    "rescoring": one_of(*RESCORINGS),
+    "merge_exponent": real(0, 10),
+    "negative_sigma": Rule("a number from 0.000001 to 1000000", real(1e-6, 1e6).holds),
 }
 
 PRESETS: dict[str, Recipe] = {

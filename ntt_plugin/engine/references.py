@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -14,6 +12,7 @@ from torch import Tensor
 
 from ..errors import ReferenceRefusedError
 from .images.load import ImageLike, to_tensor
+from .typing import Array
 
 Box = tuple[float, float, float, float]
 
@@ -28,7 +27,12 @@ class Provenance:
         label: id of the label.
         box: x1 y1 x2 y2 in pixels of the image, x2 and y2 exclusive.
         field: the sample's field that holds the label, whose id is unique within a field only.
-            Unknown for banks of versions before this one.
+            Unknown in banks of earlier versions.
+
+    Example:
+        >>> from ntt_plugin.engine import Provenance
+        >>> Provenance(dataset="zoo", box=(3, 2, 11, 5)).box
+        (3, 2, 11, 5)
     """
 
     dataset: str | None = None
@@ -39,10 +43,9 @@ class Provenance:
 
 
 def may_be_same(one: Provenance, other: Provenance) -> bool:
-    """Whether two provenances may name one label: equal ids, in one sample and one field.
+    """Whether two provenances may name one label: equal ids of label, sample and field.
 
-    A sample or field that either does not know may be any. The dataset is not asked: a clone of
-    it holds the same ids.
+    An unknown sample or field equals any. Datasets are not compared: a clone has the same ids.
     """
     pairs = ((one.sample, other.sample), (one.field, other.field))
     return one.label == other.label and all(a == b or None in (a, b) for a, b in pairs)
@@ -58,10 +61,17 @@ class Reference:
         label: the class.
         box: the annotation's box, x1 y1 x2 y2 in pixels; the mask's tight box if None.
         provenance: where it came from.
+
+    Example:
+        >>> from ntt_plugin.engine import Reference
+        >>> mask = np.zeros((10, 12), bool)
+        >>> mask[2:5, 3:11] = True
+        >>> Reference("cat.jpg", mask, "cat").resolved_box()
+        (3.0, 2.0, 11.0, 5.0)
     """
 
     image: ImageLike
-    mask: np.ndarray[Any, Any]
+    mask: Array
     label: str
     box: Box | None = None
     provenance: Provenance = Provenance()
@@ -75,7 +85,7 @@ class Reference:
         return self.box if self.box is not None else tight_box(self.mask)
 
 
-def tight_box(mask: np.ndarray[Any, Any]) -> Box:
+def tight_box(mask: Array) -> Box:
     """The smallest box around a mask (H, W): x1 y1 x2 y2, x2 and y2 exclusive.
 
     Raises:
@@ -89,17 +99,10 @@ def tight_box(mask: np.ndarray[Any, Any]) -> Box:
 
 
 def crop_box(box: Box, image_size: tuple[int, int], ratio: float) -> tuple[int, int, int, int]:
-    """The square around a box, widened by the context ratio, clamped to the image.
+    """The square around a box, widened by the context ratio, clamped to the image (H, W).
 
-    Recipe, section 1.1.
-
-    Args:
-        box: x1 y1 x2 y2 in pixels.
-        image_size: (H, W).
-        ratio: context, 0.2 for a square of 1.2 times the box's longer side.
-
-    Returns:
-        x1 y1 x2 y2 in whole pixels, x2 and y2 exclusive.
+    Recipe, section 1.1: ratio 0.2 gives a square of 1.2 times the box's longer side. Boxes are
+    x1 y1 x2 y2 in pixels, x2 and y2 exclusive.
 
     Raises:
         ReferenceRefusedError: the box is not finite or covers no pixel of the image.
@@ -120,14 +123,15 @@ def crop_box(box: Box, image_size: tuple[int, int], ratio: float) -> tuple[int, 
 
 
 def crop_reference(
-    image: Tensor, mask: Tensor, box: Box, size: int, ratio: float
+    image: Tensor | Image.Image, mask: Tensor, box: Box, size: int, ratio: float
 ) -> tuple[Tensor, Tensor]:
     """Cut a reference out of its image and stretch it to the encoder's input.
 
     Recipe, section 1.2: bicubic without antialiasing for the image, bilinear for the mask.
 
     Args:
-        image: float (3, H, W) in [0, 1].
+        image: float (3, H, W) in [0, 1]; or an RGB image, of which the crop alone becomes floats
+            (a photograph of 300 million pixels would be 3.6 GB of them).
         mask: bool or float (H, W).
         box: the annotation's box, x1 y1 x2 y2 in pixels.
         size: side of the encoder's input, pixels.
@@ -140,31 +144,22 @@ def crop_reference(
     Raises:
         ReferenceRefusedError: mask and image differ in size, or the box covers no pixel.
     """
-    left, top, right, bottom = _shared_crop(image.shape[-2:], mask, box, ratio)
-    return _stretch(image[:, top:bottom, left:right], mask[top:bottom, left:right], size)
-
-
-def crop_picture(
-    picture: Image.Image, mask: Tensor, box: Box, size: int, ratio: float
-) -> tuple[Tensor, Tensor]:
-    """``crop_reference`` of an RGB image, of which the crop alone becomes floats.
-
-    Args:
-        picture: the image, RGB; a photograph of 300 million pixels would be 3.6 GB of floats.
-        mask: bool or float (H, W), of its size.
-        box: the annotation's box, x1 y1 x2 y2 in pixels.
-        size: side of the encoder's input, pixels.
-        ratio: context ratio.
-
-    Returns:
-        As ``crop_reference``, the same numbers.
-
-    Raises:
-        ReferenceRefusedError: mask and image differ in size, or the box covers no pixel.
-    """
-    left, top, right, bottom = _shared_crop((picture.height, picture.width), mask, box, ratio)
-    crop = to_tensor(picture.crop((left, top, right, bottom)))
-    return _stretch(crop, mask[top:bottom, left:right], size)
+    height, width = image.shape[-2:] if isinstance(image, Tensor) else image.size[::-1]
+    if tuple(mask.shape) != (height, width):
+        raise ReferenceRefusedError(
+            f"Its mask is {tuple(mask.shape)} and its image {(height, width)} (height, width)."
+        )
+    left, top, right, bottom = crop_box(box, (height, width), ratio)
+    if isinstance(image, Tensor):
+        crop = image[:, top:bottom, left:right]
+    else:
+        crop = to_tensor(image.crop((left, top, right, bottom)))
+    weights = mask[top:bottom, left:right].to(crop.dtype)
+    resized = F.interpolate(crop[None], (size, size), mode="bicubic", align_corners=False)
+    resized_mask = F.interpolate(
+        weights[None, None], (size, size), mode="bilinear", align_corners=False
+    )
+    return resized[0], resized_mask[0, 0]
 
 
 def grid_weights(mask: Tensor, grid: int) -> Tensor:
@@ -198,25 +193,3 @@ def pool_reference(features: Tensor, weights: Tensor) -> Tensor:
     if not torch.isfinite(feature).all():
         raise ReferenceRefusedError("The encoder gave a feature that is not finite for it.")
     return feature
-
-
-def _shared_crop(
-    image_size: Sequence[int], mask: Tensor, box: Box, ratio: float
-) -> tuple[int, int, int, int]:
-    """``crop_box`` of an image and a mask that are of one size."""
-    height, width = image_size
-    if tuple(mask.shape) != (height, width):
-        raise ReferenceRefusedError(
-            f"Its mask is {tuple(mask.shape)} and its image {(height, width)} (height, width)."
-        )
-    return crop_box(box, (height, width), ratio)
-
-
-def _stretch(image: Tensor, mask: Tensor, size: int) -> tuple[Tensor, Tensor]:
-    """Crops (3, h, w) and (h, w) at the size of the encoder's input."""
-    mask = mask.to(image.dtype)
-    resized = F.interpolate(image[None], (size, size), mode="bicubic", align_corners=False)
-    resized_mask = F.interpolate(
-        mask[None, None], (size, size), mode="bilinear", align_corners=False
-    )
-    return resized[0], resized_mask[0, 0]

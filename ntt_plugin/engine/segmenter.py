@@ -16,9 +16,8 @@ from tqdm.auto import tqdm
 from ..errors import BankError, ImageError, RecipeError, ReferenceRefusedError
 from .bank.memory_bank import Fingerprint, MemoryBank, Refused
 from .device.batching import SMALLER_IMAGE, reraise_oom
-from .device.forked import require_own_process
-from .device.threads import with_threads_by_load
-from .device.transfer import send
+from .device.device import resolve_device, resolve_dtype, send
+from .device.threads import require_own_process, with_threads_by_load
 from .images.load import ImageLike, read_image, to_tensor
 from .matching.instances import Instances
 from .matching.match import match
@@ -28,8 +27,9 @@ from .networks.mask_proposer import MaskProposer
 from .proposals.cache import upstream_digest
 from .proposals.mask_upsampling import upsample_masks
 from .proposals.proposals import Proposals, mask_boxes
-from .recipe import Recipe, resolve_device, resolve_dtype
-from .references import Reference, crop_picture, grid_weights, pool_reference
+from .recipe import Recipe
+from .references import Reference, crop_reference, grid_weights, pool_reference
+from .typing import Array
 
 
 class Segmenter:
@@ -38,6 +38,19 @@ class Segmenter:
     Attributes:
         recipe: the constants it runs with.
         device: where the networks run.
+
+    Example:
+        >>> from ntt_plugin.engine import Reference, Segmenter
+        >>> image = np.full((80, 80, 3), 255, np.uint8)
+        >>> image[20:60, 20:60] = (200, 30, 30)
+        >>> mask = (image == (200, 30, 30)).all(axis=-1)
+        >>> segmenter = Segmenter.from_preset("tiny", device="cpu", grid=4)
+        >>> bank = segmenter.build_bank([Reference(image, mask, "square")])
+        >>> instances = segmenter.segment(image, bank)
+        >>> instances.labels[0]
+        'square'
+        >>> bool((instances.full_mask(0) == mask).mean() > 0.95)
+        True
     """
 
     def __init__(
@@ -48,14 +61,9 @@ class Segmenter:
         device: torch.device,
         segmenter_digest: str | None = None,
     ) -> None:
-        """Join networks that are on their device already; ``from_preset`` loads them.
+        """Join networks that are on ``device`` already; ``from_preset`` loads them.
 
-        Args:
-            recipe: the constants to run with.
-            encoder: the patch encoder.
-            proposer: the promptable segmenter.
-            device: where both are.
-            segmenter_digest: of the segmenter's weights, if it is known.
+        Without the digest of the segmenter's weights, proposals cannot be cached.
         """
         self.recipe = recipe
         self.device = device
@@ -162,7 +170,7 @@ class Segmenter:
         if not isinstance(mask, np.ndarray) or mask.ndim != 2:
             form = getattr(mask, "shape", type(mask).__name__)
             raise ReferenceRefusedError(f"Its mask is {form}, not an array (height, width).")
-        image, mask_crop = crop_picture(
+        image, mask_crop = crop_reference(
             read_image(reference.image),
             torch.from_numpy(np.ascontiguousarray(mask, dtype=bool)),
             reference.resolved_box(),
@@ -251,13 +259,9 @@ class Segmenter:
     @reraise_oom("make masks of boxes", SMALLER_IMAGE)
     @torch.inference_mode()
     def masks_from_boxes(
-        self, image: ImageLike, boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]
-    ) -> list[np.ndarray[Any, Any]]:
-        """A mask for each box, by the segmenter alone.
-
-        Args:
-            image: the image.
-            boxes: x1 y1 x2 y2 in pixels of the image, (n, 4).
+        self, image: ImageLike, boxes: Array | Sequence[Sequence[float]]
+    ) -> list[Array]:
+        """A mask for each box x1 y1 x2 y2, in pixels of the image, by the segmenter alone.
 
         Returns:
             Masks of the image's size, bool (H, W); all false where nothing was found.
@@ -293,7 +297,7 @@ class Segmenter:
         return pixels, (picture.height, picture.width)
 
 
-def _box_prompts(boxes: np.ndarray[Any, Any] | Sequence[Sequence[float]]) -> Tensor:
+def _box_prompts(boxes: Array | Sequence[Sequence[float]]) -> Tensor:
     """Convert boxes to float32 (n, 4)."""
     rows = []
     for index, box in enumerate(boxes):

@@ -12,7 +12,7 @@ from ntt_plugin.app.operators.references.remove_references import RemoveReferenc
 from ntt_plugin.app.text import unescaped
 from tests.app.hostile import NAMES
 from tests.bad_input.expectations import row
-from tests.engine.device.test_forked import needs_fork, said_by_a_child
+from tests.engine.device.test_threads import needs_fork, said_by_a_child
 
 BAD = {
     "dictionary": {"a": 1},

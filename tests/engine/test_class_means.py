@@ -3,7 +3,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntt_plugin.engine.class_means import ClassMeans
+from ntt_plugin.engine.active_learning import ClassMeans
 
 
 def unit(*rows):

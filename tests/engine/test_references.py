@@ -11,7 +11,6 @@ from ntt_plugin.engine.references import (
     Provenance,
     Reference,
     crop_box,
-    crop_picture,
     crop_reference,
     grid_weights,
     may_be_same,
@@ -146,7 +145,7 @@ def test_a_pictures_crop_is_the_same_and_the_rest_of_it_never_becomes_floats(box
         return to_tensor(part)
 
     monkeypatch.setattr(references, "to_tensor", convert)
-    crop, weights = crop_picture(picture, mask, box, 70, 0.2)
+    crop, weights = crop_reference(picture, mask, box, 70, 0.2)
     assert torch.equal(crop, expected[0]) and torch.equal(weights, expected[1])
     left, top, right, bottom = crop_box(box, (80, 100), 0.2)
     assert converted == [(right - left, bottom - top)]
@@ -154,4 +153,4 @@ def test_a_pictures_crop_is_the_same_and_the_rest_of_it_never_becomes_floats(box
 
 def test_a_picture_and_a_mask_of_another_size_are_refused():
     with pytest.raises(ReferenceRefusedError, match=r"mask is \(9, 8\) and its image \(8, 8\)"):
-        crop_picture(Image.new("RGB", (8, 8)), torch.ones(9, 8), (0, 0, 8, 8), 14, 0.2)
+        crop_reference(Image.new("RGB", (8, 8)), torch.ones(9, 8), (0, 0, 8, 8), 14, 0.2)

@@ -105,11 +105,10 @@ def _source(dataset: Any, label: fo.Detection) -> Provenance:
     )
     if named is not None and bank in list_memory_banks(dataset):
         found = remembered(dataset, bank, load_memory_bank)
-        for name in found.classes:
-            for reference in (*found.references(name), *found.negative_references(name)):
-                # Labels of former runs name no field.
-                if reference.id == named or may_be_same(reference.provenance, told):
-                    return reference.provenance
+        for *_, reference in found.entries():
+            # Labels of former runs name no field.
+            if reference.id == named or may_be_same(reference.provenance, told):
+                return reference.provenance
     return told
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -206,10 +206,7 @@ def _named(bank: MemoryBank, name: str, ids: Iterable[str]) -> list[str]:
     found, unknown = [], []
     for wanted in ids:
         entries = [
-            entry
-            for label in bank.classes
-            for entry in (*bank.references(label), *bank.negative_references(label))
-            if wanted in (entry.id, entry.provenance.label)
+            entry for *_, entry in bank.entries() if wanted in (entry.id, entry.provenance.label)
         ]
         places = {(entry.provenance.sample, entry.provenance.field) for entry in entries}
         if len(places) > 1:
@@ -232,18 +229,16 @@ def _named(bank: MemoryBank, name: str, ids: Iterable[str]) -> list[str]:
 def _doubles(bank: MemoryBank) -> list[str]:
     """Ids of references, and of negatives, that came from a label which the class has already."""
     found = []
-    for label in bank.classes:
-        for entries in (bank.references(label), bank.negative_references(label)):
-            seen: dict[tuple[str | None, str], list[StoredReference]] = {}
-            for entry in entries:
-                source = entry.provenance
-                if source.label is None:
-                    continue
-                before = seen.setdefault((source.sample, source.label), [])
-                if any(_is_double(entry, other) for other in before):
-                    found.append(entry.id)
-                else:
-                    before.append(entry)
+    seen = defaultdict[tuple[str, bool, str | None, str], list[StoredReference]](list)
+    for label, negative, entry in bank.entries():
+        source = entry.provenance
+        if source.label is None:
+            continue
+        before = seen[label, negative, source.sample, source.label]
+        if any(_is_double(entry, other) for other in before):
+            found.append(entry.id)
+        else:
+            before.append(entry)
     return found
 
 
@@ -260,11 +255,7 @@ def _is_double(entry: StoredReference, other: StoredReference) -> bool:
 
 
 def _stored_ids(bank: MemoryBank) -> set[str]:
-    return {
-        entry.id
-        for label in bank.classes
-        for entry in (*bank.references(label), *bank.negative_references(label))
-    }
+    return {entry.id for *_, entry in bank.entries()}
 
 
 def _sizes(bank: MemoryBank) -> dict[str, int]:

@@ -70,11 +70,7 @@ def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
         bank: the bank.
         size: length of its file in bytes.
     """
-    stored = [
-        reference
-        for label in bank.classes
-        for reference in (*bank.references(label), *bank.negative_references(label))
-    ]
+    datasets = {stored.provenance.dataset for *_, stored in bank.entries()}
     return BankInfo(
         name=name,
         shots={label: bank.shots(label) for label in bank.classes},
@@ -85,7 +81,7 @@ def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
         created=bank.created,
         version=bank.version,
         refused=len(bank.refused),
-        sources=tuple(sorted({r.provenance.dataset for r in stored if r.provenance.dataset})),
+        sources=tuple(sorted(filter(None, datasets))),
         size=size,
         thresholds=bank.thresholds,
         reading_notes=tuple(bank.notes),

@@ -272,15 +272,10 @@ def _key(provenance: Provenance) -> LabelKey:
 def _places(bank: MemoryBank) -> Mapping[str, list[_Place]]:
     """Where a bank holds labels, by the labels' ids."""
     found: dict[str, list[_Place]] = {}
-    for label in bank.classes:
-        for negative, held in (
-            (False, bank.references(label)),
-            (True, bank.negative_references(label)),
-        ):
-            for stored in held:
-                if stored.provenance.label is not None:
-                    place = _Place(label, negative, stored)
-                    found.setdefault(stored.provenance.label, []).append(place)
+    for label, negative, stored in bank.entries():
+        if stored.provenance.label is not None:
+            place = _Place(label, negative, stored)
+            found.setdefault(stored.provenance.label, []).append(place)
     return found
 
 

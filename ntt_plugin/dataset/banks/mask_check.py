@@ -14,6 +14,7 @@ from PIL import Image
 from ...engine.bank.memory_bank import StoredReference
 from ...engine.images.load import read_image
 from ...engine.references import Box, crop_box
+from ...engine.typing import Array
 from ...errors import ImageError, NoFileHandlesError
 from ..database import custom_runs
 from ..database.label_lookup import Source
@@ -21,7 +22,6 @@ from ..database.locks import RunLock
 from ..references.choose import label_geometry
 from ..segmenters import SegmenterLike
 
-Array = np.ndarray[Any, Any]
 Located = tuple[StoredReference, Source]
 
 # Masks of an image's size, bytes at once; each further batch embeds its image again.

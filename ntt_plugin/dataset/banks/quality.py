@@ -180,17 +180,12 @@ def _checks(bank: MemoryBank, kept: Mapping[str, KeptCheck], dataset: Any) -> li
     ]
     qualities = {entry.id: entry for entry in (*references, *quality.negative_quality(bank))}
     checks = []
-    for label in bank.classes:
-        for negative, of_class in (
-            (False, bank.references(label)),
-            (True, bank.negative_references(label)),
-        ):
-            for stored in of_class:
-                flags = [found[stored.id] for found in reasons if stored.id in found]
-                check = kept.get(stored.id)
-                if not negative:
-                    flags += _size_flags(check, stored.provenance.box)
-                checks.append(_check(qualities[stored.id], stored, negative, check, flags))
+    for _, negative, stored in bank.entries():
+        flags = [found[stored.id] for found in reasons if stored.id in found]
+        check = kept.get(stored.id)
+        if not negative:
+            flags += _size_flags(check, stored.provenance.box)
+        checks.append(_check(qualities[stored.id], stored, negative, check, flags))
     return checks
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from fiftyone import ViewField as F
 
 from ...engine.bank.memory_bank import MemoryBank
+from ...engine.typing import Array
 from ...errors import DatasetError
 from ..database.errors import database_errors
 from ..evaluation.best_f1 import Threshold, best_threshold
@@ -21,8 +22,6 @@ from ..samples.views import all_images
 from . import store
 
 logger = logging.getLogger(__name__)
-
-Array = np.ndarray[Any, Any]
 
 _IOU = 0.5
 

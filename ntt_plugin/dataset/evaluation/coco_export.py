@@ -20,8 +20,6 @@ from ..labels.placed_masks import placed_mask
 from ..runtime.progress_bar import Progress, each_sample
 from .exclusions import UNREADABLE, UNTURNED, LeftOut, LeftOutLabel
 
-Array = np.ndarray[Any, Any]
-
 
 @dataclass
 class CocoTables:

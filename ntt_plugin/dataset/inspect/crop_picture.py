@@ -8,8 +8,7 @@ import numpy as np
 from PIL import Image
 
 from ...engine.references import Box
-
-Array = np.ndarray[Any, Any]
+from ...engine.typing import Array
 
 # Of the box's longer side; what is around an object tells what it is.
 _CONTEXT = 1.4

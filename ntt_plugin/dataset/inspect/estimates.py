@@ -8,8 +8,9 @@ from typing import Any, NamedTuple
 
 import torch
 
+from ...engine.device.device import resolve_device
 from ...engine.proposals.cache import image_digest, proposal_key
-from ...engine.recipe import Recipe, resolve_device
+from ...engine.recipe import Recipe
 from ...errors import NttError, StoreError
 from ..database.run_record import is_segmentation_by, read_facts
 from ..labels.label_field import segmentation_fields

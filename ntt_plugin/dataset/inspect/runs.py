@@ -9,6 +9,7 @@ import fiftyone.core.odm as foo
 import numpy as np
 from fiftyone import ViewField as F
 
+from ...engine.typing import Array
 from ...errors import DatasetError
 from ..database.errors import database_errors
 from ..database.locks import is_held
@@ -16,8 +17,6 @@ from ..database.run_record import read_facts, read_results, recorded_fields
 from ..samples.checks import dataset_of, is_whole, require_detections
 from ..samples.views import all_images
 from ..segmentation.report import SampleNote, SegmentReport, from_dict
-
-Array = np.ndarray[Any, Any]
 
 # A run in which every sample failed has as many notes as samples.
 _MOST_NOTES = 100

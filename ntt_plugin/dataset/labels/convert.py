@@ -13,11 +13,10 @@ from fiftyone import ViewField as F
 
 from ...engine.matching.instances import Instances
 from ...engine.references import Box, Provenance
+from ...engine.typing import Array
 from ...errors import DatasetError
 from ..samples.checks import quoted
 from .document import NewLabel
-
-Array = np.ndarray[Any, Any]
 
 # Relative boxes carry float noise of about 1e-13 pixels, ours 1e-10 more; whole and fractional
 # pixels come back exactly when rounded here.

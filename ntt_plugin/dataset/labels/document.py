@@ -9,10 +9,9 @@ from functools import cache
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
 from bson import ObjectId
 
-Array = np.ndarray[Any, Any]
+from ...engine.typing import Array
 
 
 @dataclass

@@ -16,14 +16,13 @@ import numpy as np
 from PIL import Image
 
 from ...engine.files import write_whole
+from ...engine.typing import Array
 from ...errors import DatasetError
 from ..database.errors import JOURNALED
 from ..database.locks import RunLock
 from ..database.run_record import usable_results
 from ..samples.checks import quoted
 from .document import NewLabel
-
-Array = np.ndarray[Any, Any]
 
 # MongoDB takes 16 MB a document; the rest of it is the sample's other fields.
 _MOST_INLINE = 10_000_000

@@ -79,12 +79,7 @@ def turned_references(bank: MemoryBank, dataset: Any = None) -> Mapping[str, str
     Returns:
         A sentence by the reference's id.
     """
-    old = [
-        stored
-        for label in bank.classes
-        for stored in (*bank.references(label), *bank.negative_references(label))
-        if stored.reading < TURNED_ONCE
-    ]
+    old = [stored for *_, stored in bank.entries() if stored.reading < TURNED_ONCE]
     sources = find_sources([stored.provenance for stored in old], dataset) if old else []
     found: dict[str, str] = {}
     seen: set[str] = set()

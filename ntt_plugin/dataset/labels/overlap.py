@@ -4,16 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import fiftyone as fo
 import numpy as np
 
+from ...engine.typing import Array
 from ...errors import DatasetError
 from .convert import pixel_box
 from .placed_masks import placed_mask
-
-Array = np.ndarray[Any, Any]
 
 SAME_IOU = 0.5
 """Two labels are the same object from this IoU of their masks on."""

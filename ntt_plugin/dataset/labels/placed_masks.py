@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import fiftyone as fo
 import numpy as np
 
 from ...engine.references import Box, tight_box
+from ...engine.typing import Array
 from ...errors import DatasetError
 from ..samples.checks import quoted
 from .convert import pixel_box
 from .stored_masks import stored_mask
-
-Array = np.ndarray[Any, Any]
 
 # A mask's file may have so many pixels, or so many times its image's.
 _MOST_PIXELS, _MOST_TIMES = 2**24, 4

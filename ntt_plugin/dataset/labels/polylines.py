@@ -9,10 +9,9 @@ import numpy as np
 from pycocotools import mask as mask_utils
 
 from ...engine.references import Box
+from ...engine.typing import Array
 from ...errors import DatasetError
 from .convert import is_far_outside
-
-Array = np.ndarray[Any, Any]
 
 _DECIMALS = 9
 

@@ -8,17 +8,15 @@ id is guessed.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import fiftyone as fo
 import numpy as np
 from PIL import Image
 
 from ...engine.images.image_file import load_pixels, open_image
+from ...engine.typing import Array
 from ...errors import DatasetError, ImageError
 from ..samples.checks import quoted
-
-Array = np.ndarray[Any, Any]
 
 # What stands for "the object" beside 0.
 _FILLED = (1, 255, 65535)

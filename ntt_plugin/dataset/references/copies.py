@@ -13,6 +13,7 @@ import numpy as np
 from ...engine.bank.memory_bank import Refused
 from ...engine.images.load import shown_size
 from ...engine.references import Provenance
+from ...engine.typing import Array
 from ...errors import DatasetError, ImageError
 from ..database.dataset_locks import SchemaLock
 from ..database.locks import RunLock
@@ -24,8 +25,6 @@ from ..samples.label_selection import LabelKey
 from ..samples.loading import load_sample
 from ..samples.views import all_images
 from .choose import ChosenReferences
-
-Array = np.ndarray[Any, Any]
 
 KEPT_FIELD = "ntt_references"
 """The field of the copies."""

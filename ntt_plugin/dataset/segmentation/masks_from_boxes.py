@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
 import torch
 from fiftyone import ViewField as F
 from PIL import Image
 
 from ...engine.recipe import Recipe
 from ...engine.references import Box, tight_box
+from ...engine.typing import Array
 from ...errors import DatasetError
 from ..database.errors import database_errors
 from ..labels.convert import BOX_MASK_ATTRIBUTES, pixel_box, relative_box, stored_boxes
@@ -30,8 +30,6 @@ from .job import Job, label_samples, watching_memory
 from .pipeline import ReadSample
 from .report import SampleNote, SegmentReport
 from .runner import Labelled, Work
-
-Array = np.ndarray[Any, Any]
 
 # Masks of an image's size, bytes at once; each further batch embeds its image again.
 _MASK_BYTES = 2**30

@@ -120,11 +120,10 @@ def _look_at(
 def _taught_boxes(bank: MemoryBank) -> Mapping[str, list[Box]]:
     """Boxes of the labels that a bank learnt from, in pixels, by id of their sample."""
     boxes = defaultdict(list)
-    for label in bank.classes:
-        for stored in (*bank.references(label), *bank.negative_references(label)):
-            source = stored.provenance
-            if source.sample is not None and source.box is not None:
-                boxes[source.sample].append(source.box)
+    for *_, stored in bank.entries():
+        source = stored.provenance
+        if source.sample is not None and source.box is not None:
+            boxes[source.sample].append(source.box)
     return boxes
 
 

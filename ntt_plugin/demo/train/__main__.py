@@ -7,8 +7,8 @@ from pathlib import Path
 
 import torch
 
+from ...engine.device.device import resolve_device
 from ...engine.networks.bundled import FOLDER
-from ...engine.recipe import resolve_device
 from .encoder import EncoderTask
 from .loop import Plan, train
 from .pool import ScenePool

@@ -37,6 +37,13 @@ class MemoryBank:
 
     Every class has at least one reference: removing the last one removes the class and its
     negatives.
+
+    Example:
+        >>> from ntt_plugin.engine import Fingerprint, MemoryBank
+        >>> bank = MemoryBank(Fingerprint("an encoder", "digest", size=224, channels=2))
+        >>> ids = bank.add("cat", torch.tensor([[3.0, 0.0], [1.0, 3.0]]))
+        >>> bank.shots("cat"), bank.prototypes()
+        (2, tensor([[0.8000, 0.6000]]))
     """
 
     def __init__(self, fingerprint: Fingerprint, recipe: Recipe | str = "paper") -> None:
@@ -59,10 +66,8 @@ class MemoryBank:
         return sum(len(entry.references) for entry in self._record.classes.values())
 
     def __repr__(self) -> str:
-        return (
-            f"MemoryBank({len(self)} references of {len(self.classes)} classes, "
-            f"encoder {self.fingerprint.describe()})"
-        )
+        held = f"{len(self)} references of {len(self.classes)} classes"
+        return f"MemoryBank({held}, encoder {self.fingerprint.describe()})"
 
     @property
     def fingerprint(self) -> Fingerprint:
@@ -136,6 +141,12 @@ class MemoryBank:
     def negative_references(self, label: str) -> list[StoredReference]:
         """Negatives of a class, in order of addition."""
         return list(self._class(label).negatives)
+
+    def entries(self) -> Iterator[tuple[str, bool, StoredReference]]:
+        """Class, whether it is a negative, and content of all that is stored, class by class."""
+        for label, entry in self._record.classes.items():
+            yield from ((label, False, stored) for stored in entry.references)
+            yield from ((label, True, stored) for stored in entry.negatives)
 
     def features(self, label: str) -> Tensor:
         """Instance features of a class, not normalised, float32 (shots, C)."""
@@ -224,9 +235,9 @@ class MemoryBank:
         """
         for label, entry in self._record.classes.items():
             for stored in (entry.references, entry.negatives):
-                for index, reference in enumerate(stored):
+                for reference in stored:
                     if reference.id == reference_id:
-                        del stored[index]
+                        stored.remove(reference)
                         if not entry.references:
                             del self._record.classes[label]
                         self._changed()
@@ -260,20 +271,12 @@ class MemoryBank:
             self._changed()
 
     def require_classes(self) -> None:
-        """Check that the bank is not empty.
-
-        Raises:
-            BankError: the bank is empty.
-        """
+        """Raise ``BankError`` if the bank is empty."""
         if not self._record.classes:
             raise BankError("The memory bank holds no class; add references first.")
 
     def require_encoder(self, fingerprint: Fingerprint) -> None:
-        """Check that features of an encoder are comparable with the bank's.
-
-        Raises:
-            BankError: they are not; names both encoders.
-        """
+        """Raise ``BankError``, naming both encoders, if their features are not comparable."""
         if not self.fingerprint.same(fingerprint):
             raise BankError(
                 f"The memory bank was made by the encoder {self.fingerprint.describe()}, "
@@ -301,7 +304,7 @@ class MemoryBank:
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray) -> MemoryBank:
-        """Read a bank from the bytes of its file; a bytearray is not copied: do not change it.
+        """Read a bank from its file's bytes; a bytearray is not copied: do not change it.
 
         Raises:
             BankError: the bytes are damaged or not a memory bank.
@@ -328,9 +331,8 @@ class MemoryBank:
     def load(cls, path: str | Path) -> MemoryBank:
         """Read a bank's file.
 
-        The file's recipe names networks by hub id or path. They are loaded only when the recipe is
-        used, by loaders that execute no code from them; an encoder of another fingerprint is
-        refused. Inspect ``recipe`` before you use a file that you do not trust.
+        The file's recipe names networks by hub id or path, which are loaded when the recipe is
+        used. Inspect ``recipe`` before you use a file that you do not trust.
 
         Raises:
             BankError: the file is missing, damaged or not a memory bank.
@@ -351,11 +353,7 @@ class MemoryBank:
         return self._record.classes[label]
 
     def _ids(self) -> set[str]:
-        return {
-            stored.id
-            for entry in self._record.classes.values()
-            for stored in (*entry.references, *entry.negatives)
-        }
+        return {stored.id for *_, stored in self.entries()}
 
     def _store(
         self, features: Tensor, provenances: Provenances, reading: int

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ..typing import Array
 from .records import ClassMemory, StoredReference
-
-Array = np.ndarray[Any, Any]
 
 
 class UnitFeatures:
@@ -24,12 +21,7 @@ class UnitFeatures:
     """
 
     def __init__(self, classes: Mapping[str, ClassMemory], channels: int) -> None:
-        """Compute prototypes and negatives; references are normalised on first use.
-
-        Args:
-            classes: the bank's classes, in order.
-            channels: length of its features.
-        """
+        """Compute prototypes and negatives; references are normalised on first use."""
         self._classes = classes
         self._references: dict[str, Array] = {}
         means = [_stack(entry.references).mean(dim=0) for entry in classes.values()]

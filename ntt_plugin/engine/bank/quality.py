@@ -108,7 +108,7 @@ def _close(features: Tensor) -> Tensor:
 # The rule below was tuned with the networks of the preset `tiny`, on scenes and draws that
 # benchmarks/outliers.py does not report. It knows no absolute similarity, which encoders differ in.
 FEWEST_TO_JUDGE = 3
-"""Of two references that are unlike one another nobody can say which one is wrong."""
+"""Of two references that differ, nothing tells which one is wrong."""
 
 ODD = 2.5
 ODD_AND_MORE_LIKE_ANOTHER = 1.75
@@ -129,9 +129,6 @@ def find_outliers(qualities: Sequence[ReferenceQuality]) -> dict[str, str]:
     A reference is odd by how many times farther it is from its class than is usual in the bank,
     or in the better part of its class where that is more. In classes of one or two references
     nothing is found.
-
-    Args:
-        qualities: what ``reference_quality`` gave for a bank.
     """
     usual, oddness = _usual_distance(qualities), _oddness(qualities)
     typical = _median_by_class(qualities)
@@ -218,10 +215,10 @@ def _usual_distance(qualities: Sequence[ReferenceQuality]) -> float:
 
 
 def _oddness(qualities: Sequence[ReferenceQuality]) -> dict[str, float]:
-    """How many times the usual distance each reference is away from its class, by id."""
+    """Distance of each reference from its class, in units of the usual distance, by id."""
     usual, by_class = _usual_distance(qualities), _distances(qualities)
-    # A class that varies by nature is judged by its own measure; of its better part, which
-    # another bad reference or two do not widen.
+    # A class that varies by nature has a scale of its own: a low quantile, which one or two bad
+    # references do not raise.
     scale = {
         label: max(usual, float(np.quantile(far, 0.25)), _LEAST_USUAL)
         for label, far in by_class.items()
@@ -241,10 +238,9 @@ def _median_by_class(qualities: Sequence[ReferenceQuality]) -> dict[str, float]:
 
 
 def _object(entry: StoredReference) -> _Object:
-    """What tells objects apart: a sample's label, or where it is unknown the feature itself.
+    """Identity of the object: its sample and label id, or the feature if the label is unknown.
 
-    Clones of a sample and of a field repeat the ids of labels. A label of a cloned field shows
-    the same object still; one of another sample may not.
+    A cloned field repeats label ids and shows the same objects; a cloned sample may not.
     """
     source = entry.provenance
     return source.sample, source.label or entry.feature.numpy().tobytes()

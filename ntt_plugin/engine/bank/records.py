@@ -12,7 +12,7 @@ from ..recipe import Recipe
 from ..references import Provenance
 
 LARGEST_VALUE = 1e9
-"""No encoder gives as much; far larger ones would turn means and cosines into infinities."""
+"""Largest accepted value of a feature: far beyond any encoder's, and means cannot overflow."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +20,19 @@ class Fingerprint:
     """Identity of an encoder; features of different fingerprints are not comparable.
 
     Attributes:
-        name: the encoder as the person wrote it.
+        name: the encoder as it was given: hub id, path or ``tiny``.
         digest: digest of its weights.
         size: side of its input, pixels.
         channels: length of its features.
         context_ratio: how much wider than their boxes references are cropped.
+
+    Example:
+        >>> from ntt_plugin.engine import Fingerprint
+        >>> ours = Fingerprint("facebook/dinov2-small", "3b1f", size=518, channels=384)
+        >>> ours.same(Fingerprint("/models/dinov2", "3b1f", size=518, channels=384))
+        True
+        >>> ours.describe()
+        'facebook/dinov2-small (weights 3b1f, input 518 px, 384 channels, context 0.2)'
     """
 
     name: str

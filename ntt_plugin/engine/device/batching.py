@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager
 from typing import TypeVar
 
 import torch
@@ -60,36 +59,33 @@ def reraise_oom(work: str, remedy: str) -> Iterator[None]:
         raise OutOfMemoryError(f"There is not enough memory to {work}. {remedy}") from error
 
 
-@dataclass(frozen=True)
-class BatchSizes:
-    """Prompts per batch on a device.
+def reraise_device_oom(
+    work: str, device: torch.device, network: str = "segmenter"
+) -> AbstractContextManager[None]:
+    """``reraise_oom`` for a network's work on a device.
 
-    Attributes:
-        attended: prompts per batch in the transformer.
-        drawn: prompts per batch in the upscaling of masks.
+    ``network``, "segmenter" or "encoder", is the one of which a smaller one needs less memory.
     """
+    return reraise_oom(
+        f"{work} on the device {str(device)!r}",
+        f"Close other programs that use it, choose a preset with a smaller {network} (fast),"
+        " or run on another device.",
+    )
 
-    attended: int
-    drawn: int
 
-    @classmethod
-    def for_device(cls, device: torch.device, attending: int, drawing: int) -> BatchSizes:
-        """Choose for a device: small batches fit in a CPU's caches, large ones fill a GPU.
+def batch_sizes(device: torch.device, attending: int, drawing: int) -> tuple[int, int]:
+    """Prompts per batch on a device, in the transformer and in the upscaling of masks.
 
-        Args:
-            device: device to run on.
-            attending: bytes per prompt in the transformer.
-            drawing: bytes per prompt in the upscaling of masks.
-        """
-        if device.type != "cuda":
-            attended, drawn = min(_ATTENDED // attending, 64), min(_DRAWN // drawing, 64)
-            return cls(max(attended, 1), max(drawn, 1))
-        free, _ = torch.cuda.mem_get_info(device)
+    Small batches fit in a CPU's caches, large ones fill a GPU. ``attending`` and ``drawing`` are
+    bytes per prompt in the transformer and in the upscaling.
+    """
+    if device.type != "cuda":
+        attended, drawn = min(_ATTENDED // attending, 64), min(_DRAWN // drawing, 64)
+    else:
         # A quarter of the free memory each; the rest is for the encoders and other programs.
-        quarter = free // 4
-        attended = max(1, min(quarter // attending, 256))
-        drawn = max(1, min(quarter // drawing, 128))
-        return cls(attended, drawn)
+        quarter = torch.cuda.mem_get_info(device)[0] // 4
+        attended, drawn = min(quarter // attending, 256), min(quarter // drawing, 128)
+    return max(attended, 1), max(drawn, 1)
 
 
 class PromptBatches:
@@ -114,13 +110,7 @@ class PromptBatches:
         When memory runs out, the batch is halved permanently and only the failed prompts are run
         again.
 
-        Args:
-            work: function of a batch of prompts.
-            prompts: one per row, (n, ...).
-            batch: rows per batch, at least 1.
-
-        Returns:
-            The results of ``work``, one per batch.
+        Prompts are rows (n, ...), at most ``batch`` in a batch. Returns the batches' results.
 
         Raises:
             OutOfMemoryError: not enough memory for a single prompt.
@@ -152,11 +142,7 @@ class PromptBatches:
             return None
 
     def _one(self, work: Callable[[Tensor], Result], chunk: Tensor) -> Result:
-        with reraise_oom(
-            f"decode a single prompt on the device {str(self._device)!r}",
-            "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
-            " or run on another device.",
-        ):
+        with reraise_device_oom("decode a single prompt", self._device):
             return work(chunk)
 
 

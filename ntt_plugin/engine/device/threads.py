@@ -2,8 +2,9 @@
 
 With as many threads as cores, each operation of torch ends with its slowest thread. If another
 program keeps a core busy, one thread waits for that core while the others spin, thousands of times
-per image; one thread fewer avoids this. libgomp's own setting (``OMP_WAIT_POLICY``) is read when
-torch is imported, applies to the whole process, and slows down an idle machine.
+per image; one thread fewer avoids this.
+
+A process forked after torch computed in its parent has no such threads, and is refused.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from typing import Any, ParamSpec, TypeVar
 
 import psutil  # type: ignore[import-untyped]
 import torch
+
+from ...errors import RecipeError
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -47,7 +50,6 @@ class LoadMeter:
     """Measures how many cores other programs leave to this process."""
 
     def __init__(self) -> None:
-        """Measure nothing yet."""
         self._lock = threading.Lock()
         self._last: _Counters | None = None
         self._free: float | None = None
@@ -141,6 +143,32 @@ def usual_threads() -> int:
 def threads_for(free: float, usual: int) -> int:
     """Threads for a number of free cores: at least 1, at most ``usual``."""
     return max(1, min(usual, int(free + _TOLERATED)))
+
+
+_ran_in: int | None = None
+"""The process that computed last; a forked child inherits its parent's."""
+
+
+def require_own_process(device: torch.device) -> None:
+    """Raise if torch would hang in this process; else record that it computed here.
+
+    A fork does not copy torch's thread pool, and the child waits for it forever. With a single
+    thread, as in workers of a ``DataLoader``, there is no pool to wait for.
+
+    Raises:
+        RecipeError: this process was forked after torch computed in its parent.
+    """
+    global _ran_in
+    here = os.getpid()
+    forked = _ran_in is not None and _ran_in != here
+    if forked and (device.type != "cpu" or usual_threads() > 1):
+        raise RecipeError(
+            f"This process ({here}) was forked from one in which networks ran ({_ran_in}), and "
+            "torch would wait for its threads for ever. Start processes by 'spawn' instead: "
+            'multiprocessing.get_context("spawn"); or compute with one thread in them: '
+            "torch.set_num_threads(1)."
+        )
+    _ran_in = here
 
 
 def _set(threads: int) -> None:

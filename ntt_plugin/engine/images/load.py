@@ -11,7 +11,7 @@ from PIL import Image
 from torch import Tensor
 
 from ...errors import ImageError
-from ..device.transfer import send
+from ..device.device import send
 from ..recipe import IMAGE_MEAN, IMAGE_STD
 from .image_file import (
     header_notes,

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeAlias
 
 import numpy as np
 from PIL import Image
 
 from ...errors import ImageError
+from ..typing import Array
 from .stored_bands import has_deep_colours, is_white_at_zero
-
-Array: TypeAlias = np.ndarray[Any, Any]
 
 _FEW_LEVELS = 32
 # Fractions may exceed 1 by this factor: reflectance, sharpening, a lossy format.

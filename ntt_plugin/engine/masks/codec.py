@@ -9,13 +9,11 @@ write and four times as long to read.
 from __future__ import annotations
 
 import zlib
-from typing import Any
 
 import numpy as np
 
 from .packed import PackedMask, PixelBox, set_bits
 
-Array = np.ndarray[Any, Any]
 Buffer = bytes | bytearray | memoryview
 
 _WORD = 64
@@ -36,12 +34,7 @@ def encode_mask(mask: PackedMask) -> bytes:
 
 
 def decode_mask(data: Buffer, box: PixelBox, area: int) -> PackedMask:
-    """Decompress a mask.
-
-    Args:
-        data: result of ``encode_mask``.
-        box: the mask's box x1 y1 x2 y2, x2 and y2 exclusive, not empty.
-        area: number of its pixels.
+    """Decompress the result of ``encode_mask`` for a mask of this box, not empty, and area.
 
     Raises:
         RecordError: the bytes do not hold a mask of that box and area.

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import threading
+from abc import abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from typing import Any, NamedTuple, overload
+from typing import NamedTuple, TypeVar, overload
 
-import numpy as np
-
+from ..typing import Array
 from .codec import decode_mask, encode_mask
 from .packed import PackedMask, PixelBox
 
-Array = np.ndarray[Any, Any]
+T = TypeVar("T")
 
 # Bytes for uncompressed masks: enough for 800 masks of 2 megapixels.
 _BUDGET = 256 * 2**20
@@ -25,7 +25,25 @@ class _Deflated(NamedTuple):
     data: bytes
 
 
-class CompressedMasks(Sequence[PackedMask]):
+class LazySequence(Sequence[T]):
+    """A sequence whose items are made on access: subclasses give ``__len__`` and ``_item``."""
+
+    @overload
+    def __getitem__(self, index: int) -> T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[T]: ...
+    def __getitem__(self, index: int | slice) -> T | list[T]:
+        places = range(len(self))
+        if isinstance(index, slice):
+            return [self._item(place) for place in places[index]]
+        return self._item(places[index])
+
+    @abstractmethod
+    def _item(self, place: int) -> T:
+        """The item at a place from 0."""
+
+
+class CompressedMasks(LazySequence[PackedMask]):
     """An append-only list of masks, compressed beyond a memory budget.
 
     Compressed masks are 8 to 50 times smaller; the last few accessed stay decompressed. Reading
@@ -51,14 +69,7 @@ class CompressedMasks(Sequence[PackedMask]):
     def __len__(self) -> int:
         return len(self._first) + len(self._rest)
 
-    @overload
-    def __getitem__(self, index: int) -> PackedMask: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[PackedMask]: ...
-    def __getitem__(self, index: int | slice) -> PackedMask | list[PackedMask]:
-        if isinstance(index, slice):
-            return [self[place] for place in range(*index.indices(len(self)))]
-        place = range(len(self))[index]
+    def _item(self, place: int) -> PackedMask:
         if place < len(self._first):
             return self._first[place]
         return self._inflate(place - len(self._first))
@@ -95,21 +106,14 @@ class CachedMasks:
         return None if place is None else self._masks[place]
 
 
-class UnpackedMasks(Sequence[Array]):
+class UnpackedMasks(LazySequence[Array]):
     """Masks as bool arrays cropped to their boxes, unpacked on access."""
 
     def __init__(self, masks: Sequence[PackedMask]) -> None:
-        """Wrap packed masks."""
         self._masks = masks
 
     def __len__(self) -> int:
         return len(self._masks)
 
-    @overload
-    def __getitem__(self, index: int) -> Array: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Array]: ...
-    def __getitem__(self, index: int | slice) -> Array | list[Array]:
-        if isinstance(index, slice):
-            return [mask.unpack() for mask in self._masks[index]]
-        return self._masks[index].unpack()
+    def _item(self, place: int) -> Array:
+        return self._masks[place].unpack()

@@ -7,31 +7,13 @@ and packed, 800 of 12 megapixels take 1.2 GB even if each covers the whole image
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
+from ..typing import Array
+
 _OF_BYTE = np.unpackbits(np.arange(256, dtype=np.uint8)[:, None], axis=1).sum(axis=1)
 
-
-def set_bits(words: Array) -> int:
-    """Total number of set bits in uint64 words."""
-    return int(_counts(words).sum(dtype=np.int64))
-
-
-def set_bits_of_rows(words: Array) -> Array:
-    """Number of set bits of each row of uint64 (n, k), int64 (n,)."""
-    return np.asarray(_counts(words).sum(axis=1, dtype=np.int64))
-
-
-def _counts(words: Array) -> Array:
-    """Number of set bits per word, or per byte of it."""
-    if hasattr(np, "bitwise_count"):
-        return np.asarray(np.bitwise_count(words))
-    return np.asarray(_OF_BYTE[np.ascontiguousarray(words).view(np.uint8)])
-
-
-Array = np.ndarray[Any, Any]
 PixelBox = tuple[int, int, int, int]
 
 WORD = 64
@@ -101,3 +83,42 @@ def trim_words(words: Array, left: int, top: int) -> PackedMask | None:
     y1, y2, x1, x2 = int(rows[0]), int(rows[-1]) + 1, int(columns[0]), int(columns[-1]) + 1
     tight = np.ascontiguousarray(words[y1:y2, x1 // WORD : -(-x2 // WORD)])
     return PackedMask((left + x1, top + y1, left + x2, top + y2), tight, set_bits(tight))
+
+
+def shared_areas(boxes: Array, others: Array) -> Array:
+    """Intersection area of each pair of boxes.
+
+    Args:
+        boxes: x1 y1 x2 y2, (n, 4).
+        others: the same, of the same dtype, (k, 4).
+
+    Returns:
+        Areas (n, k), 0 for disjoint boxes.
+    """
+    # x and y are handled separately: numpy is slow if the last axis is short.
+    x1, y1, x2, y2 = (boxes[:, side, None] for side in range(4))
+    u1, v1, u2, v2 = np.ascontiguousarray(others.T)
+    width, height = np.minimum(x2, u2), np.minimum(y2, v2)
+    width -= np.maximum(x1, u1)
+    height -= np.maximum(y1, v1)
+    np.maximum(width, 0, out=width)
+    np.maximum(height, 0, out=height)
+    width *= height
+    return np.asarray(width)
+
+
+def set_bits(words: Array) -> int:
+    """Total number of set bits in uint64 words."""
+    return int(_counts(words).sum(dtype=np.int64))
+
+
+def set_bits_of_rows(words: Array) -> Array:
+    """Number of set bits of each row of uint64 (n, k), int64 (n,)."""
+    return np.asarray(_counts(words).sum(axis=1, dtype=np.int64))
+
+
+def _counts(words: Array) -> Array:
+    """Number of set bits per word, or per byte of it."""
+    if hasattr(np, "bitwise_count"):
+        return np.asarray(np.bitwise_count(words))
+    return np.asarray(_OF_BYTE[np.ascontiguousarray(words).view(np.uint8)])

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
-Array = np.ndarray[Any, Any]
+from ..typing import Array
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +26,15 @@ class Instances:
         references: id of the most similar reference of the instance's class, n texts.
         image_size: (H, W) of the image.
         left_out: number of candidates dropped by the limit ``max_instances``.
+
+    Example:
+        >>> from ntt_plugin.engine import Instances
+        >>> score, mask = np.float32([0.9]), np.ones((1, 2), bool)
+        >>> boxes = np.array([[1, 0, 3, 1]])
+        >>> found = Instances([mask], boxes, score, ["cat"], score, score, ["an id"], (2, 4))
+        >>> found.full_mask(0).astype(int)
+        array([[0, 1, 1, 0],
+               [0, 0, 0, 0]])
     """
 
     masks: Sequence[Array]

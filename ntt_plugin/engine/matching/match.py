@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
 from ...errors import BankError
 from ..bank.memory_bank import MemoryBank
 from ..device.batching import SMALLER_IMAGE, reraise_oom
-from ..device.forked import require_own_process
-from ..device.threads import with_threads_by_load
+from ..device.threads import require_own_process, with_threads_by_load
 from ..masks.containers import CompressedMasks, UnpackedMasks
 from ..masks.packed import PackedMask
 from ..proposals.proposals import Proposals
 from ..recipe import Recipe
+from ..typing import Array
 from .instances import Instances
 from .nms import suppress
 from .soft_merging import diffused_redundancy, redundancy
-
-Array = np.ndarray[Any, Any]
 
 _REDUNDANCIES: dict[str, Callable[[Sequence[PackedMask], Array, Array], Array]] = {
     "decay": redundancy,
@@ -49,6 +46,20 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     Raises:
         BankError: the bank is empty or comes from another encoder.
         RecipeError: this process was forked after torch computed in its parent.
+
+    Example:
+        >>> import torch
+        >>> from ntt_plugin.engine import Fingerprint, MemoryBank, Proposals, Recipe, match
+        >>> bank = MemoryBank(Fingerprint("an encoder", "digest", size=224, channels=2))
+        >>> ids = bank.add("cat", torch.tensor([1.0, 0.0]))
+        >>> ids = bank.add("dog", torch.tensor([0.0, 1.0]))
+        >>> logits = torch.full((1, 8, 8), -1.0)
+        >>> logits[0, 2:5, 2:5] = 1.0
+        >>> features = torch.tensor([0.6, 0.8]).view(2, 1, 1).expand(2, 4, 4)
+        >>> proposals = Proposals.from_logits(logits, torch.tensor([0.9]), features, (16, 16))
+        >>> instances = match(proposals, bank, Recipe())
+        >>> instances.labels, f"{instances.scores[0]:.2f}"
+        (['dog'], '0.80')
     """
     require_own_process(proposals.features.device)
     _check(proposals, bank)
@@ -62,9 +73,9 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     ious = proposals.ious.detach().cpu().float().numpy()
     order = suppress(proposals.boxes.cpu().numpy(), ious, labels, recipe.nms_iou)
     candidates = int((scores[order] > 0).sum())
+    # The limit comes first: candidates of score 0 count for it.
     order = order[: recipe.candidate_factor * recipe.max_instances]
     order = order[scores[order] > 0]
-
     # 4.3, 4.4: upsample the masks, lower the scores of overlapping ones.
     best = _merge(proposals, order, labels, scores, features, recipe)
     # Below the limit, candidates are missing only because their full-size mask is empty.
@@ -210,6 +221,7 @@ def _whole_labels(labels: Array, count: int) -> Iterator[tuple[int, int]]:
 
 def _nearest(bank: MemoryBank, labels: Array, features: Array) -> list[str]:
     """Id of the most similar reference of its class for each feature, float (n, C)."""
+    # Each instance names a reference of its own class only, so go class by class.
     found, classes = [""] * len(labels), bank.classes
     for label in set(labels.tolist()):
         rows = np.flatnonzero(labels == label)

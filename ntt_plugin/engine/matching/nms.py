@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
-from ..masks.boxes import shared_areas
-
-Array = np.ndarray[Any, Any]
+from ..masks.packed import shared_areas
+from ..typing import Array
 
 # Rows of the IoU matrix computed at once, which bounds its memory.
 _BLOCK = 128
@@ -49,6 +47,7 @@ def _keep(boxes: Array, labels: Array, threshold: float) -> Array:
     """Whether each box is kept, bool (n,); boxes (n, 4) are sorted by label, then best first."""
     keep = np.ones(len(boxes), dtype=bool)
     for start in range(0, len(boxes), _BLOCK):
+        # Boxes that an earlier block suppressed need no row.
         rows = start + np.flatnonzero(keep[start : start + _BLOCK])
         if len(rows) == 0:
             continue
@@ -65,6 +64,7 @@ def _keep(boxes: Array, labels: Array, threshold: float) -> Array:
 
 def _ious(boxes: Array, others: Array) -> Array:
     """IoU of each pair of boxes (n, 4) and others (k, 4), 0 where both have no area: (n, k)."""
+    # |a and b| / (|a| + |b| - |a and b|), without dividing 0 by 0.
     shared = shared_areas(boxes, others)
     union = _areas(boxes)[:, None] + _areas(others) - shared
     return np.asarray(np.divide(shared, union, out=np.zeros_like(shared), where=union > 0))

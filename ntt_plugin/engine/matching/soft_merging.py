@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
-from ..masks.boxes import shared_areas
-from ..masks.packed import PackedMask
-
-Array = np.ndarray[Any, Any]
+from ..masks.packed import PackedMask, shared_areas
+from ..typing import Array
 
 # Rows of the matrix of bounds computed at once, which bounds its memory.
 _BLOCK = 128
@@ -104,6 +101,7 @@ def diffused_redundancy(masks: Sequence[PackedMask], labels: Array) -> Array:
 
 def cover_matrix(masks: Sequence[PackedMask], alike: Array) -> Array:
     """``IoS_ij = |i and j| / |i|`` for j < i where ``alike[i, j]``, else 0; float64 (n, n)."""
+    # Pairs j before i whose boxes meet; pixels are counted for these alone.
     boxes = np.array([mask.box for mask in masks], dtype=np.int64)
     meet = np.tril(alike & (shared_areas(boxes, boxes) > 0), -1)
     covered = np.zeros(meet.shape)

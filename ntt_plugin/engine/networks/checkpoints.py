@@ -29,7 +29,6 @@ from ..device.batching import is_out_of_memory
 from . import convert_dinov2, convert_sam2
 from .convert_sam2 import HieraTraits
 from .hub import download, find_cached, find_in_zoo, suggestion
-from .renaming import shorten
 from .weights import (
     count_values,
     digest,
@@ -37,6 +36,7 @@ from .weights import (
     read_meta_file,
     read_weights,
     require_finite,
+    shorten,
 )
 
 BUNDLED = Path(__file__).parent / "bundled"
@@ -44,8 +44,8 @@ BUNDLED = Path(__file__).parent / "bundled"
 
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _META_SUFFIXES = {".pt", ".pth"}
-# Files may hold parts that are not loaded (SAM 2's memory of videos) or lack some, which is said
-# by name; beyond this they are another network's.
+# Files may hold parts that are not loaded (SAM 2's memory of videos). If their size differs by
+# more than this from what the configuration asks for, the two do not belong together.
 _SIZE_FACTOR = 2
 _SIZE_SLACK = 50_000_000
 _FORMS = (
@@ -60,7 +60,7 @@ class LoadedModel:
 
     Attributes:
         model: on the CPU, float32, in evaluation mode, without gradients.
-        name: as the person wrote it.
+        name: as it was given.
         digest: of its weights; the same network from another file or format has the same.
     """
 

@@ -10,25 +10,25 @@ from torch import Tensor
 from transformers import Dinov2Config, Dinov2WithRegistersConfig
 
 from ...errors import CheckpointError
-from .hub_config import (
+from ..rules import real, whole
+from .conversion import (
     ACTIVATION,
     EPSILON,
     FLAG,
     SHARE,
     SIDE,
     WIDTH,
+    Renaming,
     Rules,
     checked_fields,
-    real,
     refusal,
-    whole,
+    rename,
 )
-from .renaming import Rule, rename
 
 _WB = r"\.(weight|bias)"
 _BLOCK, _LAYER = r"blocks\.(\d+)\.", r"encoder.layer.\1."
 
-_RULES: tuple[Rule, ...] = (
+_RULES: tuple[Renaming, ...] = (
     (r"(cls_token|mask_token|register_tokens)", r"embeddings.\1"),
     (r"pos_embed", "embeddings.position_embeddings"),
     (r"patch_embed\.proj" + _WB, r"embeddings.patch_embeddings.projection.\1"),
@@ -67,10 +67,6 @@ _HEAD_CHANNELS = 64
 
 def from_meta(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """Meta's DINOv2 weights by the hub's names, the fused qkv split in three.
-
-    Args:
-        state: tensors by Meta's names.
-        where: the file, for errors.
 
     Raises:
         CheckpointError: a key is unknown.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -11,22 +12,21 @@ from torch import Tensor
 from transformers import Sam2Config, Sam2HieraDetConfig, Sam2VisionConfig
 
 from ...errors import CheckpointError
-from .hub_config import (
+from ..rules import list_of, only, real, whole
+from .conversion import (
     ACTIVATION,
     EPSILON,
     FLAG,
     SHARE,
     SIDE,
     WIDTH,
+    Renaming,
     Rules,
     checked_fields,
-    list_of,
-    only,
-    real,
     refusal,
-    whole,
+    rename,
 )
-from .renaming import Rule, rename, shorten
+from .weights import shorten
 
 # Two positional encodings share one Gaussian matrix: of the image grid and of the prompts.
 IMAGE_MATRIX = "shared_image_embedding.positional_embedding"
@@ -58,56 +58,46 @@ _WB = r"\.(weight|bias)"
 _TRUNK, _BACKBONE = r"image_encoder\.trunk\.", "vision_encoder.backbone."
 _BLOCK, _HUB_BLOCK = _TRUNK + r"blocks\.(\d+)\.", _BACKBONE + r"blocks.\1."
 _PROMPT, _DECODER = r"sam_prompt_encoder\.", r"sam_mask_decoder\."
-_LAYER, _HUB_LAYER = (
-    _DECODER + r"transformer\.layers\.(\d+)\.",
-    r"mask_decoder.transformer.layers.\1.",
-)
+_TRANSFORMER, _HUB_TRANSFORMER = _DECODER + r"transformer\.", "mask_decoder.transformer."
+_LAYER, _HUB_LAYER = _TRANSFORMER + r"layers\.(\d+)\.", _HUB_TRANSFORMER + r"layers.\1."
+_ATTENTION = _TRANSFORMER + r"(layers\.\d+\.\w+|final_attn_token_to_image)"
 _HEAD = _DECODER + r"(iou_prediction_head|pred_obj_score_head|output_hypernetworks_mlps\.\d+)"
 
-_RULES: tuple[Rule, ...] = (
+# Meta numbers the modules of a sequence, the hub names them.
+_MLP = {0: "proj_in", 1: "proj_out"}
+_HEAD_MLP = {0: "proj_in", 1: "layers.0", 2: "proj_out"}
+_MASK_EMBED = {0: "conv1", 1: "layer_norm1", 3: "conv2", 4: "layer_norm2", 6: "conv3"}
+_UPSCALING = {0: "upscale_conv1", 1: "upscale_layer_norm", 3: "upscale_conv2"}
+
+
+def _numbered(meta: str, hub: str, names: Mapping[int, str]) -> list[Renaming]:
+    """Rules for the modules of a sequence: a pattern of Meta's prefix, and the hub's prefix."""
+    last = rf".\{re.compile(meta).groups + 1}"
+    return [(rf"{meta}\.{number}{_WB}", hub + name + last) for number, name in names.items()]
+
+
+_RULES: tuple[Renaming, ...] = (
     (r"no_mem_embed", "no_memory_embedding"),
     (_TRUNK + r"(pos_embed|pos_embed_window)", _BACKBONE + r"\1"),
     (_TRUNK + r"patch_embed\.proj" + _WB, _BACKBONE + r"patch_embed.projection.\1"),
     (_BLOCK + r"norm([12])" + _WB, _HUB_BLOCK + r"layer_norm\2.\3"),
     (_BLOCK + r"(attn\.qkv|attn\.proj|proj)" + _WB, _HUB_BLOCK + r"\2.\3"),
-    (_BLOCK + r"mlp\.layers\.0" + _WB, _HUB_BLOCK + r"mlp.proj_in.\2"),
-    (_BLOCK + r"mlp\.layers\.1" + _WB, _HUB_BLOCK + r"mlp.proj_out.\2"),
+    *_numbered(_BLOCK + r"mlp\.layers", _HUB_BLOCK + "mlp.", _MLP),
     (r"image_encoder\.neck\.convs\.(\d+)\.conv" + _WB, r"vision_encoder.neck.convs.\1.\2"),
     (_PROMPT + r"pe_layer\.positional_encoding_gaussian_matrix", PROMPT_MATRIX),
     (_PROMPT + r"(not_a_point_embed|no_mask_embed)\.weight", r"prompt_encoder.\1.weight"),
     (_PROMPT + r"point_embeddings\.(\d+)\.weight", r"prompt_encoder.point_embed.\1"),
-    (_PROMPT + r"mask_downscaling\.0" + _WB, r"prompt_encoder.mask_embed.conv1.\1"),
-    (_PROMPT + r"mask_downscaling\.1" + _WB, r"prompt_encoder.mask_embed.layer_norm1.\1"),
-    (_PROMPT + r"mask_downscaling\.3" + _WB, r"prompt_encoder.mask_embed.conv2.\1"),
-    (_PROMPT + r"mask_downscaling\.4" + _WB, r"prompt_encoder.mask_embed.layer_norm2.\1"),
-    (_PROMPT + r"mask_downscaling\.6" + _WB, r"prompt_encoder.mask_embed.conv3.\1"),
-    (_LAYER + r"(\w+)\.out_proj" + _WB, _HUB_LAYER + r"\2.o_proj.\3"),
-    (_LAYER + r"(\w+)\.([qkv]_proj)" + _WB, _HUB_LAYER + r"\2.\3.\4"),
+    *_numbered(_PROMPT + "mask_downscaling", "prompt_encoder.mask_embed.", _MASK_EMBED),
+    (_ATTENTION + r"\.out_proj" + _WB, _HUB_TRANSFORMER + r"\1.o_proj.\2"),
+    (_ATTENTION + r"\.([qkv]_proj)" + _WB, _HUB_TRANSFORMER + r"\1.\2.\3"),
     (_LAYER + r"norm([1-4])" + _WB, _HUB_LAYER + r"layer_norm\2.\3"),
-    (_LAYER + r"mlp\.layers\.0" + _WB, _HUB_LAYER + r"mlp.proj_in.\2"),
-    (_LAYER + r"mlp\.layers\.1" + _WB, _HUB_LAYER + r"mlp.proj_out.\2"),
-    (
-        _DECODER + r"transformer\.final_attn_token_to_image\.out_proj" + _WB,
-        r"mask_decoder.transformer.final_attn_token_to_image.o_proj.\1",
-    ),
-    (
-        _DECODER + r"transformer\.final_attn_token_to_image\.([qkv]_proj)" + _WB,
-        r"mask_decoder.transformer.final_attn_token_to_image.\1.\2",
-    ),
-    (
-        _DECODER + r"transformer\.norm_final_attn" + _WB,
-        r"mask_decoder.transformer.layer_norm_final_attn.\1",
-    ),
+    *_numbered(_LAYER + r"mlp\.layers", _HUB_LAYER + "mlp.", _MLP),
+    (_TRANSFORMER + "norm_final_attn" + _WB, _HUB_TRANSFORMER + r"layer_norm_final_attn.\1"),
     (_DECODER + r"(iou_token|mask_tokens|obj_score_token)\.weight", r"mask_decoder.\1.weight"),
-    (_DECODER + r"output_upscaling\.0" + _WB, r"mask_decoder.upscale_conv1.\1"),
-    (_DECODER + r"output_upscaling\.1" + _WB, r"mask_decoder.upscale_layer_norm.\1"),
-    (_DECODER + r"output_upscaling\.3" + _WB, r"mask_decoder.upscale_conv2.\1"),
+    *_numbered(_DECODER + "output_upscaling", "mask_decoder.", _UPSCALING),
     (_DECODER + r"(conv_s[01])" + _WB, r"mask_decoder.\1.\2"),
-    (_HEAD + r"\.layers\.0" + _WB, r"mask_decoder.\1.proj_in.\2"),
-    (_HEAD + r"\.layers\.1" + _WB, r"mask_decoder.\1.layers.0.\2"),
-    (_HEAD + r"\.layers\.2" + _WB, r"mask_decoder.\1.proj_out.\2"),
+    *_numbered(_HEAD + r"\.layers", r"mask_decoder.\1.", _HEAD_MLP),
 )
-
 
 _STAGES = 8
 _COUNT = whole(1, 1024)
@@ -199,10 +189,6 @@ PUBLISHED: dict[tuple[int, tuple[int, ...]], HieraTraits] = {
 
 def from_meta(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
     """Meta's SAM 2 weights by the hub's names.
-
-    Args:
-        state: tensors by Meta's names.
-        where: the file, for errors.
 
     Returns:
         The image model's tensors; the video model's memory is left out.

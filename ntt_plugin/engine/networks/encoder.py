@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from ...errors import RecipeError
 from ..bank.memory_bank import Fingerprint
-from ..device.batching import reraise_oom
-from ..device.compiling import Compiled
+from ..device.batching import reraise_device_oom
+from ..device.device import Compiled
 from ..images.load import normalise
 from ..proposals.cache import architecture
 
@@ -35,14 +35,9 @@ class PatchEncoder:
         *,
         compile: bool = False,
     ) -> None:
-        """Move a network to its device.
+        """Move a ``Dinov2Model`` or ``Dinov2WithRegistersModel`` to its device.
 
-        Args:
-            model: a ``Dinov2Model`` or ``Dinov2WithRegistersModel`` of ``transformers``.
-            fingerprint: its name, weights and input size.
-            device: device to run on.
-            dtype: dtype to compute in; features are returned as float32.
-            compile: compile on the first image.
+        It computes in ``dtype`` and returns float32; ``compile`` compiles it on the first image.
 
         Raises:
             RecipeError: the input size is not a multiple of the patch size.
@@ -62,11 +57,7 @@ class PatchEncoder:
         self._device = device
         self._dtype = dtype
         self._tokens_before = 1 + getattr(config, "num_register_tokens", 0)
-        with reraise_oom(
-            f"load the encoder on the device {str(device)!r}",
-            "Close other programs that use it, choose a preset with a smaller encoder (fast),"
-            " or run on another device.",
-        ):
+        with reraise_device_oom("load the encoder", device, "encoder"):
             self._model = model.to(device=device, dtype=dtype).eval()
         self._run = Compiled(self._tokens) if compile else self._tokens
 
@@ -83,11 +74,7 @@ class PatchEncoder:
         Raises:
             OutOfMemoryError: not enough memory on the device.
         """
-        with reraise_oom(
-            f"run the patch encoder on an image on the device {str(self._device)!r}",
-            "Close other programs that use it, choose a preset with a smaller encoder (fast),"
-            " or run on another device.",
-        ):
+        with reraise_device_oom("run the patch encoder on an image", self._device, "encoder"):
             pixels = normalise(images.to(self._device)).to(self._dtype)
             tokens = self._run(pixels)
         # Drop the class token and the registers.

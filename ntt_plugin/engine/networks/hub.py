@@ -54,28 +54,15 @@ def find_in_zoo(hub_id: str, zoo_dirs: Sequence[Path] = ()) -> Path | None:
         zoo_dirs: folders to look into first, such as FiftyOne's ``model_zoo_dir``.
 
     Returns:
-        The file, or None. FiftyOne's zoo lays SAM 2 into its own folder as `<stem>_image.pt` or
-        `<stem>_video.pt` (the same weights) and DINOv2 into torch hub's.
+        The file, or None.
     """
-    if hub_id in SEGMENTERS:
-        stem = SEGMENTERS[hub_id]
-        names = [f"{stem}_image.pt", f"{stem}_video.pt", f"{stem}.pt"]
-    elif hub_id in ENCODERS:
-        names = [f"{ENCODERS[hub_id]}.pth"]
-    else:
-        return None
-    for folder in _zoo_folders(zoo_dirs):
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
-    return None
+    names = _names_of_metas_file(hub_id)
+    files = (folder / name for folder in _zoo_folders(zoo_dirs) for name in names)
+    return next((file for file in files if file.is_file()), None)
 
 
 def download(hub_id: str) -> Path:
     """Download a model into the hub cache, with its size announced and progress bars.
-
-    Args:
-        hub_id: `owner/name`.
 
     Returns:
         The folder with `config.json` and the weights.
@@ -143,6 +130,13 @@ def _listing(hub: HfApi, hub_id: str) -> tuple[list[str], int]:
     )
 
 
+def _names_of_metas_file(hub_id: str) -> list[str]:
+    """Names of Meta's own file of a published id, Meta's last; FiftyOne's zoo adds to SAM 2's."""
+    if stem := SEGMENTERS.get(hub_id):
+        return [f"{stem}_image.pt", f"{stem}_video.pt", f"{stem}.pt"]
+    return [f"{ENCODERS[hub_id]}.pth"] if hub_id in ENCODERS else []
+
+
 def _zoo_folders(zoo_dirs: Sequence[Path]) -> Iterator[Path]:
     yield from (Path(folder) for folder in zoo_dirs)
     # Where FiftyOne's zoo is if no setting of its own says otherwise; a container's user may have
@@ -153,8 +147,7 @@ def _zoo_folders(zoo_dirs: Sequence[Path]) -> Iterator[Path]:
 
 
 def _without_network(hub_id: str) -> str:
-    stem = SEGMENTERS.get(hub_id) or ENCODERS.get(hub_id)
-    own = f" or Meta's {stem}.{'pt' if hub_id in SEGMENTERS else 'pth'}" if stem else ""
+    own = "".join(f" or Meta's {name}" for name in _names_of_metas_file(hub_id)[-1:])
     return (
         f"On a machine with network run `hf download {hub_id}` and copy the folder{own} here, then"
         " give its path in place of the id. The preset 'tiny' needs no download."

@@ -6,8 +6,8 @@ import torch
 from torch import Tensor
 from transformers import Sam2Model
 
-from ..device.batching import BatchSizes, PromptBatches, reraise_oom
-from ..device.compiling import Compiled
+from ..device.batching import PromptBatches, batch_sizes, reraise_device_oom
+from ..device.device import Compiled
 from ..images.load import normalise
 from ..proposals.cache import architecture
 from .decoder.prompt_decoder import Attended, DecoderImage, PromptDecoder
@@ -29,22 +29,14 @@ class MaskProposer:
         *,
         compile: bool = False,
     ) -> None:
-        """Move a network to its device.
+        """Move a SAM 2.0 or 2.1 network of any size to its device.
 
-        Args:
-            model: SAM 2.0 or 2.1, of any size.
-            device: device to run on.
-            dtype: dtype to compute in; logits and IoUs are returned as float32.
-            compile: compile on the first image.
+        It computes in ``dtype`` and returns float32; ``compile`` compiles it on the first image.
 
         Raises:
             OutOfMemoryError: the network does not fit in the device's memory.
         """
-        with reraise_oom(
-            f"load the segmenter on the device {str(device)!r}",
-            "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
-            " or run on another device.",
-        ):
+        with reraise_device_oom("load the segmenter", device):
             self._model = model.to(device=device).eval()
         # Prompts stay in float32: rounding to bfloat16 moves a point by pixels.
         self._decoder = PromptDecoder(self._model, device, dtype, compile=compile)
@@ -54,13 +46,13 @@ class MaskProposer:
         self._grids: dict[int, Tensor] = {}
         self._maps = Compiled(self._feature_maps) if compile else self._feature_maps
         self._batches = PromptBatches(device)
-        self._batch_sizes = BatchSizes.for_device(device, *self._decoder.memory())
+        self._attended, self._drawn = batch_sizes(device, *self._decoder.memory())
         self.architecture = architecture(model.config.to_dict())
         self.size = int(model.config.prompt_encoder_config.image_size)
 
     def batch_size(self, asked: int) -> int:
         """Prompts per batch, at most ``asked``; smaller once memory has run out."""
-        return self._batches.size(min(asked, self._batch_sizes.attended))
+        return self._batches.size(min(asked, self._attended))
 
     @torch.inference_mode()
     def propose(
@@ -153,11 +145,7 @@ class MaskProposer:
         Raises:
             OutOfMemoryError: not enough memory on the device.
         """
-        with reraise_oom(
-            f"run the segmenter on an image on the device {str(self._device)!r}",
-            "Close other programs that use it, choose a preset with a smaller segmenter (fast),"
-            " or run on another device.",
-        ):
+        with reraise_device_oom("run the segmenter on an image", self._device):
             pixels = normalise(image.to(self._device))[None].to(self._dtype)
             maps = self._maps(pixels)
         return [
@@ -170,7 +158,7 @@ class MaskProposer:
 
     def _draw(self, shared: DecoderImage, attended: Attended, kept: Tensor) -> Tensor:
         """Mask logits (n, k, m, m) of the prompts with indices ``kept``, in batches."""
-        drawn = self._batches.size(self._batch_sizes.drawn)
+        drawn = self._batches.size(self._drawn)
         return torch.cat(
             [self._decoder.draw(shared, attended, rows) for rows in torch.split(kept, drawn)]
         )

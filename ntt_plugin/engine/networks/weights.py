@@ -13,7 +13,7 @@ import math
 import pickle
 import stat
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,6 @@ from torch import Tensor
 
 from ...errors import CheckpointError
 from ..device.batching import is_out_of_memory
-from .renaming import shorten
 
 WEIGHTS_FILE = "model.safetensors"
 INDEX_FILE = "model.safetensors.index.json"
@@ -218,6 +217,13 @@ def shard_names(folder: Path) -> list[str]:
                 " Do not use this folder; take the model from where it was published."
             )
     return names
+
+
+def shorten(names: Iterable[str], most: int = 4) -> str:
+    """The first names of a list, and how many more there are."""
+    ordered = sorted(names)
+    more = f" and {len(ordered) - most} more" if len(ordered) > most else ""
+    return ", ".join(ordered[:most]) + more
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:

@@ -30,17 +30,11 @@ class ProposalCache:
     """The cached proposals of one segmenter; thread-safe.
 
     Attributes:
-        store: where proposals are kept; its ``counts`` tell what was found and what was not.
+        store: where proposals are stored; its ``counts`` tell hits and misses.
     """
 
     def __init__(self, store: ProposalStore, upstream: str, fingerprint: Fingerprint) -> None:
-        """Look into a store; nothing is read yet.
-
-        Args:
-            store: where proposals are kept.
-            upstream: the segmenter's ``upstream``.
-            fingerprint: its ``fingerprint``.
-        """
+        """Use a store, for the segmenter with this ``upstream`` and ``fingerprint``."""
         self.store = store
         self._upstream = upstream
         self._fingerprint = fingerprint
@@ -69,32 +63,18 @@ class ProposalCache:
         return proposals
 
     def report_damage(self, image: str, error: RecordError) -> None:
-        """Count proposals that ``load`` gave as a miss after all: a mask could not be decoded.
-
-        Args:
-            image: the image's ``image_digest``.
-            error: what was raised.
-        """
+        """Count proposals that ``load`` gave as a miss after all: a mask could not be decoded."""
         self.store.report_damage(proposal_key(image, self._upstream), str(error))
 
     def save(self, image: str, proposals: Proposals) -> bool:
-        """Keep an image's proposals; whether they were stored.
-
-        Args:
-            image: its ``image_digest``.
-            proposals: made by the segmenter of this cache.
-        """
+        """Store the proposals of an image (its ``image_digest``); whether they were stored."""
         return self.store.put(proposal_key(image, self._upstream), encode_proposals(proposals))
 
 
 def _require_plausible(
     proposals: Proposals, channels: int, image_size: tuple[int, int] | None
 ) -> None:
-    """Make sure that proposals can be those of a segmenter.
-
-    Raises:
-        RecordError: they are of another size or encoder, or a number is none that it computes.
-    """
+    """Raise ``RecordError`` for another size or encoder, or a number that no network gives."""
     if image_size is not None and proposals.image_size != image_size:
         raise RecordError(f"it is of an image of the size {proposals.image_size}")
     if not len(proposals):
@@ -110,10 +90,10 @@ def _require_plausible(
 
 
 PIPELINE_VERSION = 1
-"""To be raised by whoever changes what networks' code or pooling give for an image.
+"""Raise it when the networks' code or the pooling gives other values for an image.
 
-Whoever changes how some files are read raises ``READING_VERSION``, and has ``reading_of`` tell
-these files: the proposals of all others stay.
+When some files are read differently, raise ``READING_VERSION`` and let ``reading_of`` name these
+files: the proposals of all others stay valid.
 """
 
 AFTER_PROPOSALS = frozenset(
@@ -129,12 +109,12 @@ AFTER_PROPOSALS = frozenset(
         "negative_sigma",
     }
 )
-"""Fields of a recipe that proposals do not depend on; a field that is new counts as one they do."""
+"""Fields of a recipe that proposals do not depend on; they depend on every other field."""
 
-# Their names say less than the digests and the dtype that stand in for them.
+# Replaced by the networks' digests and the dtype, which say more.
 _REPLACED = frozenset({"segmenter", "encoder", "precision"})
 
-# Of a network's configuration, what does not change what it computes.
+# Fields of a network's configuration that do not change what it computes.
 _NOT_COMPUTED = frozenset(
     {
         "_name_or_path",
@@ -153,11 +133,7 @@ _CHUNK = 1 << 20
 
 
 def architecture(configuration: Mapping[str, Any]) -> str:
-    """A network's configuration (heads, windows, epsilons) as text, for the cache key.
-
-    Args:
-        configuration: the network's, as ``transformers`` gives it by ``to_dict()``.
-    """
+    """A network's configuration (``to_dict()`` of ``transformers``) as text, for the cache key."""
     return json.dumps(_computed(configuration), sort_keys=True, default=str)
 
 
@@ -222,12 +198,7 @@ def image_digest(image: ImageLike) -> str:
 
 
 def proposal_key(image: str, upstream: str) -> str:
-    """The key of an image's proposals, 64 hexadecimal digits.
-
-    Args:
-        image: its ``image_digest``.
-        upstream: the ``upstream_digest`` of the run.
-    """
+    """Key of an image's proposals from its ``image_digest`` and the ``upstream_digest``, in hex."""
     return _hash(f"{image} {upstream}".encode())
 
 

@@ -5,15 +5,13 @@ than upsampling its logits again, and takes less space than the logits (256 KB).
 stored uncompressed: deflated they would be 15 to 24% smaller, but several times slower to read.
 
 Layout, little-endian: a header; predicted IoUs; low-resolution boxes; features; for each mask
-its box, its area and its length in bytes; the masks. Integrity is the store's matter: here only
-the structure is checked, so that no bytes whatever can crash the reader.
+its box, its area and its length in bytes; the masks. The store verifies checksums; the reader
+checks the structure, so that no bytes can crash it.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
-from typing import Any, overload
 
 import numpy as np
 import torch
@@ -21,10 +19,10 @@ from torch import Tensor
 
 from ..bank.memory_bank import Fingerprint
 from ..masks.codec import Buffer, RecordError, decode_mask, encode_mask
+from ..masks.containers import LazySequence
 from ..masks.packed import PackedMask
+from ..typing import Array
 from .proposals import Proposals
-
-Array = np.ndarray[Any, Any]
 
 CODEC_VERSION = 1
 """Part of every key: a record of another version is not found, rather than found and refused."""
@@ -92,7 +90,7 @@ def decode_proposals(data: Buffer, fingerprint: Fingerprint | None = None) -> Pr
     )
 
 
-class _EncodedMasks(Sequence[PackedMask | None]):
+class _EncodedMasks(LazySequence[PackedMask | None]):
     """Masks decoded on access: matching needs only those that survive NMS."""
 
     def __init__(self, data: memoryview, table: Array) -> None:
@@ -104,18 +102,11 @@ class _EncodedMasks(Sequence[PackedMask | None]):
     def __len__(self) -> int:
         return len(self._boxes)
 
-    @overload
-    def __getitem__(self, index: int) -> PackedMask | None: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[PackedMask | None]: ...
-    def __getitem__(self, index: int | slice) -> PackedMask | list[PackedMask | None] | None:
-        if isinstance(index, slice):
-            return [self[position] for position in range(*index.indices(len(self)))]
-        position = range(len(self))[index]
-        start = self._ends[position - 1] if position else 0
-        data = self._data[start : self._ends[position]]
-        x1, y1, x2, y2 = self._boxes[position]
-        return decode_mask(data, (x1, y1, x2, y2), self._areas[position]) if data else None
+    def _item(self, place: int) -> PackedMask | None:
+        start = self._ends[place - 1] if place else 0
+        data = self._data[start : self._ends[place]]
+        x1, y1, x2, y2 = self._boxes[place]
+        return decode_mask(data, (x1, y1, x2, y2), self._areas[place]) if data else None
 
 
 def _check(table: Array, image_size: tuple[int, int], length: int) -> None:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..device.transfer import send
+from ..device.device import send
 
 # Masks pooled at once: 64 masks of 256 x 256 take 17 MB as float32.
 _CHUNK = 64

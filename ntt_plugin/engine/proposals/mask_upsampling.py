@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ..device.transfer import send
+from ..device.device import send
 from ..masks.packed import WORD, PackedMask, pack_mask, trim_words
 from .feature_pooling import resize_matrix
 
@@ -47,15 +47,10 @@ class UpsampledMasks:
     """
 
     def __init__(self, logits: Tensor, boxes: Tensor, image_size: tuple[int, int]) -> None:
-        """Upsample nothing yet.
+        """Prepare upsampling; arguments are those of ``upsample_masks``.
 
-        On a GPU what upsampling needs is sent there at once, on the stream that made the logits:
-        threads with streams of their own may ask for masks after it.
-
-        Args:
-            logits: float (n, m, m).
-            boxes: x1 y1 x2 y2 of ``logits > 0``, inclusive pixel indices, (n, 4).
-            image_size: (H, W) of the image.
+        On a GPU the tables are copied at once, on the stream that made the logits: threads with
+        streams of their own may ask for masks later.
         """
         self.logits = logits
         self._boxes: list[list[int]] = boxes.long().tolist()
@@ -183,7 +178,6 @@ class BatchUpsampler:
     """Upsamples many masks at once, with a single copy from the device."""
 
     def __init__(self, rows: ResizeAxis, columns: ResizeAxis, device: torch.device) -> None:
-        """Copy the taps to the device."""
         self._rows = rows
         self._columns = columns
         self._row_taps, self._column_taps = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Protocol
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -12,11 +12,10 @@ from torch import Tensor
 
 from ..bank.memory_bank import Fingerprint
 from ..device.batching import SMALLER_IMAGE, reraise_oom
-from ..device.forked import require_own_process
-from ..device.threads import with_threads_by_load
-from ..masks.boxes import shared_areas
+from ..device.threads import require_own_process, with_threads_by_load
 from ..masks.containers import CachedMasks
-from ..masks.packed import PackedMask, set_bits_of_rows
+from ..masks.packed import PackedMask, set_bits_of_rows, shared_areas
+from ..typing import Array
 from .feature_pooling import pool_features
 from .mask_upsampling import UpsampledMasks
 
@@ -42,6 +41,15 @@ class Proposals:
         masks: n masks at the image's own size.
         image_size: (H, W) of the original image.
         fingerprint: the encoder that made the features; None if unknown.
+
+    Example:
+        >>> from ntt_plugin.engine import Proposals
+        >>> logits = torch.full((1, 8, 8), -1.0)
+        >>> logits[0, 2:5, 3:6] = 1.0
+        >>> patches = torch.ones(2, 4, 4)
+        >>> found = Proposals.from_logits(logits, torch.tensor([0.9]), patches, image_size=(16, 16))
+        >>> found.boxes, found.masks[0].box
+        (tensor([[3., 2., 5., 4.]]), (6, 4, 12, 10))
     """
 
     ious: Tensor
@@ -117,9 +125,6 @@ def _first_and_last(lines: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.where(lines, indices, lines.shape[1]).amin(dim=1)
     last = torch.where(lines, indices, -1).amax(dim=1)
     return first, last
-
-
-Array = np.ndarray[Any, Any]
 
 
 def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9) -> Array:

@@ -18,9 +18,9 @@ _CHECKSUM_BYTES = 16
 HEADER_BYTES = len(_MAGIC) + _CHECKSUM_BYTES
 
 MAX_RECORD_BYTES = 2**30
-"""The most that one record may have; those of photographs have 0.05 to 5 MB."""
+"""Largest size of one record; those of photographs have 0.05 to 5 MB."""
 
-# A pipe would else be waited for until somebody writes to it.
+# Without O_NONBLOCK, opening a pipe waits for its writer.
 _OPEN = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 
 _KEY = re.compile(r"[0-9a-f]{64}")
@@ -91,8 +91,7 @@ def read_record(path: Path, key: str) -> memoryview | None:
         OSError: it cannot be read; FileNotFoundError if it is not there.
         MemoryError: there is not enough memory for it.
     """
-    # Before it is opened, for opening a device can set it to work; and after it, for it may have
-    # been replaced since.
+    # Checked before opening, which can start a device, and again after, in case it was replaced.
     if not stat.S_ISREG(path.stat().st_mode):
         return None
     with open(os.open(path, _OPEN), "rb", buffering=0) as file:
@@ -112,7 +111,7 @@ def read_record(path: Path, key: str) -> memoryview | None:
 
 def touch(path: Path) -> None:
     """Set a record's time of last use to now."""
-    # The file system's own clock ticks too slowly to tell which of two records was used first.
+    # The file system's own clock is too coarse to order two records by last use.
     now = time.time_ns()
     os.utime(path, ns=(now, now))
 

@@ -1,14 +1,11 @@
 """Key-value store on disk with a size budget and least-recently-used eviction.
 
-One file a record, put in place by a rename: whoever is killed while writing leaves a file that
-nobody reads. ``benchmarks/proposal_stores.py`` measures SQLite in WAL mode and LMDB beside it. None
-lost a record to kill -9; files are read faster than SQLite's blobs and about as fast as LMDB's, and
-they alone give room back when a record goes, keep damage to one record, and let two processes write
-at once. LMDB writes faster, by 0.5 ms a record of 55 KB and 2 ms one of 1.7 MB, but is a dependency
-more and wants its largest size set beforehand.
+One file a record, put in place by a rename: a killed writer leaves a file that is never read.
+Unlike SQLite and LMDB (``benchmarks/proposal_stores.py``), files give room back when a record goes,
+keep damage to one record, and let several processes write at once.
 
-Nothing is flushed to the disk on purpose. After a power cut the last records may be damaged; each
-carries a checksum over its key and content, so that such a one is a miss, and is computed again.
+Records are not flushed to the disk. After a power cut the last ones may be damaged; their checksum
+shows it, and they are computed again.
 """
 
 from __future__ import annotations
@@ -64,15 +61,13 @@ class StoreCounts:
 
 @dataclass(frozen=True)
 class StoreInfo:
-    """What a store holds, by whomever it was written.
+    """What a store holds, written by any process.
 
     Attributes:
-        folder: where.
-        entries: number of records.
-        bytes: their size together.
+        bytes: size of all records together.
         max_bytes: the budget.
-        oldest: when the record that goes first was last used, UTC; None if there is none.
-        newest: when the record that goes last was last used, UTC; None if there is none.
+        oldest: last use of the least recently used record, UTC; None if there is none.
+        newest: last use of the most recently used record, UTC; None if there is none.
     """
 
     folder: Path
@@ -119,11 +114,7 @@ class ProposalStore:
         return self._counts
 
     def get(self, key: str) -> memoryview | None:
-        """The payload kept under a key, or None.
-
-        Args:
-            key: 64 hexadecimal digits.
-        """
+        """The payload stored under a key (64 hexadecimal digits), or None."""
         path = record_path(self.folder, key)
         try:
             payload = read_record(path, key)
@@ -146,26 +137,14 @@ class ProposalStore:
         return payload
 
     def holds(self, key: str) -> bool:
-        """Whether there is a record under a key; it is not read, and not counted as used.
-
-        Args:
-            key: 64 hexadecimal digits.
-        """
+        """Whether there is a record under a key; it is not read, and not counted as used."""
         try:
             return record_path(self.folder, key).is_file()
         except OSError:
             return False
 
     def put(self, key: str, payload: bytes) -> bool:
-        """Store a payload under a key, replacing an earlier one.
-
-        Args:
-            key: 64 hexadecimal digits.
-            payload: any bytes.
-
-        Returns:
-            Whether it was stored.
-        """
+        """Store a payload under a key, replacing an earlier one; whether it was stored."""
         path, size = record_path(self.folder, key), HEADER_BYTES + len(payload)
         try:
             budget = self._look() if self._budget is None else self._budget

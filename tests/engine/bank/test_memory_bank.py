@@ -225,3 +225,12 @@ def test_an_empty_bank_has_no_prototype():
 
 def test_the_date_is_in_utc(bank):
     assert bank.created.endswith("+00:00")
+
+
+def test_entries_are_references_and_negatives_of_each_class_in_turn():
+    bank = MemoryBank(ENCODER)
+    (cat,) = bank.add("cat", torch.ones(4))
+    (dog,) = bank.add("dog", torch.ones(4))
+    (not_cat,) = bank.add_negatives("cat", torch.zeros(4))
+    found = [(label, negative, stored.id) for label, negative, stored in bank.entries()]
+    assert found == [("cat", False, cat), ("cat", True, not_cat), ("dog", False, dog)]

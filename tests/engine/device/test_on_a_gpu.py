@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ntt_plugin.engine import MemoryBank, Proposals, Recipe, Reference, Segmenter, match
-from ntt_plugin.engine.device.transfer import send
+from ntt_plugin.engine.device.device import send
 from ntt_plugin.engine.proposals import mask_upsampling
 from ntt_plugin.engine.proposals.codec import encode_proposals
 from ntt_plugin.engine.proposals.mask_upsampling import UpsampledMasks

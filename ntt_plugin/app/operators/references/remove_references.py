@@ -45,11 +45,7 @@ class RemoveReferences(NttOperator):
             return
         bank = load_memory_bank(ctx.dataset, name)
         words = _in_words(ctx.dataset, bank)
-        stored = [
-            entry
-            for label in bank.classes
-            for entry in (*bank.references(label), *bank.negative_references(label))
-        ]
+        stored = [entry for *_, entry in bank.entries()]
         selected = selected_keys(ctx)
         known = set(ctx.dataset.get_field_schema())
         first = [
@@ -100,11 +96,7 @@ def _in_words(dataset: Any, bank: MemoryBank) -> dict[str, str]:
     from ....dataset.database.label_lookup import database_ids
     from ....dataset.samples.views import all_images
 
-    samples = database_ids(
-        entry.provenance.sample
-        for label in bank.classes
-        for entry in (*bank.references(label), *bank.negative_references(label))
-    )
+    samples = database_ids(entry.provenance.sample for *_, entry in bank.entries())
     found = all_images(dataset).select(samples)
     files = dict(zip(*found.values(["id", "filepath"]), strict=True))
     words = {}

@@ -107,6 +107,7 @@ class PixelForm:
     @classmethod
     def of_image(cls, channels: int) -> PixelForm:
         """The form before the first layer: the image embedding itself."""
+        # base is the identity; there are no rows and no constant yet.
         zero = torch.zeros(channels, dtype=torch.float64)
         return cls(torch.eye(channels, dtype=torch.float64), zero, (), zero)
 
@@ -117,6 +118,7 @@ class PixelForm:
             weight: float64 (o, C).
             constant: bias of the map, float64 (o, N) or (o, 1).
         """
+        # The map is linear, so it is applied to each summand of the form by itself.
         return Projection(
             base=weight @ self.base,
             offset=weight @ self.offset,
@@ -125,11 +127,7 @@ class PixelForm:
         )
 
     def attended(self, attention: Any) -> PixelForm:
-        """The form after the attention over the tokens, the mean over channels subtracted.
-
-        Args:
-            attention: the network's ``cross_attn_image_to_token``.
-        """
+        """The form after the attention over the tokens, the mean over channels subtracted."""
         # The output projection, split by head, turns value vectors into rows.
         weight, bias = _float64(attention.o_proj)
         heads = int(attention.num_attention_heads)
@@ -149,6 +147,7 @@ class PixelForm:
 
     def deviation(self, eps: float) -> Deviation:
         """The terms of the LayerNorm's divisor; the form's mean must be subtracted already."""
+        # |base + rows|^2 needs the products <base, rows> (cross) and <rows, rows> (gram).
         rows = self.generators
         return Deviation(
             base=self.base,
@@ -164,6 +163,7 @@ class PixelForm:
 
     def normalised(self, norm: Any) -> PixelForm:
         """The form after a LayerNorm's gain and bias; its divisor goes into the prompt's scale."""
+        # The gain multiplies every part, channel by channel; the bias is not scaled per pixel.
         gain, bias = _float64(norm)
         return PixelForm(
             base=gain[:, None] * self.base,
@@ -182,6 +182,7 @@ def project_linear(form: PixelForm, linear: Any, positions: Tensor | None = None
         positions: positional embeddings added to the pixels first, float64 (C, N); None for none.
     """
     weight, bias = _float64(linear)
+    # The positions pass through the layer too, and join its bias: (o, N) in place of (o, 1).
     constant = bias[:, None]
     return form.project(weight, constant if positions is None else constant + weight @ positions)
 

@@ -41,17 +41,12 @@ class Upscaler:
     """The upscaling of a mask decoder with its first convolution folded."""
 
     def __init__(self, decoder: Any, form: PixelForm, device: torch.device) -> None:
-        """Fold a network's weights; call it before the network is cast down.
-
-        Args:
-            decoder: the network's ``Sam2MaskDecoder``, in float32.
-            form: form of the pixels after the transformer.
-            device: device to run on.
-        """
+        """Fold a ``Sam2MaskDecoder`` in float32, for pixels of the form after the transformer."""
         self._decoder = decoder
         weight = decoder.upscale_conv1.weight.detach().cpu().double()
         # (C, channels, 2, 2) -> (2 * 2 * channels, C): a row for each output pixel and channel.
         flat = weight.permute(2, 3, 1, 0).flatten(0, 2)
+        # The same bias for each of the 2 x 2 output pixels.
         bias = decoder.upscale_conv1.bias.detach().cpu().double().repeat(4)
         place = partial(torch.Tensor.to, device=device, dtype=torch.float32)
         self._first = form.project(flat, bias[:, None]).to(place)
@@ -67,7 +62,9 @@ class Upscaler:
             size: (h, w) of the embedding.
         """
         fine, coarse = features
+        # First convolution of the image embedding, pixel-major: (N, 4 * c).
         base = embedding.float().T @ self._first.base.T + self._first.offset
+        # The finer features are added after each convolution, so its bias joins them.
         return SharedUpscaling(
             base=base.to(embedding.dtype),
             coarse=(_coarse_parts(coarse) + self._first.constant.T).to(embedding.dtype),
@@ -76,16 +73,10 @@ class Upscaler:
         )
 
     def run(self, shared: SharedUpscaling, pixels: Pixels, hyper: Tensor) -> Tensor:
-        """Compute mask logits.
+        """Compute mask logits (b, k, 4h, 4w) from the pixels of b prompts after the transformer.
 
-        Args:
-            shared: result of ``share`` for the image.
-            pixels: pixels of b prompts after the transformer.
-            hyper: output of the hypernetworks, the weights of the finest channels for each of k
-                masks, (b, k, channels).
-
-        Returns:
-            Mask logits (b, k, 4h, 4w).
+        The hypernetworks' output ``hyper`` weighs the finest channels for each of k masks,
+        (b, k, channels).
         """
         # 1. First transposed convolution plus the features at 2h x 2w, LayerNorm, GELU.
         coarse = self._first_convolution(shared, pixels, hyper.dtype)
@@ -121,12 +112,14 @@ def _gelu(values: Tensor) -> Tensor:
 
 def _coarse_parts(features: Tensor) -> Tensor:
     """Rearrange a map (1, c, 2h, 2w) pixel-major: (N, 4 * c)."""
+    # (c, 2h, 2w) -> (c, h, 2, w, 2) -> (h, w, 2, 2, c): the 2 x 2 block of each pixel.
     split = torch.unflatten(torch.unflatten(features[0], 2, (-1, 2)), 1, (-1, 2))
     return split.permute(1, 3, 2, 4, 0).flatten(2).flatten(0, 1)
 
 
 def _fine_parts(features: Tensor, bias: Tensor) -> Tensor:
     """Add a bias (c,) to a map (1, c, 4h, 4w) and rearrange it pixel-major: (4 * N, 4 * c)."""
+    # (c, 4h, 4w) -> (c, h, 2, 2, w, 2, 2) -> (h, w, 2, 2, 2, 2, c): blocks in blocks.
     split = torch.unflatten(torch.unflatten(features[0], 2, (-1, 2, 2)), 1, (-1, 2, 2))
     ordered = split.permute(1, 4, 2, 5, 3, 6, 0) + bias
     return ordered.flatten(4).flatten(0, 3)
@@ -134,5 +127,6 @@ def _fine_parts(features: Tensor, bias: Tensor) -> Tensor:
 
 def _image_order(logits: Tensor, size: tuple[int, int]) -> Tensor:
     """Rearrange pixel-major logits (b, k, 16 * N) into images (b, k, 4h, 4w)."""
+    # (h, w, 2, 2, 2, 2) -> (h, 2, 2, w, 2, 2): rows of all three levels, then columns.
     split = torch.unflatten(logits, -1, (*size, 2, 2, 2, 2))
     return split.permute(0, 1, 2, 4, 6, 3, 5, 7).flatten(5).flatten(2, 4)

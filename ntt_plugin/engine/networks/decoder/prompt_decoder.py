@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from transformers import Sam2Model
 
-from ...device.compiling import Compiled
+from ...device.device import Compiled
 from .mask_upscaling import SharedUpscaling, Upscaler
 from .two_way_transformer import Pixels, SharedLayers, TwoWayTransformer
 
@@ -55,15 +55,14 @@ class PromptDecoder:
     ) -> None:
         """Fold a network's weights and move its decoder and prompt encoder to the device.
 
-        Args:
-            model: in float32; its mask decoder is cast to ``dtype``, its prompt encoder is not.
-            device: device to run on.
-            dtype: dtype to compute in.
-            compile: compile on the first call.
+        The model is in float32; its mask decoder is cast to ``dtype``, its prompt encoder is not.
+        ``compile`` compiles on the first call.
         """
         decoder: Any = model.mask_decoder
+        # Positional embeddings of the pixels, (1, C, h, w): alike for all images.
         positions = model.get_image_wide_positional_embeddings()
         self._size = (int(positions.shape[-2]), int(positions.shape[-1]))
+        # Fold the transformer first: the upscaling continues from the form that it leaves.
         self._transformer = TwoWayTransformer(decoder.transformer, positions[0].flatten(1), device)
         self._upscaler = Upscaler(decoder, self._transformer.form, device)
         transform, upscale = self._transformer.run, self._upscaler.run
@@ -85,11 +84,8 @@ class PromptDecoder:
         return 12 * weights, 10 * pixels * channels * item
 
     def prepare(self, features: list[Tensor]) -> DecoderImage:
-        """Compute what the prompts of an image share.
-
-        Args:
-            features: the image's feature maps, finest first, each (1, c, h, w).
-        """
+        """Compute what the prompts share of feature maps (1, c, h, w), finest first."""
+        # The coarsest map is the image embedding; flatten it to pixels, (C, N).
         # Without a mask prompt the dense embedding is the same vector for every pixel.
         embedding = features[-1][0].flatten(1)
         dense = self._prompts.no_mask_embed.weight.T.to(embedding.dtype)
@@ -102,12 +98,8 @@ class PromptDecoder:
     def attend_points(self, image: DecoderImage, points: Tensor) -> Attended:
         """Decode points, up to the best of the three multimask outputs (recipe, section 3.4).
 
-        Args:
-            image: result of ``prepare``.
-            points: x y in pixels of the network's input, float (n, 2).
-
-        Returns:
-            For each point the output with the highest predicted IoU, k = 1.
+        Points are x y in pixels of the network's input, float (n, 2). For each, the output with
+        the highest predicted IoU is returned, k = 1.
         """
         # One foreground point (label 1) per prompt; the prompt encoder adds the padding point.
         coordinates = points[None, :, None]
@@ -122,24 +114,15 @@ class PromptDecoder:
     def attend_boxes(self, image: DecoderImage, boxes: Tensor) -> Attended:
         """Decode boxes, all outputs, the single-mask output first; ``choose`` selects one.
 
-        Args:
-            image: result of ``prepare``.
-            boxes: x1 y1 x2 y2 in pixels of the network's input, float (n, 4).
+        Boxes are x1 y1 x2 y2 in pixels of the network's input, float (n, 4).
         """
+        # The prompt encoder embeds a box as its two corners.
         sparse, _ = self._prompts(None, None, boxes[None], None)
         return self._attend(image, sparse[0], self._all_masks)
 
     def draw(self, image: DecoderImage, attended: Attended, rows: Tensor) -> Tensor:
-        """Compute the masks of some prompts.
-
-        Args:
-            image: result of ``prepare``.
-            attended: b prompts after the transformer.
-            rows: indices of n of them, int (n,).
-
-        Returns:
-            Mask logits (n, k, m, m).
-        """
+        """Mask logits (n, k, m, m) of the prompts with the indices ``rows``, int (n,)."""
+        # Only the prompts kept are upscaled (recipe, section 3.5).
         return self._upscale(image.upscaling, attended.pixels.select(rows), attended.hyper[rows])
 
     def choose(self, logits: Tensor, ious: Tensor) -> tuple[Tensor, Tensor]:
@@ -155,6 +138,7 @@ class PromptDecoder:
         Returns:
             Mask logits (n, m, m) and predicted IoUs (n,).
         """
+        # Output 0 is the single-mask output.
         chosen = torch.zeros(len(ious), dtype=torch.int64, device=ious.device)
         if self._decoder.dynamic_multimask_via_stability:
             delta = self._decoder.dynamic_multimask_stability_delta
@@ -164,24 +148,22 @@ class PromptDecoder:
             outer = (single > -delta).sum(dim=1).float()
             stability = torch.where(outer > 0, inner / outer, 1.0)
             stable = stability >= self._decoder.dynamic_multimask_stability_thresh
+            # An unstable one is replaced by the best of the multimask outputs 1, 2, ...
             chosen = torch.where(stable, chosen, 1 + ious[:, 1:].argmax(dim=1))
         rows = torch.arange(len(ious), device=ious.device)
         return logits[rows, chosen], ious[rows, chosen]
 
     def _attend(self, image: DecoderImage, sparse: Tensor, wanted: Tensor) -> Attended:
-        """Run prompts through the transformer and its heads.
+        """Run sparse prompt embeddings (n, t, C) through the transformer and its heads.
 
-        Args:
-            image: result of ``prepare``.
-            sparse: sparse prompt embeddings, (n, t, C).
-            wanted: indices of the IoU token and of the mask tokens to return, which must be the
-                last ones.
+        ``wanted`` are the indices of the IoU token and of the last mask tokens, to be returned.
         """
-        # Tokens: the decoder's own, then the prompt's.
+        # Concatenate the decoder's own tokens; expand them in batch direction, before the prompt's.
         decoder = self._decoder
         own = (decoder.obj_score_token, decoder.iou_token, decoder.mask_tokens)
         output = torch.cat([token.weight for token in own])
         tokens = torch.cat([output.expand(len(sparse), -1, -1), sparse.to(output.dtype)], dim=1)
+        # Run the two-way transformer: final tokens (n, k, C), and the pixels.
         final, pixels = self._transform(image.layers, tokens, wanted)
         # A hypernetwork per mask token, and the IoU head, which predicts the IoUs of all masks.
         first = self._count - (len(wanted) - 1)

@@ -6,6 +6,7 @@ Shapes: b prompts of t tokens each, C channels, ``heads`` heads of d channels, N
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -77,16 +78,18 @@ class SharedDeviation:
 class _Layer:
     """A layer of the network with its linear maps of the pixels folded."""
 
-    def __init__(self, module: Any, form: PixelForm, positions: Tensor) -> None:
+    def __init__(
+        self, module: Any, form: PixelForm, positions: Tensor, place: Callable[[Tensor], Tensor]
+    ) -> None:
         inward, outward = module.cross_attn_token_to_image, module.cross_attn_image_to_token
         self.module = module
         # Tokens attend to pixels (keys, values); then pixels attend to tokens (queries).
-        self.keys = project_linear(form, inward.k_proj, positions)
-        self.values = project_linear(form, inward.v_proj)
-        self.queries = project_linear(form, outward.q_proj, positions)
+        self.keys = project_linear(form, inward.k_proj, positions).to(place)
+        self.values = project_linear(form, inward.v_proj).to(place)
+        self.queries = project_linear(form, outward.q_proj, positions).to(place)
         # The pixels' form after that attention and layer_norm4.
         attended = form.attended(outward)
-        self.deviation = attended.deviation(float(module.layer_norm4.eps))
+        self.deviation = attended.deviation(float(module.layer_norm4.eps)).to(place)
         self.form = attended.normalised(module.layer_norm4)
 
 
@@ -119,32 +122,26 @@ class TwoWayTransformer:
             positions: positional embeddings of the pixels, (C, N).
             device: device to run on.
         """
+        # Fold in float64, for products of many matrices; run from float32.
         positions = positions.detach().cpu().double()
+        place = partial(torch.Tensor.to, device=device, dtype=torch.float32)
         self._module = transformer
         self._layers: list[_Layer] = []
         # Each layer's maps depend on the form that the layer before leaves.
         form = PixelForm.of_image(len(positions))
         for module in transformer.layers:
-            self._layers.append(_Layer(module, form, positions))
+            self._layers.append(_Layer(module, form, positions, place))
             form = self._layers[-1].form
+        # The final attention reads the pixels that the last layer leaves, and changes none.
         self.form = form
         last = transformer.final_attn_token_to_image
-        self._keys = project_linear(form, last.k_proj, positions)
-        self._values = project_linear(form, last.v_proj)
+        self._keys = project_linear(form, last.k_proj, positions).to(place)
+        self._values = project_linear(form, last.v_proj).to(place)
         self.heads = int(last.num_attention_heads)
-        # Folded in float64, run from float32.
-        place = partial(torch.Tensor.to, device=device, dtype=torch.float32)
-        for layer in self._layers:
-            layer.keys, layer.values = layer.keys.to(place), layer.values.to(place)
-            layer.queries, layer.deviation = layer.queries.to(place), layer.deviation.to(place)
-        self._keys, self._values = self._keys.to(place), self._values.to(place)
 
     def share(self, embedding: Tensor) -> SharedLayers:
-        """Compute what the prompts of one image share.
-
-        Args:
-            embedding: image embedding plus the prompt encoder's dense embedding, (C, N).
-        """
+        """Compute what the prompts share of an image's embedding, its dense part added, (C, N)."""
+        # In float32: the result alone is cast to the dtype of the run.
         pixels = embedding.float()
 
         def share(projection: Projection) -> SharedMap:
@@ -164,15 +161,10 @@ class TwoWayTransformer:
         )
 
     def run(self, shared: SharedLayers, prompts: Tensor, wanted: Tensor) -> tuple[Tensor, Pixels]:
-        """Run all layers.
-
-        Args:
-            shared: result of ``share`` for the image.
-            prompts: tokens of the prompts, (b, t, C).
-            wanted: indices of the tokens to return, int (k,).
+        """Run all layers on the tokens of the prompts, (b, t, C).
 
         Returns:
-            Final tokens (b, k, C), and the pixels.
+            The final tokens with the indices ``wanted``, (b, k, C), and the pixels.
         """
         tokens, pixels = prompts, Pixels(None, (), ())
         for layer, (keys, values, queries, deviation) in zip(
@@ -200,23 +192,18 @@ class TwoWayTransformer:
 
 
 def share_map(projection: Projection, pixels: Tensor, heads: int, dtype: torch.dtype) -> SharedMap:
-    """Apply a projection to the embedding of one image and split its channels into heads.
-
-    Args:
-        projection: with o output channels.
-        pixels: image embedding, float32 (C, N).
-        heads: number of heads; divides o.
-        dtype: dtype of the result.
-    """
+    """Apply a projection to an image embedding, float32 (C, N); split its channels into heads."""
 
     def divided(part: Tensor) -> Tensor:
         return torch.unflatten(part.to(dtype), 0, (heads, -1))
 
+    # Project the image embedding: base @ pixels + offset, (o, N).
     base = torch.addmm(projection.offset[:, None], projection.base, pixels)
     # Before the first layer the scale is 1: add the constant once and for all.
     constant: Tensor | None = projection.constant
     if not projection.rows:
         base, constant = base + projection.constant, None
+    # Split the o channels of every part into heads of d.
     return SharedMap(
         divided(base),
         None if constant is None else divided(constant),
@@ -225,15 +212,12 @@ def share_map(projection: Projection, pixels: Tensor, heads: int, dtype: torch.d
 
 
 def row_maps(rows: tuple[Tensor, ...], pixels: Pixels) -> list[Tensor]:
-    """Project the rows of each prompt: value vectors times the map's matrices.
-
-    Args:
-        rows: ``SharedMap.rows``.
-        pixels: pixels of b prompts.
+    """Project the rows of b prompts by ``SharedMap.rows``: value vectors times its matrices.
 
     Returns:
         A tensor (b, heads, d, heads * t) for each layer so far.
     """
+    # For each head i and token t that added a row: its value vector through the map's matrix.
     return [
         torch.einsum("hdie,bite->bhdit", row, values).flatten(3)
         for row, values in zip(rows, pixels.values, strict=True)
@@ -241,9 +225,11 @@ def row_maps(rows: tuple[Tensor, ...], pixels: Pixels) -> list[Tensor]:
 
 
 def _share_deviation(deviation: Deviation, pixels: Tensor) -> SharedDeviation:
+    # The image embedding with its mean subtracted, (C, N), and its squared length.
     base = torch.addmm(deviation.offset[:, None], deviation.base, pixels)
     return SharedDeviation(
         squares=base.square().sum(dim=0),
+        # <base, generators>; a prompt's value vectors turn them into <base, rows>.
         cross=tuple(
             matrix @ pixels + offset[..., None]
             for matrix, offset in zip(deviation.cross, deviation.cross_offset, strict=True)
@@ -259,6 +245,7 @@ def _attend_tokens(module: Any, tokens: Tensor, prompts: Tensor) -> Tensor:
     # The first layer adds neither the positional embedding nor the residual.
     first = module.skip_first_layer_pe
     query = (tokens if first else tokens + prompts)[None]
+    # The prompts are the module's second dimension, (1, b, t, C).
     attended: Tensor = module.self_attn(query=query, key=query, value=tokens[None])[0][0]
     normalised: Tensor = module.layer_norm1(attended if first else tokens + attended)
     return normalised
@@ -268,9 +255,12 @@ def _attend_pixels(
     attention: Any, tokens: Tensor, pixels: Pixels, keys: SharedMap, values: SharedMap
 ) -> Tensor:
     """Cross-attention from tokens to pixels, without the residual, (b, t, C)."""
+    # Scaled dot products of the tokens' queries and the pixels' keys, (b, heads * t, N).
     queries = _heads(attention.q_proj(tokens) * attention.scaling, attention)
+    # Softmax over the pixels, then the weighted sum of their values, (b, heads, t, d).
     weights = _scores(queries, pixels, keys).softmax(dim=-1)
     gathered = _gather(weights, pixels, values)
+    # Concatenate the heads and project back to C channels.
     given: Tensor = attention.o_proj(gathered.transpose(1, 2).flatten(2))
     return given
 
@@ -311,15 +301,9 @@ def _heads(tokens: Tensor, attention: Any) -> Tensor:
 
 
 def _scores(tokens: Tensor, pixels: Pixels, shared: SharedMap) -> Tensor:
-    """Attention scores: inner products of tokens and projected pixels, head by head.
+    """Attention scores (b, heads * t, N): inner products of tokens and projected pixels.
 
-    Args:
-        tokens: (b, heads, t, d).
-        pixels: pixels of the b prompts.
-        shared: the projection of the pixels.
-
-    Returns:
-        Scores (b, heads * t, N).
+    Tokens are (b, heads, t, d); ``shared`` is the projection of the pixels.
     """
     # scale * <token, base> + <token, constant>.
     scores = _with_shared(tokens, shared.base)
@@ -337,13 +321,8 @@ def _scores(tokens: Tensor, pixels: Pixels, shared: SharedMap) -> Tensor:
 def _gather(weights: Tensor, pixels: Pixels, shared: SharedMap) -> Tensor:
     """Attention output: the weighted sum over projected pixels, head by head.
 
-    Args:
-        weights: attention weights (b, heads * t, N); each row sums to 1.
-        pixels: pixels of the b prompts.
-        shared: the projection of the pixels; its constant must be the same for every pixel.
-
-    Returns:
-        Output (b, heads, t, d).
+    Attention weights are (b, heads * t, N), each row summing to 1. The projection's constant must
+    be the same for every pixel. Returns (b, heads, t, d).
     """
     heads = (shared.base.shape[0], -1)
     # The sum over pixels of attention * scale * base.
@@ -367,6 +346,7 @@ def _division(pixels: Pixels, deviation: SharedDeviation) -> Tensor:
 
     Sums the squared length ``|base|^2 + 2 * <base, rows> + <rows, rows>`` without the channels.
     """
+    # Sums of squares are taken in float32 in every precision.
     weights = [block.float() for block in pixels.weights]
     values = [each.float() for each in pixels.values]
     scale = pixels.scale

@@ -7,7 +7,57 @@ import torch
 from torch import Tensor
 
 from ntt_plugin.engine import Segmenter
-from ntt_plugin.engine.device.compiling import Compiled
+from ntt_plugin.engine.device.device import Compiled, resolve_device, resolve_dtype
+from ntt_plugin.errors import RecipeError
+
+
+def test_a_device_that_is_not_there_is_refused_with_those_that_are():
+    with pytest.raises(RecipeError, match=r"'xpu'.*cpu"):
+        resolve_device("xpu")
+
+
+def test_a_word_that_is_no_device_is_refused():
+    with pytest.raises(RecipeError, match="'graphics card' is no device"):
+        resolve_device("graphics card")
+
+
+def test_without_a_device_the_fastest_there_is_is_taken(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert resolve_device(None).type == "cuda"
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: True)
+    assert resolve_device(None).type == "mps"
+    monkeypatch.setattr(torch.backends.mps, "is_available", lambda: False)
+    assert resolve_device(None).type == "cpu"
+
+
+def test_a_gpu_beyond_those_there_are_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    assert resolve_device("cuda:0").index == 0
+    with pytest.raises(RecipeError, match="cuda:1"):
+        resolve_device("cuda:1")
+
+
+@pytest.mark.parametrize(
+    ("precision", "device", "native", "expected"),
+    [
+        ("float32", "cuda", True, torch.float32),
+        ("float16", "cpu", False, torch.float16),
+        ("bfloat16", "cpu", False, torch.float32),
+        ("bfloat16", "mps", False, torch.float16),
+        ("bfloat16", "cuda", True, torch.bfloat16),
+        ("bfloat16", "cuda", False, torch.float16),
+    ],
+)
+def test_bfloat16_is_used_where_the_device_has_it(monkeypatch, precision, device, native, expected):
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: native)
+    assert resolve_dtype(precision, torch.device(device)) == expected
+
+
+def test_an_unknown_precision_is_refused():
+    with pytest.raises(RecipeError, match=r"'half'.*float32, bfloat16, float16"):
+        resolve_dtype("half", torch.device("cpu"))
 
 
 def failing(error: Exception):
