@@ -120,6 +120,13 @@ def forget_segmenters() -> None:
         _kept.clear()
 
 
+def halved_note(segmenter: SegmenterLike, before: int) -> list[str]:
+    """What to note if memory ran out: the point batch is smaller than before."""
+    if segmenter.point_batch >= before:
+        return []
+    return [f"memory ran out: the point batch was halved to {segmenter.point_batch}"]
+
+
 def as_recipe(preset: str | Recipe) -> Recipe:
     """A preset's recipe, or the recipe itself.
 

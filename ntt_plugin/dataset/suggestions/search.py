@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from functools import partial
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -18,19 +17,15 @@ from ...engine.matching.instances import Instances
 from ...engine.proposals.proposals import Proposals
 from ...engine.proposals.store import ProposalStore
 from ...engine.references import Box
-from ...errors import DatasetError, NoFileHandlesError
-from ..labels.convert import Origin, to_labels
-from ..runtime.progress_bar import Progress, progress_bar
-from ..samples.checks import dataset_of
-from ..segmentation.cached_proposals import KeptProposals
-from ..segmentation.pipeline import ReadingAhead, ReadSample
-from ..segmentation.propose import fetch_paths
+from ...errors import DatasetError
+from ..runtime.progress_bar import Progress
+from ..segmentation.cached_proposals import CachedProposals
+from ..segmentation.pipeline import ReadSample
 from ..segmentation.report import SampleNote
-from ..segmentation.runner import Labelled, Work
-from ..segmenters import SegmenterLike
+from ..segmenters import SegmenterLike, halved_note
 
 
-@dataclass
+@dataclass(frozen=True)
 class Search:
     """What a pass over images gave.
 
@@ -39,14 +34,12 @@ class Search:
         images: images looked at.
         failed: samples that could not be looked at, each with the reason.
         notes: what else a person should know, a sentence each.
-        noted: by the path of an unusual image, how it was read.
     """
 
-    chosen: dict[str, list[Suggestion]] = field(default_factory=dict)
-    images: int = 0
-    failed: list[SampleNote] = field(default_factory=list)
-    notes: list[str] = field(default_factory=list)
-    noted: dict[str, str] = field(default_factory=dict)
+    chosen: dict[str, list[Suggestion]]
+    images: int
+    failed: list[SampleNote]
+    notes: list[str]
 
 
 def search(
@@ -62,59 +55,37 @@ def search(
     Args:
         images: a dataset or view of images, not grouped.
         bank: the bank to improve.
-        segmenter: computes the proposals that are not kept.
-        store: where proposals are kept; None for nowhere.
+        segmenter: computes the proposals that are not cached.
+        store: where proposals are cached; None for nowhere.
         count: the most to suggest.
         progress: FiftyOne's.
     """
-    found, kept, at_once = Search(), KeptProposals(segmenter, store), segmenter.point_batch
+    cached, at_once = CachedProposals(segmenter, store), segmenter.point_batch
     pool, taught = SuggestionPool(bank, segmenter.recipe), _taught_boxes(bank)
-    dataset, sample_ids = dataset_of(images), images.values("id")
-    try:
-        with (
-            progress_bar(len(sample_ids), progress) as bar,
-            ReadingAhead(partial(fetch_paths, dataset), sample_ids, recall=kept.recall) as ahead,
-        ):
-            for number, read in enumerate(ahead):
-                # Without either, it was deleted meanwhile.
-                if read.sample is not None or read.error is not None:
-                    _look_at(read, number, kept, pool, taught, found)
-                bar.update()
-    finally:
-        found.notes += kept.finish()
-    if segmenter.point_batch < at_once:
-        found.notes.append(f"memory ran out: the point batch was halved to {segmenter.point_batch}")
-    if found.noted:
-        path, note = next(iter(found.noted.items()))
-        found.notes.append(f"{len(found.noted)} images to note, the first {path}: {note}")
-    for suggestion in pool.choose(count):
-        found.chosen.setdefault(sample_ids[suggestion.image], []).append(suggestion)
-    return found
+    sample_ids = images.values("id")
+    numbers = {sample_id: number for number, sample_id in enumerate(sample_ids)}
+    looked_at: list[str] = []
+    noted: dict[str, str] = {}
 
-
-def _look_at(
-    read: ReadSample,
-    number: int,
-    kept: KeptProposals,
-    pool: SuggestionPool,
-    taught: Mapping[str, Sequence[Box]],
-    found: Search,
-) -> None:
-    try:
-        if read.error is not None:
-            raise read.error
+    def look_at(read: ReadSample) -> None:
         if read.notes:
-            found.noted[read.sample.filepath] = read.notes[0]
-        boxes = taught.get(read.sample_id, ())
-        kept.use(read, lambda proposals: pool.add(number, proposals, boxes))
-    except NoFileHandlesError:
-        raise
-    except Exception as error:
-        filepath = read.sample.filepath if read.sample is not None else ""
-        reason = str(error) or type(error).__name__
-        found.failed.append(SampleNote(read.sample_id, filepath, reason))
-    else:
-        found.images += 1
+            noted[read.sample.filepath] = read.notes[0]
+        number, boxes = numbers[read.sample_id], taught.get(read.sample_id, ())
+        cached.use(read, lambda proposals: pool.add(number, proposals, boxes))
+        looked_at.append(read.sample_id)
+
+    try:
+        failed, _ = cached.each_image(images, look_at, progress)
+    finally:
+        notes = cached.finish()
+    notes += halved_note(segmenter, at_once)
+    if noted:
+        path, note = next(iter(noted.items()))
+        notes.append(f"{len(noted)} images to note, the first {path}: {note}")
+    chosen: dict[str, list[Suggestion]] = {}
+    for suggestion in pool.choose(count):
+        chosen.setdefault(sample_ids[suggestion.image], []).append(suggestion)
+    return Search(chosen, len(looked_at), failed, notes)
 
 
 def _taught_boxes(bank: MemoryBank) -> Mapping[str, list[Box]]:
@@ -128,47 +99,10 @@ def _taught_boxes(bank: MemoryBank) -> Mapping[str, list[Box]]:
     return boxes
 
 
-def suggestion_work(
-    chosen: Mapping[str, Sequence[Suggestion]],
-    bank: MemoryBank,
-    segmenter: SegmenterLike,
-    store: ProposalStore | None,
-    origin: Origin,
-) -> Work:
-    """The work that writes suggestions to samples as labels.
-
-    Args:
-        chosen: the suggestions by the ids of their samples.
-        bank: the bank that they should improve.
-        segmenter: computes the proposals that are not kept.
-        store: where proposals are kept; None for nowhere.
-        origin: what is kept with each label.
-    """
-    kept = KeptProposals(segmenter, store)
-    sources = {
-        reference.id: reference.provenance
-        for label in bank.classes
-        for reference in bank.references(label)
-    }
-
-    def label(read: ReadSample) -> Labelled:
-        suggestions = chosen[read.sample_id]
-        instances = kept.use(read, lambda proposals: _instances(proposals, suggestions, bank))
-        labels = to_labels(instances, origin, sources)
-        for made, suggestion in zip(labels, suggestions, strict=True):
-            made.attributes |= {
-                "suggested": suggestion.label,
-                "reason": suggestion.reason,
-                "gain": suggestion.gain,
-            }
-        return Labelled(labels, from_cache=read.image is None)
-
-    return Work(label, kept.recall, kept.finish)
-
-
-def _instances(
+def instances_of(
     proposals: Proposals, suggestions: Sequence[Suggestion], bank: MemoryBank
 ) -> Instances:
+    """Suggestions as instances of their image, for a bank that they should improve."""
     masks = [_mask_of(proposals, suggestion) for suggestion in suggestions]
 
     def column(name: str) -> np.ndarray[Any, Any]:

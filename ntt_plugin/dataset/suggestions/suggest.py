@@ -5,8 +5,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from functools import partial
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +14,20 @@ import torch
 from ...engine.bank.memory_bank import MemoryBank
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
-from ..banks.banks import resolve_bank
-from ..banks.info import bank_digest
 from ..database.errors import database_errors
-from ..labels.convert import SUGGESTION_ATTRIBUTES, Origin
+from ..labels.convert import SUGGESTION_ATTRIBUTES
+from ..labels.document import NewLabel
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, is_whole
 from ..samples.views import all_images, image_view
-from ..segmentation.cached_proposals import Cache, usable_store
-from ..segmentation.job import Job, label_samples
-from ..segmentation.report import SampleNote, SegmentReport
+from ..segmentation.cached_proposals import Cache, CachedProposals, usable_store
+from ..segmentation.field_run import field_run
+from ..segmentation.pipeline import ReadSample
+from ..segmentation.report import SampleNote, SegmentReport, run_notes
+from ..segmentation.segment import bank_facts, bank_with_classes, labels_from
 from ..segmenters import SegmenterLike, as_recipe, get_segmenter
 from .field import RUN_PREFIX, require_replaceable
-from .search import search, suggestion_work
+from .search import instances_of, search
 
 
 @dataclass(frozen=True)
@@ -128,10 +128,7 @@ def suggest_references(
     started = time.monotonic()
     repeats: list[str] = []
     images = image_view(samples, group_slices, repeats)
-    dataset = dataset_of(images)
-    name, bank = resolve_bank(dataset, bank, bank_dataset)
-    if not bank.classes:
-        raise DatasetError(f"The memory bank {name!r} is empty; add references to it first.")
+    name, bank = bank_with_classes(images, bank, bank_dataset)
     require_replaceable(images, field, overwrite)
     recipe = segmenter.recipe if segmenter else as_recipe(preset or bank.recipe)
     loaded = segmenter or get_segmenter(recipe, device, batch_size)
@@ -139,27 +136,37 @@ def suggest_references(
     store, notes = usable_store(cache)
     found = search(images, bank, loaded, store, count, progress)
     run = f"{RUN_PREFIX}{uuid.uuid4().hex[:16]}"
-    origin = Origin(name, bank.version, recipe.name)
-    report = SegmentReport(field, name, recipe.name, bank.version, device=str(loaded.device))
-    job = Job(
-        samples=images.select(list(found.chosen)),
-        run=run,
-        facts={
-            "run": run,
-            "suggestions": count,
-            "bank": name,
-            "bank_digest": bank_digest(bank),
-            "bank_version": bank.version,
-            "recipe": asdict(recipe),
-        },
-        attributes=SUGGESTION_ATTRIBUTES,
-        load=partial(suggestion_work, found.chosen, bank, loaded, store, origin),
-        report=report,
-        replaces=require_replaceable(images, field, overwrite),
-    )
-    label_samples(job, overwrite=True, progress=False)
+    report = SegmentReport(field, name, recipe.name, bank.version)
+    former = require_replaceable(images, field, overwrite)
+
+    with field_run(images.select(list(found.chosen)), run, report, overwrite=True) as labelling:
+        cached = CachedProposals(loaded, store)
+        labels_of = labels_from(name, bank, recipe)
+
+        def label(read: ReadSample) -> list[NewLabel]:
+            chosen = found.chosen[read.sample_id]
+            instances = cached.use(read, lambda proposals: instances_of(proposals, chosen, bank))
+            labels = labels_of(instances)
+            for made, suggestion in zip(labels, chosen, strict=True):
+                made.attributes |= {
+                    "suggested": suggestion.label,
+                    "reason": suggestion.reason,
+                    "gain": suggestion.gain,
+                }
+            return labels
+
+        labelling.label_each(
+            label,
+            loaded,
+            SUGGESTION_ATTRIBUTES,
+            {"suggestions": count, **bank_facts(run, name, bank, recipe)},
+            progress=False,
+            replaces=former,
+            recall=cached.recall,
+            finish=cached.finish,
+        )
     # Not of the view, which may hide the field.
-    written = all_images(dataset).select(report.segmented_ids)
+    written = all_images(dataset_of(images)).select(report.segmented_ids)
     rows = _written(written, field)
     return Suggestions(
         label_field=field,
@@ -170,7 +177,7 @@ def suggest_references(
         seconds=time.monotonic() - started,
         failed=found.failed + report.failed,
         notes=[
-            *(SampleNote("", "", note) for note in [*repeats, *notes, *found.notes]),
+            *run_notes([*repeats, *notes, *found.notes]),
             *report.notes,
         ],
     )
