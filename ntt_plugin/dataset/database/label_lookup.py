@@ -9,11 +9,11 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 from bson import ObjectId
-from fiftyone.core.odm import get_db_conn
 
 from ...engine.references import Provenance
 from ..samples.checks import dataset_of
 from ..samples.label_selection import LabelKey
+from .fiftyone_internals import database, samples_of
 
 _LABEL_LISTS = ("detections", "polylines")
 _SAMPLES_AT_ONCE = 500
@@ -65,7 +65,7 @@ def find_sources(provenances: Sequence[Provenance], dataset: Any = None) -> list
         if provenance.dataset:
             named.setdefault(provenance.dataset, []).append(provenance)
     for name, of_dataset in named.items():
-        stored = get_db_conn().datasets.find_one({"name": name}, {"sample_collection_name": 1})
+        stored = database().datasets.find_one({"name": name}, {"sample_collection_name": 1})
         if stored is not None:
             found.update(_look_up(stored["sample_collection_name"], of_dataset))
     if dataset is not None:
@@ -132,7 +132,7 @@ def _same_shape(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _collection(dataset: Any) -> str:
-    return str(dataset_of(dataset)._doc.sample_collection_name)
+    return str(samples_of(dataset_of(dataset)).name)
 
 
 def _look_up(
@@ -154,7 +154,7 @@ def _look_up(
             for provenance in by_sample[sample]
             if ObjectId.is_valid(provenance.label)
         ]
-        for stored in get_db_conn()[collection].aggregate(_pipeline(asked, labels)):
+        for stored in database()[collection].aggregate(_pipeline(asked, labels)):
             for provenance in by_sample[stored["_id"]]:
                 yield provenance, _source(stored, provenance, likely)
 

@@ -21,16 +21,16 @@ import platform
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
-from fiftyone.core.odm import get_db_conn
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
 
 from ...errors import DatasetError
-from .errors import JOURNALED
+from .fiftyone_internals import JOURNALED, database, dataset_id
 
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 120.0
@@ -63,20 +63,31 @@ class RunLock:
     """
 
     def __init__(
-        self, dataset: Any, field: str, patience: float = 0.0, intent: str | None = None
+        self,
+        dataset: Any,
+        key: str,
+        patience: float = 0.0,
+        intent: str | None = None,
+        where: str | None = None,
+        refusal: Callable[[str], str] | None = None,
     ) -> None:
-        """Create the lock of a dataset's field; ``with`` acquires it.
+        """Create a lock; ``with`` acquires it.
 
         Args:
             dataset: the dataset.
-            field: the field.
-            patience: how long to wait for another run's end, seconds.
+            key: the field that is locked; or, with a slash that no field has in its name, what
+                else of the dataset.
+            patience: how long to wait for another holder's end, seconds.
             intent: what is going to be done; it stays in the lock's document until
                 ``drop_intent``, also for whoever takes the lock of a killed holder.
+            where: what is locked, in words; the field if None.
+            refusal: what to say where another holds the lock, given that holder in brackets, or
+                an empty text if it has just ended; as for a run into a field if None.
         """
         self._patience = patience
-        self._key = f"{dataset._doc.id}/{field}"
-        self._where = f"the field {field!r} of {dataset.name!r}"
+        self._key = f"{dataset_id(dataset)}/{key}"
+        self._where = where or f"the field {key!r} of {dataset.name!r}"
+        self._refuse = refusal
         self._token = uuid.uuid4().hex
         self._intent = intent
         self._lost = threading.Event()
@@ -232,13 +243,16 @@ class RunLock:
         return next(iter(found), None)
 
     def _refusal(self, holder: dict[str, Any] | None) -> str:
+        by = "" if holder is None else "process {pid} of {user} on {host}".format_map(holder)
+        if self._refuse is not None:
+            return self._refuse(by and f" ({by})")
         if holder is None:
             return f"Another run has just ended on {self._where}; start this one again."
         since = f"{holder['since']:%Y-%m-%d %H:%M:%S} UTC"
         return (
-            f"Another run is writing {self._where} since {since}: process {holder['pid']} of "
-            f"{holder['user']} on {holder['host']}. Wait for its end, stop it, or choose another "
-            "field. If it is dead, or lost the database before its end, start again in two minutes "
+            f"Another run is writing {self._where} since {since}: {by}. Wait for its end, stop it, "
+            "or choose another field. If it is dead, or lost the database before its end, start "
+            "again in two minutes "
             f"(its last sign of life was {max(0, round(holder['age_ms'] / 1000))} s ago)."
         )
 
@@ -269,15 +283,15 @@ class RunLock:
             self._lost.set()
 
 
-def is_held(dataset: Any, field: str) -> bool:
-    """Whether a run that is alive holds a field's lock at this moment."""
-    holder = RunLock(dataset, field)._holder()
+def is_held(dataset: Any, key: str) -> bool:
+    """Whether a run that is alive holds a lock at this moment."""
+    holder = RunLock(dataset, key)._holder()
     return holder is not None and not (_is_gone(holder) or _is_silent(holder))
 
 
 def _locks() -> Any:
     # Journaled: a database that is killed must not forget who holds what.
-    return get_db_conn()[_COLLECTION].with_options(write_concern=JOURNALED)
+    return database()[_COLLECTION].with_options(write_concern=JOURNALED)
 
 
 def _mark_of(token: str) -> str:

@@ -20,7 +20,7 @@ from mongoengine.errors import DoesNotExist  # type: ignore[import-untyped]
 from pymongo.errors import ConnectionFailure, PyMongoError
 
 from ...errors import DatasetError, NoFileHandlesError
-from ..database.dataset_locks import SchemaLock
+from ..database.dataset_locks import schema_lock
 from ..database.errors import is_disk_full, server_process, with_patience
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import catch_up, claim_record, keep_record, keep_results, usable_results
@@ -204,7 +204,7 @@ class FieldRun:
         # Loading the networks took long: another run may have taken over meanwhile, whose labels
         # and record are not to be touched.
         lock.require()
-        with SchemaLock(dataset):
+        with schema_lock(dataset):
             declare(dataset, field, attributes)
             keep_folder(dataset, field, self._writer.masks.root.name, lock)
         try:

@@ -16,7 +16,7 @@ from pymongo.collection import Collection
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.database import locks as run_lock
 from ntt_plugin.dataset.database import run_record
-from ntt_plugin.dataset.database.dataset_locks import SchemaLock
+from ntt_plugin.dataset.database.dataset_locks import schema_lock
 from ntt_plugin.dataset.database.locks import LockLostError, RunLock
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.dataset.labels import label_field
@@ -262,7 +262,7 @@ def test_a_name_that_fiftyone_refuses_is_tried_once(dataset, monkeypatch):
 def test_declaring_waits_for_its_turn(dataset, declares):
     segment(dataset, "blocks", "done", segmenter=scenes.ColourSegmenter())
     ended = []
-    held = SchemaLock(dataset).__enter__()
+    held = schema_lock(dataset).__enter__()
 
     def end():
         ended.append(time.monotonic())
