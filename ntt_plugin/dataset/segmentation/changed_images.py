@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from ...engine.proposals.cache import image_digest
 from ...errors import ImageError
+from ..database.fiftyone_internals import samples_of
 from .report import SampleNote
 
 IMAGE = "image"
@@ -90,7 +91,7 @@ def _kept_states(
     path = f"{field}.{IMAGE}"
     for start in range(0, len(sample_ids), _LOOKED_UP_AT_ONCE):
         some = [ObjectId(sample_id) for sample_id in sample_ids[start : start + _LOOKED_UP_AT_ONCE]]
-        for found in dataset._sample_collection.find(
+        for found in samples_of(dataset).find(
             {"_id": {"$in": some}, path: {"$type": "string"}}, {"filepath": 1, path: 1}
         ):
             yield str(found["_id"]), str(found.get("filepath")), found[field][IMAGE]

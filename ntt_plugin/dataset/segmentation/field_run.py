@@ -22,6 +22,7 @@ from pymongo.errors import ConnectionFailure, PyMongoError
 from ...errors import DatasetError, NoFileHandlesError
 from ..database.dataset_locks import schema_lock
 from ..database.errors import is_disk_full, server_process, with_patience
+from ..database.fiftyone_internals import reload_sample
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import catch_up, claim_record, keep_record, keep_results, usable_results
 from ..labels.document import NewLabel
@@ -304,7 +305,7 @@ class FieldRun:
             report.segmented_ids.append(read.sample_id)
         # Whoever holds the sample in memory sees its labels, as after ``save``; if it is there.
         with suppress(DoesNotExist):
-            read.sample._reload_parents()
+            reload_sample(read.sample)
 
     def _count_failed(self, read: ReadSample) -> None:
         assert read.error is not None

@@ -19,6 +19,7 @@ from bson import ObjectId
 from pymongo.errors import DocumentTooLarge, OperationFailure
 
 from ..database.errors import with_patience
+from ..database.fiftyone_internals import dataset_id, samples_of
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import is_stored
 from ..labels.document import NewLabel
@@ -70,13 +71,13 @@ class FieldWriter:
             all_in_files: write every mask to a file, not only what is too large for the database.
         """
         self.dataset = dataset
-        self.dataset_id = dataset._doc.id
+        self.dataset_id = dataset_id(dataset)
         self.field = field
         self.run = run
         self.lock = lock
         self.masks = masks
         self._all_in_files = all_in_files
-        self._samples = dataset._sample_collection
+        self._samples = samples_of(dataset)
 
     def is_there(self) -> bool:
         """Whether the database has the dataset and the field, at this moment."""
