@@ -81,10 +81,7 @@ def read(dataset: Any, key: str) -> dict[str, Any] | None:
     """
     seen = None
     while True:
-        document = stored_runs().find_one(
-            {"_dataset_id": dataset_id(dataset), "key": key}, {"results": 1}, sort=[("_id", -1)]
-        )
-        results = (document or {}).get("results")
+        results = (stored_run(dataset, key) or {}).get("results")
         if results is None:
             return None
         data = grid_files.read(results)
@@ -94,6 +91,22 @@ def read(dataset: Any, key: str) -> dict[str, Any] | None:
             raise ValueError("the database has lost their file")
         # It was replaced between the two questions.
         seen = results
+
+
+def stored_run(dataset: Any, key: str) -> dict[str, Any] | None:
+    """The database's document of a custom run, whichever process wrote it; None if none."""
+    run = listed_run(dataset, key)
+    return None if run is None else stored_runs().find_one({"_id": run})
+
+
+def listed_run(dataset: Any, key: str) -> ObjectId | None:
+    """The run that a dataset lists under a key, if any; its document may be gone."""
+    if not key.isidentifier():
+        return None  # no run has such a key, and MongoDB takes some of them for paths
+    try:
+        return listed(dataset, key).get(key)
+    except DatasetError:
+        return None  # the dataset was deleted
 
 
 def document_of(dataset: Any, key: str) -> Any:

@@ -13,13 +13,14 @@ from dataclasses import asdict
 from typing import Any
 
 import fiftyone.core.odm as foo
-from bson import ObjectId, json_util
+from bson import ObjectId
 
 from ...engine.proposals.cache import AFTER_PROPOSALS
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
 from ..samples.checks import dataset_of
 from . import custom_runs, grid_files
+from .custom_runs import stored_run
 from .dataset_locks import schema_lock
 from .fiftyone_internals import dataset_id, datasets, reload_runs, runs
 from .locks import LockLostError, RunLock
@@ -33,7 +34,7 @@ _TRIES = 20
 def claim_record(dataset: Any, field: str, lock: RunLock) -> None:
     """Write a lock's token into a field's record, so that former holders cannot replace it."""
     for _ in range(_TRIES):
-        stored = _stored_run(dataset, _PREFIX + field)
+        stored = stored_run(dataset, _PREFIX + field)
         if stored is None:
             return
         lock.require()
@@ -60,7 +61,7 @@ def keep_record(dataset: Any, field: str, facts: dict[str, Any], lock: RunLock) 
     config.method = METHOD
     values = config.serialize()
     for _ in range(_TRIES):
-        stored = _stored_run(dataset, key)
+        stored = stored_run(dataset, key)
         # After reading: what was read is no newer run's.
         lock.require()
         if stored is None:
@@ -112,20 +113,13 @@ def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
         DatasetError: they are damaged.
     """
     dataset = dataset_of(dataset)
-    for _ in range(_TRIES):
-        stored = _stored_run(dataset, _PREFIX + field)
-        if stored is None or stored.get("results") is None:
-            return None
-        data = grid_files.read(stored["results"])
-        if data is not None:
-            break
-        # Another process may have replaced them meanwhile, so they are looked up again.
-    else:
-        raise _damaged(dataset, field, "its file is missing")
     try:
-        return dict(json_util.loads(data))
+        return custom_runs.read(dataset, _PREFIX + field)
     except (TypeError, ValueError) as error:
-        raise _damaged(dataset, field, error) from error
+        raise DatasetError(
+            f"The report kept of the run into {field!r} of {dataset.name!r} is damaged "
+            f"({error}); the labels are not. A new run replaces it."
+        ) from error
 
 
 def usable_results(dataset: Any, field: str) -> dict[str, Any]:
@@ -138,7 +132,7 @@ def usable_results(dataset: Any, field: str) -> dict[str, Any]:
 
 def read_facts(dataset: Any, field: str) -> dict[str, Any]:
     """The facts kept of a field's last run, whichever process wrote them; empty if none are."""
-    stored = _stored_run(dataset_of(dataset), _PREFIX + field)
+    stored = stored_run(dataset_of(dataset), _PREFIX + field)
     return {} if stored is None else dict(stored["config"])
 
 
@@ -201,7 +195,7 @@ def _put_results(
     for _ in range(_TRIES):
         # Before the record is changed under this lock: no file of a newer run can be among them.
         known = grid_files.named(filename)
-        stored = _stored_run(dataset, _PREFIX + field)
+        stored = stored_run(dataset, _PREFIX + field)
         if stored is None:
             # Somebody deleted the run; its labels are more important than what is kept of it.
             return known
@@ -218,22 +212,6 @@ def _put_results(
     raise _contended(dataset, field)
 
 
-def _stored_run(dataset: Any, key: str) -> dict[str, Any] | None:
-    """The database's document of a custom run, whichever process wrote it; None if none."""
-    run = _listed_run(dataset, key)
-    return None if run is None else runs().find_one({"_id": run})
-
-
-def _listed_run(dataset: Any, key: str) -> ObjectId | None:
-    """The run that a dataset lists under a key; its document may be gone."""
-    if not key.isidentifier():
-        return None  # no run has such a key, and MongoDB takes some of them for paths
-    try:
-        return custom_runs.listed(dataset, key).get(key)
-    except DatasetError:
-        return None  # the dataset was deleted
-
-
 def _unchanged(stored: Mapping[str, Any]) -> dict[str, Any]:
     """That a run's document is as it was read: what one step of another run would have changed."""
     same = {
@@ -246,7 +224,7 @@ def _unchanged(stored: Mapping[str, Any]) -> dict[str, Any]:
 def _register(dataset: Any, key: str, config: dict[str, Any]) -> bool:
     """Make a custom run as FiftyOne does, unless another process was faster."""
     # What is listed may name a document that is gone.
-    former = _listed_run(dataset, key)
+    former = custom_runs.listed_run(dataset, key)
     run = custom_runs.insert(dataset, key, config)
     listed = None
     try:
@@ -255,13 +233,6 @@ def _register(dataset: Any, key: str, config: dict[str, Any]) -> bool:
         if listed is None:
             runs().delete_one({"_id": run})
     return listed is not None
-
-
-def _damaged(dataset: Any, field: str, reason: object) -> DatasetError:
-    return DatasetError(
-        f"The report kept of the run into {field!r} of {dataset.name!r} is damaged "
-        f"({reason}); the labels are not. A new run replaces it."
-    )
 
 
 def _contended(dataset: Any, field: str) -> DatasetError:
