@@ -87,14 +87,11 @@ def find_labels(provenances: Sequence[Provenance], dataset: Any) -> list[LabelKe
         One entry for each provenance; None where the dataset does not hold the label.
     """
     found = dict(_look_up(_collection(dataset), provenances))
-    keys: list[LabelKey | None] = []
-    for one in provenances:
-        source = found.get(one)
-        if source is None or source.field is None:
-            keys.append(None)
-        else:
-            keys.append(LabelKey(str(one.sample), source.field, str(one.label)))
-    return keys
+    sources = [found.get(one) for one in provenances]
+    return [
+        LabelKey(str(one.sample), source.field, str(one.label)) if source and source.field else None
+        for one, source in zip(provenances, sources, strict=True)
+    ]
 
 
 def redrawn_labels(provenances: Iterable[Provenance], dataset: Any) -> set[LabelKey]:

@@ -88,7 +88,7 @@ class RunLock:
         self._key = f"{dataset_id(dataset)}/{key}"
         self._where = where or f"the field {key!r} of {dataset.name!r}"
         self._refuse = refusal
-        self._token = uuid.uuid4().hex
+        self.token = uuid.uuid4().hex
         self._intent = intent
         self._lost = threading.Event()
         self._ended = threading.Event()
@@ -98,22 +98,17 @@ class RunLock:
         self._last_uptime = 0.0
         self.former: dict[str, Any] | None = None
 
-    @property
-    def token(self) -> str:
-        """Identifies this holder of the lock."""
-        return self._token
-
     def __enter__(self) -> RunLock:
         """Take the lock.
 
         Raises:
             DatasetError: another run holds it; says who, since when and what to do.
         """
-        _held_here.add(self._token)
+        _held_here.add(self.token)
         try:
             self._wait()
         except BaseException:
-            _held_here.discard(self._token)
+            _held_here.discard(self.token)
             raise
         try:
             threading.Thread(target=self._keep_alive, name="ntt run lock", daemon=True).start()
@@ -131,13 +126,13 @@ class RunLock:
     ) -> None:
         """Release the lock; where the database is gone it counts as released all the same."""
         self._ended.set()
-        _held_here.discard(self._token)
+        _held_here.discard(self.token)
         # A database that is gone would be waited for: 30 seconds by default.
         if not isinstance(error, ConnectionFailure) and not isinstance(
             error and error.__cause__, ConnectionFailure
         ):
             try:
-                _locks().delete_one({"_id": self._key, "token": self._token})
+                _locks().delete_one({"_id": self._key, "token": self.token})
             except PyMongoError:
                 pass
 
@@ -166,7 +161,7 @@ class RunLock:
 
     def drop_intent(self) -> None:
         """Forget the intent: what it was for is done, or recorded elsewhere."""
-        _locks().update_one({"_id": self._key, "token": self._token}, {"$unset": {"intent": ""}})
+        _locks().update_one({"_id": self._key, "token": self.token}, {"$unset": {"intent": ""}})
 
     def _wait(self) -> None:
         age_ms = {"$subtract": ["$$NOW", "$heartbeat"]}
@@ -188,7 +183,7 @@ class RunLock:
                     return
             elif (gone := _is_gone(holder)) or self._stays_silent(holder):
                 # Marked first: a holder whose lock is missing must find the mark.
-                _mark_overtaken(holder, may_live=not gone, by=self._token)
+                _mark_overtaken(holder, may_live=not gone, by=self.token)
                 if self._put({name: holder[name] for name in ("token", "heartbeat")}):
                     self.former = holder
                     return
@@ -202,11 +197,11 @@ class RunLock:
         now = self._holder()
         if now is not None and now["token"] == holder["token"]:
             # Not the mark of another, who took the lock since.
-            _locks().delete_one({"_id": _mark_of(holder["token"]), "by": self._token})
+            _locks().delete_one({"_id": _mark_of(holder["token"]), "by": self.token})
 
     def _put(self, expected: dict[str, Any], upsert: bool = False) -> bool:
         """Write this holder into the lock's document in one step; False if another was faster."""
-        mine = {**_myself(self._token), "since": "$$NOW", "heartbeat": "$$NOW"}
+        mine = {**_myself(self.token), "since": "$$NOW", "heartbeat": "$$NOW"}
         # Who takes over from one that was killed has its intent, until it is dropped.
         mine["intent"] = (
             {"$literal": self._intent} if self._intent else {"$ifNull": ["$intent", None]}
@@ -271,15 +266,15 @@ class RunLock:
 
     def _beat(self) -> None:
         asked = time.time(), _uptime()
-        mine = {"_id": self._key, "token": self._token}
+        mine = {"_id": self._key, "token": self.token}
         if _locks().update_one(mine, [{"$set": {"heartbeat": "$$NOW"}}]).matched_count:
             self._last_beat, self._last_uptime = asked
         elif self._ended.is_set():
             return
-        elif _locks().find_one({"_id": _mark_of(self._token)}) is not None:
+        elif _locks().find_one({"_id": _mark_of(self.token)}) is not None:
             self._lost.set()
         # Nobody took it: the document went, as after a jump of the database's clock by a week.
-        elif not self._put({"token": self._token}, upsert=True):
+        elif not self._put({"token": self.token}, upsert=True):
             self._lost.set()
 
 

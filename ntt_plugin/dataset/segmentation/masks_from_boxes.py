@@ -209,15 +209,14 @@ def _masks(
     found: list[tuple[Array, Box] | None] = []
     for start in range(0, len(boxes), at_once):
         for mask in segmenter.masks_from_boxes(image, boxes[start : start + at_once]):
-            found.append(_cropped(mask) if mask.any() else None)
+            if not mask.any():
+                found.append(None)
+                continue
+            box = tight_box(mask)
+            x1, y1, x2, y2 = map(int, box)
+            # A copy: a window into it would hold the whole mask in memory.
+            found.append((mask[y1:y2, x1:x2].copy(), box))
     return found
-
-
-def _cropped(mask: Array) -> tuple[Array, Box]:
-    box = tight_box(mask)
-    x1, y1, x2, y2 = map(int, box)
-    # A copy: a window into it would hold the whole mask in memory.
-    return mask[y1:y2, x1:x2].copy(), box
 
 
 def _label(

@@ -19,7 +19,7 @@ from ..samples.views import image_view
 from ..segmenters import SegmenterLike, as_recipe, get_segmenter, halved_note
 from .cached_proposals import Cache, CachedProposals, store_of
 from .pipeline import ReadSample
-from .report import SampleNote, run_notes
+from .report import SampleNote, in_words, run_notes
 
 
 @dataclass
@@ -53,10 +53,7 @@ class ProposeReport:
             parts.append(f"{self.from_cache} kept before")
         if self.deleted:
             parts.append(f"{self.deleted} deleted meanwhile")
-        if self.failed:
-            first = self.failed[0]
-            parts.append(f"{len(self.failed)} failed, the first {first.filepath}: {first.reason}")
-        return "; ".join(parts)
+        return "; ".join([*parts, *in_words(self.failed, "failed")])
 
 
 def propose(

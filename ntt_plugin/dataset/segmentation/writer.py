@@ -43,11 +43,8 @@ class FieldWriter:
     """Writes the labels of one run into one field, whose lock it holds.
 
     Attributes:
-        dataset: the dataset.
-        dataset_id: its id; one that was deleted does not tell it any more.
-        field: the field.
+        dataset_id: the dataset's id, which the dataset does not tell any more once it is deleted.
         run: the run's id, kept with each sample's labels.
-        lock: the field's lock.
         masks: where files of masks go.
     """
 
@@ -62,13 +59,8 @@ class FieldWriter:
     ) -> None:
         """Write nothing yet.
 
-        Args:
-            dataset: the dataset.
-            field: the field.
-            run: the run's id.
-            lock: the field's lock, held.
-            masks: where files of masks go.
-            all_in_files: write every mask to a file, not only what is too large for the database.
+        With ``all_in_files`` every mask goes to a file, not only what is too large for the
+        database.
         """
         self.dataset = dataset
         self.dataset_id = dataset_id(dataset)
@@ -84,26 +76,22 @@ class FieldWriter:
         return is_stored(self.dataset_id, self.field)
 
     def require_replaceable(self, held: Any) -> None:
-        """Make sure that a sample's labels may be written where there are others.
-
-        Args:
-            held: what the field holds: FiftyOne's label, or None.
+        """Make sure that a sample's labels may be written where the field holds FiftyOne's label.
 
         Raises:
             FilledError: it is not what a run wrote that was overtaken while its process may live.
         """
-        if held is None:
-            return
-        writer = getattr(held, WRITER, None)
-        if writer is None or writer not in self.lock.overtaken():
+        if held is not None and getattr(held, WRITER, None) not in self.lock.overtaken():
             raise FilledError
 
     def write(self, sample: Any, labels: list[NewLabel], image: str | None = None) -> list[str]:
         """Write a sample's labels; masks that go to files are taken out of them.
 
+        What holds the sample in memory does not see its labels yet.
+
         Args:
-            sample: the sample. What holds it in memory does not see its labels yet.
-            labels: the labels, with masks.
+            sample: the sample.
+            labels: its labels, with masks.
             image: the state of its image's file, kept with the labels.
 
         Returns:
@@ -135,7 +123,7 @@ class FieldWriter:
             self._samples.update_many(mine, {"$unset": {self.field: ""}})
 
     def unsettled(self, sample_ids: Sequence[str], overtaken: Sequence[str]) -> list[str]:
-        """Which samples, counted as done, do not hold labels of this run; one pass over them.
+        """Which samples, counted as done, do not hold labels of this run; not those deleted.
 
         Labels that an overtaken run made under the same id become this run's own, so that it
         cannot take them back any more.
@@ -143,9 +131,6 @@ class FieldWriter:
         Args:
             sample_ids: the samples.
             overtaken: tokens of overtaken runs whose processes may live.
-
-        Returns:
-            Their ids, in order; without those that were deleted.
         """
         writer, lost = f"{self.field}.{WRITER}", []
         for start in range(0, len(sample_ids), _LOOKED_UP_AT_ONCE):
@@ -249,7 +234,7 @@ class FieldWriter:
         if held is None:
             return []
         overtaken = self.lock.overtaken()
-        if held.get(WRITER) is None or held[WRITER] not in overtaken:
+        if held.get(WRITER) not in overtaken:
             raise FilledError
         return overtaken
 
