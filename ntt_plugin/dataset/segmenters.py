@@ -79,7 +79,7 @@ def get_segmenter(
     """The segmenter of a recipe on a device; its networks from memory if they were used lately.
 
     Args:
-        recipe: the recipe to run.
+        recipe: its constants.
         device: where to run; the best there is if None.
         batch_size: points decoded at once, in place of the recipe's ``point_batch``.
 

@@ -45,17 +45,16 @@ class Draft(NamedTuple):
 
 
 def replace(dataset: Any, key: str, **results: Any) -> None:
-    """Keep the results of a custom run, in place of the former ones, in one step.
+    """Keep the results of a dataset's custom run, in place of the former ones, in one step.
 
     Args:
-        dataset: the dataset, which has the run.
+        dataset: the dataset.
         key: the run's key.
         **results: what JSON can hold.
     """
     document = dataset._doc.runs[key]
-    data = encode(results)
     fresh = ObjectId()
-    grid_files.put(fresh, [data])
+    grid_files.put(fresh, [encode(results)])
     former = stored_runs().find_one_and_update(
         {"_id": document.id}, {"$set": {"results": fresh}}, {"results": 1}
     )
@@ -132,7 +131,7 @@ def listed(dataset: Any, *keys: str) -> dict[str, ObjectId]:
 
     Args:
         dataset: the dataset.
-        *keys: look at these alone; at all if none is given.
+        *keys: the keys to look at; all if none is given.
 
     Raises:
         DatasetError: the dataset was deleted.
@@ -145,11 +144,9 @@ def listed(dataset: Any, *keys: str) -> dict[str, ObjectId]:
 
 
 def configs(ids: Iterable[ObjectId], *names: str) -> dict[ObjectId, dict[str, Any]]:
-    """Values of the configs of runs, by the runs' ids; one question, and no result is read.
+    """Some values of the configs of runs, by the runs' ids, without runs that are gone.
 
-    Args:
-        ids: the runs; those that are gone are left out.
-        *names: the values wanted.
+    It is one question to the database, and no result is read.
     """
     wanted = {f"config.{name}": 1 for name in names}
     found = stored_runs().find({"_id": {"$in": list(ids)}}, wanted)
@@ -157,11 +154,9 @@ def configs(ids: Iterable[ObjectId], *names: str) -> dict[ObjectId, dict[str, An
 
 
 def load(run: ObjectId, decode: Callable[[Iterator[bytes], int], _T]) -> _T | None:
-    """Decoded results of a run; None if the run or its file is missing or incomplete.
+    """Results of a run, decoded from the pieces of their JSON and its length in bytes.
 
-    Args:
-        run: the run's id.
-        decode: makes what is wanted of the pieces of their JSON and its length.
+    None if the run or its file is missing or incomplete.
     """
     results = file_of(run)
     if results is None:
@@ -211,8 +206,8 @@ def draft(
 
     Args:
         dataset: the dataset.
-        key: the key that it is to have.
-        method: what marks runs of its kind.
+        key: the key that ``swap`` will list it under.
+        method: marks runs of its kind.
         config: what is to be found without reading the results.
         results: their JSON, piece by piece.
     """
@@ -295,13 +290,7 @@ def written(dataset: Any, method: str) -> list[dict[str, Any]]:
 
 
 def discard(run: ObjectId, file: ObjectId | None, pending: bool = False) -> None:
-    """Delete a run that no dataset lists, and its file.
-
-    Args:
-        run: the run.
-        file: its results.
-        pending: delete it only if it is still a draft.
-    """
+    """Delete a run that no dataset lists, and its file; ``pending``: only if still a draft."""
     wanted: dict[str, Any] = {"_id": run}
     if pending:
         wanted[f"config.{PENDING}"] = True

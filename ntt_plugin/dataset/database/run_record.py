@@ -45,13 +45,7 @@ def claim_record(dataset: Any, field: str, lock: RunLock) -> None:
 
 
 def keep_record(dataset: Any, field: str, facts: dict[str, Any], lock: RunLock) -> None:
-    """Save the facts of a field's run, replacing those of the previous run.
-
-    Args:
-        dataset: the dataset.
-        field: the field that the run writes.
-        facts: its bank, its recipe and the like.
-        lock: the field's lock, held.
+    """Save the facts of a field's run, its bank and recipe say, in place of the previous run's.
 
     Raises:
         LockLostError: another run took over.
@@ -82,8 +76,8 @@ def keep_results(dataset: Any, field: str, lock: RunLock, **results: Any) -> Non
     and the next call deletes what it does not name.
 
     Args:
-        dataset: the dataset; ``keep_record`` was called for the field.
-        field: the field that the run writes.
+        dataset: the dataset.
+        field: the field that the run writes; ``keep_record`` was called for it.
         lock: the field's lock, held.
         **results: what JSON can hold.
 

@@ -35,12 +35,7 @@ def changed_images(dataset: Any, field: str, sample_ids: Sequence[str]) -> list[
     """Samples whose image file changed since their labels were written.
 
     Looks at sizes and dates; a file with another date and the same size is read where the digest
-    of its content is known.
-
-    Args:
-        dataset: the dataset.
-        field: a field that runs wrote.
-        sample_ids: samples with labels in it. Labels of older versions do not tell.
+    of its content is known. Labels of older versions do not tell.
 
     Returns:
         A note for each, the first hundred by name, and one on the files that were not compared:
