@@ -207,12 +207,12 @@ def _put_results(
 
 
 def _unchanged(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """That a run's document is as it was read: what one step of another run would have changed."""
-    same = {
+    """A query that matches a run's document unless another run changed it since it was read."""
+    return {
+        "_id": stored["_id"],
         "config.writer": stored["config"].get("writer"),
         "results": stored.get("results"),
     }
-    return {"_id": stored["_id"], **same}
 
 
 def _register(dataset: Any, key: str, config: dict[str, Any]) -> bool:

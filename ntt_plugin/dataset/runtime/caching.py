@@ -13,14 +13,10 @@ T = TypeVar("T")
 
 
 class Remembered(Generic[T]):
-    """The values that were asked for last, by key; the one that was not asked for longest goes."""
+    """A thread-safe cache of values by key; the least recently used one goes first."""
 
     def __init__(self, most: int) -> None:
-        """Remember nothing yet.
-
-        Args:
-            most: how many values to keep.
-        """
+        """Keep up to so many values; none yet."""
         self._values: LRUCache[Hashable, T] = LRUCache(most)
         self._lock = Lock()
 

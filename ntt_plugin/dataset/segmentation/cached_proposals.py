@@ -1,4 +1,4 @@
-"""Proposals kept between runs: looked up before an image is read, written beside computing."""
+"""Cached proposals: looked up before an image is read, written while the next one is computed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _MOST_WRITERS = 4
 
 
 def upstream_facts(segmenter: SegmenterLike) -> dict[str, Any]:
-    """What a run records of the keys of its proposals, so that forms can look them up."""
+    """What a run records about the cache keys of its proposals, so that forms can look them up."""
     return {
         "upstream": segmenter.upstream,
         "upstream_of": key_conditions(segmenter.recipe, segmenter.device),
@@ -45,16 +45,16 @@ def upstream_facts(segmenter: SegmenterLike) -> dict[str, Any]:
 
 
 def key_conditions(recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    """What the keys of proposals depend on beside the networks' content and the recipe."""
+    """What the cache keys depend on beside the networks' content and the recipe."""
     dtype = str(resolve_dtype(recipe.precision, device))
     return {"dtype": dtype, "codec": CODEC_VERSION, "pipeline": PIPELINE_VERSION}
 
 
 def store_of(cache: Cache) -> ProposalStore | None:
-    """The store that is meant; None for none.
+    """The store that an argument ``cache`` names; None for none.
 
     Raises:
-        StoreError: the default store is meant, and there can be none.
+        StoreError: the default store cannot be used.
     """
     if isinstance(cache, ProposalStore):
         return cache
@@ -62,11 +62,7 @@ def store_of(cache: Cache) -> ProposalStore | None:
 
 
 def usable_store(cache: Cache) -> tuple[ProposalStore | None, list[str]]:
-    """The store that is meant, for what can go on without one; what to note if there can be none.
-
-    Returns:
-        The store, None for none, and sentences that a person should know.
-    """
+    """As ``store_of``, but a store that cannot be used is None and a note, not an error."""
     try:
         return store_of(cache), []
     except StoreError as error:

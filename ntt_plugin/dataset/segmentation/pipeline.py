@@ -32,9 +32,9 @@ _BUDGET = 256 * 2**20
 _MOST_FETCHED = 32
 # Samples are fetched in batches that last about this long, so that what is fetched is fresh.
 _FRESH_SECONDS = 2.0
-# What is known of how images were read whose proposals are kept.
+# Notes on how images with cached proposals are read, by path and state of the file.
 _notes: Remembered[list[str]] = Remembered(100_000)
-# What is no fault of a sample.
+# Errors that are not a sample's own.
 _NO_DATABASE = (PyMongoError, ConnectionError)
 
 
@@ -191,7 +191,7 @@ class ReadingAhead:
         return read, size
 
     def _look(self, read: ReadSample, filepath: str) -> int:
-        """Look up an image's cache; returns the bytes of its pixels, 0 if they are not needed."""
+        """Look up cached proposals; returns the bytes of the image's pixels, 0 if not needed."""
         if self._recall is not None:
             self._recall(read)
         if read.proposals is not None and not notes_need_pixels(filepath):
@@ -202,7 +202,7 @@ class ReadingAhead:
 
 
 class _Room:
-    """Memory for decoded images, given out in turn: so the one waited for is never kept waiting."""
+    """Limits the memory of decoded images, in their order: none waits for a later one."""
 
     def __init__(self, budget: int) -> None:
         self._budget = budget
