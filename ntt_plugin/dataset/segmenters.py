@@ -78,7 +78,7 @@ def get_segmenter(
     """The segmenter of a recipe on a device; its networks from memory if they were used lately.
 
     Args:
-        recipe: the recipe to run.
+        recipe: its constants.
         device: where to run; the best there is if None.
         batch_size: points decoded at once, in place of the recipe's ``point_batch``.
 
@@ -117,6 +117,13 @@ def forget_segmenters() -> None:
     """Let go of every segmenter that is kept, and of the memory its networks hold."""
     with _lock:
         _kept.clear()
+
+
+def halved_note(segmenter: SegmenterLike, before: int) -> list[str]:
+    """What to note if memory ran out: the point batch is smaller than before."""
+    if segmenter.point_batch >= before:
+        return []
+    return [f"memory ran out: the point batch was halved to {segmenter.point_batch}"]
 
 
 def as_recipe(preset: str | Recipe) -> Recipe:

@@ -16,8 +16,8 @@ from tests import fiftyone_database
 import fiftyone as fo  # isort: skip
 
 from ntt_plugin.dataset.banks import banks
-from ntt_plugin.dataset.segmentation import writer
 from ntt_plugin.dataset.segmentation.segment import segment
+from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from tests.dataset import scenes
 
 COUNT = 40
@@ -38,7 +38,7 @@ def main() -> None:
     bank = banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
     # The bank and the scenes are on the disk; what a run writes is what may be lost.
     fo.core.odm.get_db_conn().client.admin.command("fsync")
-    update, written = writer._update, []
+    update, written = FieldWriter._update, []
 
     def killing(*args):
         update(*args)
@@ -46,7 +46,7 @@ def main() -> None:
         if len(written) in (15, COUNT):
             restart()
 
-    writer._update = killing
+    FieldWriter._update = killing
     report = segment(dataset, bank, segmenter=segmenter)
     samples = dataset._sample_collection
     held = samples.count_documents({"ntt.detections.2": {"$exists": True}})

@@ -16,7 +16,7 @@ import torch
 from ntt_plugin.dataset.banks import banks, edit, files, store
 from ntt_plugin.dataset.banks.apply_thresholds import apply_thresholds
 from ntt_plugin.dataset.database import custom_runs, grid_files
-from ntt_plugin.dataset.database.dataset_locks import BankLock
+from ntt_plugin.dataset.database.locks import RunLock
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from tests.bad_input.bank_mutations import join, nested, split, with_document
@@ -189,7 +189,7 @@ def test_a_change_that_was_overtaken_is_refused(dataset, monkeypatch):
         banks.rename_memory_bank(dataset, "copy", "theirs")
 
     edit.duplicate_memory_bank(dataset, "blocks", "copy")
-    monkeypatch.setattr(BankLock, "require", overtaken)
+    monkeypatch.setattr(RunLock, "require", overtaken)
     with refused("changed meanwhile by another process", "Start again"):
         edit.remove_references(dataset, "copy", classes=["red"])
     assert len(banks.load_memory_bank(dataset, "theirs").classes) == 3

@@ -9,7 +9,7 @@ import pytest
 from fiftyone import ViewField as F
 
 from ntt_plugin.dataset.banks import banks
-from ntt_plugin.dataset.database.dataset_locks import EvaluationLock
+from ntt_plugin.dataset.database.dataset_locks import evaluation_lock
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
 from ntt_plugin.dataset.segmentation.segment import segment
@@ -149,7 +149,7 @@ def test_the_name_of_another_evaluation_or_of_an_attribute_is_refused_before_any
 @row("evaluation-running")
 def test_an_evaluation_of_a_name_that_another_one_has_is_refused(dataset, segmenter):
     segment(dataset, "blocks", segmenter=segmenter)
-    with EvaluationLock(dataset, "check"), refused("'check'", "process", "Wait for its end"):
+    with evaluation_lock(dataset, "check"), refused("'check'", "process", "Wait for its end"):
         evaluate(dataset, "ntt", "ground_truth", "check")
     assert dataset.list_evaluations() == []
 

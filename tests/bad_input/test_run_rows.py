@@ -19,7 +19,7 @@ from PIL import Image
 
 from ntt_plugin.dataset.banks import banks, files
 from ntt_plugin.dataset.database import locks
-from ntt_plugin.dataset.segmentation import changed_images, job, runner
+from ntt_plugin.dataset.segmentation import changed_images, field_run
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine.proposals import store as proposal_store
 from ntt_plugin.engine.proposals.store import ProposalStore
@@ -93,13 +93,13 @@ def test_a_field_renamed_before_the_first_image_ends_the_run_in_words(
     dataset, segmenter, monkeypatch, step
 ):
     segment(dataset.limit(2), "blocks", segmenter=segmenter)
-    original = getattr(job, step)
+    original = getattr(field_run, step)
 
     def renamed(*args):
         fo.load_dataset(dataset.name).rename_sample_field("ntt", "old")
         return original(*args)
 
-    monkeypatch.setattr(job, step, renamed)
+    monkeypatch.setattr(field_run, step, renamed)
     with refused("'ntt'", "was deleted during the run, or renamed"):
         segment(dataset, "blocks", overwrite=True, segmenter=segmenter)
 
@@ -110,10 +110,10 @@ def test_a_system_without_room_for_a_thread_is_told_in_words(dataset, monkeypatc
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(runner, "ReadingAhead", no_thread)
+        patch.setattr(field_run, "ReadingAhead", no_thread)
         with refused("no memory for another thread", "ulimit", "0 of 6 samples"):
             segment(dataset, "blocks", segmenter=segmenter)
-        patch.setattr(job, "RunLock", no_thread)
+        patch.setattr(field_run, "RunLock", no_thread)
         with refused("no memory for another thread", "ulimit"):
             segment(dataset, "blocks", segmenter=segmenter)
     assert segment(dataset, "blocks", segmenter=segmenter).segmented == 6
@@ -212,11 +212,12 @@ PAUSED = """
 import os, signal, sys
 import fiftyone as fo
 from ntt_plugin.dataset.database import locks as run_lock
-from ntt_plugin.dataset.segmentation import writer as sample_write, segment as segmentation
+from ntt_plugin.dataset.segmentation import segment as segmentation
+from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from tests.dataset.scenes import ColourSegmenter
 
 run_lock.BEAT_SECONDS, run_lock.STALE_SECONDS = 0.2, 1.0
-update, calls = sample_write._update, []
+update, calls = FieldWriter._update, []
 
 def pausing(*args):
     calls.append(1)
@@ -224,7 +225,7 @@ def pausing(*args):
         os.kill(os.getpid(), signal.SIGSTOP)
     return update(*args)
 
-sample_write._update = pausing
+FieldWriter._update = pausing
 segmentation.segment(fo.load_dataset(sys.argv[1]), "blocks", segmenter=ColourSegmenter())
 """
 

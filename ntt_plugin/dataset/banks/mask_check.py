@@ -99,6 +99,10 @@ _KEY = "ntt_reference_checks"
 _MOST_KEPT = 20_000
 # Keeping takes a moment; hours of cutting that led to it would be lost.
 _PATIENCE = 10.0
+_BUSY = (
+    "Another process is keeping what it found of references at this moment; check the references "
+    "again when it has ended."
+)
 
 
 @dataclass(frozen=True)
@@ -139,7 +143,7 @@ def keep_checks(dataset: Any, found: Mapping[str, KeptCheck]) -> None:
     Raises:
         DatasetError: another process keeps such results for too long, or deleted the dataset.
     """
-    with _ChecksLock(dataset, _KEY, _PATIENCE):
+    with RunLock(dataset, _KEY, _PATIENCE, refusal=lambda by: _BUSY):
         kept = {
             identity: c for identity, c in read_checks(dataset).items() if identity not in found
         }
@@ -151,12 +155,4 @@ def keep_checks(dataset: Any, found: Mapping[str, KeptCheck]) -> None:
             dataset.register_run(_KEY, config)
         custom_runs.replace(
             dataset, _KEY, checks={name: [check.pixels, check.recut_iou] for name, check in newest}
-        )
-
-
-class _ChecksLock(RunLock):
-    def _refusal(self, holder: dict[str, Any] | None) -> str:
-        return (
-            "Another process is keeping what it found of references at this moment; check the "
-            "references again when it has ended."
         )

@@ -27,7 +27,7 @@ from pymongo.errors import PyMongoError
 from ...engine.bank.memory_bank import MemoryBank
 from ...errors import BankError, DatasetError, RecipeError
 from ..database import custom_runs
-from ..database.dataset_locks import BankLock
+from ..database.dataset_locks import bank_lock
 from ..database.locks import RunLock
 from ..runtime.caching import Remembered
 from ..samples.checks import dataset_of, listed, quoted, require_name
@@ -206,7 +206,7 @@ def write(
             meanwhile, or there is one and ``overwrite`` is False.
         BankError: the database did not take it; the former one is as it was.
     """
-    with _saving(dataset, name), BankLock(dataset, name) as lock:
+    with _saving(dataset, name), bank_lock(dataset, name) as lock:
         place = place_of(dataset, name)
         if place is not None and not overwrite:
             raise _taken(dataset, name)
@@ -232,7 +232,7 @@ def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> Memor
             while this one was stopped.
         BankError: the bank is damaged, or the database did not take it.
     """
-    with _saving(dataset, name), BankLock(dataset, name, _PATIENCE) as lock:
+    with _saving(dataset, name), bank_lock(dataset, name, _PATIENCE) as lock:
         bank, place = read_place(dataset, name)
         if edit(bank):
             _write(dataset, name, bank, lock, place)
@@ -246,7 +246,7 @@ def rename(dataset: Any, name: str, new_name: str) -> None:
         DatasetError: the new name is taken, the bank is gone, or another process changes one of
             the two at this moment.
     """
-    with BankLock(dataset, name) as lock, BankLock(dataset, new_name) as new_lock:
+    with bank_lock(dataset, name) as lock, bank_lock(dataset, new_name) as new_lock:
         tidy(dataset, (name, new_name))
         place = _require_place(dataset, name)
         if name == new_name or place_of(dataset, new_name) is not None:
@@ -268,7 +268,7 @@ def delete(dataset: Any, name: str) -> None:
     Raises:
         DatasetError: the bank is gone, or another process changes it at this moment.
     """
-    with BankLock(dataset, name) as lock:
+    with bank_lock(dataset, name) as lock:
         # An unfinished one beside it would be the bank once it is gone.
         tidy(dataset, (name,))
         place = _require_place(dataset, name)

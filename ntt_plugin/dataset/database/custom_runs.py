@@ -25,7 +25,8 @@ from pymongo.errors import PyMongoError
 
 from ...errors import DatasetError
 from . import grid_files
-from .errors import JOURNALED
+from .fiftyone_internals import dataset_id, datasets, reload_runs
+from .fiftyone_internals import runs as stored_runs
 
 RESULTS_CLASS = f"{focr.RunResults.__module__}.{focr.RunResults.__name__}"
 _T = TypeVar("_T")
@@ -44,18 +45,17 @@ class Draft(NamedTuple):
 
 
 def replace(dataset: Any, key: str, **results: Any) -> None:
-    """Keep the results of a custom run, in place of the former ones, in one step.
+    """Keep the results of a dataset's custom run, in place of the former ones, in one step.
 
     Args:
-        dataset: the dataset, which has the run.
+        dataset: the dataset.
         key: the run's key.
         **results: what JSON can hold.
     """
     document = dataset._doc.runs[key]
-    data = json_util.dumps({"cls": RESULTS_CLASS, **results}).encode()
     fresh = ObjectId()
-    grid_files.put(fresh, [data])
-    former = _runs().find_one_and_update(
+    grid_files.put(fresh, [encode(results)])
+    former = stored_runs().find_one_and_update(
         {"_id": document.id}, {"$set": {"results": fresh}}, {"results": 1}
     )
     document.results = GridFSProxy(grid_id=fresh, key="results", instance=document)
@@ -67,6 +67,11 @@ def replace(dataset: Any, key: str, **results: Any) -> None:
         grid_files.delete(former["results"])
 
 
+def encode(results: Mapping[str, Any]) -> bytes:
+    """Results as FiftyOne's ``RunResults.serialize`` writes them."""
+    return json_util.dumps({"cls": RESULTS_CLASS, **results}).encode()
+
+
 def read(dataset: Any, key: str) -> dict[str, Any] | None:
     """The results of a custom run, whichever process wrote them; None if there are none.
 
@@ -75,10 +80,7 @@ def read(dataset: Any, key: str) -> dict[str, Any] | None:
     """
     seen = None
     while True:
-        document = _runs().find_one(
-            {"_dataset_id": dataset._doc.id, "key": key}, {"results": 1}, sort=[("_id", -1)]
-        )
-        results = (document or {}).get("results")
+        results = (stored_run(dataset, key) or {}).get("results")
         if results is None:
             return None
         data = grid_files.read(results)
@@ -90,10 +92,26 @@ def read(dataset: Any, key: str) -> dict[str, Any] | None:
         seen = results
 
 
+def stored_run(dataset: Any, key: str) -> dict[str, Any] | None:
+    """The database's document of a custom run, whichever process wrote it; None if none."""
+    run = listed_run(dataset, key)
+    return None if run is None else stored_runs().find_one({"_id": run})
+
+
+def listed_run(dataset: Any, key: str) -> ObjectId | None:
+    """The run that a dataset lists under a key, if any; its document may be gone."""
+    if not key.isidentifier():
+        return None  # no run has such a key, and MongoDB takes some of them for paths
+    try:
+        return listed(dataset, key).get(key)
+    except DatasetError:
+        return None  # the dataset was deleted
+
+
 def document_of(dataset: Any, key: str) -> Any:
     """FiftyOne's document of a custom run, whichever process made it; None if there is none."""
     # Asked of the database: this process may have loaded the dataset before that run.
-    kept = foo.RunDocument.objects(dataset_id=dataset._doc.id, key=key)
+    kept = foo.RunDocument.objects(dataset_id=dataset_id(dataset), key=key)
     return kept.order_by("-id").first()
 
 
@@ -105,8 +123,7 @@ def catch_up(dataset: Any) -> None:
     """
     known = {key: document.id for key, document in dataset._doc.runs.items()}
     if listed(dataset) != known:
-        # The list alone: reloading the dataset would undo what people changed in their samples.
-        dataset._doc.reload("runs")
+        reload_runs(dataset)
 
 
 def listed(dataset: Any, *keys: str) -> dict[str, ObjectId]:
@@ -114,36 +131,32 @@ def listed(dataset: Any, *keys: str) -> dict[str, ObjectId]:
 
     Args:
         dataset: the dataset.
-        *keys: look at these alone; at all if none is given.
+        *keys: the keys to look at; all if none is given.
 
     Raises:
         DatasetError: the dataset was deleted.
     """
     wanted = {f"runs.{key}": 1 for key in keys} or {"runs": 1}
-    stored = foo.get_db_conn().datasets.find_one({"_id": dataset._doc.id}, wanted)
+    stored = datasets().find_one({"_id": dataset_id(dataset)}, wanted)
     if stored is None:
         raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
     return dict(stored.get("runs") or {})
 
 
 def configs(ids: Iterable[ObjectId], *names: str) -> dict[ObjectId, dict[str, Any]]:
-    """Values of the configs of runs, by the runs' ids; one question, and no result is read.
+    """Some values of the configs of runs, by the runs' ids, without runs that are gone.
 
-    Args:
-        ids: the runs; those that are gone are left out.
-        *names: the values wanted.
+    It is one question to the database, and no result is read.
     """
     wanted = {f"config.{name}": 1 for name in names}
-    found = _runs().find({"_id": {"$in": list(ids)}}, wanted)
+    found = stored_runs().find({"_id": {"$in": list(ids)}}, wanted)
     return {document["_id"]: document.get("config") or {} for document in found}
 
 
 def load(run: ObjectId, decode: Callable[[Iterator[bytes], int], _T]) -> _T | None:
-    """Decoded results of a run; None if the run or its file is missing or incomplete.
+    """Results of a run, decoded from the pieces of their JSON and its length in bytes.
 
-    Args:
-        run: the run's id.
-        decode: makes what is wanted of the pieces of their JSON and its length.
+    None if the run or its file is missing or incomplete.
     """
     results = file_of(run)
     if results is None:
@@ -162,8 +175,26 @@ def has_results(run: ObjectId) -> bool:
 
 def file_of(run: ObjectId) -> ObjectId | None:
     """The file of a run's results; None if the run has none, or is not there."""
-    document = _runs().find_one({"_id": run}, {"results": 1})
+    document = stored_runs().find_one({"_id": run}, {"results": 1})
     return (document or {}).get("results")
+
+
+def insert(dataset: Any, key: str, config: Mapping[str, Any], **more: Any) -> ObjectId:
+    """Write the document of a run that the dataset does not list yet; gives its id."""
+    run = ObjectId()
+    stored_runs().insert_one(
+        {
+            "_id": run,
+            "_dataset_id": dataset_id(dataset),
+            "key": key,
+            "version": foc.VERSION,
+            "timestamp": datetime.now(timezone.utc).replace(tzinfo=None),
+            "config": dict(config),
+            "results_meta": {},
+            **more,
+        }
+    )
+    return run
 
 
 def draft(
@@ -175,24 +206,14 @@ def draft(
 
     Args:
         dataset: the dataset.
-        key: the key that it is to have.
-        method: what marks runs of its kind.
+        key: the key that ``swap`` will list it under.
+        method: marks runs of its kind.
         config: what is to be found without reading the results.
         results: their JSON, piece by piece.
     """
-    run, file = ObjectId(), ObjectId()
-    _runs().insert_one(
-        {
-            "_id": run,
-            "_dataset_id": dataset._doc.id,
-            "key": key,
-            "version": foc.VERSION,
-            "timestamp": datetime.now(timezone.utc).replace(tzinfo=None),
-            "config": {**focr.RunConfig(**config).serialize(), "method": method, PENDING: True},
-            "results": file,
-            "results_meta": {},
-        }
-    )
+    file = ObjectId()
+    serialized = focr.RunConfig(**config).serialize()
+    run = insert(dataset, key, {**serialized, "method": method, PENDING: True}, results=file)
     try:
         grid_files.put(file, results)
     except Exception:
@@ -218,7 +239,7 @@ def swap(
     Raises:
         DatasetError: the dataset was deleted.
     """
-    wanted: dict[str, Any] = {"_id": dataset._doc.id}
+    wanted: dict[str, Any] = {"_id": dataset_id(dataset)}
     fresh: dict[str, Any] = {"last_modified_at": datetime.now(timezone.utc)}
     gone = {}
     for key, (expected, value) in changes.items():
@@ -228,8 +249,7 @@ def swap(
         elif expected is not None:
             gone[f"runs.{key}"] = ""
     # A change that was reported must outlive the database's process.
-    datasets = foo.get_db_conn().datasets.with_options(write_concern=JOURNALED)
-    stored = datasets.find_one_and_update(
+    stored = datasets().find_one_and_update(
         wanted,
         {"$set": fresh, **({"$unset": gone} if gone else {})},
         {"runs": 1},
@@ -246,13 +266,13 @@ def swap(
 def settle(run: ObjectId) -> bool:
     """Mark a listed draft as final; False if it was discarded in the meantime."""
     kept = {"_id": run, "key": {"$ne": _DISCARDED}}
-    done = _runs().update_one(kept, {"$unset": {f"config.{PENDING}": ""}})
+    done = stored_runs().update_one(kept, {"$unset": {f"config.{PENDING}": ""}})
     return bool(done.matched_count)
 
 
 def set_key(run: ObjectId, key: str) -> None:
     """Give a run's document the key under which its dataset lists it."""
-    _runs().update_one({"_id": run}, {"$set": {"key": key}})
+    stored_runs().update_one({"_id": run}, {"$set": {"key": key}})
 
 
 def written(dataset: Any, method: str) -> list[dict[str, Any]]:
@@ -261,30 +281,24 @@ def written(dataset: Any, method: str) -> list[dict[str, Any]]:
     Returns:
         Of each its ``_id``, ``key``, file in ``results``, and whether it is ``pending``: a draft.
     """
-    wanted = {"_dataset_id": dataset._doc.id, "config.method": method}
+    wanted = {"_dataset_id": dataset_id(dataset), "config.method": method}
     fields = {"key": 1, "results": 1, f"config.{PENDING}": 1}
     return [
         {**document, PENDING: bool((document.get("config") or {}).get(PENDING))}
-        for document in _runs().find(wanted, fields)
+        for document in stored_runs().find(wanted, fields)
     ]
 
 
 def discard(run: ObjectId, file: ObjectId | None, pending: bool = False) -> None:
-    """Delete a run that no dataset lists, and its file.
-
-    Args:
-        run: the run.
-        file: its results.
-        pending: delete it only if it is still a draft.
-    """
+    """Delete a run that no dataset lists, and its file; ``pending``: only if still a draft."""
     wanted: dict[str, Any] = {"_id": run}
     if pending:
         wanted[f"config.{PENDING}"] = True
     # From here on it cannot be settled; its document goes last, for it alone names the file.
-    if _runs().update_one(wanted, {"$set": {"key": _DISCARDED}}).matched_count:
+    if stored_runs().update_one(wanted, {"$set": {"key": _DISCARDED}}).matched_count:
         if file is not None:
             grid_files.delete(file)
-        _runs().delete_one({"_id": run})
+        stored_runs().delete_one({"_id": run})
 
 
 def abandon(draft: Draft) -> None:
@@ -295,7 +309,7 @@ def abandon(draft: Draft) -> None:
     """
     with suppress(PyMongoError):
         grid_files.delete(draft.file)
-        _runs().delete_one({"_id": draft.run})
+        stored_runs().delete_one({"_id": draft.run})
 
 
 def remember(dataset: Any, runs: Mapping[str, ObjectId | None]) -> None:
@@ -325,7 +339,3 @@ def remember(dataset: Any, runs: Mapping[str, ObjectId | None]) -> None:
 def known_keys(dataset: Any) -> list[str]:
     """Keys of the runs that a dataset object believes to be listed."""
     return list(dataset._doc._data.get("runs") or {})
-
-
-def _runs() -> Any:
-    return foo.get_db_conn().runs.with_options(write_concern=JOURNALED)

@@ -6,9 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar
 
-from fiftyone.core.odm import get_db_conn
 from mongoengine.errors import MongoEngineException  # type: ignore[import-untyped]
-from pymongo import WriteConcern
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
@@ -17,18 +15,16 @@ from pymongo.errors import (
 )
 
 from ...errors import DatasetError
+from .fiftyone_internals import database
 
 _T = TypeVar("_T")
 
 _DISK_FULL_CODES = (14031,)
 
-JOURNALED = WriteConcern(w="majority", j=True)
-"""For writes that must be on the disk, with all before them, before what follows is done."""
-
 
 def server_process() -> Any:
     """Identifies the database's process, to detect a restart; None if it is unknown."""
-    answer = with_patience(lambda: get_db_conn().client.admin.command("hello"))
+    answer = with_patience(lambda: database().client.admin.command("hello"))
     return (answer.get("topologyVersion") or {}).get("processId")
 
 

@@ -11,19 +11,20 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from datetime import datetime, timezone
 from typing import Any
 
-import fiftyone.core.odm as foo
 import gridfs
 from bson import Int64, ObjectId
 from gridfs.errors import CorruptGridFile, NoFile
+
+from .fiftyone_internals import database
 
 # A file of several hundred MB would be thousands of chunks of GridFS's default size.
 _CHUNK_BYTES = 4 * 1024**2
 _WRITERS = 2
 
 
-def put(file: ObjectId, pieces: Iterable[bytes]) -> None:
+def put(file: ObjectId, pieces: Iterable[bytes], filename: str | None = None) -> None:
     """Write a file into GridFS; the database takes a chunk while the next ones are made."""
-    files = foo.get_db_conn().fs
+    files = database().fs
     # As pymongo's own writer: what reads files by chunks relies on it.
     files.chunks.create_index([("files_id", 1), ("n", 1)], unique=True)
     length = 0
@@ -44,6 +45,7 @@ def put(file: ObjectId, pieces: Iterable[bytes]) -> None:
             "chunkSize": _CHUNK_BYTES,
             "uploadDate": datetime.now(timezone.utc),
             "contentType": "application/json",
+            **({} if filename is None else {"filename": filename}),
         }
     )
 
@@ -64,7 +66,7 @@ def read_pieces(file: ObjectId) -> Iterator[bytes]:
     """
     stored = _files().get(file)
     few = max(1, _CHUNK_BYTES // stored.chunk_size)
-    chunks = foo.get_db_conn().fs.chunks.find({"files_id": file}, sort=[("n", 1)], batch_size=few)
+    chunks = database().fs.chunks.find({"files_id": file}, sort=[("n", 1)], batch_size=few)
     rest = stored.length
     for place, chunk in enumerate(chunks):
         piece = bytes(chunk["data"])
@@ -85,6 +87,11 @@ def length_of(file: ObjectId) -> int:
     return int(_files().get(file).length)
 
 
+def named(filename: str) -> set[ObjectId]:
+    """The files of a name that were written to their end."""
+    return {file["_id"] for file in database().fs.files.find({"filename": filename}, {"_id": 1})}
+
+
 def exists(file: ObjectId) -> bool:
     """Whether a file was written to its end."""
     return bool(_files().exists(file))
@@ -96,7 +103,7 @@ def delete(file: ObjectId) -> None:
 
 
 def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Bytes in chunks of one size, the last one aside."""
+    """Bytes in chunks of one size; the last one may be smaller."""
     waiting = bytearray()
     for piece in pieces:
         waiting += piece
@@ -108,4 +115,4 @@ def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
 
 
 def _files() -> gridfs.GridFS:
-    return gridfs.GridFS(foo.get_db_conn())
+    return gridfs.GridFS(database())

@@ -9,11 +9,11 @@ from typing import Any
 import fiftyone as fo
 import numpy as np
 from bson import ObjectId
-from fiftyone.core.odm import get_db_conn
 
 from ...engine.references import Provenance
 from ..samples.checks import dataset_of
 from ..samples.label_selection import LabelKey
+from .fiftyone_internals import database, samples_of
 
 _LABEL_LISTS = ("detections", "polylines")
 _SAMPLES_AT_ONCE = 500
@@ -65,7 +65,7 @@ def find_sources(provenances: Sequence[Provenance], dataset: Any = None) -> list
         if provenance.dataset:
             named.setdefault(provenance.dataset, []).append(provenance)
     for name, of_dataset in named.items():
-        stored = get_db_conn().datasets.find_one({"name": name}, {"sample_collection_name": 1})
+        stored = database().datasets.find_one({"name": name}, {"sample_collection_name": 1})
         if stored is not None:
             found.update(_look_up(stored["sample_collection_name"], of_dataset))
     if dataset is not None:
@@ -87,14 +87,11 @@ def find_labels(provenances: Sequence[Provenance], dataset: Any) -> list[LabelKe
         One entry for each provenance; None where the dataset does not hold the label.
     """
     found = dict(_look_up(_collection(dataset), provenances))
-    keys: list[LabelKey | None] = []
-    for one in provenances:
-        source = found.get(one)
-        if source is None or source.field is None:
-            keys.append(None)
-        else:
-            keys.append(LabelKey(str(one.sample), source.field, str(one.label)))
-    return keys
+    sources = [found.get(one) for one in provenances]
+    return [
+        LabelKey(str(one.sample), source.field, str(one.label)) if source and source.field else None
+        for one, source in zip(provenances, sources, strict=True)
+    ]
 
 
 def redrawn_labels(provenances: Iterable[Provenance], dataset: Any) -> set[LabelKey]:
@@ -132,7 +129,7 @@ def _same_shape(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
 
 
 def _collection(dataset: Any) -> str:
-    return str(dataset_of(dataset)._doc.sample_collection_name)
+    return str(samples_of(dataset_of(dataset)).name)
 
 
 def _look_up(
@@ -154,7 +151,7 @@ def _look_up(
             for provenance in by_sample[sample]
             if ObjectId.is_valid(provenance.label)
         ]
-        for stored in get_db_conn()[collection].aggregate(_pipeline(asked, labels)):
+        for stored in database()[collection].aggregate(_pipeline(asked, labels)):
             for provenance in by_sample[stored["_id"]]:
                 yield provenance, _source(stored, provenance, likely)
 

@@ -21,16 +21,16 @@ import platform
 import threading
 import time
 import uuid
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
 import psutil  # type: ignore[import-untyped]
-from fiftyone.core.odm import get_db_conn
 from pymongo.errors import ConnectionFailure, DuplicateKeyError, PyMongoError
 
 from ...errors import DatasetError
-from .errors import JOURNALED
+from .fiftyone_internals import JOURNALED, database, dataset_id
 
 BEAT_SECONDS = 15.0
 STALE_SECONDS = 120.0
@@ -63,21 +63,32 @@ class RunLock:
     """
 
     def __init__(
-        self, dataset: Any, field: str, patience: float = 0.0, intent: str | None = None
+        self,
+        dataset: Any,
+        key: str,
+        patience: float = 0.0,
+        intent: str | None = None,
+        where: str | None = None,
+        refusal: Callable[[str], str] | None = None,
     ) -> None:
-        """Create the lock of a dataset's field; ``with`` acquires it.
+        """Create a lock; ``with`` acquires it.
 
         Args:
             dataset: the dataset.
-            field: the field.
-            patience: how long to wait for another run's end, seconds.
+            key: the field that is locked; or, with a slash that no field has in its name, what
+                else of the dataset.
+            patience: how long to wait for another holder's end, seconds.
             intent: what is going to be done; it stays in the lock's document until
                 ``drop_intent``, also for whoever takes the lock of a killed holder.
+            where: what is locked, in words; the field if None.
+            refusal: what to say where another holds the lock, given that holder in brackets, or
+                an empty text if it has just ended; as for a run into a field if None.
         """
         self._patience = patience
-        self._key = f"{dataset._doc.id}/{field}"
-        self._where = f"the field {field!r} of {dataset.name!r}"
-        self._token = uuid.uuid4().hex
+        self._key = f"{dataset_id(dataset)}/{key}"
+        self._where = where or f"the field {key!r} of {dataset.name!r}"
+        self._refuse = refusal
+        self.token = uuid.uuid4().hex
         self._intent = intent
         self._lost = threading.Event()
         self._ended = threading.Event()
@@ -87,22 +98,17 @@ class RunLock:
         self._last_uptime = 0.0
         self.former: dict[str, Any] | None = None
 
-    @property
-    def token(self) -> str:
-        """Identifies this holder of the lock."""
-        return self._token
-
     def __enter__(self) -> RunLock:
         """Take the lock.
 
         Raises:
             DatasetError: another run holds it; says who, since when and what to do.
         """
-        _held_here.add(self._token)
+        _held_here.add(self.token)
         try:
             self._wait()
         except BaseException:
-            _held_here.discard(self._token)
+            _held_here.discard(self.token)
             raise
         try:
             threading.Thread(target=self._keep_alive, name="ntt run lock", daemon=True).start()
@@ -120,13 +126,13 @@ class RunLock:
     ) -> None:
         """Release the lock; where the database is gone it counts as released all the same."""
         self._ended.set()
-        _held_here.discard(self._token)
+        _held_here.discard(self.token)
         # A database that is gone would be waited for: 30 seconds by default.
         if not isinstance(error, ConnectionFailure) and not isinstance(
             error and error.__cause__, ConnectionFailure
         ):
             try:
-                _locks().delete_one({"_id": self._key, "token": self._token})
+                _locks().delete_one({"_id": self._key, "token": self.token})
             except PyMongoError:
                 pass
 
@@ -155,7 +161,7 @@ class RunLock:
 
     def drop_intent(self) -> None:
         """Forget the intent: what it was for is done, or recorded elsewhere."""
-        _locks().update_one({"_id": self._key, "token": self._token}, {"$unset": {"intent": ""}})
+        _locks().update_one({"_id": self._key, "token": self.token}, {"$unset": {"intent": ""}})
 
     def _wait(self) -> None:
         age_ms = {"$subtract": ["$$NOW", "$heartbeat"]}
@@ -177,7 +183,7 @@ class RunLock:
                     return
             elif (gone := _is_gone(holder)) or self._stays_silent(holder):
                 # Marked first: a holder whose lock is missing must find the mark.
-                _mark_overtaken(holder, may_live=not gone, by=self._token)
+                _mark_overtaken(holder, may_live=not gone, by=self.token)
                 if self._put({name: holder[name] for name in ("token", "heartbeat")}):
                     self.former = holder
                     return
@@ -191,11 +197,11 @@ class RunLock:
         now = self._holder()
         if now is not None and now["token"] == holder["token"]:
             # Not the mark of another, who took the lock since.
-            _locks().delete_one({"_id": _mark_of(holder["token"]), "by": self._token})
+            _locks().delete_one({"_id": _mark_of(holder["token"]), "by": self.token})
 
     def _put(self, expected: dict[str, Any], upsert: bool = False) -> bool:
         """Write this holder into the lock's document in one step; False if another was faster."""
-        mine = {**_myself(self._token), "since": "$$NOW", "heartbeat": "$$NOW"}
+        mine = {**_myself(self.token), "since": "$$NOW", "heartbeat": "$$NOW"}
         # Who takes over from one that was killed has its intent, until it is dropped.
         mine["intent"] = (
             {"$literal": self._intent} if self._intent else {"$ifNull": ["$intent", None]}
@@ -232,13 +238,16 @@ class RunLock:
         return next(iter(found), None)
 
     def _refusal(self, holder: dict[str, Any] | None) -> str:
+        by = "" if holder is None else "process {pid} of {user} on {host}".format_map(holder)
+        if self._refuse is not None:
+            return self._refuse(by and f" ({by})")
         if holder is None:
             return f"Another run has just ended on {self._where}; start this one again."
         since = f"{holder['since']:%Y-%m-%d %H:%M:%S} UTC"
         return (
-            f"Another run is writing {self._where} since {since}: process {holder['pid']} of "
-            f"{holder['user']} on {holder['host']}. Wait for its end, stop it, or choose another "
-            "field. If it is dead, or lost the database before its end, start again in two minutes "
+            f"Another run is writing {self._where} since {since}: {by}. Wait for its end, stop it, "
+            "or choose another field. If it is dead, or lost the database before its end, start "
+            "again in two minutes "
             f"(its last sign of life was {max(0, round(holder['age_ms'] / 1000))} s ago)."
         )
 
@@ -257,27 +266,27 @@ class RunLock:
 
     def _beat(self) -> None:
         asked = time.time(), _uptime()
-        mine = {"_id": self._key, "token": self._token}
+        mine = {"_id": self._key, "token": self.token}
         if _locks().update_one(mine, [{"$set": {"heartbeat": "$$NOW"}}]).matched_count:
             self._last_beat, self._last_uptime = asked
         elif self._ended.is_set():
             return
-        elif _locks().find_one({"_id": _mark_of(self._token)}) is not None:
+        elif _locks().find_one({"_id": _mark_of(self.token)}) is not None:
             self._lost.set()
         # Nobody took it: the document went, as after a jump of the database's clock by a week.
-        elif not self._put({"token": self._token}, upsert=True):
+        elif not self._put({"token": self.token}, upsert=True):
             self._lost.set()
 
 
-def is_held(dataset: Any, field: str) -> bool:
-    """Whether a run that is alive holds a field's lock at this moment."""
-    holder = RunLock(dataset, field)._holder()
+def is_held(dataset: Any, key: str) -> bool:
+    """Whether a run that is alive holds a lock at this moment."""
+    holder = RunLock(dataset, key)._holder()
     return holder is not None and not (_is_gone(holder) or _is_silent(holder))
 
 
 def _locks() -> Any:
     # Journaled: a database that is killed must not forget who holds what.
-    return get_db_conn()[_COLLECTION].with_options(write_concern=JOURNALED)
+    return database()[_COLLECTION].with_options(write_concern=JOURNALED)
 
 
 def _mark_of(token: str) -> str:

@@ -9,22 +9,20 @@ over.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import asdict
-from datetime import datetime, timezone
 from typing import Any
 
-import fiftyone as fo
 import fiftyone.core.odm as foo
-from bson import ObjectId, json_util
-from gridfs import GridFS, NoFile
+from bson import ObjectId
 
 from ...engine.proposals.cache import AFTER_PROPOSALS
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
 from ..samples.checks import dataset_of
-from .dataset_locks import SchemaLock
-from .errors import JOURNALED
+from . import custom_runs, grid_files
+from .custom_runs import stored_run
+from .dataset_locks import schema_lock
+from .fiftyone_internals import dataset_id, datasets, reload_runs, runs
 from .locks import LockLostError, RunLock
 
 METHOD = "ntt_segmentation"
@@ -36,24 +34,18 @@ _TRIES = 20
 def claim_record(dataset: Any, field: str, lock: RunLock) -> None:
     """Write a lock's token into a field's record, so that former holders cannot replace it."""
     for _ in range(_TRIES):
-        stored = _stored_run(dataset, _PREFIX + field)
+        stored = stored_run(dataset, _PREFIX + field)
         if stored is None:
             return
         lock.require()
         claimed = {"$set": {"config.writer": lock.token}}
-        if _runs().update_one(_unchanged(stored), claimed).matched_count:
+        if runs().update_one(_unchanged(stored), claimed).matched_count:
             return
     raise _contended(dataset, field)
 
 
 def keep_record(dataset: Any, field: str, facts: dict[str, Any], lock: RunLock) -> None:
-    """Save the facts of a field's run, replacing those of the previous run.
-
-    Args:
-        dataset: the dataset.
-        field: the field that the run writes.
-        facts: its bank, its recipe and the like.
-        lock: the field's lock, held.
+    """Save the facts of a field's run, its bank and recipe say, in place of the previous run's.
 
     Raises:
         LockLostError: another run took over.
@@ -63,19 +55,17 @@ def keep_record(dataset: Any, field: str, facts: dict[str, Any], lock: RunLock) 
     config.method = METHOD
     values = config.serialize()
     for _ in range(_TRIES):
-        stored = _stored_run(dataset, key)
+        stored = stored_run(dataset, key)
         # After reading: what was read is no newer run's.
         lock.require()
         if stored is None:
             if _register(dataset, key, values):
                 break
-        elif _runs().update_one(_unchanged(stored), {"$set": {"config": values}}).matched_count:
+        elif runs().update_one(_unchanged(stored), {"$set": {"config": values}}).matched_count:
             break
     else:
         raise _contended(dataset, field)
-    # Of FiftyOne's document the list of runs alone: reloading the dataset would undo what people
-    # changed in their samples.
-    dataset._doc.reload("runs")
+    reload_runs(dataset)
 
 
 def keep_results(dataset: Any, field: str, lock: RunLock, **results: Any) -> None:
@@ -86,8 +76,8 @@ def keep_results(dataset: Any, field: str, lock: RunLock, **results: Any) -> Non
     and the next call deletes what it does not name.
 
     Args:
-        dataset: the dataset; ``keep_record`` was called for the field.
-        field: the field that the run writes.
+        dataset: the dataset.
+        field: the field that the run writes; ``keep_record`` was called for it.
         lock: the field's lock, held.
         **results: what JSON can hold.
 
@@ -95,17 +85,16 @@ def keep_results(dataset: Any, field: str, lock: RunLock, **results: Any) -> Non
         LockLostError: another run took over.
     """
     key = _PREFIX + field
-    # As FiftyOne's ``RunResults.serialize`` writes them.
-    data = json_util.dumps({"cls": "fiftyone.core.runs.RunResults", **results}).encode()
-    name = f"{dataset._doc.id}/{key}"
-    fresh = _files().put(data, content_type="application/json", filename=name)
+    filename = f"{dataset_id(dataset)}/{key}"
+    fresh = ObjectId()
+    grid_files.put(fresh, [custom_runs.encode(results)], filename)
     try:
-        unused = _put_results(dataset, field, fresh, lock)
+        unused = _put_results(dataset, field, filename, fresh, lock)
     except DatasetError:
-        _files().delete(fresh)
+        grid_files.delete(fresh)
         raise
     for file in unused:
-        _files().delete(file)
+        grid_files.delete(file)
     document = dataset._doc.runs.get(key)
     if isinstance(document, foo.RunDocument) and fresh not in unused:
         document.reload()
@@ -118,20 +107,13 @@ def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
         DatasetError: they are damaged.
     """
     dataset = dataset_of(dataset)
-    for _ in range(_TRIES):
-        stored = _stored_run(dataset, _PREFIX + field)
-        if stored is None or stored.get("results") is None:
-            return None
-        # Another process may replace them meanwhile; then they are looked up again.
-        with suppress(NoFile):
-            data = _files().get(stored["results"]).read()
-            break
-    else:
-        raise _damaged(dataset, field, "its file is missing")
     try:
-        return dict(json_util.loads(data))
+        return custom_runs.read(dataset, _PREFIX + field)
     except (TypeError, ValueError) as error:
-        raise _damaged(dataset, field, error) from error
+        raise DatasetError(
+            f"The report kept of the run into {field!r} of {dataset.name!r} is damaged "
+            f"({error}); the labels are not. A new run replaces it."
+        ) from error
 
 
 def usable_results(dataset: Any, field: str) -> dict[str, Any]:
@@ -144,7 +126,7 @@ def usable_results(dataset: Any, field: str) -> dict[str, Any]:
 
 def read_facts(dataset: Any, field: str) -> dict[str, Any]:
     """The facts kept of a field's last run, whichever process wrote them; empty if none are."""
-    stored = _stored_run(dataset_of(dataset), _PREFIX + field)
+    stored = stored_run(dataset_of(dataset), _PREFIX + field)
     return {} if stored is None else dict(stored["config"])
 
 
@@ -160,8 +142,8 @@ def is_segmentation_by(facts: Mapping[str, Any], recipe: Recipe) -> bool:
 
 def recorded_fields(dataset: Any) -> list[str]:
     """The fields that runs wrote, also those deleted since, whichever process wrote them."""
-    wanted = {"_id": dataset_of(dataset)._doc.id}
-    stored = foo.get_db_conn().datasets.find_one(wanted, {"runs": 1}) or {}
+    wanted = {"_id": dataset_id(dataset_of(dataset))}
+    stored = datasets().find_one(wanted, {"runs": 1}) or {}
     keys = stored.get("runs") or {}
     return [key.removeprefix(_PREFIX) for key in keys if key.startswith(_PREFIX)]
 
@@ -174,15 +156,13 @@ def catch_up(dataset: Any, field: str) -> None:
     """
     if _is_behind(dataset, field):
         # Threads of this process may be declaring fields of what is read anew.
-        with SchemaLock(dataset):
+        with schema_lock(dataset):
             if _is_behind(dataset, field):
                 dataset.reload()
 
 
 def _is_behind(dataset: Any, field: str) -> bool:
-    stored = foo.get_db_conn().datasets.find_one(
-        {"_id": dataset._doc.id}, {"sample_fields.name": 1, "runs": 1}
-    )
+    stored = datasets().find_one({"_id": dataset_id(dataset)}, {"sample_fields.name": 1, "runs": 1})
     if stored is None:
         raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
     fields = {entry["name"] for entry in stored["sample_fields"]}
@@ -195,21 +175,21 @@ def _is_behind(dataset: Any, field: str) -> bool:
 def is_stored(dataset_id: Any, field: str) -> bool:
     """Whether the database has a dataset, by its id, and a field in it, at this moment."""
     wanted = {"_id": dataset_id, "sample_fields.name": field}
-    return foo.get_db_conn().datasets.find_one(wanted, {"_id": 1}) is not None
+    return datasets().find_one(wanted, {"_id": 1}) is not None
 
 
 def _before_proposals(recipe: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in recipe.items() if name not in AFTER_PROPOSALS}
 
 
-def _put_results(dataset: Any, field: str, fresh: Any, lock: RunLock) -> set[Any]:
+def _put_results(
+    dataset: Any, field: str, filename: str, fresh: ObjectId, lock: RunLock
+) -> set[ObjectId]:
     """Let a run's document name a new file; gives the files that are not used any more."""
-    key = _PREFIX + field
     for _ in range(_TRIES):
         # Before the record is changed under this lock: no file of a newer run can be among them.
-        files = foo.get_db_conn().fs.files.find({"filename": f"{dataset._doc.id}/{key}"})
-        known = {file["_id"] for file in files}
-        stored = _stored_run(dataset, key)
+        known = grid_files.named(filename)
+        stored = stored_run(dataset, _PREFIX + field)
         if stored is None:
             # Somebody deleted the run; its labels are more important than what is kept of it.
             return known
@@ -219,75 +199,34 @@ def _put_results(dataset: Any, field: str, fresh: Any, lock: RunLock) -> set[Any
                 f"Another run has taken over the field {field!r}; this one stops, the other goes "
                 "on."
             )
-        if _runs().update_one(_unchanged(stored), {"$set": {"results": fresh}}).matched_count:
+        if runs().update_one(_unchanged(stored), {"$set": {"results": fresh}}).matched_count:
             # Earlier versions gave their files no name.
-            return (known | {stored.get("results")}) - {fresh, None}
+            former = stored.get("results")
+            return (known if former is None else known | {former}) - {fresh}
     raise _contended(dataset, field)
 
 
-def _stored_run(dataset: Any, key: str) -> dict[str, Any] | None:
-    """The database's document of a custom run, whichever process wrote it; None if none."""
-    reference = _reference(dataset, key)
-    return None if reference is None else _runs().find_one({"_id": reference})
-
-
-def _reference(dataset: Any, key: str) -> Any:
-    if not key.isidentifier():
-        return None  # no run has such a key, and MongoDB takes some of them for paths
-    place = {f"runs.{key}": 1}
-    found = foo.get_db_conn().datasets.find_one({"_id": dataset._doc.id}, place) or {}
-    return (found.get("runs") or {}).get(key)
-
-
 def _unchanged(stored: Mapping[str, Any]) -> dict[str, Any]:
-    """That a run's document is as it was read: what one step of another run would have changed."""
-    same = {
+    """A query that matches a run's document unless another run changed it since it was read."""
+    return {
+        "_id": stored["_id"],
         "config.writer": stored["config"].get("writer"),
         "results": stored.get("results"),
     }
-    return {"_id": stored["_id"], **same}
 
 
 def _register(dataset: Any, key: str, config: dict[str, Any]) -> bool:
     """Make a custom run as FiftyOne does, unless another process was faster."""
-    # It may name a document that is gone.
-    former = _reference(dataset, key)
-    document = {
-        "_id": ObjectId(),
-        "_dataset_id": dataset._doc.id,
-        "key": key,
-        "version": fo.__version__,
-        "timestamp": datetime.now(timezone.utc),
-        "config": config,
-        "results_meta": {},
-    }
-    _runs().insert_one(document)
-    place, datasets = (
-        f"runs.{key}",
-        foo.get_db_conn().datasets.with_options(write_concern=JOURNALED),
-    )
-    free = {"_id": dataset._doc.id, place: former}
-    if datasets.update_one(free, {"$set": {place: document["_id"]}}).matched_count:
-        return True
-    _runs().delete_one({"_id": document["_id"]})
-    return False
-
-
-def _runs() -> Any:
-    return foo.get_db_conn().runs.with_options(write_concern=JOURNALED)
-
-
-def _files() -> GridFS:
-    return GridFS(
-        foo.get_db_conn().client.get_database(foo.get_db_conn().name, write_concern=JOURNALED)
-    )
-
-
-def _damaged(dataset: Any, field: str, reason: object) -> DatasetError:
-    return DatasetError(
-        f"The report kept of the run into {field!r} of {dataset.name!r} is damaged "
-        f"({reason}); the labels are not. A new run replaces it."
-    )
+    # What is listed may name a document that is gone.
+    former = custom_runs.listed_run(dataset, key)
+    run = custom_runs.insert(dataset, key, config)
+    listed = None
+    try:
+        listed = custom_runs.swap(dataset, {key: (former, run)})
+    finally:
+        if listed is None:
+            runs().delete_one({"_id": run})
+    return listed is not None
 
 
 def _contended(dataset: Any, field: str) -> DatasetError:

@@ -13,7 +13,7 @@ from fiftyone import ViewField as F
 
 from ...errors import DatasetError
 from ..class_names import unmatched_classes
-from ..database.dataset_locks import EvaluationLock
+from ..database.dataset_locks import evaluation_lock
 from ..database.errors import database_errors
 from ..labels.label_field import declare_fields
 from ..runtime.progress_bar import Progress, progress_bar, reported_samples
@@ -132,7 +132,7 @@ def evaluate(
             "true and false positives by boxes. pycocotools' figures of masks are not affected.",
             listed((gt_field, label_field)),
         )
-    with EvaluationLock(dataset_of(samples), eval_key):
+    with evaluation_lock(dataset_of(samples), eval_key):
         try:
             _declare(samples, (gt_field, label_field), eval_key)
             with reported_samples(samples, progress) as (walked, drawn):

@@ -15,8 +15,8 @@ from fiftyone.core.odm import get_db_conn
 
 from ...engine.recipe import ADDED_LATER, Recipe
 from ...errors import DatasetError
-from ..database.dataset_locks import SchemaLock
-from ..database.errors import JOURNALED
+from ..database.dataset_locks import schema_lock
+from ..database.fiftyone_internals import JOURNALED
 from ..database.locks import RunLock
 from ..database.run_record import is_stored
 from ..samples.checks import dataset_of, require_name
@@ -131,7 +131,7 @@ def require_writable(samples: Any, field: str, run: RunIds, overwrite: bool) -> 
 def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
     """Make a field of ``Detections`` with our mark, or what a killed run left undone of it.
 
-    To be called under the dataset's ``SchemaLock``. Other programs add fields without it, and
+    To be called under the dataset's ``schema_lock``. Other programs add fields without it, and
     FiftyOne writes the whole list of fields each time: so what was written is looked at.
 
     Args:
@@ -171,7 +171,7 @@ def declare_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
         ValueError: FiftyOne refuses one, or has one of another type.
         DatasetError: another process has been changing the fields for too long.
     """
-    with SchemaLock(dataset):
+    with schema_lock(dataset):
         dataset._merge_sample_field_schema(dict(schema))
 
 

@@ -18,7 +18,7 @@ from PIL import Image
 from ...engine.files import write_whole
 from ...engine.typing import Array
 from ...errors import DatasetError
-from ..database.errors import JOURNALED
+from ..database.fiftyone_internals import JOURNALED
 from ..database.locks import RunLock
 from ..database.run_record import usable_results
 from ..samples.checks import quoted

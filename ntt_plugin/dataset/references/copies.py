@@ -15,7 +15,7 @@ from ...engine.images.load import shown_size
 from ...engine.references import Provenance
 from ...engine.typing import Array
 from ...errors import DatasetError, ImageError
-from ..database.dataset_locks import SchemaLock
+from ..database.dataset_locks import schema_lock
 from ..database.locks import RunLock
 from ..database.run_record import catch_up
 from ..labels.convert import relative_box
@@ -80,7 +80,7 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
 def _declare(dataset: Any) -> None:
     catch_up(dataset, KEPT_FIELD)
     if dataset.get_field(KEPT_FIELD) is None:
-        with SchemaLock(dataset):
+        with schema_lock(dataset):
             dataset.add_sample_field(
                 KEPT_FIELD, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
             )

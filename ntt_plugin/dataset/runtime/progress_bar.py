@@ -19,9 +19,8 @@ from ..samples.loading import load_samples
 Progress = bool | Callable[[Any], None] | None
 """FiftyOne's ``progress``: True, False, a callback, or None for the configured default."""
 
-
+# Held by the bar that is drawn.
 _drawing = threading.Lock()
-"""Held by the bar that is drawn."""
 
 
 @contextmanager
@@ -85,11 +84,7 @@ class _QuietBar(fo.ProgressBar):  # type: ignore[misc]
 
 
 def each_sample(samples: Any, progress: Progress) -> Iterator[Any]:
-    """The samples of a collection one by one, with a progress bar.
-
-    Args:
-        samples: a view.
-        progress: as for ``progress_bar``.
+    """The samples of a view one by one, with a progress bar.
 
     Raises:
         DatasetError: FiftyOne cannot load one of them.

@@ -1,4 +1,4 @@
-"""Proposals kept between runs: looked up before an image is read, written beside computing."""
+"""Cached proposals: looked up before an image is read, written while the next one is computed."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -19,10 +19,13 @@ from ...engine.proposals.codec import CODEC_VERSION
 from ...engine.proposals.proposals import Proposals
 from ...engine.proposals.store import ProposalStore
 from ...engine.recipe import Recipe
-from ...errors import ImageError, StoreError
+from ...errors import ImageError, NoFileHandlesError, StoreError
 from ..runtime import cache_folder
+from ..runtime.progress_bar import Progress
+from ..samples.checks import dataset_of
 from ..segmenters import SegmenterLike
-from .pipeline import ReadSample, Recalled
+from .pipeline import ReadingAhead, ReadSample, fetch_samples
+from .report import SampleNote
 
 _T = TypeVar("_T")
 
@@ -35,7 +38,7 @@ _MOST_WRITERS = 4
 
 
 def upstream_facts(segmenter: SegmenterLike) -> dict[str, Any]:
-    """What a run records of the keys of its proposals, so that forms can look them up."""
+    """What a run records about the cache keys of its proposals, so that forms can look them up."""
     return {
         "upstream": segmenter.upstream,
         "upstream_of": key_conditions(segmenter.recipe, segmenter.device),
@@ -43,16 +46,16 @@ def upstream_facts(segmenter: SegmenterLike) -> dict[str, Any]:
 
 
 def key_conditions(recipe: Recipe, device: torch.device) -> dict[str, Any]:
-    """What the keys of proposals depend on beside the networks' content and the recipe."""
+    """What the cache keys depend on beside the networks' content and the recipe."""
     dtype = str(resolve_dtype(recipe.precision, device))
     return {"dtype": dtype, "codec": CODEC_VERSION, "pipeline": PIPELINE_VERSION}
 
 
 def store_of(cache: Cache) -> ProposalStore | None:
-    """The store that is meant; None for none.
+    """The store that an argument ``cache`` names; None for none.
 
     Raises:
-        StoreError: the default store is meant, and there can be none.
+        StoreError: the default store cannot be used.
     """
     if isinstance(cache, ProposalStore):
         return cache
@@ -60,21 +63,17 @@ def store_of(cache: Cache) -> ProposalStore | None:
 
 
 def usable_store(cache: Cache) -> tuple[ProposalStore | None, list[str]]:
-    """The store that is meant, for what can go on without one; what to note if there can be none.
-
-    Returns:
-        The store, None for none, and sentences that a person should know.
-    """
+    """As ``store_of``, but a store that cannot be used is None and a note, not an error."""
     try:
         return store_of(cache), []
     except StoreError as error:
         return None, [f"no proposals are kept, so that another run computes them again: {error}"]
 
 
-class KeptProposals:
+class CachedProposals:
     """A segmenter with a cache: proposals of a known image are read, not computed.
 
-    If the store fails, proposals are computed, and ``finish`` reports it.
+    A store that cannot be used stops nothing: ``finish`` reports it.
 
     Attributes:
         not_stored: why the store did not take something; None if it took all.
@@ -84,8 +83,8 @@ class KeptProposals:
         """Read and write nothing yet.
 
         Args:
-            segmenter: computes what is not kept. If it does not tell what is ``upstream`` of its
-                proposals, none are kept.
+            segmenter: computes what is not cached. If it does not tell what is ``upstream`` of
+                its proposals, none are cached.
             store: where to keep them; None for nowhere.
         """
         self._segmenter = segmenter
@@ -99,41 +98,20 @@ class KeptProposals:
         self._problems: list[str] = []
         self.not_stored: str | None = None
 
-    def recall(self, filepath: str) -> Recalled | None:
-        """What is kept of an image's file; None if nothing can be.
-
-        Args:
-            filepath: the image's file; None is returned if it cannot be read.
-        """
+    def recall(self, read: ReadSample) -> None:
+        """Look up a sample's cached proposals; nothing is set if its file cannot be read."""
         if self._cache is None:
-            return None
+            return
+        filepath = read.sample.filepath
         try:
             digest = image_digest(filepath)
-            return Recalled(digest, self._cache.load(digest, shown_size(filepath)))
+            read.proposals = self._cache.load(digest, shown_size(filepath))
+            read.digest = digest
         except ImageError:
-            return None
-
-    def propose(self, read: ReadSample) -> Proposals:
-        """An image's proposals, as they were kept, or else computed and handed to be kept.
-
-        Raises:
-            NttError: as the segmenter's.
-        """
-        recalled = read.recalled
-        if recalled is not None and recalled.proposals is not None:
-            return recalled.proposals
-        assert read.image is not None
-        proposals = self._segmenter.propose(read.image)
-        if recalled is not None:
-            if self._segmenter.device.type == "cpu":
-                # A second thread that computes would slow this one (see ``in_own_thread``).
-                proposals = proposals.with_masks_made()
-            self._room.acquire()
-            self._writers.submit(self._keep, read.sample.filepath, recalled.digest, proposals)
-        return proposals
+            return
 
     def use(self, read: ReadSample, function: Callable[[Proposals], _T]) -> _T:
-        """Apply a function to an image's proposals.
+        """Apply a function to an image's proposals: cached ones, or computed and cached now.
 
         If a cached mask is damaged, the proposals are computed again.
 
@@ -145,14 +123,57 @@ class KeptProposals:
         Raises:
             NttError: as the segmenter's, or the function's.
         """
-        try:
-            return function(self.propose(read))
-        except RecordError as error:
-            assert self._cache is not None and read.recalled is not None
-            self._cache.report_damage(read.recalled.digest, error)
-            read.recalled = replace(read.recalled, proposals=None)
-            read.image = read_image(read.sample.filepath)
-            return function(self.propose(read))
+        if read.proposals is not None:
+            try:
+                return function(read.proposals)
+            except RecordError as error:
+                assert self._cache is not None and read.digest is not None
+                self._cache.report_damage(read.digest, error)
+                read.image = read_image(read.sample.filepath)
+        assert read.image is not None
+        proposals = self._segmenter.propose(read.image)
+        if read.digest is not None:
+            if self._segmenter.device.type == "cpu":
+                # A second thread that computes would slow this one (see ``in_own_thread``).
+                proposals = proposals.with_masks_made()
+            self._room.acquire()
+            self._writers.submit(self._keep, read.sample.filepath, read.digest, proposals)
+        return function(proposals)
+
+    def each_image(
+        self, images: Any, work: Callable[[ReadSample], None], progress: Progress
+    ) -> tuple[list[SampleNote], int]:
+        """Work on each image of a collection; one that fails stops none of the others.
+
+        Args:
+            images: a dataset or view of images, not grouped.
+            work: gets each sample with its image or cached proposals.
+            progress: FiftyOne's.
+
+        Returns:
+            The samples that failed, each with the reason, and how many were deleted meanwhile.
+
+        Raises:
+            NoFileHandlesError, StoreError: the work's; they concern every image.
+        """
+        fetch = partial(fetch_samples, dataset_of(images), [])
+        failed, deleted = [], 0
+        with ReadingAhead(
+            fetch, images.values("id"), recall=self.recall, progress=progress
+        ) as ahead:
+            for read in ahead:
+                if read.sample is None and read.error is None:
+                    deleted += 1
+                    continue
+                try:
+                    if read.error is not None:
+                        raise read.error
+                    work(read)
+                except (NoFileHandlesError, StoreError):
+                    raise
+                except Exception as error:
+                    failed.append(read.note(error))
+        return failed, deleted
 
     def finish(self) -> list[str]:
         """Wait for pending writes; returns remarks on the store for the report."""

@@ -10,6 +10,7 @@ from bson import ObjectId
 
 from ...engine.proposals.cache import image_digest
 from ...errors import ImageError
+from ..database.fiftyone_internals import samples_of
 from .report import SampleNote
 
 IMAGE = "image"
@@ -34,12 +35,7 @@ def changed_images(dataset: Any, field: str, sample_ids: Sequence[str]) -> list[
     """Samples whose image file changed since their labels were written.
 
     Looks at sizes and dates; a file with another date and the same size is read where the digest
-    of its content is known.
-
-    Args:
-        dataset: the dataset.
-        field: a field that runs wrote.
-        sample_ids: samples with labels in it. Labels of older versions do not tell.
+    of its content is known. Labels of older versions do not tell.
 
     Returns:
         A note for each, the first hundred by name, and one on the files that were not compared:
@@ -90,7 +86,7 @@ def _kept_states(
     path = f"{field}.{IMAGE}"
     for start in range(0, len(sample_ids), _LOOKED_UP_AT_ONCE):
         some = [ObjectId(sample_id) for sample_id in sample_ids[start : start + _LOOKED_UP_AT_ONCE]]
-        for found in dataset._sample_collection.find(
+        for found in samples_of(dataset).find(
             {"_id": {"$in": some}, path: {"$type": "string"}}, {"filepath": 1, path: 1}
         ):
             yield str(found["_id"]), str(found.get("filepath")), found[field][IMAGE]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,10 +26,9 @@ from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from ..samples.views import image_view
 from ..segmenters import SegmenterLike, as_recipe, get_segmenter
-from .job import Job, label_samples, watching_memory
+from .field_run import field_run
 from .pipeline import ReadSample
-from .report import SampleNote, SegmentReport
-from .runner import Labelled, Work
+from .report import SegmentReport, run_notes
 
 # Masks of an image's size, bytes at once; each further batch embeds its image again.
 _MASK_BYTES = 2**30
@@ -101,24 +100,21 @@ def masks_from_boxes(
         )
     recipe = segmenter.recipe if segmenter else as_recipe(preset)
     wanted = wanted_boxes(images, label_field, tag, classes)
-    report = SegmentReport(new_field, label_field, recipe.name)
-    report.notes.extend(SampleNote("", "", note) for note in notes)
+    report = SegmentReport(new_field, label_field, recipe.name, notes=run_notes(notes))
+    chosen = images.select(list(wanted))
+    run = {sample: boxes_run_id(label_field, made, recipe) for sample, made in wanted.items()}
 
-    def load() -> Work:
+    with field_run(chosen, run, report, overwrite, mask_dir) as labelling:
         loaded = segmenter or get_segmenter(recipe, device, batch_size)
-        report.device = str(loaded.device)
-        return Work(watching_memory(loaded, _labeller(loaded, label_field, wanted)))
 
-    job = Job(
-        samples=images.select(list(wanted)),
-        run={sample: boxes_run_id(label_field, made, recipe) for sample, made in wanted.items()},
-        facts={"boxes": label_field, "recipe": asdict(recipe)},
-        attributes=BOX_MASK_ATTRIBUTES,
-        load=load,
-        report=report,
-        read=[label_field],
-    )
-    return label_samples(job, overwrite, mask_dir, progress)
+        def label(read: ReadSample) -> list[NewLabel]:
+            return _labels(read, loaded, label_field, set(wanted[read.sample_id]))
+
+        facts = {"boxes": label_field, "recipe": asdict(recipe)}
+        labelling.label_each(
+            label, loaded, BOX_MASK_ATTRIBUTES, facts, progress, fields=[label_field]
+        )
+    return report
 
 
 def wanted_boxes(
@@ -164,36 +160,31 @@ def boxes_run_id(field: str, labels: Mapping[str, str], recipe: Recipe) -> str:
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
 
 
-def _labeller(
-    segmenter: SegmenterLike, field: str, wanted: Mapping[str, Mapping[str, str]]
-) -> Callable[[ReadSample], Labelled]:
-    preset = segmenter.recipe.name
-
-    def label(read: ReadSample) -> Labelled:
-        sample, image = read.sample, read.image
-        assert image is not None
-        labels_of_sample = sample[field].detections if sample[field] else []
-        if problem := stored_pixels_problem(sample, labels_of_sample):
-            raise DatasetError(problem)
-        asked = set(wanted[sample.id])
-        usable, boxes, notes = [], [], []
-        for source in labels_of_sample:
-            if source.id not in asked:
-                continue
+def _labels(
+    read: ReadSample, segmenter: SegmenterLike, field: str, asked: Collection[str]
+) -> list[NewLabel]:
+    """A sample's labels, of the boxes asked for by id; those that give no mask are noted."""
+    sample, image = read.sample, read.image
+    assert image is not None
+    labels_of_sample = sample[field].detections if sample[field] else []
+    if problem := stored_pixels_problem(sample, labels_of_sample):
+        raise DatasetError(problem)
+    size = image.height, image.width
+    usable, boxes = [], []
+    for source in labels_of_sample:
+        if source.id in asked:
             try:
-                boxes.append(_prompt(source, (image.height, image.width)))
+                boxes.append(_prompt(source, size))
                 usable.append(source)
             except DatasetError as error:
-                notes.append(_note(source, str(error)))
-        labels = []
-        for source, mask in zip(usable, _masks(segmenter, image, boxes), strict=True):
-            if mask is None:
-                notes.append(_note(source, "The segmenter found nothing in its box."))
-            else:
-                labels.append(_label(source, *mask, (image.height, image.width), preset))
-        return Labelled(labels, notes)
-
-    return label
+                read.notes.append(_note(source, str(error)))
+    labels = []
+    for source, mask in zip(usable, _masks(segmenter, image, boxes), strict=True):
+        if mask is None:
+            read.notes.append(_note(source, "The segmenter found nothing in its box."))
+        else:
+            labels.append(_label(source, *mask, size, segmenter.recipe.name))
+    return labels
 
 
 def _prompt(source: fo.Detection, size: tuple[int, int]) -> Box:
@@ -216,15 +207,14 @@ def _masks(
     found: list[tuple[Array, Box] | None] = []
     for start in range(0, len(boxes), at_once):
         for mask in segmenter.masks_from_boxes(image, boxes[start : start + at_once]):
-            found.append(_cropped(mask) if mask.any() else None)
+            if not mask.any():
+                found.append(None)
+                continue
+            box = tight_box(mask)
+            x1, y1, x2, y2 = map(int, box)
+            # A copy: a window into it would hold the whole mask in memory.
+            found.append((mask[y1:y2, x1:x2].copy(), box))
     return found
-
-
-def _cropped(mask: Array) -> tuple[Array, Box]:
-    box = tight_box(mask)
-    x1, y1, x2, y2 = map(int, box)
-    # A copy: a window into it would hold the whole mask in memory.
-    return mask[y1:y2, x1:x2].copy(), box
 
 
 def _label(

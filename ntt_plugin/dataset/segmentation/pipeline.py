@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
 from collections import deque
@@ -18,7 +17,12 @@ from pymongo.errors import PyMongoError
 
 from ...engine.images.load import image_notes, notes_need_pixels, read_with_notes, shown_size
 from ...engine.proposals.proposals import Proposals
+from ..labels.document import NewLabel
 from ..runtime.caching import Remembered
+from ..runtime.progress_bar import Progress, progress_bar
+from ..samples.views import all_images
+from .changed_images import image_state
+from .report import SampleNote
 
 _THREADS = 4
 _AHEAD = 4
@@ -28,55 +32,69 @@ _BUDGET = 256 * 2**20
 _MOST_FETCHED = 32
 # Samples are fetched in batches that last about this long, so that what is fetched is fresh.
 _FRESH_SECONDS = 2.0
-# What is known of how images were read whose proposals are kept.
+# Notes on how images with cached proposals are read, by path and state of the file.
 _notes: Remembered[list[str]] = Remembered(100_000)
-# What is no fault of a sample.
+# Errors that are not a sample's own.
 _NO_DATABASE = (PyMongoError, ConnectionError)
-
-
-@dataclass(frozen=True)
-class Recalled:
-    """What is known of an image file without decoding it.
-
-    Attributes:
-        digest: its content's ``image_digest``.
-        proposals: its cached proposals, if any.
-    """
-
-    digest: str
-    proposals: Proposals | None
 
 
 @dataclass
 class ReadSample:
-    """A sample with its image or cached proposals, or the error.
+    """A sample on its way through a run.
 
     Attributes:
         sample_id: its id.
         sample: the sample; None if it is not there any more, or cannot be loaded.
+        state: its image file's ``image_state`` before the file was read.
+        digest: its image file's ``image_digest``; None if no cache was asked.
+        proposals: its cached proposals; None if there are none.
         image: its image, RGB and upright; None if it was not read.
-        recalled: what was recalled of its image, which is not read if that is enough.
-        notes: what a person should know of how the image was read.
-        error: why sample or image could not be read; None if they were, or the sample is gone.
+        notes: what a person should know of it, a sentence each.
+        error: why it could not be read, labelled or written; None if it was, or is gone.
+        labels: its labels, with masks; None until it is labelled.
+        from_cache: whether the labels come from cached proposals, without running a network.
     """
 
     sample_id: str
     sample: Any = None
+    state: str | None = None
+    digest: str | None = None
+    proposals: Proposals | None = None
     image: Image.Image | None = None
-    recalled: Recalled | None = None
     notes: list[str] = field(default_factory=list)
     error: Exception | None = None
+    labels: list[NewLabel] | None = None
+    from_cache: bool = False
+
+    def note(self, reason: str | Exception) -> SampleNote:
+        """A note on this sample for a report."""
+        filepath = "" if self.sample is None else self.sample.filepath
+        return SampleNote(self.sample_id, filepath, str(reason) or type(reason).__name__)
+
+
+def fetch_samples(
+    dataset: Any, fields: Sequence[str], sample_ids: Sequence[str]
+) -> Mapping[str, Any]:
+    """Samples by their ids, with some fields; without those that are gone."""
+    # Few fields of few samples: a cursor held open between slow steps would expire, and a sample
+    # deleted meanwhile would go unnoticed.
+    view = all_images(dataset).select_fields(fields)
+    return {sample.id: sample for sample in view.select(sample_ids)}
 
 
 class ReadingAhead:
-    """Goes through samples in order; to be used in a ``with``, which ends its threads."""
+    """Goes through samples in order, with a progress bar, and reads the next ones meanwhile.
+
+    To be used in a ``with``, which ends its threads.
+    """
 
     def __init__(
         self,
         fetch: Callable[[Sequence[str]], Mapping[str, Any]],
         sample_ids: Sequence[str],
         budget: int = _BUDGET,
-        recall: Callable[[str], Recalled | None] | None = None,
+        recall: Callable[[ReadSample], None] | None = None,
+        progress: Progress = False,
     ) -> None:
         """Prepare to read; nothing is read yet.
 
@@ -84,15 +102,18 @@ class ReadingAhead:
             fetch: gives the samples of some ids, by id, without those that are gone.
             sample_ids: the samples, in order.
             budget: bytes of decoded images at once, the one being worked on included.
-            recall: gives what is kept of an image's file, if anything is.
+            recall: looks up an image's digest and proposals; on a hit the image is not read.
+            progress: FiftyOne's.
         """
         self._fetch = fetch
         self._ids = sample_ids
         self._recall = recall
+        self._progress = progress_bar(len(sample_ids), progress)
         self._room = _Room(budget)
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ntt images")
 
     def __enter__(self) -> ReadingAhead:
+        self._bar = self._progress.__enter__()
         return self
 
     def __exit__(
@@ -104,6 +125,7 @@ class ReadingAhead:
         """End the threads; images that are being decoded are given up."""
         self._room.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
+        self._progress.__exit__(kind, error, traceback)
 
     def __iter__(self) -> Iterator[ReadSample]:
         waiting: deque[Future[tuple[ReadSample, int]]] = deque()
@@ -117,7 +139,8 @@ class ReadingAhead:
     def _next(self, waiting: deque[Future[tuple[ReadSample, int]]]) -> Iterator[ReadSample]:
         read, size = waiting.popleft().result()
         yield read
-        read.image = None
+        self._bar.update()
+        read.image = read.proposals = None
         self._room.leave(size)
 
     def _fetched(self) -> Iterator[ReadSample]:
@@ -148,6 +171,8 @@ class ReadingAhead:
         size = 0
         try:
             if read.sample is not None:
+                # Before the file is read: one that is replaced meanwhile counts as changed.
+                read.state = image_state(read.sample.filepath)
                 size = self._look(read, read.sample.filepath)
         except Exception as error:
             read.error = error
@@ -155,9 +180,10 @@ class ReadingAhead:
         if size and read.error is None:
             filepath = read.sample.filepath
             try:
-                if _is_known(read):
+                if read.proposals is not None:
                     # Read for the notes alone, once in a process.
-                    read.notes = list(_notes.get(_state(filepath), lambda: image_notes(filepath)))
+                    key = filepath, read.state
+                    read.notes = list(_notes.get(key, lambda: image_notes(filepath)))
                 else:
                     read.image, read.notes = read_with_notes(filepath)
             except Exception as error:
@@ -165,29 +191,18 @@ class ReadingAhead:
         return read, size
 
     def _look(self, read: ReadSample, filepath: str) -> int:
-        """Look up an image's cache; returns the bytes of its pixels, 0 if they are not needed."""
+        """Look up cached proposals; returns the bytes of the image's pixels, 0 if not needed."""
         if self._recall is not None:
-            read.recalled = self._recall(filepath)
-        if _is_known(read) and not notes_need_pixels(filepath):
+            self._recall(read)
+        if read.proposals is not None and not notes_need_pixels(filepath):
             read.notes = image_notes(filepath)
             return 0
         height, width = shown_size(filepath)
         return 3 * height * width
 
 
-def _is_known(read: ReadSample) -> bool:
-    """Whether an image's proposals are kept, so that it is not read for them."""
-    return read.recalled is not None and read.recalled.proposals is not None
-
-
-def _state(filepath: str) -> tuple[str, int, int]:
-    """Size and modification time of a file, which change with its content."""
-    file = os.stat(filepath)
-    return filepath, file.st_mtime_ns, file.st_size
-
-
 class _Room:
-    """Memory for decoded images, given out in turn: so the one waited for is never kept waiting."""
+    """Limits the memory of decoded images, in their order: none waits for a later one."""
 
     def __init__(self, budget: int) -> None:
         self._budget = budget

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
 import torch
@@ -15,13 +14,12 @@ from ...engine.proposals.store import StoreInfo
 from ...engine.recipe import Recipe
 from ...errors import DatasetError, NoFileHandlesError, StoreError
 from ..runtime.cache_folder import ProposalStore
-from ..runtime.progress_bar import Progress, progress_bar
-from ..samples.checks import dataset_of
-from ..samples.views import all_images, image_view
-from ..segmenters import SegmenterLike, as_recipe, get_segmenter
-from .cached_proposals import Cache, KeptProposals, store_of
-from .pipeline import ReadingAhead, ReadSample
-from .report import SampleNote
+from ..runtime.progress_bar import Progress
+from ..samples.views import image_view
+from ..segmenters import SegmenterLike, as_recipe, get_segmenter, halved_note
+from .cached_proposals import Cache, CachedProposals, store_of
+from .pipeline import ReadSample
+from .report import SampleNote, in_words, run_notes
 
 
 @dataclass
@@ -55,10 +53,7 @@ class ProposeReport:
             parts.append(f"{self.from_cache} kept before")
         if self.deleted:
             parts.append(f"{self.deleted} deleted meanwhile")
-        if self.failed:
-            first = self.failed[0]
-            parts.append(f"{len(self.failed)} failed, the first {first.filepath}: {first.reason}")
-        return "; ".join(parts)
+        return "; ".join([*parts, *in_words(self.failed, "failed")])
 
 
 def propose(
@@ -112,26 +107,33 @@ def propose(
         )
     report = ProposeReport(loaded.recipe.name, str(loaded.device))
     started, at_once = time.monotonic(), loaded.point_batch
-    kept = KeptProposals(loaded, store)
+    cached = CachedProposals(loaded, store)
+
+    def compute(read: ReadSample) -> None:
+        cached.use(read, lambda proposals: None)
+        report.notes.extend(map(read.note, read.notes))
+        if read.image is None:
+            report.from_cache += 1
+        else:
+            report.computed += 1
+        # Hours of work that nobody will find again are worse than none.
+        _require_stored(cached)
+
     try:
-        _propose_all(kept, dataset_of(images), images.values("id"), report, progress)
-    except ConnectionFailure as error:
+        report.failed, report.deleted = cached.each_image(images, compute, progress)
+    except (ConnectionFailure, NoFileHandlesError) as error:
+        problem = str(error)
+        if isinstance(error, ConnectionFailure):
+            problem = f"The database does not answer ({error!s:.200})."
         raise DatasetError(
-            f"The database does not answer ({error!s:.200}); the proposals of "
-            f"{report.computed + report.from_cache} images are kept, and a second call goes on."
-        ) from error
-    except NoFileHandlesError as error:
-        raise DatasetError(
-            f"{error} The proposals of {report.computed + report.from_cache} images are kept, and "
-            "a second call goes on."
+            f"{problem} The proposals of {report.computed + report.from_cache} images are kept, "
+            "and a second call goes on."
         ) from error
     finally:
-        notes = kept.finish()
+        notes = cached.finish()
         report.seconds = time.monotonic() - started
-    _require_kept(kept)
-    if loaded.point_batch < at_once:
-        notes.append(f"memory ran out: the point batch was halved to {loaded.point_batch}")
-    report.notes.extend(SampleNote("", "", note) for note in [*repeats, *notes])
+    _require_stored(cached)
+    report.notes += run_notes([*repeats, *notes, *halved_note(loaded, at_once)])
     return report
 
 
@@ -156,56 +158,9 @@ def clear_proposals() -> int:
     return ProposalStore().clear()
 
 
-def _propose_all(
-    kept: KeptProposals,
-    dataset: Any,
-    sample_ids: Sequence[str],
-    report: ProposeReport,
-    progress: Progress,
-) -> None:
-    with (
-        progress_bar(len(sample_ids), progress) as bar,
-        ReadingAhead(partial(fetch_paths, dataset), sample_ids, recall=kept.recall) as ahead,
-    ):
-        for read in ahead:
-            _do(kept, read, report)
-            # Hours of work that nobody will find again are worse than none.
-            _require_kept(kept)
-            bar.update()
-
-
-def _do(kept: KeptProposals, read: ReadSample, report: ProposeReport) -> None:
-    if read.sample is None and read.error is None:
-        report.deleted += 1
-        return
-    try:
-        if read.error is not None:
-            raise read.error
-        kept.propose(read)
-    except NoFileHandlesError:
-        raise
-    except Exception as error:
-        filepath = read.sample.filepath if read.sample is not None else ""
-        reason = str(error) or type(error).__name__
-        report.failed.append(SampleNote(read.sample_id, filepath, reason))
-        return
-    filepath = read.sample.filepath
-    report.notes.extend(SampleNote(read.sample_id, filepath, note) for note in read.notes)
-    if read.image is None:
-        report.from_cache += 1
-    else:
-        report.computed += 1
-
-
-def _require_kept(kept: KeptProposals) -> None:
-    if kept.not_stored is not None:
+def _require_stored(cached: CachedProposals) -> None:
+    if cached.not_stored is not None:
         raise StoreError(
-            f"Proposals cannot be kept: {kept.not_stored} Free some space, check that you may "
+            f"Proposals cannot be kept: {cached.not_stored} Free some space, check that you may "
             "write there, or choose another folder with NTT_CACHE_DIR."
         )
-
-
-def fetch_paths(dataset: Any, sample_ids: Sequence[str]) -> Mapping[str, Any]:
-    """Samples by their ids, with the paths of their files; without those that are gone."""
-    view = all_images(dataset).select_fields([])
-    return {sample.id: sample for sample in view.select(sample_ids)}

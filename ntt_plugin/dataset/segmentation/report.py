@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
 from typing import Any
@@ -83,10 +84,7 @@ class SegmentReport:
             parts.append(f"{self.skipped} done before")
         if self.deleted:
             parts.append(f"{self.deleted} deleted meanwhile")
-        for notes, what in ((self.failed, "failed"), (self.notes, "to note")):
-            if notes:
-                first = f"{notes[0].filepath}: {notes[0].reason}".removeprefix(": ")
-                parts.append(f"{len(notes)} {what}, the first {first}")
+        parts += [*in_words(self.failed, "failed"), *in_words(self.notes, "to note")]
         return "; ".join(parts)
 
 
@@ -121,6 +119,29 @@ def read_report(dataset: Any, label_field: str) -> SegmentReport:
             f"{dataset_of(dataset).name!r} keeps no report of a run into {label_field!r}."
         )
     return from_dict(kept)
+
+
+def in_words(notes: list[SampleNote], what: str) -> list[str]:
+    """How many notes there are, and the first, as a part of a sentence; none if there are none."""
+    if not notes:
+        return []
+    first = f"{notes[0].filepath}: {notes[0].reason}".removeprefix(": ")
+    return [f"{len(notes)} {what}, the first {first}"]
+
+
+def run_notes(reasons: Iterable[str]) -> list[SampleNote]:
+    """Notes that concern the run, not one sample."""
+    return [SampleNote("", "", reason) for reason in reasons]
+
+
+def uncount(report: SegmentReport, sample_id: str) -> None:
+    """Of a sample whose labels were lost or replaced and not made again: it is not done."""
+    if sample_id in report.segmented_ids:
+        report.segmented_ids.remove(sample_id)
+        report.segmented -= 1
+    elif sample_id in report.skipped_ids:
+        report.skipped_ids.remove(sample_id)
+        report.skipped -= 1
 
 
 def to_dict(report: SegmentReport) -> dict[str, Any]:

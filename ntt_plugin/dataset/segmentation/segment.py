@@ -10,6 +10,7 @@ from typing import Any
 import torch
 
 from ...engine.bank.memory_bank import MemoryBank
+from ...engine.matching.instances import Instances
 from ...engine.matching.match import match
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
@@ -17,17 +18,17 @@ from ..banks.banks import resolve_bank
 from ..banks.info import bank_digest
 from ..database.errors import database_errors
 from ..labels.convert import LABEL_ATTRIBUTES, Origin, to_labels
+from ..labels.document import NewLabel
 from ..labels.label_field import run_id
 from ..labels.orientation import turned_references_note
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of
 from ..samples.views import image_view
 from ..segmenters import SegmenterLike, as_recipe, get_segmenter
-from .cached_proposals import Cache, KeptProposals, upstream_facts, usable_store
-from .job import Job, label_samples, watching_memory
+from .cached_proposals import Cache, CachedProposals, upstream_facts, usable_store
+from .field_run import field_run
 from .pipeline import ReadSample
-from .report import SampleNote, SegmentReport
-from .runner import Labelled, Work
+from .report import SegmentReport, run_notes
 
 
 @database_errors("nothing is half written. Start again when it does, and the run goes on.")
@@ -103,49 +104,73 @@ def segment(
     """
     notes: list[str] = []
     images = image_view(samples, group_slices, notes)
-    name, bank = resolve_bank(dataset_of(samples), bank, bank_dataset)
+    name, bank = bank_with_classes(images, bank, bank_dataset)
+    recipe = segmenter.recipe if segmenter else as_recipe(preset or bank.recipe)
+    run = run_id(bank_digest(bank), recipe)
+    report = SegmentReport(label_field, name, recipe.name, bank.version)
+
+    with field_run(images, run, report, overwrite, mask_dir) as labelling:
+        loaded = segmenter or get_segmenter(recipe, device, batch_size)
+        bank.require_encoder(loaded.fingerprint)
+        store, store_notes = usable_store(cache)
+        report.notes += run_notes([*notes, *turned_references_note(bank, images), *store_notes])
+        cached = CachedProposals(loaded, store)
+        labels_of = labels_from(name, bank, recipe)
+        truncated: list[tuple[str, int]] = []
+
+        def label(read: ReadSample) -> list[NewLabel]:
+            instances = cached.use(read, lambda proposals: match(proposals, bank, recipe))
+            if instances.left_out:
+                truncated.append((read.sample.filepath, instances.left_out))
+            return labels_of(instances)
+
+        def finish() -> list[str]:
+            return [*cached.finish(), *_truncation_notes(truncated, recipe.max_instances)]
+
+        facts = {**bank_facts(run, name, bank, recipe), **upstream_facts(loaded)}
+        labelling.label_each(
+            label, loaded, LABEL_ATTRIBUTES, facts, progress, recall=cached.recall, finish=finish
+        )
+    return report
+
+
+def bank_with_classes(
+    images: Any, bank: MemoryBank | str | Path, bank_dataset: Any
+) -> tuple[str, MemoryBank]:
+    """As ``resolve_bank``, of a bank that is not empty.
+
+    Raises:
+        DatasetError: there is no such bank, or it is empty.
+        BankError: the bank or its file is damaged or missing.
+    """
+    name, bank = resolve_bank(dataset_of(images), bank, bank_dataset)
     if not bank.classes:
         raise DatasetError(f"The memory bank {name!r} is empty; add references to it first.")
-    recipe = segmenter.recipe if segmenter else as_recipe(preset or bank.recipe)
-    digest = bank_digest(bank)
-    run = run_id(digest, recipe)
-    facts = {
+    return name, bank
+
+
+def bank_facts(run: str, name: str, bank: MemoryBank, recipe: Recipe) -> dict[str, Any]:
+    """What is kept with the dataset of a run with a bank."""
+    return {
         "run": run,
         "bank": name,
-        "bank_digest": digest,
+        "bank_digest": bank_digest(bank),
         "bank_version": bank.version,
         "recipe": asdict(recipe),
     }
-    report = SegmentReport(label_field, name, recipe.name, bank.version)
-    report.notes.extend(SampleNote("", "", note) for note in notes)
 
-    def load() -> Work:
-        loaded = segmenter or get_segmenter(recipe, device, batch_size)
-        bank.require_encoder(loaded.fingerprint)
-        report.device = str(loaded.device)
-        facts.update(upstream_facts(loaded))
-        origin = Origin(name, bank.version, recipe.name)
-        store, notes = usable_store(cache)
-        notes = [*turned_references_note(bank, images), *notes]
-        report.notes.extend(SampleNote("", "", note) for note in notes)
-        kept = KeptProposals(loaded, store)
-        truncated: list[tuple[str, int]] = []
-        label = _labeller(kept, recipe, bank, origin, truncated)
 
-        def finish() -> list[str]:
-            return [*kept.finish(), *_truncation_notes(truncated, recipe.max_instances)]
-
-        return Work(watching_memory(loaded, label), kept.recall, finish)
-
-    job = Job(
-        samples=images,
-        run=run,
-        facts=facts,
-        attributes=LABEL_ATTRIBUTES,
-        load=load,
-        report=report,
-    )
-    return label_samples(job, overwrite, mask_dir, progress)
+def labels_from(
+    name: str, bank: MemoryBank, recipe: Recipe
+) -> Callable[[Instances], list[NewLabel]]:
+    """A function that makes labels of instances, each with its source in a bank."""
+    origin = Origin(name, bank.version, recipe.name)
+    sources = {
+        reference.id: reference.provenance
+        for label in bank.classes
+        for reference in bank.references(label)
+    }
+    return lambda instances: to_labels(instances, origin, sources)
 
 
 def _truncation_notes(truncated: Sequence[tuple[str, int]], limit: int) -> list[str]:
@@ -163,25 +188,3 @@ def _truncation_notes(truncated: Sequence[tuple[str, int]], limit: int) -> list[
         f"{truncated[0][0]}: those with the lowest scores were left out, {most} at most of an "
         "image; to keep more, give a recipe with a higher max_instances"
     ]
-
-
-def _labeller(
-    kept: KeptProposals,
-    recipe: Recipe,
-    bank: MemoryBank,
-    origin: Origin,
-    truncated: list[tuple[str, int]],
-) -> Callable[[ReadSample], Labelled]:
-    sources = {
-        reference.id: reference.provenance
-        for label in bank.classes
-        for reference in bank.references(label)
-    }
-
-    def label(read: ReadSample) -> Labelled:
-        instances = kept.use(read, lambda proposals: match(proposals, bank, recipe))
-        if instances.left_out:
-            truncated.append((read.sample.filepath, instances.left_out))
-        return Labelled(to_labels(instances, origin, sources), from_cache=read.image is None)
-
-    return label

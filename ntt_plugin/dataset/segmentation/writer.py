@@ -11,7 +11,6 @@ run that took over replaces labels with the token of an overtaken one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
@@ -20,6 +19,7 @@ from bson import ObjectId
 from pymongo.errors import DocumentTooLarge, OperationFailure
 
 from ..database.errors import with_patience
+from ..database.fiftyone_internals import dataset_id, samples_of
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import is_stored
 from ..labels.document import NewLabel
@@ -39,236 +39,210 @@ class FilledError(Exception):
         super().__init__("it got labels from elsewhere meanwhile, which are left as they are")
 
 
-@dataclass(frozen=True)
-class Target:
-    """Where labels are written.
+class FieldWriter:
+    """Writes the labels of one run into one field, whose lock it holds.
 
     Attributes:
-        dataset: the dataset.
-        dataset_id: its id; one that was deleted does not tell it any more.
-        field: the field.
+        dataset_id: the dataset's id, which the dataset does not tell any more once it is deleted.
         run: the run's id, kept with each sample's labels.
         masks: where files of masks go.
-        all_in_files: write every mask to a file, not only what is too large for the database.
-        lock: the field's lock, held.
     """
 
-    dataset: Any
-    dataset_id: Any
-    field: str
-    run: RunIds
-    masks: MaskFiles
-    all_in_files: bool
-    lock: RunLock
+    def __init__(
+        self,
+        dataset: Any,
+        field: str,
+        run: RunIds,
+        lock: RunLock,
+        masks: MaskFiles,
+        all_in_files: bool = False,
+    ) -> None:
+        """Write nothing yet.
+
+        With ``all_in_files`` every mask goes to a file, not only what is too large for the
+        database.
+        """
+        self.dataset = dataset
+        self.dataset_id = dataset_id(dataset)
+        self.field = field
+        self.run = run
+        self.lock = lock
+        self.masks = masks
+        self._all_in_files = all_in_files
+        self._samples = samples_of(dataset)
 
     def is_there(self) -> bool:
         """Whether the database has the dataset and the field, at this moment."""
         return is_stored(self.dataset_id, self.field)
 
+    def require_replaceable(self, held: Any) -> None:
+        """Make sure that a sample's labels may be written where the field holds FiftyOne's label.
 
-def write_labels(
-    target: Target, sample: Any, labels: list[NewLabel], image: str | None = None
-) -> list[str]:
-    """Write a sample's labels; masks that go to files are taken out of them.
+        Raises:
+            FilledError: it is not what a run wrote that was overtaken while its process may live.
+        """
+        if held is not None and getattr(held, WRITER, None) not in self.lock.overtaken():
+            raise FilledError
 
-    Args:
-        target: where to.
-        sample: the sample. What holds it in memory does not see its labels yet.
-        labels: the labels, with masks.
-        image: the state of its image's file, kept with the labels.
+    def write(self, sample: Any, labels: list[NewLabel], image: str | None = None) -> list[str]:
+        """Write a sample's labels; masks that go to files are taken out of them.
 
-    Returns:
-        What is to be noted of it, a sentence each.
+        What holds the sample in memory does not see its labels yet.
 
-    Raises:
-        FilledError: the sample got labels from elsewhere.
-        LookupError: the sample or the field is there no more.
-        LockLostError: another run took over.
-        MaskFolderError: its masks cannot be written to files.
-    """
-    try:
-        return _write_with_files(target, sample, labels, image)
-    except (FilledError, LookupError, LockLostError):
-        if any(label.mask_path is not None for label in labels):
-            # The run that took over may have kept what was written.
-            target.masks.drop_leftovers(sample.id, _used_files(target, sample.id))
-        raise
+        Args:
+            sample: the sample.
+            labels: its labels, with masks.
+            image: the state of its image's file, kept with the labels.
 
+        Returns:
+            What is to be noted of it, a sentence each.
 
-def drop_strays(target: Target) -> None:
-    """Take away labels that were written while somebody deleted their field.
-
-    FiftyOne takes the values out of the samples first and the field off the dataset after. What
-    is written in between is the value of no field, and FiftyOne cannot load a sample with one.
-
-    Args:
-        target: where labels were written; nothing writes there any more.
-    """
-    if target.is_there() or target.dataset.deleted:
-        return
-    target.dataset._sample_collection.update_many(
-        {f"{target.field}.{WRITER}": target.lock.token}, {"$unset": {target.field: ""}}
-    )
-
-
-def unsettled(target: Target, sample_ids: Sequence[str], overtaken: Sequence[str]) -> list[str]:
-    """Which samples, counted as done, do not hold labels of this run; one pass over them.
-
-    Labels that an overtaken run made under the same id become this run's own, so that it cannot
-    take them back any more.
-
-    Args:
-        target: where labels were written.
-        sample_ids: the samples.
-        overtaken: tokens of overtaken runs whose processes may live.
-
-    Returns:
-        Their ids, in order; without those that were deleted.
-    """
-    samples, writer = target.dataset._sample_collection, f"{target.field}.{WRITER}"
-    lost: list[str] = []
-    for start in range(0, len(sample_ids), _LOOKED_UP_AT_ONCE):
-        some = sample_ids[start : start + _LOOKED_UP_AT_ONCE]
-        these = {"_id": {"$in": [ObjectId(sample_id) for sample_id in some]}}
-        if overtaken:
-            target.lock.require()
-            stale = {**these, writer: {"$in": list(overtaken)}}
-            samples.update_many(stale, {"$set": {writer: target.lock.token}})
-        found = samples.find(these, {f"{target.field}.run": 1})
-        held = {str(entry["_id"]): (entry.get(target.field) or {}).get("run") for entry in found}
-        lost += [key for key in some if key in held and held[key] != run_of(target.run, key)]
-    return lost
-
-
-def require_replaceable(target: Target, held: Any) -> None:
-    """Make sure that a sample's labels may be written where there are others.
-
-    Args:
-        target: where to.
-        held: what the field holds: FiftyOne's label, or None.
-
-    Raises:
-        FilledError: it is not what a run wrote that was overtaken while its process may live.
-    """
-    if held is None:
-        return
-    writer = getattr(held, WRITER, None)
-    if writer is None or writer not in target.lock.overtaken():
-        raise FilledError
-
-
-def _write_with_files(
-    target: Target, sample: Any, labels: list[NewLabel], image: str | None
-) -> list[str]:
-    notes = []
-    if target.all_in_files:
-        _store(target, sample.id, labels)
-    elif are_too_large([label.mask for label in labels if label.mask is not None]):
-        _store(target, sample.id, labels)
-        notes.append(_in_files(target))
-    try:
-        _write(target, sample.id, labels, image)
-    except (DocumentTooLarge, OperationFailure) as error:
-        if not _is_too_large(error) or all(label.mask is None for label in labels):
+        Raises:
+            FilledError: the sample got labels from elsewhere.
+            LookupError: the sample or the field is there no more.
+            LockLostError: another run took over.
+            MaskFolderError: its masks cannot be written to files.
+        """
+        try:
+            return self._write_with_files(sample.id, labels, image)
+        except (FilledError, LookupError, LockLostError):
+            if any(label.mask_path is not None for label in labels):
+                # The run that took over may have kept what was written.
+                self.masks.drop_leftovers(sample.id, self._used_files(sample.id))
             raise
-        _store(target, sample.id, labels)
-        notes.append(_in_files(target))
-        _write(target, sample.id, labels, image)
-    target.masks.drop_leftovers(sample.id, [label.mask_path for label in labels])
-    return notes
 
+    def drop_strays(self) -> None:
+        """Take away labels that were written while somebody deleted their field.
 
-def _store(target: Target, sample_id: str, labels: list[NewLabel]) -> None:
-    target.lock.require()
-    _require_free(target, sample_id)
-    target.masks.store(sample_id, labels)
+        FiftyOne takes the values out of the samples first and the field off the dataset after.
+        What is written in between is the value of no field, and FiftyOne cannot load a sample
+        with one. To be called when nothing writes any more.
+        """
+        if not self.is_there() and not self.dataset.deleted:
+            mine = {f"{self.field}.{WRITER}": self.lock.token}
+            self._samples.update_many(mine, {"$unset": {self.field: ""}})
 
+    def unsettled(self, sample_ids: Sequence[str], overtaken: Sequence[str]) -> list[str]:
+        """Which samples, counted as done, do not hold labels of this run; not those deleted.
 
-def _write(target: Target, sample_id: str, labels: list[NewLabel], image: str | None) -> None:
-    document = {
-        **fo.Detections(run=run_of(target.run, sample_id)).to_dict(),
-        WRITER: target.lock.token,
-        "detections": [label.document() for label in labels],
-    }
-    if image is not None:
-        document[IMAGE] = image
+        Labels that an overtaken run made under the same id become this run's own, so that it
+        cannot take them back any more.
 
-    def update() -> None:
-        target.lock.require()
-        _update(target, sample_id, document)
+        Args:
+            sample_ids: the samples.
+            overtaken: tokens of overtaken runs whose processes may live.
+        """
+        writer, lost = f"{self.field}.{WRITER}", []
+        for start in range(0, len(sample_ids), _LOOKED_UP_AT_ONCE):
+            some = sample_ids[start : start + _LOOKED_UP_AT_ONCE]
+            these = {"_id": {"$in": [ObjectId(sample_id) for sample_id in some]}}
+            if overtaken:
+                self.lock.require()
+                stale = {**these, writer: {"$in": list(overtaken)}}
+                self._samples.update_many(stale, {"$set": {writer: self.lock.token}})
+            found = self._samples.find(these, {f"{self.field}.run": 1})
+            held = {str(entry["_id"]): (entry.get(self.field) or {}).get("run") for entry in found}
+            lost += [key for key in some if key in held and held[key] != run_of(self.run, key)]
+        return lost
 
-    with_patience(update)
-    try:
-        target.lock.require()
-    except LockLostError:
-        _take_back(target, sample_id)
-        raise
+    def _write_with_files(
+        self, sample_id: str, labels: list[NewLabel], image: str | None
+    ) -> list[str]:
+        root = self.masks.root
+        in_files = f"its masks are too large for the database; they are files below {root}"
+        notes = []
+        if self._all_in_files:
+            self._store(sample_id, labels)
+        elif are_too_large([label.mask for label in labels if label.mask is not None]):
+            self._store(sample_id, labels)
+            notes.append(in_files)
+        try:
+            self._write(sample_id, labels, image)
+        except (DocumentTooLarge, OperationFailure) as error:
+            if not _is_too_large(error) or all(label.mask is None for label in labels):
+                raise
+            self._store(sample_id, labels)
+            notes.append(in_files)
+            self._write(sample_id, labels, image)
+        self.masks.drop_leftovers(sample_id, [label.mask_path for label in labels])
+        return notes
 
+    def _store(self, sample_id: str, labels: list[NewLabel]) -> None:
+        self.lock.require()
+        self._require_free(sample_id)
+        self.masks.store(sample_id, labels)
 
-def _update(target: Target, sample_id: str, document: Mapping[str, Any]) -> None:
-    """Write labels as FiftyOne keeps them, if the sample has no others: in one step.
+    def _write(self, sample_id: str, labels: list[NewLabel], image: str | None) -> None:
+        document = {
+            **fo.Detections(run=run_of(self.run, sample_id)).to_dict(),
+            WRITER: self.lock.token,
+            "detections": [label.document() for label in labels],
+        }
+        if image is not None:
+            document[IMAGE] = image
 
-    ``sample.save()`` cannot say of which state it takes the sample to be.
-    """
-    # A field that was deleted meanwhile must not come back.
-    if not target.is_there():
-        raise LookupError(f"There is no field {target.field!r} any more.")
-    # Its own labels too: a connection may be lost after they were written.
-    writers = [target.lock.token]
-    for _ in range(_TRIES):
-        free = [{target.field: None}, {f"{target.field}.{WRITER}": {"$in": writers}}]
-        found = target.dataset._sample_collection.update_one(
-            {"_id": ObjectId(sample_id), "$or": free},
-            {"$set": {target.field: document, "last_modified_at": datetime.now(timezone.utc)}},
-        )
-        if found.matched_count:
-            return
-        target.lock.require()
-        writers = [target.lock.token, *_require_free(target, sample_id)]
-    raise FilledError
+        def update() -> None:
+            self.lock.require()
+            self._update(sample_id, document)
 
+        with_patience(update)
+        try:
+            self.lock.require()
+        except LockLostError:
+            # Undo what was written too late, unless another run replaced or kept it.
+            mine = {"_id": ObjectId(sample_id), f"{self.field}.{WRITER}": self.lock.token}
+            self._samples.update_one(mine, {"$set": {self.field: None}})
+            raise
 
-def _require_free(target: Target, sample_id: str) -> list[str]:
-    """Make sure that a sample is there and has no labels but those of an overtaken run.
+    def _update(self, sample_id: str, document: Mapping[str, Any]) -> None:
+        """Write labels as FiftyOne keeps them, if the sample has no others: in one step.
 
-    Returns:
-        The tokens whose labels may be replaced.
-
-    Raises:
-        FilledError: it has others.
-        LookupError: it was deleted.
-    """
-    writer = f"{target.field}.{WRITER}"
-    stored = target.dataset._sample_collection.find_one(
-        {"_id": ObjectId(sample_id)}, {writer: 1, f"{target.field}._cls": 1}
-    )
-    if stored is None:
-        raise LookupError("The sample was deleted.")
-    held = stored.get(target.field)
-    if held is None:
-        return []
-    overtaken = target.lock.overtaken()
-    if held.get(WRITER) is None or held[WRITER] not in overtaken:
+        ``sample.save()`` cannot say of which state it takes the sample to be.
+        """
+        # A field that was deleted meanwhile must not come back.
+        if not self.is_there():
+            raise LookupError(f"There is no field {self.field!r} any more.")
+        # Its own labels too: a connection may be lost after they were written.
+        writers = [self.lock.token]
+        for _ in range(_TRIES):
+            free = [{self.field: None}, {f"{self.field}.{WRITER}": {"$in": writers}}]
+            found = self._samples.update_one(
+                {"_id": ObjectId(sample_id), "$or": free},
+                {"$set": {self.field: document, "last_modified_at": datetime.now(timezone.utc)}},
+            )
+            if found.matched_count:
+                return
+            self.lock.require()
+            writers = [self.lock.token, *self._require_free(sample_id)]
         raise FilledError
-    return overtaken
 
+    def _require_free(self, sample_id: str) -> list[str]:
+        """Make sure that a sample is there and has no labels but those of an overtaken run.
 
-def _used_files(target: Target, sample_id: str) -> list[str]:
-    """The files that a sample's labels name now."""
-    path = f"{target.field}.detections.mask_path"
-    samples = target.dataset._sample_collection
-    return [used for used in samples.distinct(path, {"_id": ObjectId(sample_id)}) if used]
+        Returns:
+            The tokens whose labels may be replaced.
 
+        Raises:
+            FilledError: it has others.
+            LookupError: it was deleted.
+        """
+        wanted = {f"{self.field}.{WRITER}": 1, f"{self.field}._cls": 1}
+        stored = self._samples.find_one({"_id": ObjectId(sample_id)}, wanted)
+        if stored is None:
+            raise LookupError("The sample was deleted.")
+        held = stored.get(self.field)
+        if held is None:
+            return []
+        overtaken = self.lock.overtaken()
+        if held.get(WRITER) not in overtaken:
+            raise FilledError
+        return overtaken
 
-def _take_back(target: Target, sample_id: str) -> None:
-    """Undo what was written after the lock was lost, unless another run replaced or kept it."""
-    mine = {"_id": ObjectId(sample_id), f"{target.field}.{WRITER}": target.lock.token}
-    target.dataset._sample_collection.update_one(mine, {"$set": {target.field: None}})
+    def _used_files(self, sample_id: str) -> list[str]:
+        """The files that a sample's labels name now."""
+        path = f"{self.field}.detections.mask_path"
+        return [used for used in self._samples.distinct(path, {"_id": ObjectId(sample_id)}) if used]
 
 
 def _is_too_large(error: Exception) -> bool:
     return isinstance(error, DocumentTooLarge) or getattr(error, "code", 0) in _TOO_LARGE_CODES
-
-
-def _in_files(target: Target) -> str:
-    return f"its masks are too large for the database; they are files below {target.masks.root}"

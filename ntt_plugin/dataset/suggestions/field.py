@@ -99,7 +99,7 @@ def _count_changed(filled: Any, field: str) -> int:
 
 
 def _kept_copies(filled: Any) -> list[list[tuple[str, Sequence[float]]]]:
-    """Of each sample the classes and boxes of the labels that are kept as references."""
+    """Classes and boxes, sample by sample, of the labels that are kept as references."""
     path = f"{KEPT_FIELD}.detections"
     if filled.get_field(path) is None:
         return [[] for _ in filled.values("id")]

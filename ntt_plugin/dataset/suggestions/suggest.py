@@ -4,30 +4,38 @@ from __future__ import annotations
 
 import time
 import uuid
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
-from functools import partial
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
+from ...engine.active_learning import Suggestion, SuggestionPool
 from ...engine.bank.memory_bank import MemoryBank
+from ...engine.masks.containers import UnpackedMasks
+from ...engine.masks.packed import PackedMask
+from ...engine.matching.instances import Instances
+from ...engine.proposals.proposals import Proposals
+from ...engine.proposals.store import ProposalStore
 from ...engine.recipe import Recipe
+from ...engine.references import Box
 from ...errors import DatasetError
-from ..banks.banks import resolve_bank
-from ..banks.info import bank_digest
 from ..database.errors import database_errors
-from ..labels.convert import SUGGESTION_ATTRIBUTES, Origin
+from ..labels.convert import SUGGESTION_ATTRIBUTES
+from ..labels.document import NewLabel
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, is_whole
 from ..samples.views import all_images, image_view
-from ..segmentation.cached_proposals import Cache, usable_store
-from ..segmentation.job import Job, label_samples
-from ..segmentation.report import SampleNote, SegmentReport
-from ..segmenters import SegmenterLike, as_recipe, get_segmenter
+from ..segmentation.cached_proposals import Cache, CachedProposals, usable_store
+from ..segmentation.field_run import field_run
+from ..segmentation.pipeline import ReadSample
+from ..segmentation.report import SampleNote, SegmentReport, in_words, run_notes
+from ..segmentation.segment import bank_facts, bank_with_classes, labels_from
+from ..segmenters import SegmenterLike, as_recipe, get_segmenter, halved_note
 from .field import RUN_PREFIX, require_replaceable
-from .search import search, suggestion_work
 
 
 @dataclass(frozen=True)
@@ -56,14 +64,11 @@ class Suggestions:
 
     def __str__(self) -> str:
         """The counts in words, for logs and messages."""
-        parts = [
+        found = (
             f"{len(self.label_ids)} suggestions out of {self.images} images "
             f"({self.seconds:.1f} s) in {self.label_field!r}"
-        ]
-        if self.failed:
-            first = self.failed[0]
-            parts.append(f"{len(self.failed)} failed, the first {first.filepath}: {first.reason}")
-        return "; ".join(parts)
+        )
+        return "; ".join([found, *in_words(self.failed, "failed")])
 
 
 @database_errors("former suggestions may be gone. Start again when it is back.")
@@ -128,49 +133,55 @@ def suggest_references(
     started = time.monotonic()
     repeats: list[str] = []
     images = image_view(samples, group_slices, repeats)
-    dataset = dataset_of(images)
-    name, bank = resolve_bank(dataset, bank, bank_dataset)
-    if not bank.classes:
-        raise DatasetError(f"The memory bank {name!r} is empty; add references to it first.")
+    name, bank = bank_with_classes(images, bank, bank_dataset)
     require_replaceable(images, field, overwrite)
     recipe = segmenter.recipe if segmenter else as_recipe(preset or bank.recipe)
     loaded = segmenter or get_segmenter(recipe, device, batch_size)
     bank.require_encoder(loaded.fingerprint)
     store, notes = usable_store(cache)
-    found = search(images, bank, loaded, store, count, progress)
+    chosen, looked_at, failed, search_notes = _search(images, bank, loaded, store, count, progress)
     run = f"{RUN_PREFIX}{uuid.uuid4().hex[:16]}"
-    origin = Origin(name, bank.version, recipe.name)
-    report = SegmentReport(field, name, recipe.name, bank.version, device=str(loaded.device))
-    job = Job(
-        samples=images.select(list(found.chosen)),
-        run=run,
-        facts={
-            "run": run,
-            "suggestions": count,
-            "bank": name,
-            "bank_digest": bank_digest(bank),
-            "bank_version": bank.version,
-            "recipe": asdict(recipe),
-        },
-        attributes=SUGGESTION_ATTRIBUTES,
-        load=partial(suggestion_work, found.chosen, bank, loaded, store, origin),
-        report=report,
-        replaces=require_replaceable(images, field, overwrite),
-    )
-    label_samples(job, overwrite=True, progress=False)
+    report = SegmentReport(field, name, recipe.name, bank.version)
+    former = require_replaceable(images, field, overwrite)
+
+    with field_run(images.select(list(chosen)), run, report, overwrite=True) as labelling:
+        cached = CachedProposals(loaded, store)
+        labels_of = labels_from(name, bank, recipe)
+
+        def label(read: ReadSample) -> list[NewLabel]:
+            mine = chosen[read.sample_id]
+            labels = labels_of(cached.use(read, lambda found: _instances(found, mine, bank)))
+            for made, suggestion in zip(labels, mine, strict=True):
+                made.attributes |= {
+                    "suggested": suggestion.label,
+                    "reason": suggestion.reason,
+                    "gain": suggestion.gain,
+                }
+            return labels
+
+        labelling.label_each(
+            label,
+            loaded,
+            SUGGESTION_ATTRIBUTES,
+            {"suggestions": count, **bank_facts(run, name, bank, recipe)},
+            progress=False,
+            replaces=former,
+            recall=cached.recall,
+            finish=cached.finish,
+        )
     # Not of the view, which may hide the field.
-    written = all_images(dataset).select(report.segmented_ids)
+    written = all_images(dataset_of(images)).select(report.segmented_ids)
     rows = _written(written, field)
     return Suggestions(
         label_field=field,
         view=written.to_patches(field).sort_by(f"{field}.gain", reverse=True),
         label_ids=tuple(rows),
         reasons=rows,
-        images=found.images,
+        images=looked_at,
         seconds=time.monotonic() - started,
-        failed=found.failed + report.failed,
+        failed=failed + report.failed,
         notes=[
-            *(SampleNote("", "", note) for note in [*repeats, *notes, *found.notes]),
+            *run_notes([*repeats, *notes, *search_notes]),
             *report.notes,
         ],
     )
@@ -182,3 +193,90 @@ def _written(images: Any, field: str) -> dict[str, str]:
     columns = images.values([f"{path}.{name}" for name in ("gain", "id", "reason")], unwind=True)
     rows = sorted(zip(*columns, strict=True), key=lambda row: -row[0])
     return {label: reason for _, label, reason in rows}
+
+
+def _search(
+    images: Any,
+    bank: MemoryBank,
+    segmenter: SegmenterLike,
+    store: ProposalStore | None,
+    count: int,
+    progress: Progress,
+) -> tuple[dict[str, list[Suggestion]], int, list[SampleNote], list[str]]:
+    """Search images for suggestions, in memory independent of their number.
+
+    Returns:
+        The suggestions by the ids of their samples, how many images were looked at, the samples
+        that could not be, each with the reason, and what else a person should know.
+    """
+    cached, at_once = CachedProposals(segmenter, store), segmenter.point_batch
+    pool, taught = SuggestionPool(bank, segmenter.recipe), _taught_boxes(bank)
+    sample_ids = images.values("id")
+    numbers = {sample_id: number for number, sample_id in enumerate(sample_ids)}
+    looked_at: list[str] = []
+    noted: dict[str, str] = {}
+
+    def look_at(read: ReadSample) -> None:
+        if read.notes:
+            noted[read.sample.filepath] = read.notes[0]
+        number, boxes = numbers[read.sample_id], taught.get(read.sample_id, ())
+        cached.use(read, lambda proposals: pool.add(number, proposals, boxes))
+        looked_at.append(read.sample_id)
+
+    try:
+        failed, _ = cached.each_image(images, look_at, progress)
+    finally:
+        notes = cached.finish()
+    notes += halved_note(segmenter, at_once)
+    if noted:
+        path, note = next(iter(noted.items()))
+        notes.append(f"{len(noted)} images to note, the first {path}: {note}")
+    chosen: dict[str, list[Suggestion]] = {}
+    for suggestion in pool.choose(count):
+        chosen.setdefault(sample_ids[suggestion.image], []).append(suggestion)
+    return chosen, len(looked_at), failed, notes
+
+
+def _taught_boxes(bank: MemoryBank) -> Mapping[str, list[Box]]:
+    """Boxes of the labels that a bank learnt from, in pixels, by id of their sample."""
+    boxes = defaultdict(list)
+    for *_, stored in bank.entries():
+        source = stored.provenance
+        if source.sample is not None and source.box is not None:
+            boxes[source.sample].append(source.box)
+    return boxes
+
+
+def _instances(
+    proposals: Proposals, suggestions: Sequence[Suggestion], bank: MemoryBank
+) -> Instances:
+    """Suggestions as instances of their image, for a bank that they should improve."""
+    masks = [_mask_of(proposals, suggestion) for suggestion in suggestions]
+
+    def column(name: str) -> np.ndarray[Any, Any]:
+        return np.array([getattr(entry, name) for entry in suggestions], dtype=np.float32)
+
+    return Instances(
+        masks=UnpackedMasks(masks),
+        boxes=np.array([mask.box for mask in masks], dtype=np.int64),
+        scores=column("score"),
+        labels=[suggestion.label for suggestion in suggestions],
+        margins=column("margin"),
+        proposal_ious=column("proposal_iou"),
+        references=[_nearest_reference(proposals, entry, bank) for entry in suggestions],
+        image_size=proposals.image_size,
+    )
+
+
+def _mask_of(proposals: Proposals, suggestion: Suggestion) -> PackedMask:
+    index = suggestion.proposal
+    if index < len(proposals) and tuple(proposals.boxes[index].tolist()) == suggestion.box:
+        mask = proposals.masks[index]
+        if mask is not None:
+            return mask
+    raise DatasetError("Its image was changed meanwhile; suggest anew.")
+
+
+def _nearest_reference(proposals: Proposals, suggestion: Suggestion, bank: MemoryBank) -> str:
+    feature = proposals.features[suggestion.proposal][None].cpu()
+    return bank.nearest_reference(suggestion.label, feature)[0]

@@ -15,7 +15,8 @@ from pymongo.synchronous.pool import Connection
 from ntt_plugin.dataset.banks import banks, store
 from ntt_plugin.dataset.banks import edit as bank_edits
 from ntt_plugin.dataset.database import custom_runs, grid_files
-from ntt_plugin.dataset.database.dataset_locks import BankLock
+from ntt_plugin.dataset.database.dataset_locks import bank_lock
+from ntt_plugin.dataset.database.locks import RunLock
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.errors import BankError, DatasetError
 from tests.dataset.banks.test_store import leave_unfinished, leftovers
@@ -140,7 +141,7 @@ def overtake(monkeypatch, act):
         foo.get_db_conn()["ntt_locks"].delete_many({})
         act()
 
-    monkeypatch.setattr(BankLock, "require", overtaken)
+    monkeypatch.setattr(RunLock, "require", overtaken)
 
 
 CHANGES = {
@@ -208,7 +209,7 @@ def test_a_merger_into_a_bank_that_was_changed_meanwhile_is_refused(
 
 def test_what_a_killed_deletion_of_an_earlier_version_left_is_tidied(dataset, make_bank):
     leave_unfinished(dataset, "A", make_bank("old"), "ntt_discarded_bank_")
-    with BankLock(dataset, "A"):
+    with bank_lock(dataset, "A"):
         banks.save_memory_bank(dataset, "B", make_bank("new"))
         # Its deletion may still be going on.
         assert "ntt_discarded_bank_A" in custom_runs.listed(dataset)
@@ -221,7 +222,7 @@ def test_a_draft_of_a_process_that_is_alive_is_left_alone(dataset, make_bank, mo
     def meanwhile():
         banks.save_memory_bank(dataset, "B", make_bank("blue"))
 
-    monkeypatch.setattr(BankLock, "require", lambda self: (monkeypatch.undo(), meanwhile()))
+    monkeypatch.setattr(RunLock, "require", lambda self: (monkeypatch.undo(), meanwhile()))
     banks.save_memory_bank(dataset, "A", make_bank("red"))
     assert banks.load_memory_bank(dataset, "A").classes == ["red"]
     assert banks.load_memory_bank(dataset, "B").classes == ["blue"]

@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from ntt_plugin.dataset.banks import banks, edit, store
-from ntt_plugin.dataset.database.dataset_locks import BankLock
+from ntt_plugin.dataset.database.dataset_locks import bank_lock
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.errors import DatasetError
 
@@ -99,7 +99,7 @@ def test_two_processes_that_teach_a_bank_lose_nothing_of_one_another(dataset, se
 )
 def test_a_bank_that_another_is_changing_is_left_alone(dataset, segmenter, change):
     banks.save_memory_bank(dataset, "bank", make_bank(segmenter, "red"))
-    with BankLock(dataset, "bank"):
+    with bank_lock(dataset, "bank"):
         with pytest.raises(DatasetError, match=r"is changing the memory bank 'bank'.*try again"):
             change(dataset, make_bank(segmenter, "blue"))
     assert banks.load_memory_bank(dataset, "bank").classes == ["red"]

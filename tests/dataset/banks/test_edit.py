@@ -9,7 +9,7 @@ import torch
 from fiftyone import ViewField as F
 
 from ntt_plugin.dataset.banks import banks, edit, store
-from ntt_plugin.dataset.database.dataset_locks import BankLock
+from ntt_plugin.dataset.database.dataset_locks import bank_lock
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.errors import BankError, DatasetError, ReferenceRefusedError
 from tests.dataset import scenes
@@ -253,7 +253,7 @@ def test_what_another_changed_meanwhile_is_not_lost(dataset, bank, counting):
 
 
 def test_an_update_waits_for_another_change_to_end(dataset, bank, counting):
-    lock = BankLock(dataset, "blocks")
+    lock = bank_lock(dataset, "blocks")
     lock.__enter__()
     threading.Thread(
         target=lambda: (time.sleep(0.5), lock.__exit__(None, None, None)), daemon=True
@@ -263,7 +263,7 @@ def test_an_update_waits_for_another_change_to_end(dataset, bank, counting):
 
 def test_an_update_gives_up_on_a_change_that_does_not_end(dataset, bank, counting, monkeypatch):
     monkeypatch.setattr(store, "_PATIENCE", 0.2)
-    with BankLock(dataset, "blocks"), pytest.raises(DatasetError, match="is changing the memory"):
+    with bank_lock(dataset, "blocks"), pytest.raises(DatasetError, match="is changing the memory"):
         update(dataset, counting)
     assert banks.load_memory_bank(dataset, "blocks").to_bytes() == bank.to_bytes()
 

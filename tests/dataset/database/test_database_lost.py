@@ -9,7 +9,7 @@ from pymongo.errors import ServerSelectionTimeoutError
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.banks.add_references import mark_negatives
 from ntt_plugin.dataset.banks.files import export_memory_bank, import_memory_bank
-from ntt_plugin.dataset.database import run_record
+from ntt_plugin.dataset.database import custom_runs
 from ntt_plugin.dataset.evaluation.evaluate import coco_figures, evaluate
 from ntt_plugin.dataset.references.sampling import sample_references
 from ntt_plugin.dataset.segmentation.report import load_segment_report
@@ -101,7 +101,7 @@ def test_while_a_bank_is_imported(dataset, segmenter, monkeypatch, tmp_path):
 @pytest.mark.parametrize(
     ("action", "owner", "method"),
     [
-        (lambda dataset: load_segment_report(dataset, "ntt"), run_record, "_stored_run"),
+        (lambda dataset: load_segment_report(dataset, "ntt"), custom_runs, "stored_run"),
         (lambda dataset: coco_figures(dataset, "check"), fo.Dataset, "list_evaluations"),
         (lambda dataset: mark_negatives(dataset, "ground_truth"), fo.Dataset, "distinct"),
     ],

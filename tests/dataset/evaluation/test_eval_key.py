@@ -5,7 +5,7 @@ from __future__ import annotations
 import fiftyone as fo
 import pytest
 
-from ntt_plugin.dataset.database.dataset_locks import EvaluationLock
+from ntt_plugin.dataset.database.dataset_locks import evaluation_lock
 from ntt_plugin.dataset.evaluation import evaluate as evaluation
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.errors import DatasetError
@@ -63,7 +63,7 @@ def test_marks_may_not_go_into_an_attribute_either(scored):
 
 def test_two_evaluations_under_one_name_at_once_are_refused(make):
     _, dataset = make(count=3)
-    with EvaluationLock(dataset, "check"):
+    with evaluation_lock(dataset, "check"):
         refused(dataset, "check", "Another evaluation 'check' of .* is running .*Wait for its end")
     evaluate(dataset, "found", "truth", "check")
 

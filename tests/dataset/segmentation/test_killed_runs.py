@@ -13,7 +13,7 @@ from pymongo.collection import Collection
 
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.labels import label_field
-from ntt_plugin.dataset.segmentation import job
+from ntt_plugin.dataset.segmentation import field_run
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.errors import DatasetError
@@ -25,9 +25,10 @@ CHILD = """
 import os, signal, sys
 import fiftyone as fo
 from ntt_plugin.dataset.labels import label_field, mask_files
-from ntt_plugin.dataset.segmentation import job as labelling
+from ntt_plugin.dataset.segmentation import field_run as labelling
 from ntt_plugin.dataset.database import run_record
-from ntt_plugin.dataset.segmentation import writer as sample_write, segment as segmentation
+from ntt_plugin.dataset.segmentation import segment as segmentation
+from ntt_plugin.dataset.segmentation.writer import FieldWriter as writer
 from tests.dataset.scenes import ColourSegmenter
 
 name, bank, moment, overwrite, mask_dir = sys.argv[1:]
@@ -42,7 +43,7 @@ def dying(*args, **kwargs):
     return original(*args, **kwargs)
 
 setattr(module, step, dying)
-for user in (labelling, sample_write):
+for user in (labelling, writer):
     if getattr(user, step, None) is original:
         setattr(user, step, dying)
 segmentation.segment(fo.load_dataset(name), bank, overwrite=overwrite == "1",
@@ -92,13 +93,13 @@ def whole(dataset, segmenter):
 
 @pytest.mark.parametrize(
     "moment",
-    ["sample_write:_write:3", "label_field:declare:1", "run_record:keep_record:1"],
+    ["writer:_write:3", "label_field:declare:1", "run_record:keep_record:1"],
 )
 def test_a_second_call_goes_on_after_a_kill(dataset, segmenter, whole, moment):
     die(dataset, moment)
     left = computed(dataset) if dataset.has_field("ntt") else [None] * 6
     assert all(labels in (None, done) for labels, done in zip(left, whole, strict=True))
-    if moment.startswith("sample_write"):
+    if moment.startswith("writer"):
         kept = load_segment_report(dataset, "ntt")
         assert (kept.state, kept.bank) == ("running", "blocks") and "killed" in str(kept)
 
@@ -126,7 +127,7 @@ def test_masks_in_files_are_whole_and_none_is_left_over(dataset, segmenter, whol
         "run_record:keep_record:1",
         "run_record:keep_results:1",
         "label_field:clear:1",
-        "sample_write:_write:3",
+        "writer:_write:3",
     ],
 )
 def test_after_a_kill_over_an_overwrite_a_call_without_it_goes_on(
@@ -189,8 +190,8 @@ def test_a_run_whose_lock_was_taken_writes_nothing_more(dataset, segmenter, monk
             lock._lost.set()
         return require(lock)
 
-    require = job.RunLock.require
-    monkeypatch.setattr(job.RunLock, "require", lose)
+    require = field_run.RunLock.require
+    monkeypatch.setattr(field_run.RunLock, "require", lose)
     with pytest.raises(DatasetError, match=r"taken over.*1 of 6 samples"):
         segment(dataset, "blocks", segmenter=segmenter)
     # The second is seen to be too late right after it was written, and taken back.

@@ -16,16 +16,16 @@ from pymongo.collection import Collection
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.database import locks as run_lock
 from ntt_plugin.dataset.database import run_record
-from ntt_plugin.dataset.database.dataset_locks import SchemaLock
+from ntt_plugin.dataset.database.dataset_locks import schema_lock
 from ntt_plugin.dataset.database.locks import LockLostError, RunLock
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.dataset.labels import label_field
 from ntt_plugin.dataset.references.choose import choose_references
 from ntt_plugin.dataset.references.copies import keep_labels
-from ntt_plugin.dataset.segmentation import runner
-from ntt_plugin.dataset.segmentation import writer as sample_write
+from ntt_plugin.dataset.segmentation import field_run
 from ntt_plugin.dataset.segmentation.report import SegmentReport, load_segment_report, to_dict
 from ntt_plugin.dataset.segmentation.segment import segment
+from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from ntt_plugin.errors import DatasetError
 from tests.dataset import scenes
 
@@ -262,7 +262,7 @@ def test_a_name_that_fiftyone_refuses_is_tried_once(dataset, monkeypatch):
 def test_declaring_waits_for_its_turn(dataset, declares):
     segment(dataset, "blocks", "done", segmenter=scenes.ColourSegmenter())
     ended = []
-    held = SchemaLock(dataset).__enter__()
+    held = schema_lock(dataset).__enter__()
 
     def end():
         ended.append(time.monotonic())
@@ -275,15 +275,15 @@ def test_declaring_waits_for_its_turn(dataset, declares):
 
 def test_labels_that_a_restarted_database_lost_are_made_again(dataset, monkeypatch):
     servers = iter("abbbbb")
-    monkeypatch.setattr(runner, "server_process", lambda: next(servers))
-    victim, write = ObjectId(dataset.skip(4).first().id), sample_write._update
+    monkeypatch.setattr(field_run, "server_process", lambda: next(servers))
+    victim, write = ObjectId(dataset.skip(4).first().id), FieldWriter._update
 
     def forgetting(target, sample_id, document):
         write(target, sample_id, document)
         if sample_id == dataset.last().id:
             dataset._sample_collection.update_one({"_id": victim}, {"$unset": {"ntt": ""}})
 
-    monkeypatch.setattr(sample_write, "_update", forgetting)
+    monkeypatch.setattr(FieldWriter, "_update", forgetting)
     report = segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
     assert (report.state, report.segmented, report.instances) == ("finished", 6, 18)
     assert [note.reason for note in report.notes] == [
@@ -299,7 +299,7 @@ def test_labels_that_somebody_wrote_over_a_done_sample_are_left_and_not_counted(
 ):
     key = f"{dataset._doc.id}/ntt"
     run_lock._mark_overtaken({"_id": key, "token": "theirs"}, may_live=True, by="")
-    write, first = sample_write._update, ObjectId(dataset.first().id)
+    write, first = FieldWriter._update, ObjectId(dataset.first().id)
     other = {"_cls": "Detections", "detections": [], "run": "x", "writer": "a person"}
 
     def replacing(target, sample_id, document):
@@ -307,7 +307,7 @@ def test_labels_that_somebody_wrote_over_a_done_sample_are_left_and_not_counted(
         if sample_id == dataset.last().id:
             dataset._sample_collection.update_one({"_id": first}, {"$set": {"ntt": other}})
 
-    monkeypatch.setattr(sample_write, "_update", replacing)
+    monkeypatch.setattr(FieldWriter, "_update", replacing)
     report = segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
     assert (report.state, report.segmented, len(report.segmented_ids)) == ("finished", 5, 5)
     assert [note.sample for note in report.notes] == [str(first)]
@@ -317,12 +317,12 @@ def test_labels_that_somebody_wrote_over_a_done_sample_are_left_and_not_counted(
 
 def test_a_database_that_loses_labels_in_each_pass_ends_the_run(dataset, monkeypatch):
     first = dataset.first().id
-    monkeypatch.setattr(runner, "server_process", lambda: None)
-    monkeypatch.setattr(runner, "unsettled", lambda *_: [first])
+    monkeypatch.setattr(field_run, "server_process", lambda: None)
+    monkeypatch.setattr(FieldWriter, "unsettled", lambda *_: [first])
     with pytest.raises(DatasetError, match="disk and log are sound, then run again"):
         segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
 
 
 def test_a_database_that_was_not_restarted_is_not_asked_again(dataset, monkeypatch):
-    monkeypatch.setattr(runner, "unsettled", None)
+    monkeypatch.setattr(FieldWriter, "unsettled", None)
     assert segment(dataset, "blocks", segmenter=scenes.ColourSegmenter()).segmented == 6

@@ -10,9 +10,9 @@ import torch
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.labels.convert import pixel_box
 from ntt_plugin.dataset.labels.placed_masks import full_mask
-from ntt_plugin.dataset.segmentation import writer
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
+from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.engine.segmenter import Segmenter
 from ntt_plugin.errors import BankError, DatasetError
@@ -234,14 +234,14 @@ def test_failed_samples_are_tried_again_by_the_next_call(dataset, segmenter):
 
 
 def test_a_sample_that_cannot_be_saved_loses_only_itself(dataset, segmenter, monkeypatch):
-    victim, update = dataset.skip(2).first().id, writer._update
+    victim, update = dataset.skip(2).first().id, FieldWriter._update
 
     def failing(target, sample_id, *rest):
         if sample_id == victim:
             raise RuntimeError("BSON document too large")
         return update(target, sample_id, *rest)
 
-    monkeypatch.setattr(writer, "_update", failing)
+    monkeypatch.setattr(FieldWriter, "_update", failing)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert report.segmented == 5
     assert [f.reason for f in report.failed] == ["BSON document too large"]

@@ -26,10 +26,11 @@ from pymongo.errors import (
 
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.database import locks as run_lock
-from ntt_plugin.dataset.segmentation import job, pipeline, runner, writer
+from ntt_plugin.dataset.segmentation import field_run, pipeline
 from ntt_plugin.dataset.segmentation import segment as segmentation
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
+from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from ntt_plugin.errors import DatasetError
 from tests.dataset import scenes
 
@@ -97,7 +98,7 @@ def test_labels_written_while_their_field_is_deleted_leave_no_sample_unreadable(
 def test_a_sample_deleted_right_after_its_labels_were_written_is_counted(
     dataset, segmenter, monkeypatch
 ):
-    first, write = dataset.first(), runner.write_labels
+    first, write = dataset.first(), FieldWriter.write
 
     def then_delete(target, sample, *labels):
         notes = write(target, sample, *labels)
@@ -105,7 +106,7 @@ def test_a_sample_deleted_right_after_its_labels_were_written_is_counted(
             dataset._sample_collection.delete_one({"_id": first._id})
         return notes
 
-    monkeypatch.setattr(runner, "write_labels", then_delete)
+    monkeypatch.setattr(FieldWriter, "write", then_delete)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert (report.state, report.segmented, report.failed) == ("finished", 6, [])
     assert first.id in report.segmented_ids
@@ -252,8 +253,8 @@ def test_a_connection_lost_while_the_report_is_kept_does_not_end_the_run(
     dataset, segmenter, monkeypatch, collection
 ):
     method = "update_one" if collection == "runs" else "insert_one"
-    monkeypatch.setattr(runner, "KEEP_SECONDS", 0.0)
-    monkeypatch.setattr(runner, "_KEEP_SHARE", 1e9)
+    monkeypatch.setattr(field_run, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(field_run, "_KEEP_SHARE", 1e9)
     write, calls = getattr(Collection, method), []
 
     def losing(used, *args, **kwargs):
@@ -271,7 +272,7 @@ def test_a_connection_lost_while_the_report_is_kept_does_not_end_the_run(
 
 def test_labels_of_another_from_the_last_moment_are_left(dataset, segmenter, monkeypatch):
     """Between the last look and the write: the database itself refuses."""
-    require, made = writer._update, {"_cls": "Detections", "detections": [], "run": "other"}
+    require, made = FieldWriter._update, {"_cls": "Detections", "detections": [], "run": "other"}
 
     def late(target, sample_id, *rest):
         if sample_id == dataset.first().id:
@@ -279,7 +280,7 @@ def test_labels_of_another_from_the_last_moment_are_left(dataset, segmenter, mon
             dataset._sample_collection.update_one(place, {"$set": {"ntt": made}})
         return require(target, sample_id, *rest)
 
-    monkeypatch.setattr(writer, "_update", late)
+    monkeypatch.setattr(FieldWriter, "_update", late)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert report.segmented == 5 and "left as they are" in report.notes[0].reason
     kept = dataset._sample_collection.find_one({"_id": dataset.first()._id})
@@ -315,7 +316,7 @@ def test_a_database_gone_before_the_first_image_says_what_to_do(
 
     segment(dataset.limit(2), "blocks", segmenter=segmenter)
     with monkeypatch.context() as patch:
-        patch.setattr(job, step, gone)
+        patch.setattr(field_run, step, gone)
         with pytest.raises(DatasetError, match=r"not answer \(connection refused\).*Start again"):
             segment(dataset, "blocks", overwrite=True, segmenter=segmenter)
     assert segment(dataset, "blocks", segmenter=segmenter).state == "finished"
@@ -325,7 +326,7 @@ def test_the_full_disk_of_the_database_stops_the_run(dataset, segmenter, monkeyp
     def failing(*args):
         raise OperationFailure("no space left", 14031)
 
-    monkeypatch.setattr(writer, "_update", failing)
+    monkeypatch.setattr(FieldWriter, "_update", failing)
     with pytest.raises(DatasetError, match=r"disk of the database is full.*0 of 6"):
         segment(dataset, "blocks", segmenter=segmenter)
     assert run_lock._locks().find_one({"_id": f"{dataset._doc.id}/ntt"}) is None
@@ -350,13 +351,13 @@ def no_room_for_a_document(*args, **kwargs):
 def test_the_full_disk_is_said_also_where_the_report_meets_it(
     dataset, segmenter, monkeypatch, refusal
 ):
-    monkeypatch.setattr(runner, "keep_results", refusal)
+    monkeypatch.setattr(field_run, "keep_results", refusal)
     with pytest.raises(DatasetError, match=r"disk of the database is full.*0 of 6"):
         segment(dataset, "blocks", segmenter=segmenter)
 
 
 def test_another_refusal_of_the_database_fails_that_sample_only(dataset, segmenter, monkeypatch):
-    update, calls = writer._update, []
+    update, calls = FieldWriter._update, []
 
     def failing(*args):
         calls.append(1)
@@ -364,7 +365,7 @@ def test_another_refusal_of_the_database_fails_that_sample_only(dataset, segment
             raise DuplicateKeyError("odd", 11000)
         return update(*args)
 
-    monkeypatch.setattr(writer, "_update", failing)
+    monkeypatch.setattr(FieldWriter, "_update", failing)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert (report.segmented, [note.reason for note in report.failed]) == (5, ["odd"])
 
@@ -378,6 +379,7 @@ from tests.dataset import scenes
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.database import locks as run_lock
 from ntt_plugin.dataset.segmentation.segment import segment
+from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from ntt_plugin.errors import DatasetError
 dataset = scenes.make_dataset("gone", pathlib.Path(sys.argv[1]), 40)
 segmenter = scenes.ColourSegmenter()
@@ -411,8 +413,8 @@ os._exit(0)
 
 
 def test_a_growing_report_is_kept_while_the_run_goes(dataset, segmenter, monkeypatch):
-    monkeypatch.setattr(runner, "KEEP_SECONDS", 0.0)
-    monkeypatch.setattr(runner, "_KEEP_SHARE", 1e9)
+    monkeypatch.setattr(field_run, "KEEP_SECONDS", 0.0)
+    monkeypatch.setattr(field_run, "_KEEP_SHARE", 1e9)
     seen = []
     segment(
         dataset,
@@ -428,7 +430,7 @@ def test_a_growing_report_is_kept_while_the_run_goes(dataset, segmenter, monkeyp
 
 @pytest.mark.parametrize(("budget", "most"), [(10**9, 2), (1, 1)])
 def test_few_large_masks_wait_to_be_written(dataset, segmenter, monkeypatch, budget, most):
-    made, written, write = [], [], runner.write_labels
+    made, written, write = [], [], FieldWriter.write
 
     def slowly(*args):
         time.sleep(0.1)
@@ -436,7 +438,7 @@ def test_few_large_masks_wait_to_be_written(dataset, segmenter, monkeypatch, bud
         written.append(args)
         return notes
 
-    monkeypatch.setattr(runner, "write_labels", slowly)
+    monkeypatch.setattr(FieldWriter, "write", slowly)
     monkeypatch.setattr(pipeline, "_WAITING_BYTES", budget)
     waiting = lambda bar: made.append(bar.iteration - len(written))  # noqa: E731
     segment(dataset, "blocks", segmenter=segmenter, progress=waiting)
