@@ -19,8 +19,15 @@ from ..samples.label_selection import LabelKey, select_labels
 from ..samples.views import image_view
 from .coco_export import export_coco
 from .coco_metrics import evaluate_coco
-from .exclusions import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, LeftOut, LeftOutLabel
-from .missing_labels import leave_out_missing, nothing_left
+from .exclusions import (
+    NOT_LABELLED,
+    NOT_SEGMENTED,
+    UNREADABLE,
+    LeftOut,
+    LeftOutLabel,
+    leave_out_missing,
+    nothing_left,
+)
 
 logger = logging.getLogger(__name__)
 

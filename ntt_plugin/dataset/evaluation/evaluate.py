@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
 from collections import Counter
 from collections.abc import Iterable
 from typing import Any
@@ -15,8 +14,7 @@ from ...errors import DatasetError
 from ..class_names import unmatched_classes
 from ..database.dataset_locks import EvaluationLock
 from ..database.errors import database_errors
-from ..labels.label_field import declare_fields
-from ..runtime.progress_bar import Progress, progress_bar, reported_samples
+from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import (
     dataset_of,
     listed,
@@ -30,15 +28,18 @@ from ..samples.label_selection import LabelKey, exclude_labels
 from ..samples.views import image_view
 from .coco_export import CocoTables, export_coco
 from .coco_metrics import CocoFigures, evaluate_coco, steps
-from .crowd_evaluation import coco_method
-from .eval_key import require_free_key, require_unmarked
-from .exclusions import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, UNTURNED, LeftOut
-from .missing_labels import leave_out_missing, nothing_left
+from .exclusions import (
+    NOT_LABELLED,
+    NOT_SEGMENTED,
+    UNREADABLE,
+    UNTURNED,
+    LeftOut,
+    leave_out_missing,
+    nothing_left,
+)
+from .fiftyone_evaluation import evaluate_by_fiftyone, require_free_key, require_unmarked
 
 logger = logging.getLogger(__name__)
-
-# What FiftyOne says of an evaluation's record that is no longer there.
-_GONE = re.compile("Failed to update document|has no evaluation|no evaluation run key")
 
 
 @database_errors(
@@ -102,58 +103,44 @@ def evaluate(
     left_out = LeftOut()
     given, samples = samples, image_view(samples, group_slices, left_out.notes)
     _require_fields(samples, label_field, gt_field, masks)
-    require_free_key(samples, eval_key, label_field, gt_field)
-    require_unmarked(samples, eval_key, label_field, gt_field)
-    if not include_missing:
-        images = samples
-        kinds = {label_field: NOT_SEGMENTED, gt_field: NOT_LABELLED}
-        samples = leave_out_missing(images, kinds, left_out)
-        if len(left_out.samples) and not samples.limit(1).values("id"):
-            raise nothing_left(given, images, [label_field, gt_field])
-    paths = [f"{field}.detections" for field in (gt_field, label_field)]
-    names = require_classes(samples, paths, classes)
-    left_out.notes += unmatched_classes(samples, label_field, gt_field, names)
-    tables = export_coco(samples, label_field, gt_field, names, masks, progress, left_out)
-    _require_something(samples, tables, label_field, gt_field)
-    left_out.notes += _no_truth(tables, gt_field)
-    if left_out:
-        logger.warning("%s", left_out)
-    figures = _figures(tables, names, masks, progress)
+    # Two evaluations under one key would take each other's marks away; so the second one is
+    # refused before it computes anything.
+    with EvaluationLock(dataset_of(samples), eval_key) as lock:
+        require_free_key(samples, eval_key, label_field, gt_field)
+        require_unmarked(samples, eval_key, label_field, gt_field)
+        if not include_missing:
+            images = samples
+            kinds = {label_field: NOT_SEGMENTED, gt_field: NOT_LABELLED}
+            samples = leave_out_missing(images, kinds, left_out)
+            if len(left_out.samples) and not samples.limit(1).values("id"):
+                raise nothing_left(given, images, [label_field, gt_field])
+        paths = [f"{field}.detections" for field in (gt_field, label_field)]
+        names = require_classes(samples, paths, classes)
+        left_out.notes += unmatched_classes(samples, label_field, gt_field, names)
+        tables = export_coco(samples, label_field, gt_field, names, masks, progress, left_out)
+        _require_something(samples, tables, label_field, gt_field)
+        left_out.notes += _no_truth(tables, gt_field)
+        if left_out:
+            logger.warning("%s", left_out)
+        figures = _figures(tables, names, masks, progress)
 
-    samples = _without(samples, left_out)
-    if classes is not None:
-        wanted = F("label").is_in(literals(names))
-        for field in (label_field, gt_field):
-            samples = samples.filter_labels(field, wanted, only_matches=False)
-    if masks and not tables.pixel_tight:
-        logger.warning(
-            "Labels in %s have masks that are not cropped to boxes in whole pixels, or files of "
-            "masks that FiftyOne reads otherwise: FiftyOne marks "
-            "true and false positives by boxes. pycocotools' figures of masks are not affected.",
-            listed((gt_field, label_field)),
+        samples = _without(samples, left_out)
+        if classes is not None:
+            wanted = F("label").is_in(literals(names))
+            for field in (label_field, gt_field):
+                samples = samples.filter_labels(field, wanted, only_matches=False)
+        if masks and not tables.pixel_tight:
+            logger.warning(
+                "Labels in %s have masks that are not cropped to boxes in whole pixels, or files "
+                "of masks that FiftyOne reads otherwise: FiftyOne marks true and false positives "
+                "by boxes. pycocotools' figures of masks are not affected.",
+                listed((gt_field, label_field)),
+            )
+        lock.require()
+        use_masks = masks and tables.pixel_tight
+        return evaluate_by_fiftyone(
+            samples, label_field, gt_field, eval_key, figures, left_out, use_masks, progress
         )
-    with EvaluationLock(dataset_of(samples), eval_key):
-        try:
-            _declare(samples, (gt_field, label_field), eval_key)
-            with reported_samples(samples, progress) as (walked, drawn):
-                results = walked.evaluate_detections(
-                    label_field,
-                    gt_field=gt_field,
-                    eval_key=eval_key,
-                    method=coco_method(samples, gt_field),
-                    use_masks=masks and tables.pixel_tight,
-                    compute_mAP=True,
-                    classes=names,
-                    progress=drawn,
-                )
-            results.config.coco_figures = figures.to_dict()
-            results.config.left_out = left_out.to_dict()
-            results.save_config()
-            results.custom_metrics = figures.for_panel()
-            results.save()
-        except (KeyError, ValueError) as error:
-            raise _not_evaluated(eval_key, error) from error
-    return results
 
 
 @database_errors("nothing was changed; start again when it is back.")
@@ -247,37 +234,11 @@ def _no_truth(tables: CocoTables, gt_field: str) -> list[str]:
     ]
 
 
-def _not_evaluated(eval_key: str, error: Exception) -> DatasetError:
-    """What stopped FiftyOne; that a record is gone which it just wrote it says in its own words."""
-    if _GONE.search(str(error)):
-        return DatasetError(
-            f"The evaluation {eval_key!r} was replaced or deleted while it was being made: another "
-            "one may be running under that name, in another process or thread. Wait until it has "
-            "ended and evaluate again, or choose another name."
-        )
-    return DatasetError(f"FiftyOne cannot evaluate under {eval_key!r}: {error}")
-
-
-def _declare(samples: Any, fields: tuple[str, str], eval_key: str) -> None:
-    """Declare an evaluation's fields ahead of FiftyOne, which would do it one by one, unlocked."""
-    if eval_key in samples.list_evaluations():
-        return  # FiftyOne takes away the former one's fields first
-    schema: dict[str, fo.Field] = {
-        f"{eval_key}_{kind}": fo.IntField() for kind in ("tp", "fp", "fn")
-    }
-    for field in fields:
-        path = f"{field}.detections.{eval_key}"
-        schema |= {path: fo.StringField(), f"{path}_id": fo.StringField()}
-        schema |= {f"{path}_iou": fo.FloatField()}
-    declare_fields(dataset_of(samples), schema)
-
-
 def _without(samples: Any, left_out: LeftOut) -> Any:
     gone = left_out.of_kinds(UNREADABLE, UNTURNED)
     if gone:
         samples = samples.exclude([entry.sample for entry in gone])
-    labels = (LabelKey(entry.sample, entry.field, entry.label) for entry in left_out.labels)
-    return exclude_labels(samples, labels)
+    return exclude_labels(samples, map(LabelKey.of, left_out.labels))
 
 
 def _figures(tables: CocoTables, names: list[str], masks: bool, progress: Progress) -> CocoFigures:

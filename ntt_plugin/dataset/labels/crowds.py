@@ -16,6 +16,8 @@ IS_CROWD = "It is marked as a crowd (iscrowd), which is not one instance."
 
 _YES = {"1", "1.0", "true", "t", "yes", "y", "on"}
 _NO = {"0", "0.0", "false", "f", "no", "n", "off", "", "none", "null", "nan"}
+# What FiftyOne's evaluations write into the attribute of their name.
+_MARKS = ("tp", "fp", "fn")
 
 
 def is_crowd(value: Any) -> bool:
@@ -38,9 +40,14 @@ def is_crowd(value: Any) -> bool:
         word = text.strip().casefold()
         if word in _YES or word in _NO:
             return word in _YES
-    raise DatasetError(
-        f"Its attribute iscrowd is {quoted(value)}, which is neither yes nor no; set it to 0 or 1."
-    )
+    problem = f"Its attribute iscrowd is {quoted(value)}, which is neither yes nor no"
+    if isinstance(text, str) and text in _MARKS:
+        raise DatasetError(
+            f"{problem}: an evaluation of that name wrote its mark there. Delete it with "
+            "dataset.delete_evaluation('iscrowd'), or rename it with "
+            "dataset.rename_evaluation('iscrowd', ...)."
+        )
+    raise DatasetError(f"{problem}; set it to 0 or 1.")
 
 
 def is_crowd_label(label: fo.Detection | fo.Polyline) -> bool:

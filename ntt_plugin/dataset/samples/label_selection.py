@@ -28,6 +28,11 @@ class LabelKey(NamedTuple):
     field: str
     label: str
 
+    @classmethod
+    def of(cls, named: Any) -> LabelKey:
+        """The key of anything with a ``sample``, ``field`` and ``label``, as a ``Provenance``."""
+        return cls(str(named.sample), str(named.field), str(named.label))
+
     def to_dict(self) -> dict[str, str]:
         """The label as FiftyOne's stages and selections name it."""
         return {"sample_id": self.sample, "field": self.field, "label_id": self.label}
