@@ -16,7 +16,7 @@ from ...errors import DatasetError, ImageError
 from ..labels.convert import pixel_box
 from ..labels.crowds import is_crowd_label
 from ..labels.orientation import stored_pixels_problem
-from ..labels.placed_masks import placed_mask
+from ..labels.placed_masks import INVERTED, placed_mask, seems_inverted
 from ..runtime.progress_bar import Progress, each_sample
 from .exclusions import UNREADABLE, UNTURNED, LeftOut, LeftOutLabel
 
@@ -33,15 +33,12 @@ class CocoTables:
         masks: a results file's content with ``segmentation`` (RLE); empty without masks.
         pixel_tight: whether FiftyOne's own evaluation of masks sees the same pixels: every mask
             is cropped to a box in whole pixels, and FiftyOne reads it as we do.
-        left_out: labels that cannot be scored, samples whose image cannot be read, and those
-            whose ground truth seems to be made on unturned pixels.
     """
 
     ground_truth: dict[str, Any]
     boxes: list[dict[str, Any]] = field(default_factory=list)
     masks: list[dict[str, Any]] = field(default_factory=list)
     pixel_tight: bool = True
-    left_out: LeftOut = field(default_factory=LeftOut)
 
 
 def export_coco(
@@ -49,18 +46,18 @@ def export_coco(
     label_field: str,
     gt_field: str,
     classes: Iterable[str],
-    masks: bool = True,
-    progress: Progress = None,
-    left_out: LeftOut | None = None,
+    masks: bool,
+    progress: Progress,
+    left_out: LeftOut,
 ) -> CocoTables:
     """Read both fields of every sample; a field that was never written counts as empty.
 
     Areas are the masks' pixel counts where there are masks, else the boxes' areas; ``iscrowd``
     is the ground truth's attribute of that name. Boxes come back as the pixels they were made
-    from, without the noise of relative coordinates. A sample whose image cannot be read has no
-    pixels to score in, and is left out, as is one whose ground truth seems to be made on the
-    pixels before they are turned upright; so is a label without a name, a usable box, a mask where
-    masks are wanted, or (a prediction) a confidence.
+    from, without the noise of relative coordinates. Left out is a sample whose image cannot be
+    read, or whose ground truth seems to be made on the pixels before they are turned upright, and
+    a label without a name, a usable box, a mask where masks are wanted, or (a prediction) a
+    confidence. Masks that seem to be inverted are scored, and noted.
 
     Args:
         samples: a dataset or view of images.
@@ -69,7 +66,7 @@ def export_coco(
         classes: labels of other classes are passed over.
         masks: whether masks are wanted.
         progress: FiftyOne's ``progress``.
-        left_out: what was left out before; it grows, and is the tables' own.
+        left_out: grows by what is left out, and by notes.
     """
     categories = {label: index for index, label in enumerate(classes, start=1)}
     tables = CocoTables(
@@ -77,9 +74,9 @@ def export_coco(
             "images": [],
             "annotations": [],
             "categories": [{"id": index, "name": label} for label, index in categories.items()],
-        },
-        left_out=LeftOut() if left_out is None else left_out,
+        }
     )
+    inverted: dict[str, list[str]] = {gt_field: [], label_field: []}
     view = samples.select_fields([label_field, gt_field])
     for image_id, sample in enumerate(each_sample(view, progress), start=1):
         truth = sample[gt_field].detections if sample[gt_field] is not None else []
@@ -87,10 +84,10 @@ def export_coco(
             size = shown_size(sample.filepath)
             problem = stored_pixels_problem(sample, truth)
         except ImageError as error:
-            tables.left_out.add_sample(sample.id, sample.filepath, UNREADABLE, str(error))
+            left_out.add_sample(sample.id, sample.filepath, UNREADABLE, str(error))
             continue
         if problem:
-            tables.left_out.add_sample(sample.id, sample.filepath, UNTURNED, problem)
+            left_out.add_sample(sample.id, sample.filepath, UNTURNED, problem)
             continue
         tables.ground_truth["images"].append(
             {"id": image_id, "height": size[0], "width": size[1], "file_name": sample.filepath}
@@ -98,11 +95,22 @@ def export_coco(
         for name, add in ((gt_field, _add_truth), (label_field, _add_result)):
             for detection in _detections(sample[name], categories):
                 try:
-                    add(tables, _Item(image_id, categories, detection, size, masks))
+                    item = _Item(image_id, categories, detection, size, masks)
+                    add(tables, item)
                 except DatasetError as error:
-                    tables.left_out.labels.append(
+                    left_out.labels.append(
                         LeftOutLabel(name, detection.id, sample.id, sample.filepath, str(error))
                     )
+                else:
+                    tables.pixel_tight &= item.pixel_tight
+                    if item.seems_inverted:
+                        inverted[name].append(f"{detection.id} of {sample.filepath}")
+    left_out.notes += [
+        f"{len(labels)} masks in {name!r} may be inverted; "
+        f"{INVERTED.format(f'first, {labels[0]}, ')}."
+        for name, labels in inverted.items()
+        if labels
+    ]
     return tables
 
 
@@ -125,10 +133,11 @@ class _Item:
         self.bbox = [x1, y1, _difference(x2, x1), _difference(y2, y1)]
         self.area = self.bbox[2] * self.bbox[3]
         self.rle: dict[str, Any] | None = None
-        self.pixel_tight = True
+        self.pixel_tight, self.seems_inverted = True, False
         if masks or detection.has_mask:
             placed = placed_mask(detection, size)
             self.area = float(np.count_nonzero(placed.mask))
+            self.seems_inverted = seems_inverted(placed.mask)
             if masks:
                 mask = placed.full(size)
                 self.rle = mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
@@ -148,7 +157,6 @@ def _add_truth(tables: CocoTables, item: _Item) -> None:
     if item.rle is not None:
         annotation["segmentation"] = item.rle
     annotations.append(annotation)
-    tables.pixel_tight &= item.pixel_tight
 
 
 def _add_result(tables: CocoTables, item: _Item) -> None:
@@ -158,7 +166,6 @@ def _add_result(tables: CocoTables, item: _Item) -> None:
     tables.boxes.append({**item.place, "bbox": item.bbox, "score": score})
     if item.rle is not None:
         tables.masks.append({**item.place, "segmentation": item.rle, "score": score})
-    tables.pixel_tight &= item.pixel_tight
 
 
 def _detections(

@@ -288,8 +288,9 @@ def _precisions(
     masks = all(one or other for one, other in zip(held[::2], held[1::2], strict=True))
     found: list[dict[str | None, float]] = []
     for name in (first, second):
-        tables = export_coco(images, name, gt_field, names, masks, progress)
-        left_out.add(tables.left_out)
+        not_scored = LeftOut()
+        tables = export_coco(images, name, gt_field, names, masks, progress, not_scored)
+        left_out.add(not_scored)
         results = tables.masks if masks else tables.boxes
         figures, by_class = evaluate_coco(tables.ground_truth, results, "segm" if masks else "bbox")
         found.append({None: figures["AP"], **dict(zip(names, by_class, strict=True))})

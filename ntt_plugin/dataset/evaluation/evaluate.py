@@ -118,7 +118,7 @@ def evaluate(
         names = require_classes(samples, paths, classes)
         left_out.notes += unmatched_classes(samples, label_field, gt_field, names)
         tables = export_coco(samples, label_field, gt_field, names, masks, progress, left_out)
-        _require_something(samples, tables, label_field, gt_field)
+        _require_something(tables, left_out, label_field, gt_field)
         left_out.notes += _no_truth(tables, gt_field)
         if left_out:
             logger.warning("%s", left_out)
@@ -202,9 +202,10 @@ def _require_fields(samples: Any, label_field: str, gt_field: str, masks: bool) 
         )
 
 
-def _require_something(samples: Any, tables: CocoTables, label_field: str, gt_field: str) -> None:
-    """Something is left to score, of the samples and of each field that holds labels."""
-    left_out = tables.left_out
+def _require_something(
+    tables: CocoTables, left_out: LeftOut, label_field: str, gt_field: str
+) -> None:
+    """Make sure that an image, and a label of each field that holds labels, is left to score."""
     gone = left_out.of_kinds(UNREADABLE, UNTURNED)
     if gone and not tables.ground_truth["images"]:
         verb = "scored" if left_out.of_kinds(UNTURNED) else "read"

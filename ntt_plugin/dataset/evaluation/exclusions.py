@@ -92,11 +92,12 @@ class LeftOut:
         self.samples[sample] = LeftOutSample(sample, reason, kind, filepath)
 
     def add(self, other: LeftOut) -> None:
-        """Leave out the labels and samples of another one too, each once, by its first reason."""
+        """Add what another one holds: each label and sample by its first reason, each note once."""
         known = {LabelKey.of(entry) for entry in self.labels}
         self.labels += [entry for entry in other.labels if LabelKey.of(entry) not in known]
         for sample, left_out in other.samples.items():
             self.samples.setdefault(sample, left_out)
+        self.notes += [note for note in other.notes if note not in self.notes]
 
     def of_kinds(self, *kinds: str) -> list[LeftOutSample]:
         """The samples of some kinds."""

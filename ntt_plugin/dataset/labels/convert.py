@@ -1,21 +1,23 @@
-"""The engine's instances as labels, and the masks and boxes of labels, exact to the pixel."""
+"""The engine's instances as labels, and the boxes of labels, exact to the pixel."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import fiftyone as fo
 import numpy as np
+from bson import ObjectId
 from fiftyone import ViewField as F
 
 from ...engine.matching.instances import Instances
 from ...engine.references import Box, Provenance
 from ...errors import DatasetError
 from ..samples.checks import quoted
-from .document import NewLabel
 
 Array = np.ndarray[Any, Any]
 
@@ -76,6 +78,58 @@ BOX_MASK_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
 
 RESERVED_ATTRIBUTES = frozenset({"iscrowd", *SUGGESTION_ATTRIBUTES, *BOX_MASK_ATTRIBUTES})
 """Every attribute that this plugin reads or writes; nothing else may be written under its name."""
+
+
+@dataclass
+class NewLabel:
+    """What an ``fo.Detection`` would hold, made and encoded in an eighth of the time.
+
+    Attributes:
+        label: its class.
+        bounding_box: x y w h in [0, 1].
+        mask: bool, as large as the box in pixels; None if it is in a file.
+        confidence: in [0, 1], or None.
+        attributes: all else, by name: texts, numbers or None.
+        mask_path: the file of its mask, in place of ``mask``.
+    """
+
+    label: str
+    bounding_box: list[float]
+    mask: Array | None
+    confidence: float | None = None
+    tags: list[str] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    mask_path: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The label as the database keeps it, with a new id: what FiftyOne would make of it."""
+        own = {
+            "label": self.label,
+            "bounding_box": self.bounding_box,
+            "mask": None if self.mask is None else _mask_field().to_mongo(self.mask),
+            "mask_path": self.mask_path,
+            "confidence": self.confidence,
+        }
+        return {
+            "_id": ObjectId(),
+            **copy.deepcopy(_defaults()),
+            "tags": list(self.tags),
+            # FiftyOne leaves out its own fields that are None, not those of others.
+            **{name: value for name, value in own.items() if value is not None},
+            **self.attributes,
+        }
+
+
+@cache
+def _defaults() -> Mapping[str, Any]:
+    """What every label has, as the installed FiftyOne writes it; not to be changed."""
+    empty = fo.Detection().to_dict()
+    return {name: value for name, value in empty.items() if name != "_id"}
+
+
+@cache
+def _mask_field() -> Any:
+    return fo.Detection._fields["mask"]
 
 
 def to_labels(

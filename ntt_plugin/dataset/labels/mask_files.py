@@ -21,7 +21,7 @@ from ..database.errors import JOURNALED
 from ..database.locks import RunLock
 from ..database.run_record import usable_results
 from ..samples.checks import quoted
-from .document import NewLabel
+from .convert import NewLabel
 
 Array = np.ndarray[Any, Any]
 

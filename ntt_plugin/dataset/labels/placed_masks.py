@@ -8,6 +8,7 @@ from typing import Any
 
 import fiftyone as fo
 import numpy as np
+from scipy import ndimage  # type: ignore[import-untyped]
 
 from ...engine.references import Box, tight_box
 from ...errors import DatasetError
@@ -28,6 +29,15 @@ _WIDEST_MARGIN = 10
 # Two boxes are of the same object if no edge differs by more of a side than this, or in pixels.
 _NEAR, _NEAR_PIXELS = 0.1, 3.0
 _SAME_ASPECT = 1.05
+# A hole is a rectangle from this share of its tight box on: the opening of a frame or a table.
+_RECTANGLE = 0.9
+
+
+INVERTED = (
+    "the mask of the {} covers the corners of its box and not its middle, as a mask whose object "
+    "is 0 does; if so, save its inverse, `mask == 0`"
+)
+"""What is said of a mask that ``seems_inverted``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +117,38 @@ def placed_mask(detection: fo.Detection, image_size: tuple[int, int]) -> PlacedM
     )
 
 
+def seems_inverted(mask: Array) -> bool:
+    """Whether a mask seems to be 1 on the background and 0 on the object.
+
+    True where it covers all four corners of its tight box, and more than half of the box is one
+    hole that is no rectangle, and that is open to all four sides or to none. So rings, frames,
+    tables, goals and what surrounds a smaller object are no inverted masks.
+
+    Args:
+        mask: bool (h, w), not empty.
+    """
+    left, top, right, bottom = map(int, tight_box(mask))
+    cropped = mask[top:bottom, left:right]
+    rows, columns = cropped.shape
+    half = cropped.size / 2
+    if min(rows, columns) < _SMALLEST or not cropped[:: rows - 1, :: columns - 1].all():
+        return False
+    if np.count_nonzero(cropped) >= half:
+        return False
+    numbered = ndimage.label(~cropped)[0]
+    areas = np.bincount(numbered.ravel())[1:]
+    if areas.max() <= half:
+        return False
+    hole = tight_box(numbered == areas.argmax() + 1)
+    if areas.max() >= _RECTANGLE * (hole[2] - hole[0]) * (hole[3] - hole[1]):
+        return False
+    # A box may be a pixel wider than its object.
+    if _distance(hole, (0, 0, columns, rows)) <= 1:
+        return True
+    border = cropped[0], cropped[-1], cropped[:, 0], cropped[:, -1]
+    return all(side.all() for side in border)
+
+
 def _is_of_whole_image(
     mask: Array, detection: fo.Detection, box: Box, image_size: tuple[int, int]
 ) -> bool:
@@ -148,7 +190,13 @@ def _is_of_whole_image(
     is_of_box = fills or (has_boxs_aspect and not has_images_aspect)
     if is_of_box and not is_images_size and not is_turned:
         return False
-    raise DatasetError(_both_readings(mask.shape, laid, box, image_size, is_turned))
+    text = _both_readings(mask.shape, laid, box, image_size, is_turned)
+    if not mask.all():
+        hole = tight_box(~mask)
+        laid = hole[0] * step[0], hole[1] * step[1], hole[2] * step[0], hole[3] * step[1]
+        if _is_near(laid, box, image_size, max(*step, _NEAR_PIXELS)):
+            text += " Its zeros lie in the box: if they are the object, save `mask == 0`."
+    raise DatasetError(text)
 
 
 def _without_margin(mask: Array, box_size: tuple[int, int]) -> Array:

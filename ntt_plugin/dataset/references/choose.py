@@ -21,12 +21,11 @@ from ..class_names import look_alike_notes
 from ..labels.convert import pixel_box
 from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
-from ..labels.placed_masks import full_mask
+from ..labels.placed_masks import INVERTED, full_mask, seems_inverted
 from ..labels.polylines import polyline_box, polyline_mask
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from ..samples.label_selection import LabelKey, select_labels
-from ..samples.loading import load_sample
-from ..samples.views import image_view
+from ..samples.views import image_view, load_sample
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +83,7 @@ class ReadReference:
         filepath: its image.
         reference: what the engine learns from, or None,
         problem: and then why.
-        notes: what a person should know of how the image was read.
+        notes: what a person should know of how the image and its mask were read.
     """
 
     label: str
@@ -179,16 +178,18 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
             unreadable = str(error)
         for label in labels:
             source = Provenance(dataset, sample_id, label.id, field=chosen.field)
-            reference, problem = None, unreadable
+            reference, problem, own_notes = None, unreadable, notes
             if image is not None:
                 try:
                     reference = _reference(image, label, source)
+                    if isinstance(label, fo.Detection) and seems_inverted(reference.mask):
+                        own_notes = (*notes, INVERTED.format(f"label {label.id}"))
                 except NoFileHandlesError:
                     raise
                 # A database holds what people put there, so reading it can fail in any way.
                 except Exception as error:
                     problem = str(error) or type(error).__name__
-            yield ReadReference(label.label, source, sample.filepath, reference, problem, notes)
+            yield ReadReference(label.label, source, sample.filepath, reference, problem, own_notes)
 
 
 def label_geometry(

@@ -19,7 +19,7 @@ Facts of FiftyOne 1.22 that matter to whoever reads and writes through such a co
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import fiftyone as fo
@@ -124,6 +124,37 @@ def patch_labels(samples: Any) -> dict[str, list[LabelKey]]:
     return {field: labels_in(samples, field, "sample_id") for field in fields}
 
 
+def load_sample(view: Any, sample_id: str) -> Any:
+    """A sample of a view.
+
+    Raises:
+        KeyError: the view does not hold it any more.
+        DatasetError: FiftyOne cannot load it: a value in it is not as labels have it.
+    """
+    try:
+        return view[sample_id]
+    except ValueError as error:
+        raise _unloadable(sample_id, error) from error
+
+
+def load_samples(view: Any) -> Iterator[Any]:
+    """The samples of a view one by one.
+
+    Raises:
+        DatasetError: FiftyOne cannot load the next one.
+    """
+    samples, loaded = iter(view.iter_samples()), 0
+    while True:
+        try:
+            sample = next(samples)
+        except StopIteration:
+            return
+        except ValueError as error:
+            raise _unloadable(view.values("id")[loaded], error) from error
+        loaded += 1
+        yield sample
+
+
 def _flattened(samples: Any, name: str, slices: list[str] | None) -> Any:
     media = samples.group_media_types
     if media is None:
@@ -216,3 +247,11 @@ def _require_samples(samples: Any, name: str) -> None:
         if dataset_of(samples)._sample_collection.find_one({}, {"_id": 1}) is None:
             raise DatasetError(f"{name!r} has no images yet; add some first.")
         raise DatasetError(f"The view of {name!r} holds no sample; widen it or add samples.")
+
+
+def _unloadable(sample_id: str, error: ValueError) -> DatasetError:
+    # FiftyOne's own sentence blames the view; what raised it names the value.
+    return DatasetError(
+        f"FiftyOne cannot load the sample {sample_id} ({error.__cause__ or error}). Correct that "
+        "value in the database, or delete the sample or the field."
+    )

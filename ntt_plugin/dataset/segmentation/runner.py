@@ -21,7 +21,7 @@ from ...errors import DatasetError, NoFileHandlesError
 from ..database.errors import is_disk_full, server_process, with_patience
 from ..database.locks import LockLostError
 from ..database.run_record import keep_results
-from ..labels.document import NewLabel
+from ..labels.convert import NewLabel
 from ..labels.mask_files import MaskFolderError
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.views import all_images
