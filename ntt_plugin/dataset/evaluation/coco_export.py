@@ -16,11 +16,9 @@ from ...errors import DatasetError, ImageError
 from ..labels.convert import pixel_box
 from ..labels.crowds import is_crowd_label
 from ..labels.orientation import stored_pixels_problem
-from ..labels.placed_masks import INVERTED, placed_mask, seems_inverted
+from ..labels.placed_masks import INVERTED, PlacedMask, placed_mask, seems_inverted
 from ..runtime.progress_bar import Progress, each_sample
 from .exclusions import UNREADABLE, UNTURNED, LeftOut, LeftOutLabel
-
-Array = np.ndarray[Any, Any]
 
 
 @dataclass
@@ -92,18 +90,20 @@ def export_coco(
         tables.ground_truth["images"].append(
             {"id": image_id, "height": size[0], "width": size[1], "file_name": sample.filepath}
         )
-        for name, add in ((gt_field, _add_truth), (label_field, _add_result)):
+        for name, is_truth in ((gt_field, True), (label_field, False)):
             for detection in _detections(sample[name], categories):
                 try:
-                    item = _Item(image_id, categories, detection, size, masks)
-                    add(tables, item)
+                    found, placed = _annotation(detection, size, masks)
+                    found |= {"image_id": image_id, "category_id": categories[detection.label]}
+                    _add(tables, found, detection, is_truth)
                 except DatasetError as error:
                     left_out.labels.append(
                         LeftOutLabel(name, detection.id, sample.id, sample.filepath, str(error))
                     )
-                else:
-                    tables.pixel_tight &= item.pixel_tight
-                    if item.seems_inverted:
+                    continue
+                if placed is not None:
+                    tables.pixel_tight &= placed.as_stored or not masks
+                    if seems_inverted(placed.mask):
                         inverted[name].append(f"{detection.id} of {sample.filepath}")
     left_out.notes += [
         f"{len(labels)} masks in {name!r} may be inverted; "
@@ -114,64 +114,54 @@ def export_coco(
     return tables
 
 
-class _Item:
-    """One label with its place in the tables, and its geometry in pixels."""
-
-    def __init__(
-        self,
-        image_id: int,
-        categories: dict[str, int],
-        detection: fo.Detection,
-        size: tuple[int, int],
-        masks: bool,
-    ) -> None:
-        if not _is_named(detection):
-            raise DatasetError("It has no name.")
-        x1, y1, x2, y2 = pixel_box(detection, size)
-        self.detection = detection
-        self.place = {"image_id": image_id, "category_id": categories[detection.label]}
-        self.bbox = [x1, y1, _difference(x2, x1), _difference(y2, y1)]
-        self.area = self.bbox[2] * self.bbox[3]
-        self.rle: dict[str, Any] | None = None
-        self.pixel_tight, self.seems_inverted = True, False
-        if masks or detection.has_mask:
-            placed = placed_mask(detection, size)
-            self.area = float(np.count_nonzero(placed.mask))
-            self.seems_inverted = seems_inverted(placed.mask)
-            if masks:
-                mask = placed.full(size)
-                self.rle = mask_utils.encode(np.asfortranarray(mask, dtype=np.uint8))
-                self.pixel_tight = placed.as_stored
+def has_masks(samples: Any, field: str) -> bool:
+    """Whether any label of a field of ``Detections`` has a mask."""
+    return any(samples.count(f"{field}.detections.{name}") for name in ("mask", "mask_path"))
 
 
-def _add_truth(tables: CocoTables, item: _Item) -> None:
-    annotations = tables.ground_truth["annotations"]
-    annotation = {
+def _annotation(
+    detection: fo.Detection, size: tuple[int, int], masks: bool
+) -> tuple[dict[str, Any], PlacedMask | None]:
+    """A label's COCO annotation (``segmentation`` with ``masks`` only), and its mask if any."""
+    if not _is_named(detection):
+        raise DatasetError("It has no name.")
+    x1, y1, x2, y2 = pixel_box(detection, size)
+    width, height = round(x2 - x1, 9), round(y2 - y1, 9)
+    found: dict[str, Any] = {"bbox": [x1, y1, width, height], "area": width * height}
+    if not (masks or detection.has_mask):
+        return found, None
+    placed = placed_mask(detection, size)
+    found["area"] = float(np.count_nonzero(placed.mask))
+    if masks:
+        full = np.asfortranarray(placed.full(size), dtype=np.uint8)
+        found["segmentation"] = mask_utils.encode(full)
+    return found, placed
+
+
+def _add(
+    tables: CocoTables, found: dict[str, Any], detection: fo.Detection, is_truth: bool
+) -> None:
+    if is_truth:
+        annotations = tables.ground_truth["annotations"]
         # pycocotools takes id 0 for "no match".
-        "id": len(annotations) + 1,
-        **item.place,
-        "bbox": item.bbox,
-        "area": item.area,
-        "iscrowd": int(is_crowd_label(item.detection)),
-    }
-    if item.rle is not None:
-        annotation["segmentation"] = item.rle
-    annotations.append(annotation)
-
-
-def _add_result(tables: CocoTables, item: _Item) -> None:
-    score = item.detection.confidence
+        found |= {"id": len(annotations) + 1, "iscrowd": int(is_crowd_label(detection))}
+        annotations.append(found)
+        return
+    score = detection.confidence
     if score is None or not math.isfinite(score):
         raise DatasetError(f"Its confidence is {score}, so it cannot be ranked.")
-    tables.boxes.append({**item.place, "bbox": item.bbox, "score": score})
-    if item.rle is not None:
-        tables.masks.append({**item.place, "segmentation": item.rle, "score": score})
+    # pycocotools takes a result's size class from its box when there is one, so a mask has none.
+    del found["area"]
+    box, mask = found.pop("bbox"), found.pop("segmentation", None)
+    tables.boxes.append({**found, "bbox": box, "score": score})
+    if mask is not None:
+        tables.masks.append({**found, "segmentation": mask, "score": score})
 
 
 def _detections(
     labels: fo.Detections | None, categories: Collection[str]
 ) -> Iterator[fo.Detection]:
-    """Those of the categories, and those without a name."""
+    """The labels of the categories, and those without a name."""
     for detection in labels.detections if labels is not None else []:
         if detection.label in categories or not _is_named(detection):
             yield detection
@@ -179,7 +169,3 @@ def _detections(
 
 def _is_named(detection: fo.Detection) -> bool:
     return bool(detection.label and detection.label.strip())
-
-
-def _difference(end: float, start: float) -> float:
-    return round(end - start, 9)

@@ -17,7 +17,7 @@ from ..runtime.progress_bar import Progress, each_sample
 from ..samples.checks import listed, require_classes, require_detections
 from ..samples.label_selection import LabelKey, select_labels
 from ..samples.views import image_view
-from .coco_export import export_coco
+from .coco_export import export_coco, has_masks
 from .coco_metrics import evaluate_coco
 from .exclusions import (
     NOT_LABELLED,
@@ -184,7 +184,7 @@ def compare_segmentations(
         truly = images if include_missing else _with_truth(images, gt_field, left_out)
         for name in both:
             left_out.notes += unmatched_classes(truly, name, gt_field, names)
-        masks = all(_has_masks(truly, name) for name in fields)
+        masks = all(has_masks(truly, name) for name in fields)
         scored = "masks" if masks else "boxes"
         first_ap, second_ap = (
             _precisions(truly, name, gt_field, names, masks, progress, left_out) for name in both
@@ -269,10 +269,6 @@ def _with_truth(images: Any, gt_field: str, left_out: LeftOut) -> Any:
             f"never written (None): {paths}."
         )
     return scored
-
-
-def _has_masks(images: Any, field: str) -> bool:
-    return any(images.count(f"{field}.detections.{name}") for name in ("mask", "mask_path"))
 
 
 def _precisions(

@@ -17,7 +17,7 @@ from ..samples.checks import dataset_of, listed
 from ..samples.label_selection import LabelKey
 from ..samples.views import all_images
 
-# Kept in one MongoDB document of 16 MB at most, whatever the evaluation met with.
+# Saved in one MongoDB document, of 16 MB at most.
 _MOST_KEPT = 1000
 _MOST_NAMED = 5
 
@@ -39,10 +39,10 @@ class LeftOutLabel:
     """A label that cannot be scored.
 
     Attributes:
-        field: the field that it is in.
+        field: the field that holds it.
         label: its id.
         sample: its sample's id.
-        filepath: its sample's image.
+        filepath: its image.
         reason: a sentence.
     """
 
@@ -80,7 +80,7 @@ class LeftOut:
     Attributes:
         labels: labels that cannot be scored.
         samples: samples that are not scored, by id.
-        notes: what else a person should know of the scores, a sentence each.
+        notes: other remarks on the scores, a sentence each.
     """
 
     labels: list[LeftOutLabel] = field(default_factory=list)
@@ -88,7 +88,7 @@ class LeftOut:
     notes: list[str] = field(default_factory=list)
 
     def add_sample(self, sample: str, filepath: str, kind: str, reason: str) -> None:
-        """Leave out a sample."""
+        """Leave out a sample, for a kind of reason as ``LeftOutSample`` has them."""
         self.samples[sample] = LeftOutSample(sample, reason, kind, filepath)
 
     def add(self, other: LeftOut) -> None:
@@ -104,11 +104,11 @@ class LeftOut:
         return [entry for entry in self.samples.values() if entry.kind in kinds]
 
     def __bool__(self) -> bool:
-        """Whether there is anything to tell."""
+        """Whether it holds anything."""
         return bool(self.labels or self.samples or self.notes)
 
     def __str__(self) -> str:
-        """Counts, and a few of each with the reasons, a line each, for logs and messages."""
+        """For each kind a line with its count, a few examples and the first reason."""
         lines = []
         for name, count in Counter(entry.field for entry in self.labels).items():
             first = next(entry for entry in self.labels if entry.field == name)
@@ -121,7 +121,7 @@ class LeftOut:
         return "\n".join([*lines, *self.notes])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values that MongoDB and JSON take; of very many the first, and how many."""
+        """Plain values for MongoDB and JSON: all counts, and the first thousand of each."""
         samples = list(self.samples.values())
         return {
             "label_count": len(self.labels),
@@ -134,7 +134,7 @@ class LeftOut:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LeftOut:
-        """What ``to_dict`` kept, also of an earlier version."""
+        """What ``to_dict`` returned, also in earlier versions."""
         return cls(
             [LeftOutLabel(**entry) for entry in values["labels"]],
             {entry["sample"]: _sample(entry) for entry in values["samples"]},
@@ -161,25 +161,22 @@ def _line(kind: str, samples: list[LeftOutSample]) -> str:
 
 
 def missing_in(images: Any, field: str) -> set[str]:
-    """Ids of the samples of a collection in which a field was never written.
+    """Ids of the samples in which a field was never written.
 
-    The dataset is asked: a view that filters the labels of a field gives an empty list for None.
+    Reads the dataset: a view that filters the labels of a field shows an empty list for None.
     """
     missing = all_images(dataset_of(images)).exists(field, False).values("id")
     return set(missing).intersection(images.values("id")) if missing else set()
 
 
 def leave_out_missing(images: Any, kinds: Mapping[str, str], left_out: LeftOut) -> Any:
-    """Leave out the samples in which one of some fields was never written.
+    """The samples in which each of some fields was written; the others go into ``left_out``.
 
     Args:
         images: a dataset or view of images, not grouped.
-        kinds: the fields, and the kind of a sample that lacks it (``exclusions``'s); of a sample
-            that lacks several the last one counts.
-        left_out: grows by these samples.
-
-    Returns:
-        The other samples.
+        kinds: for each field, the kind of a sample without it; the last one counts for a sample
+            that lacks several.
+        left_out: grows by the other samples.
     """
     missing = {field: missing_in(images, field) for field in kinds}
     if not any(missing.values()):
@@ -194,20 +191,15 @@ def leave_out_missing(images: Any, kinds: Mapping[str, str], left_out: LeftOut) 
         what = "field {} was" if len(fields) == 1 else "fields {} were"
         reason = f"Its {what.format(listed(fields))} never written (None)."
         left_out.add_sample(sample, filepath, kinds[fields[-1]], reason)
-    # By the fewer ids: the evaluation keeps them, in a MongoDB document of 16 MB at most.
+    # Whichever names fewer ids: an evaluation saves them in a MongoDB document of 16 MB at most.
     excluded = set().union(*missing.values())
     return images.select(kept) if len(kept) < len(excluded) else images.exclude(list(excluded))
 
 
 def nothing_left(samples: Any, images: Any, fields: Sequence[str]) -> DatasetError:
-    """The refusal where every sample lacks one of the fields.
+    """The error where every image of ``samples`` lacks one of two fields.
 
-    Of a grouped dataset it says which slices have them.
-
-    Args:
-        samples: the collection as it was given.
-        images: its images.
-        fields: the fields.
+    For a grouped dataset it says which slices have them.
     """
     dataset = dataset_of(samples)
     counts = [

@@ -1,4 +1,4 @@
-"""A label's mask where it belongs in its image: placed, stretched, or refused by name."""
+"""Where a label's mask lies in its image: placed as it is, stretched to its box, or refused."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from .stored_masks import stored_mask
 
 Array = np.ndarray[Any, Any]
 
-# A mask's file may have so many pixels, or so many times its image's.
+# A mask's file may have this many pixels, or this many times its image's.
 _MOST_PIXELS, _MOST_TIMES = 2**24, 4
 # Pixels by which a mask of the whole image may miss the image's size, if the image is large.
 _ALMOST, _LARGE = 2, 32
-# Sides of fewer pixels are rounded too much to tell an image's aspect.
+# Shorter sides are rounded too much to tell an image's aspect.
 _SMALLEST = 12
-# Pixels on each side with which programs crop masks.
+# Pixels on each side that programs leave when they crop masks.
 _WIDEST_MARGIN = 10
-# Two boxes are of the same object if no edge differs by more of a side than this, or in pixels.
+# Two boxes are of the same object if no edge differs by more than this share of a side, or pixels.
 _NEAR, _NEAR_PIXELS = 0.1, 3.0
 _SAME_ASPECT = 1.05
 # A hole is a rectangle from this share of its tight box on: the opening of a frame or a table.
@@ -37,7 +37,7 @@ INVERTED = (
     "the mask of the {} covers the corners of its box and not its middle, as a mask whose object "
     "is 0 does; if so, save its inverse, `mask == 0`"
 )
-"""What is said of a mask that ``seems_inverted``."""
+"""The note on a mask that ``seems_inverted``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +48,8 @@ class PlacedMask:
         mask: bool (h, w); some of it is true.
         left: the window's first column in the image.
         top: its first row.
-        as_stored: whether this is the whole mask that the label holds, cropped to its box, and
-            FiftyOne reads it so too.
+        as_stored: whether this is the label's whole mask, cropped to its box, and FiftyOne reads
+            it so too.
     """
 
     mask: Array
@@ -75,11 +75,11 @@ def full_mask(detection: fo.Detection, image_size: tuple[int, int]) -> Array:
 
 
 def placed_mask(detection: fo.Detection, image_size: tuple[int, int]) -> PlacedMask:
-    """Where in its image a label's mask lies.
+    """A label's mask with its place in the image.
 
     FiftyOne's masks are cropped to their box. A mask is pasted at the rounded corner of its box;
     one of another resolution than the box is stretched to it, as the App shows it. A mask of the
-    whole image is told by its size, and placed as it is if its object lies where the box is.
+    whole image is recognised by its size, and placed as it is if its object lies in the box.
 
     Raises:
         DatasetError: box or mask is missing or unusable, nothing of it is in the image, or the
@@ -240,7 +240,7 @@ def _is_scaled(shape: Sequence[int], size: Sequence[float]) -> bool:
 def _require_no_corners(
     detection: fo.Detection, mask: Array, laid: Box | None, image_size: tuple[int, int]
 ) -> None:
-    """Make sure that a box whose mask does not fit it is none of corners, which the mask fits."""
+    """Make sure that a box is not x1 y1 x2 y2: its mask would fit it then."""
     height, width = image_size
     left, top, right, bottom = (float(value) for value in detection.bounding_box)
     corners = left * width, top * height, right * width, bottom * height
@@ -269,7 +269,7 @@ def _moved(numbers: range, by: int) -> range:
 
 
 def _is_near(found: Box, box: Box, size: tuple[int, ...], pixels: float) -> bool:
-    """Whether each edge of a box is near another's, of which counts what is in an image (H, W)."""
+    """Whether each edge of a box is near that of another one, cut at an image's border (H, W)."""
     x1, x2 = max(0.0, box[0]), min(float(size[1]), box[2])
     y1, y2 = max(0.0, box[1]), min(float(size[0]), box[3])
     across, down = max(pixels, _NEAR * (x2 - x1)), max(pixels, _NEAR * (y2 - y1))

@@ -1,6 +1,6 @@
-"""Collections of samples as collections of images: what can be worked on, and what cannot.
+"""Datasets and views as collections of images.
 
-Facts of FiftyOne 1.22 that matter to whoever reads and writes through such a collection, tried:
+Facts of FiftyOne 1.22, each tried, that matter when samples are read and written through a view:
 
 - A flattened view of a grouped dataset (``select_group_slices``) reads, writes, tags, filters,
   clears and evaluates like a view of plain images, whether it holds one slice or several, and
@@ -45,20 +45,20 @@ def image_view(
     group_slices: str | Iterable[str] | None = None,
     notes: list[str] | None = None,
 ) -> Any:
-    """The image samples of a collection: itself, or the slices of a grouped one, flattened.
+    """The images of a collection: itself, or slices of a grouped one, flattened.
 
-    A sample that the collection holds more than once is in the result once, with every label that
+    A sample that is in the collection more than once is in the result once, with every label that
     any of its occurrences shows.
 
     Args:
         samples: a dataset or view.
         group_slices: name or names of the slices to take from a grouped collection; its active
             slice if None.
-        notes: what a person should know of the samples is appended here; it is logged if None.
+        notes: a note on repeated samples is appended here; it is logged if None.
 
     Returns:
-        A dataset or view of images, at least one, each once; in the collection's order, or in the
-        dataset's where a sample was there more than once.
+        A dataset or view of at least one image; in the collection's order, or in the dataset's if
+        a sample was repeated.
 
     Raises:
         DatasetError: it is empty, holds patches, frames, dynamic groups, videos, 3D scenes or
@@ -92,26 +92,26 @@ def image_view(
 
 
 def all_images(dataset: Any) -> Any:
-    """Every image of a dataset, of whichever slice, as a collection that finds each by its id."""
+    """Every image of a dataset, of all slices, as a collection that finds each by its id."""
     if dataset.media_type != fom.GROUP:
         return dataset
     return dataset.select_group_slices(media_type=fom.IMAGE)
 
 
 def is_patches(samples: Any) -> bool:
-    """Whether a collection's samples are patches, of labels or of an evaluation."""
+    """Whether a collection is a view of patches, of labels or of an evaluation."""
     return isinstance(samples, (PatchesView, EvaluationPatchesView))
 
 
 def images_of(samples: Any) -> Any:
-    """Of a patches view the whole images that its patches are cut from; else the collection."""
+    """The images that the patches of a view are cut from; any other collection as it is."""
     if not is_patches(samples):
         return samples
     return all_images(dataset_of(samples)).select(list(set(samples.values("sample_id"))))
 
 
 def whole_images(samples: Any) -> Any:
-    """Of a patches view the whole images with the labels that it shows; else the collection."""
+    """The images of a patches view with the labels that it shows; any other collection as it is."""
     if not is_patches(samples):
         return samples
     keys = [key for labels in patch_labels(samples).values() for key in labels]
@@ -119,7 +119,7 @@ def whole_images(samples: Any) -> Any:
 
 
 def patch_labels(samples: Any) -> dict[str, list[LabelKey]]:
-    """The labels that a patches view shows, by field, those without any too."""
+    """The labels that a patches view shows, by field; also for fields without any."""
     fields = samples.get_field_schema(embedded_doc_type=fo.Label)
     return {field: labels_in(samples, field, "sample_id") for field in fields}
 
@@ -183,7 +183,7 @@ def _flattened(samples: Any, name: str, slices: list[str] | None) -> Any:
 
 
 def _each_once(samples: Any, notes: list[str] | None) -> Any:
-    """The same samples without repetitions, which only these two stages can cause."""
+    """The same samples without repetitions, which only ``Concat`` and ``Mongo`` stages cause."""
     stages = [] if isinstance(samples, fo.Dataset) else samples._stages
     if not any(isinstance(stage, (fos.Concat, fos.Mongo)) for stage in stages):
         return samples
