@@ -134,7 +134,7 @@ def compare_segmentations(
             image can be read or has both fields.
 
     Example:
-        >>> found = ntt.compare_segmentations(dataset, "ntt", "ground_truth", progress=False)
+        >>> found = ntt.compare_segmentations(dataset, "ntt", "ground_truth")
         >>> agreed, missed = found.overall.same, found.overall.only_second
         >>> to_look_at = found.view
     """

@@ -100,7 +100,7 @@ def evaluate(
             samples; or the database does not answer.
 
     Example:
-        >>> results = ntt.evaluate(dataset, "ntt", "ground_truth", eval_key="eval", progress=False)
+        >>> results = ntt.evaluate(dataset, "ntt", "ground_truth", eval_key="eval")
         >>> mask_ap = results.config.coco_figures["segm"]["AP"]
         >>> left_out = ntt.LeftOut.from_dict(results.config.left_out)
     """
@@ -158,7 +158,7 @@ def coco_figures(dataset: Any, eval_key: str) -> CocoFigures:
         DatasetError: there is no such evaluation, or ``evaluate`` did not make it.
 
     Example:
-        >>> results = ntt.evaluate(dataset, "ntt", "ground_truth", eval_key="eval", progress=False)
+        >>> results = ntt.evaluate(dataset, "ntt", "ground_truth", eval_key="eval")
         >>> figures = ntt.coco_figures(dataset, "eval")
         >>> ap, ap_by_class = figures.segm["AP"], dict(zip(figures.classes, figures.segm_ap))
     """

@@ -1,4 +1,4 @@
-"""The attribute ``iscrowd`` of labels, read by one rule wherever it counts."""
+"""The attribute ``iscrowd`` of labels, read by one rule everywhere."""
 
 from __future__ import annotations
 
@@ -56,20 +56,15 @@ def is_crowd_label(label: fo.Detection | fo.Polyline) -> bool:
     Raises:
         DatasetError: its ``iscrowd`` is neither yes nor no.
     """
-    return is_crowd(crowd_value(label))
-
-
-def crowd_value(label: fo.Detection | fo.Polyline) -> Any:
-    """A label's ``iscrowd`` as it is, from either place where FiftyOne keeps attributes."""
     value = getattr(label, "iscrowd", None)
     if value is None:
-        attribute = (label.attributes or {}).get("iscrowd")
-        value = getattr(attribute, "value", None)
-    return value
+        # The other place where FiftyOne has attributes.
+        value = getattr((label.attributes or {}).get("iscrowd"), "value", None)
+    return is_crowd(value)
 
 
 def crowd_values(samples: Any, path: str) -> list[list[Any] | None]:
-    """The ``iscrowd`` of each label as it is, by sample, without loading the labels.
+    """The ``iscrowd`` of each label as it is stored, by sample, without loading the labels.
 
     Args:
         samples: a dataset or view.

@@ -1,4 +1,4 @@
-"""Which labels of two sets are the same object: one to one, by how much their masks overlap."""
+"""Matching the labels of two fields that show the same object, by the IoU of their masks."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .placed_masks import placed_mask
 Array = np.ndarray[Any, Any]
 
 SAME_IOU = 0.5
-"""Two labels are the same object from this IoU of their masks on."""
+"""Two labels are the same object if their masks have at least this IoU."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Outline:
 
 
 def outline(detection: fo.Detection, image_size: tuple[int, int]) -> Outline:
-    """Mask of a label; its whole box if it has no mask.
+    """The pixels of a label: its mask, or its whole box if it has none.
 
     Raises:
         DatasetError: it has no class, its box or mask is unusable, or lies outside the image.
@@ -62,15 +62,11 @@ def outline(detection: fo.Detection, image_size: tuple[int, int]) -> Outline:
 def same_objects(first: Sequence[Outline], second: Sequence[Outline]) -> list[tuple[int, int]]:
     """Match labels that show the same object, one to one.
 
-    By falling score of the first, each takes the one of its own class that overlaps it most, at an
-    IoU of 0.5 or more. What is left over then pairs likewise across classes.
-
-    Args:
-        first: labels of one image.
-        second: other labels of it.
+    By falling score, each of ``first`` takes the one of its class in ``second`` that overlaps it
+    most, at an IoU of 0.5 or more. The rest is then matched in the same way across classes.
 
     Returns:
-        Positions in both.
+        Pairs of positions in the two lists, which are labels of one image.
     """
     ious = _overlaps(first, second)
     order = sorted(range(len(first)), key=lambda index: -first[index].score)
@@ -90,7 +86,7 @@ def same_objects(first: Sequence[Outline], second: Sequence[Outline]) -> list[tu
 
 
 def _overlaps(first: Sequence[Outline], second: Sequence[Outline]) -> list[dict[int, float]]:
-    """Of each of the first, the IoU with those of the second that it overlaps enough."""
+    """For each of the first, the IoUs of at least ``SAME_IOU`` by position in the second."""
     found: list[dict[int, float]] = [{} for _ in first]
     if not first or not second:
         return found
@@ -103,7 +99,7 @@ def _overlaps(first: Sequence[Outline], second: Sequence[Outline]) -> list[dict[
 
 
 def _could_be_same(first: Sequence[Outline], second: Sequence[Outline]) -> Array:
-    """Where windows and areas allow the IoU, bool (n, m): masks share no more than these do."""
+    """Where windows and areas allow such an IoU, bool (n, m): an upper bound of the overlap."""
     windows = [np.array([entry.window for entry in side]) for side in (first, second)]
     starts = np.maximum(windows[0][:, None, :2], windows[1][None, :, :2])
     ends = np.minimum(windows[0][:, None, 2:], windows[1][None, :, 2:])

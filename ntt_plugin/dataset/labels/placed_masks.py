@@ -103,9 +103,9 @@ def placed_mask(detection: fo.Detection, image_size: tuple[int, int]) -> PlacedM
         mask = _stretch(mask, image_size, range(height), range(width))
     elif not cropped:
         mask = _without_margin(mask, box_size)
-        rows = range(max(0, top), min(height, top + box_size[0]))
-        columns = range(max(0, left), min(width, left + box_size[1]))
-        mask = _stretch(mask, box_size, _moved(rows, -top), _moved(columns, -left))
+        rows = range(max(0, -top), min(box_size[0], height - top))
+        columns = range(max(0, -left), min(box_size[1], width - left))
+        mask = _stretch(mask, box_size, rows, columns)
         left, top = max(0, left), max(0, top)
 
     cut_top, cut_left = max(0, -top), max(0, -left)
@@ -167,7 +167,7 @@ def _is_of_whole_image(
     # Where the object lies if the mask is laid over the whole image.
     step = width / columns, height / rows
     tight = tight_box(mask)
-    laid = tight[0] * step[0], tight[1] * step[1], tight[2] * step[0], tight[3] * step[1]
+    laid = _scaled(tight, step)
     if has_images_aspect and _is_near(laid, box, image_size, max(*step, _NEAR_PIXELS)):
         return True
     if is_images_size and _is_near((0, 0, width, height), box, image_size, _NEAR_PIXELS):
@@ -191,11 +191,9 @@ def _is_of_whole_image(
     if is_of_box and not is_images_size and not is_turned:
         return False
     text = _both_readings(mask.shape, laid, box, image_size, is_turned)
-    if not mask.all():
-        hole = tight_box(~mask)
-        laid = hole[0] * step[0], hole[1] * step[1], hole[2] * step[0], hole[3] * step[1]
-        if _is_near(laid, box, image_size, max(*step, _NEAR_PIXELS)):
-            text += " Its zeros lie in the box: if they are the object, save `mask == 0`."
+    hole = (0.0, 0.0, 0.0, 0.0) if mask.all() else _scaled(tight_box(~mask), step)
+    if _is_near(hole, box, image_size, max(*step, _NEAR_PIXELS)):
+        text += " Its zeros lie in the box: if they are the object, save `mask == 0`."
     raise DatasetError(text)
 
 
@@ -231,6 +229,10 @@ def _both_readings(
     return text
 
 
+def _scaled(box: Box, step: tuple[float, float]) -> Box:
+    return box[0] * step[0], box[1] * step[1], box[2] * step[0], box[3] * step[1]
+
+
 def _is_scaled(shape: Sequence[int], size: Sequence[float]) -> bool:
     """Whether a mask's shape is a size (h, w) times some factor, but for rounding."""
     (rows, columns), (height, width) = shape, size
@@ -262,10 +264,6 @@ def _stretch(mask: Array, size: tuple[int, int], rows: range, columns: range) ->
         for wanted, old, new in zip((rows, columns), mask.shape, size, strict=True)
     )
     return mask[np.ix_(row, column)]
-
-
-def _moved(numbers: range, by: int) -> range:
-    return range(numbers.start + by, max(numbers.start, numbers.stop) + by)
 
 
 def _is_near(found: Box, box: Box, size: tuple[int, ...], pixels: float) -> bool:

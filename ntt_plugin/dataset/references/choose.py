@@ -83,7 +83,7 @@ class ReadReference:
         filepath: its image.
         reference: what the engine learns from, or None,
         problem: and then why.
-        notes: what a person should know of how the image and its mask were read.
+        notes: what a person should know of how the image was read.
     """
 
     label: str
@@ -178,18 +178,17 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
             unreadable = str(error)
         for label in labels:
             source = Provenance(dataset, sample_id, label.id, field=chosen.field)
-            reference, problem, own_notes = None, unreadable, notes
+            reference, problem = None, unreadable
             if image is not None:
                 try:
                     reference = _reference(image, label, source)
-                    if isinstance(label, fo.Detection) and seems_inverted(reference.mask):
-                        own_notes = (*notes, INVERTED.format(f"label {label.id}"))
                 except NoFileHandlesError:
                     raise
                 # A database holds what people put there, so reading it can fail in any way.
                 except Exception as error:
                     problem = str(error) or type(error).__name__
-            yield ReadReference(label.label, source, sample.filepath, reference, problem, own_notes)
+            all_notes = (*notes, *_mask_notes(label, reference))
+            yield ReadReference(label.label, source, sample.filepath, reference, problem, all_notes)
 
 
 def label_geometry(
@@ -229,6 +228,12 @@ def _with_tag(samples: Any, tag: str) -> Any:
             f"its sample tags are {listed(samples.distinct('tags')) or 'none'}."
         )
     return tagged
+
+
+def _mask_notes(label: fo.Detection | fo.Polyline, reference: Reference | None) -> list[str]:
+    if reference is None or isinstance(label, fo.Polyline) or not seems_inverted(reference.mask):
+        return []
+    return [INVERTED.format(f"label {label.id}")]
 
 
 def _reference(

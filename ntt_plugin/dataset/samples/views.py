@@ -138,11 +138,7 @@ def load_sample(view: Any, sample_id: str) -> Any:
 
 
 def load_samples(view: Any) -> Iterator[Any]:
-    """The samples of a view one by one.
-
-    Raises:
-        DatasetError: FiftyOne cannot load the next one.
-    """
+    """The samples of a view one by one; errors as for ``load_sample``."""
     samples, loaded = iter(view.iter_samples()), 0
     while True:
         try:
