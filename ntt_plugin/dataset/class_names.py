@@ -47,8 +47,8 @@ def unmatched_classes(
 
     Args:
         samples: a dataset or view.
-        label_field: the predictions' field, ``Detections``.
-        gt_field: the ground truth's field, ``Detections``.
+        label_field: predictions, ``Detections``.
+        gt_field: ground truth, ``Detections``.
         names: the classes that are scored.
     """
     scored = set(names)

@@ -83,7 +83,7 @@ def require_unmarked(samples: Any, eval_key: str, label_field: str, gt_field: st
 
 
 def _require_not_reserved(dataset: Any, eval_key: str) -> None:
-    """Marks in an attribute that has a meaning would change it, whether it is there yet or not."""
+    """Make sure that no mark goes into an attribute that has a meaning, present or not."""
     reserved = {*RESERVED_ATTRIBUTES, *fo.Detection().field_names}
     name = next((eval_key + suffix for suffix in _OF_LABELS if eval_key + suffix in reserved), None)
     if name is None:

@@ -51,11 +51,7 @@ def is_crowd(value: Any) -> bool:
 
 
 def is_crowd_label(label: fo.Detection | fo.Polyline) -> bool:
-    """Whether a label is marked as a crowd.
-
-    Raises:
-        DatasetError: its ``iscrowd`` is neither yes nor no.
-    """
+    """Whether a label is marked as a crowd; errors as for ``is_crowd``."""
     value = getattr(label, "iscrowd", None)
     if value is None:
         # The other place where FiftyOne has attributes.

@@ -129,11 +129,7 @@ def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) 
 
     Call it under the dataset's ``SchemaLock``. Other programs add fields without it, and FiftyOne
     writes the whole list of fields each time, so the result is checked and written again.
-
-    Args:
-        dataset: the dataset.
-        field: the field; ``require_writable`` has passed it.
-        attributes: the labels' attributes and their types.
+    ``require_writable`` has passed the field.
 
     Raises:
         DatasetError: FiftyOne does not allow a field of that name, or the dataset was deleted.
@@ -157,11 +153,7 @@ def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) 
 
 
 def declare_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
-    """Declare fields under the dataset's schema lock.
-
-    Args:
-        dataset: the dataset.
-        schema: fields by path; existing ones stay as they are.
+    """Declare fields by their paths, under the dataset's schema lock; existing ones stay.
 
     Raises:
         ValueError: FiftyOne refuses one, or has one of another type.

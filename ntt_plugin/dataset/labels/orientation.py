@@ -69,11 +69,8 @@ def stored_pixels_problem(sample: Any, labels: Iterable[Any] = ()) -> str:
 def turned_references(bank: MemoryBank, dataset: Any = None) -> Mapping[str, str]:
     """References of a bank that a former version learnt from photographs it turned twice.
 
-    Reads only the headers of images, and only for references that a former version learnt.
-
-    Args:
-        bank: the bank.
-        dataset: where else to look for samples whose own dataset does not hold them.
+    Reads only the headers of images, and only for references that a former version learnt. Samples
+    whose own dataset does not hold them are looked up in ``dataset``.
 
     Returns:
         A sentence for each, by its id.

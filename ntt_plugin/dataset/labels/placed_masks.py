@@ -66,11 +66,7 @@ class PlacedMask:
 
 
 def full_mask(detection: fo.Detection, image_size: tuple[int, int]) -> Array:
-    """A label's mask at the image's size, bool (H, W), from ``mask`` or ``mask_path``.
-
-    Raises:
-        DatasetError: as ``placed_mask``.
-    """
+    """A label's mask at the image's size, bool (H, W); errors as for ``placed_mask``."""
     return placed_mask(detection, image_size).full(image_size)
 
 
