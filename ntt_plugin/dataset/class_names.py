@@ -1,7 +1,7 @@
-"""Names of classes that a person can hardly tell apart.
+"""Class names that look alike.
 
-Names are never changed nor merged: two that look alike are two classes. But a person who does not
-know so finds half of the references missing, so it is said.
+They are never changed nor merged: two names are two classes. Whoever does not notice it misses half
+of the references, so notes say it.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _MOST_PAIRS = 10
 
 
 def look_alikes(names: Iterable[str]) -> list[tuple[str, ...]]:
-    """Groups of unequal names that look alike, each in the order given.
+    """Groups of different names that look alike, each in the order given.
 
-    Alike are names that differ only in case, in blanks, in how an accent is encoded, or in
-    compatibility forms (full width, ligatures): those equal after Unicode's NFKC and case folding.
+    They differ only in case, in blanks, in how an accent is encoded, or in compatibility forms
+    (full width, ligatures): they are equal after Unicode's NFKC and case folding.
     """
     groups: dict[str, list[str]] = defaultdict(list)
     for name in dict.fromkeys(names):
@@ -40,16 +40,15 @@ def look_alike_notes(names: Iterable[str]) -> list[str]:
 def unmatched_classes(
     samples: Any, label_field: str, gt_field: str, names: Iterable[str]
 ) -> list[str]:
-    """What a person should know of the classes of predictions and of ground truth.
+    """Notes on classes of predictions and of ground truth that do not match but look alike.
 
-    Classes match by their exact names. Said is where the two fields have no class in common, and
-    which names of the one look like a name of the other: as ``look_alikes``, and without regard to
-    blanks, hyphens and underscores.
+    Classes match by their exact names. Look-alikes are those of ``look_alikes``, also where blanks,
+    hyphens and underscores differ. A note says too if the two fields have no class in common.
 
     Args:
         samples: a dataset or view.
-        label_field: the predictions' field, ``Detections``.
-        gt_field: the ground truth's field, ``Detections``.
+        label_field: predictions, ``Detections``.
+        gt_field: ground truth, ``Detections``.
         names: the classes that are scored.
     """
     scored = set(names)

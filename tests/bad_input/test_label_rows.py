@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from pathlib import Path
 
 import fiftyone as fo
@@ -129,6 +130,36 @@ def test_masks_in_other_forms_are_learnt_scored_and_copied_as_plain_ones(labelle
             assert full_mask(copy, scenes.SIZE).sum() == full_mask(label, scenes.SIZE).sum()
     checks = check_references(labelled, "other", segmenter=segmenter)
     assert [check.recut_iou for check in checks] == [1.0] * 18
+
+
+@row("inverted-mask")
+def test_a_mask_that_seems_inverted_is_used_as_it_is_and_noted(labelled, segmenter, caplog):
+    changed = []
+
+    def invert(sample, label, whole):
+        label.confidence = 0.5
+        if not changed:
+            rows, columns = np.mgrid[
+                -1 : 1 : label.mask.shape[0] * 1j, -1 : 1 : label.mask.shape[1] * 1j
+            ]
+            label.mask = rows**2 + columns**2 > 1
+            changed.append((label.id, sample.filepath))
+
+    rewrite(labelled, invert)
+    ((key, filepath),) = changed
+    said = rf"the mask of the .*{key}.* covers the corners .*save its inverse, `mask == 0`"
+
+    bank = banks.build_memory_bank(labelled, "labels", "new", segmenter=segmenter)
+    (note,) = bank.notes
+    assert note.startswith(filepath) and re.search(said, note) and len(bank) == 18
+    for first, second in (("ntt", "labels"), ("labels", "ground_truth")):
+        results = evaluate(labelled, first, second, first)
+        (note,) = LeftOut.from_dict(results.config.left_out).notes
+        assert note.startswith("1 masks in 'labels' may be inverted") and re.search(said, note)
+        assert filepath in note and note in caplog.text
+        assert results.config.left_out["label_count"] == 0
+    found = compare_segmentations(labelled, "ntt", "labels", "ground_truth")
+    assert found.left_out.notes == [note]
 
 
 def index_of(sample):

@@ -12,7 +12,7 @@ import fiftyone.core.media as fom
 import fiftyone.operators.types as types
 from fiftyone import ViewField as F
 
-from ...dataset.evaluation.missing_labels import missing_in
+from ...dataset.evaluation.exclusions import missing_in
 from ...dataset.inspect.inventory import FieldCounts, count_labels, image_slices, label_fields
 from ...dataset.samples.checks import literals
 from ...dataset.samples.views import all_images, image_view, is_patches

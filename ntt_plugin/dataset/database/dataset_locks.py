@@ -45,7 +45,7 @@ def schema_lock(dataset: Any) -> RunLock:
 
 
 def evaluation_lock(dataset: Any, eval_key: str) -> RunLock:
-    """The lock of an evaluation's name, held while FiftyOne writes the marks and the record.
+    """The lock of an evaluation's name, held while it is computed and written.
 
     FiftyOne takes away the former evaluation's fields and record first. Two at the same moment
     under one name took them away from each other, and left a dataset that could not be loaded.

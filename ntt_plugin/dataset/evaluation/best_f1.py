@@ -1,4 +1,4 @@
-"""The confidence from which on a class's predictions are best counted, by their F1."""
+"""The confidence threshold of a class with the highest F1."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from ...engine.typing import Array
 
 @dataclass(frozen=True)
 class Threshold:
-    """A threshold of one class, and what it gave where it was chosen, at an IoU of 0.5.
+    """A confidence threshold of one class, and its scores where it was chosen, at an IoU of 0.5.
 
     Attributes:
-        value: predictions of at least this confidence count; 0 where all of them should.
-        f1: F1 of those that count, 0 to 1.
+        value: predictions of at least this confidence are kept; 0 keeps all.
+        f1: F1 of those that are kept, 0 to 1.
         precision: the share of them that is right.
         recall: the share of the true objects that they find.
         f1_without: F1 of all predictions.
@@ -29,10 +29,9 @@ class Threshold:
 
 
 def best_threshold(scores: Array, right: Array, truths: int) -> Threshold | None:
-    """Threshold with the highest F1; of equal ones the lowest, which drops the fewest predictions.
+    """The threshold with the highest F1; of equal ones the lowest, which drops the fewest.
 
-    It lies in the middle between two scores that differ, so that predictions of the same score are
-    counted together, and none lies on it.
+    It lies midway between two different scores, so that none lies on it.
 
     Args:
         scores: confidences of the predictions, float (n,), in any order.
@@ -61,10 +60,9 @@ def best_threshold(scores: Array, right: Array, truths: int) -> Threshold | None
 
 
 def _between(scores: Array, last: int) -> float:
-    """What parts falling scores after the one at ``last``."""
+    """A number between a falling score and the next one; 0 after the last."""
     if last == len(scores) - 1:
         return 0.0
     upper, lower = float(scores[last]), float(scores[last + 1])
     middle = lower + (upper - lower) / 2
-    # Between neighbouring numbers there is no middle.
-    return middle if middle > lower else upper
+    return middle if middle > lower else upper  # neighbouring floats have no middle

@@ -1,4 +1,4 @@
-"""The figures of pycocotools, exactly as pycocotools computes them."""
+"""The figures of pycocotools."""
 
 from __future__ import annotations
 
@@ -35,10 +35,10 @@ _KINDS = {"segm": "Masks", "bbox": "Boxes"}
 
 @dataclass(frozen=True)
 class CocoFigures:
-    """What pycocotools says of one evaluation; -1 where a figure is not defined.
+    """The figures of one evaluation; -1 where one is not defined.
 
     Attributes:
-        classes: names of all classes, in order.
+        classes: names of all classes.
         bbox: the twelve figures of boxes, by the names in ``FIGURES``.
         bbox_ap: AP of boxes by class, in the order of ``classes``.
         segm: the twelve figures of masks; None if only boxes were evaluated.
@@ -54,8 +54,8 @@ class CocoFigures:
     def for_panel(self) -> dict[str, dict[str, Any]]:
         """The main figures as FiftyOne's results keep what an ``EvaluationMetric`` computes.
 
-        The Model Evaluation panel lists them in its summary. Given like this they need no
-        registered operator, so they are there too where this is no plugin of the App's.
+        The Model Evaluation panel lists them in its summary. In this form they need no registered
+        operator, so they are shown too where this package is not installed as a plugin.
         """
         found = {}
         for kind, words in _KINDS.items():
@@ -76,7 +76,7 @@ class CocoFigures:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> CocoFigures:
-        """The figures from what ``to_dict`` gave, also as MongoDB gives it back."""
+        """The figures that ``to_dict`` gave, also as MongoDB returns them."""
         segm, segm_ap = values["segm"], values["segm_ap"]
         return cls(
             classes=list(values["classes"]),
@@ -100,7 +100,7 @@ def evaluate_coco(
         results: detections with ``bbox`` or, for ``segm``, ``segmentation`` alone: pycocotools
             takes a result's size class from its box when there is one.
         kind: ``bbox`` or ``segm``.
-        tick: called ``steps(ground_truth)`` times on the way, for a progress bar.
+        tick: called once for each image and category, for a progress bar.
 
     Returns:
         The twelve figures by name, and AP by category in order of category id.
@@ -118,11 +118,6 @@ def evaluate_coco(
     # Threshold x recall x category x area (all) x most detections (100).
     precision = evaluation.eval["precision"][:, :, :, 0, -1]
     return figures, [_mean(precision[:, :, k]) for k in range(precision.shape[2])]
-
-
-def steps(ground_truth: dict[str, Any]) -> int:
-    """How often ``evaluate_coco`` ticks."""
-    return len(ground_truth["images"]) * len(ground_truth["categories"])
 
 
 class _TickingEval(COCOeval):  # type: ignore[misc]

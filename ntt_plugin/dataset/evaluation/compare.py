@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any
 
 from ...engine.images.load import shown_size
@@ -17,10 +17,17 @@ from ..runtime.progress_bar import Progress, each_sample
 from ..samples.checks import listed, require_classes, require_detections
 from ..samples.label_selection import LabelKey, select_labels
 from ..samples.views import image_view
-from .coco_export import export_coco
+from .coco_export import export_coco, has_masks
 from .coco_metrics import evaluate_coco
-from .exclusions import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, LeftOut, LeftOutLabel
-from .missing_labels import leave_out_missing, nothing_left
+from .exclusions import (
+    NOT_LABELLED,
+    NOT_SEGMENTED,
+    UNREADABLE,
+    LeftOut,
+    LeftOutLabel,
+    leave_out_missing,
+    nothing_left,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +44,8 @@ class ClassComparison:
         only_second: labels of the second that the first has nothing for.
         relabelled: labels of the first that the second gives another class.
         relabelled_to: labels of the second that the first gives another class.
-        first_ap: average precision of the first, where there is ground truth; -1 if the class is
-            not in it.
+        first_ap: average precision of the first; None without ground truth, -1 for a class that
+            is not in it.
         second_ap: that of the second.
     """
 
@@ -60,14 +67,14 @@ class Comparison:
     Attributes:
         label_field: the first field.
         other_field: the second field.
-        by_class: by class, in the order asked for or else sorted; also those that ground truth
+        by_class: classes in the order asked for or else sorted; also those that ground truth
             alone holds.
         overall: all of these classes together.
         relabelled: how often a class of the first is which other class in the second, the most
             frequent first.
         label_ids: ids of the labels of both fields that differ, image by image.
         labels: the same labels, each by its sample, field and id.
-        scored: ``masks`` or ``boxes``, which the average precisions are of; empty without them.
+        scored: what the average precisions are of, ``masks`` or ``boxes``; empty without them.
         left_out: labels and samples that cannot be compared, or not scored, with the reasons.
         view: the differing labels alone, in their samples.
     """
@@ -84,16 +91,8 @@ class Comparison:
     labels: tuple[LabelKey, ...] = ()
 
 
-@dataclass
-class _Counts:
-    """What is counted by class on the way."""
-
-    first: Counter[str] = field(default_factory=Counter)
-    second: Counter[str] = field(default_factory=Counter)
-    same: Counter[str] = field(default_factory=Counter)
-    moved: Counter[tuple[str, str]] = field(default_factory=Counter)
-    differing: list[LabelKey] = field(default_factory=list)
-    left_out: LeftOut = field(default_factory=LeftOut)
+# The class of an object in the first field and in the second; None where it is not found.
+_Pair = tuple[str | None, str | None]
 
 
 @database_errors("nothing was changed; start again when it is back.")
@@ -133,80 +132,86 @@ def compare_segmentations(
     Raises:
         DatasetError: a field is missing, of another type or given twice, a class is unknown, or no
             image can be read or has both fields.
+
+    Example:
+        >>> found = ntt.compare_segmentations(dataset, "ntt", "ground_truth")
+        >>> agreed, missed = found.overall.same, found.overall.only_second
+        >>> to_look_at = found.view
     """
-    counts = _Counts()
-    images = image_view(samples, group_slices, counts.left_out.notes)
-    fields = [label_field, other_field, *([gt_field] if gt_field is not None else [])]
+    left_out = LeftOut()
+    images = image_view(samples, group_slices, left_out.notes)
+    both = [label_field, other_field]
+    fields = both if gt_field is None else [*both, gt_field]
     if len(set(fields)) < len(fields):
         raise DatasetError("The same field was given twice; name different ones.")
     for name in fields:
         require_detections(images, name)
     if not include_missing:
         given = images
-        kinds = dict.fromkeys((label_field, other_field), NOT_SEGMENTED)
-        images = leave_out_missing(given, kinds, counts.left_out)
-        if counts.left_out.samples and not images.limit(1).values("id"):
-            raise nothing_left(samples, given, [label_field, other_field])
+        images = leave_out_missing(given, dict.fromkeys(both, NOT_SEGMENTED), left_out)
+        if left_out.samples and not images.limit(1).values("id"):
+            raise nothing_left(samples, given, both)
     names = require_classes(images, [f"{name}.detections" for name in fields], classes)
-    view = images.select_fields([label_field, other_field])
-    for sample in each_sample(view, progress):
-        _compare(sample, label_field, other_field, set(names), counts)
-    unreadable = counts.left_out.of_kinds(UNREADABLE)
+    wanted = set(names)
+    pairs: Counter[_Pair] = Counter()
+    differing: list[LabelKey] = []
+    for sample in each_sample(images.select_fields(both), progress):
+        try:
+            size = shown_size(sample.filepath)
+        except ImageError as error:
+            left_out.add_sample(sample.id, sample.filepath, UNREADABLE, str(error))
+            continue
+        sides = [_outlines(sample, name, size, left_out) for name in both]
+        shown: set[Outline | None] = set()
+        for one, other in _objects(*sides):
+            pair = (one.label if one else None, other.label if other else None)
+            pairs[pair] += 1
+            # Of an object whose class changed both labels are shown, whichever class was asked for.
+            if pair[0] != pair[1] and not wanted.isdisjoint(pair):
+                shown |= {one, other}
+        differing += [
+            LabelKey(sample.id, name, entry.id)
+            for name, side in zip(both, sides, strict=True)
+            for entry in side
+            if entry in shown
+        ]
+    unreadable = left_out.of_kinds(UNREADABLE)
     if unreadable and len(unreadable) == images.count():
         first = unreadable[0].reason
         raise DatasetError(f"None of the {len(unreadable)} images can be read; the first: {first}")
-    truly = images if gt_field is None else _with_truth(images, gt_field, counts, include_missing)
+    scored, precisions = "", dict[str | None, tuple[float, float]]()
     if gt_field is not None:
-        for name in (label_field, other_field):
-            counts.left_out.notes += unmatched_classes(truly, name, gt_field, names)
-    scored, precisions = _precisions(
-        truly, label_field, other_field, gt_field, names, progress, counts.left_out
+        truly = images if include_missing else _with_truth(images, gt_field, left_out)
+        for name in both:
+            left_out.notes += unmatched_classes(truly, name, gt_field, names)
+        masks = all(has_masks(truly, name) for name in fields)
+        scored = "masks" if masks else "boxes"
+        first_ap, second_ap = (
+            _precisions(truly, name, gt_field, names, masks, progress, left_out) for name in both
+        )
+        precisions = {name: (ap, second_ap[name]) for name, ap in first_ap.items()}
+    if left_out:
+        logger.warning("%s", left_out)
+    rows = {name: _row(pairs, {name}, precisions.get(name)) for name in names}
+    relabelled = Counter(
+        {
+            (one, other): count
+            for (one, other), count in pairs.items()
+            if one and other and one != other and not wanted.isdisjoint((one, other))
+        }
     )
-    if counts.left_out:
-        logger.warning("%s", counts.left_out)
-    shown = [name for name in names if gt_field or counts.first[name] or counts.second[name]]
-    by_class = {name: _row(counts, [name], precisions.get(name)) for name in shown}
     return Comparison(
         label_field=label_field,
         other_field=other_field,
-        by_class=by_class,
-        overall=_row(counts, names, precisions.get(None)),
-        relabelled=dict(counts.moved.most_common()),
-        label_ids=tuple(key.label for key in counts.differing),
-        labels=tuple(counts.differing),
+        by_class={name: row for name, row in rows.items() if gt_field or row.first or row.second},
+        overall=_row(pairs, wanted, precisions.get(None)),
+        relabelled=dict(relabelled.most_common()),
+        label_ids=tuple(key.label for key in differing),
+        labels=tuple(differing),
         scored=scored,
-        left_out=counts.left_out,
-        view=select_labels(images, counts.differing),
+        left_out=left_out,
+        view=select_labels(images, differing),
     )
-
-
-def _compare(sample: Any, first: str, second: str, classes: set[str], counts: _Counts) -> None:
-    try:
-        size = shown_size(sample.filepath)
-    except ImageError as error:
-        counts.left_out.add_sample(sample.id, sample.filepath, UNREADABLE, str(error))
-        return
-    sides = [_outlines(sample, name, size, counts.left_out) for name in (first, second)]
-    pairs = same_objects(*sides)
-    for side, counter in zip(sides, (counts.first, counts.second), strict=True):
-        counter.update(entry.label for entry in side)
-    agreed: set[LabelKey] = set()
-    # Of a pair that changed its class both are shown, whichever of the two was asked for.
-    shown: set[LabelKey] = set()
-    for a, b in pairs:
-        one, other = sides[0][a], sides[1][b]
-        both = {LabelKey(sample.id, first, one.id), LabelKey(sample.id, second, other.id)}
-        if one.label == other.label:
-            counts.same[one.label] += 1
-            agreed |= both
-        elif classes & {one.label, other.label}:
-            counts.moved[one.label, other.label] += 1
-            shown |= both
-    for name, side in zip((first, second), sides, strict=True):
-        for entry in side:
-            key = LabelKey(sample.id, name, entry.id)
-            if key in shown or (entry.label in classes and key not in agreed):
-                counts.differing.append(key)
 
 
 def _outlines(sample: Any, name: str, size: tuple[int, int], left_out: LeftOut) -> list[Outline]:
@@ -221,70 +226,64 @@ def _outlines(sample: Any, name: str, size: tuple[int, int], left_out: LeftOut) 
     return found
 
 
-def _with_truth(images: Any, gt_field: str, counts: _Counts, include_missing: bool) -> Any:
-    """The images to score: those with ground truth; the others are noted, and compared alone."""
+def _objects(
+    first: list[Outline], second: list[Outline]
+) -> list[tuple[Outline | None, Outline | None]]:
+    """Every label of both, with the label of the other field that shows the same object."""
+    matches = dict(same_objects(first, second))
+    taken = set(matches.values())
+    objects: list[tuple[Outline | None, Outline | None]] = []
+    for index, entry in enumerate(first):
+        objects.append((entry, second[matches[index]] if index in matches else None))
+    return objects + [(None, entry) for index, entry in enumerate(second) if index not in taken]
+
+
+def _row(
+    pairs: Counter[_Pair], names: set[str], precisions: tuple[float, float] | None
+) -> ClassComparison:
+    def count(are_meant: Callable[[str | None, str | None], bool]) -> int:
+        return sum(number for pair, number in pairs.items() if are_meant(*pair))
+
+    first_ap, second_ap = precisions or (None, None)
+    return ClassComparison(
+        first=count(lambda one, other: one in names),
+        second=count(lambda one, other: other in names),
+        same=count(lambda one, other: one in names and one == other),
+        only_first=count(lambda one, other: one in names and other is None),
+        only_second=count(lambda one, other: other in names and one is None),
+        relabelled=count(lambda one, other: one in names and other not in (one, None)),
+        relabelled_to=count(lambda one, other: other in names and one not in (other, None)),
+        first_ap=first_ap,
+        second_ap=second_ap,
+    )
+
+
+def _with_truth(images: Any, gt_field: str, left_out: LeftOut) -> Any:
+    """The images that have ground truth; a note names the others, which are compared alone."""
     without = LeftOut()
-    if include_missing:
-        return images
     scored = leave_out_missing(images, {gt_field: NOT_LABELLED}, without)
     if without.samples:
         paths = listed([entry.filepath for entry in without.samples.values()], 3)
-        counts.left_out.notes.append(
+        left_out.notes.append(
             f"{len(without.samples)} samples are compared but not scored, since {gt_field!r} was "
             f"never written (None): {paths}."
         )
     return scored
 
 
-def _row(
-    counts: _Counts, names: list[str], precisions: tuple[float, float] | None
-) -> ClassComparison:
-    first, second, same = (
-        sum(counter[name] for name in names)
-        for counter in (counts.first, counts.second, counts.same)
-    )
-    gone = sum(n for (one, _), n in counts.moved.items() if one in names)
-    come = sum(n for (_, other), n in counts.moved.items() if other in names)
-    return ClassComparison(
-        first=first,
-        second=second,
-        same=same,
-        only_first=first - same - gone,
-        only_second=second - same - come,
-        relabelled=gone,
-        relabelled_to=come,
-        first_ap=None if precisions is None else precisions[0],
-        second_ap=None if precisions is None else precisions[1],
-    )
-
-
 def _precisions(
     images: Any,
-    first: str,
-    second: str,
-    gt_field: str | None,
+    field: str,
+    gt_field: str,
     names: list[str],
+    masks: bool,
     progress: Progress,
     left_out: LeftOut,
-) -> tuple[str, dict[str | None, tuple[float, float]]]:
-    """What was scored, and the average precision of both by class; of all under None.
-
-    ``left_out`` grows by what is compared but cannot be scored.
-    """
-    if gt_field is None:
-        return "", {}
-    held = [
-        images.count(f"{name}.detections.{mask}") > 0
-        for name in (first, second, gt_field)
-        for mask in ("mask", "mask_path")
-    ]
-    masks = all(one or other for one, other in zip(held[::2], held[1::2], strict=True))
-    found: list[dict[str | None, float]] = []
-    for name in (first, second):
-        tables = export_coco(images, name, gt_field, names, masks, progress)
-        left_out.add(tables.left_out)
-        results = tables.masks if masks else tables.boxes
-        figures, by_class = evaluate_coco(tables.ground_truth, results, "segm" if masks else "bbox")
-        found.append({None: figures["AP"], **dict(zip(names, by_class, strict=True))})
-    both = {name: (found[0][name], found[1][name]) for name in found[0]}
-    return "masks" if masks else "boxes", both
+) -> dict[str | None, float]:
+    """The average precision by class, and of all classes under None."""
+    not_scored = LeftOut()
+    tables = export_coco(images, field, gt_field, names, masks, progress, not_scored)
+    left_out.add(not_scored)
+    results = tables.masks if masks else tables.boxes
+    figures, by_class = evaluate_coco(tables.ground_truth, results, "segm" if masks else "bbox")
+    return {None: figures["AP"], **dict(zip(names, by_class, strict=True))}

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import re
-from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
@@ -15,8 +13,7 @@ from ...errors import DatasetError
 from ..class_names import unmatched_classes
 from ..database.dataset_locks import evaluation_lock
 from ..database.errors import database_errors
-from ..labels.label_field import declare_fields
-from ..runtime.progress_bar import Progress, progress_bar, reported_samples
+from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import (
     dataset_of,
     listed,
@@ -28,17 +25,20 @@ from ..samples.checks import (
 )
 from ..samples.label_selection import LabelKey, exclude_labels
 from ..samples.views import image_view
-from .coco_export import CocoTables, export_coco
-from .coco_metrics import CocoFigures, evaluate_coco, steps
-from .crowd_evaluation import coco_method
-from .eval_key import require_free_key, require_unmarked
-from .exclusions import NOT_LABELLED, NOT_SEGMENTED, UNREADABLE, UNTURNED, LeftOut
-from .missing_labels import leave_out_missing, nothing_left
+from .coco_export import CocoTables, export_coco, has_masks
+from .coco_metrics import CocoFigures, evaluate_coco
+from .exclusions import (
+    NOT_LABELLED,
+    NOT_SEGMENTED,
+    UNREADABLE,
+    UNTURNED,
+    LeftOut,
+    leave_out_missing,
+    nothing_left,
+)
+from .fiftyone_evaluation import evaluate_by_fiftyone, require_free_key, require_unmarked
 
 logger = logging.getLogger(__name__)
-
-# What FiftyOne says of an evaluation's record that is no longer there.
-_GONE = re.compile("Failed to update document|has no evaluation|no evaluation run key")
 
 
 @database_errors(
@@ -60,21 +60,21 @@ def evaluate(
 
     FiftyOne's COCO evaluation marks true and false positives under ``eval_key`` for the App.
     Its own AP differs from pycocotools' where there are crowds or tied scores, and it has no
-    figures by size, so pycocotools is run beside it: its twelve figures of boxes and twelve of
-    masks are kept with the evaluation, exact; read them with ``coco_figures``. The Model
-    Evaluation panel shows the main ones in its summary.
+    figures by size. So pycocotools is run beside it: its twelve figures of boxes and twelve of
+    masks are kept with the evaluation (``coco_figures`` reads them), and the Model Evaluation
+    panel shows the main ones.
 
-    Where a ground truth box is not in whole pixels (COCO's own are not), FiftyOne cannot lay
-    its mask over another: its marks and its own AP then come from boxes, which is logged.
-    pycocotools' figures are exact in either case.
+    Where a ground truth box is not in whole pixels (COCO's own are not), FiftyOne cannot compare
+    masks: its marks and its own AP then come from boxes, which is logged. pycocotools' figures are
+    exact in either case.
 
-    A label that cannot be scored (no name, no usable box, no or an empty mask, no confidence), a
-    sample whose image cannot be read or whose ground truth seems to be made on the pixels before
-    they are turned upright, and one in which a field was never written (None: it was not
-    segmented, or not labelled) are left out of both; they are logged, and kept with their reasons
-    in ``results.config.left_out``, which ``LeftOut.from_dict`` reads. So are notes: classes of
-    the two fields whose names look alike, samples that a view holds twice, and ground truth
-    without a single label, of which COCO's figures are -1.
+    Both leave out a label that cannot be scored (no name, no usable box, no or an empty mask, no
+    confidence), a sample whose image cannot be read or whose ground truth seems to be made on the
+    pixels before they are turned upright, and one in which a field was never written (None: it was
+    not segmented, or not labelled). These are logged, and kept with their reasons in
+    ``results.config.left_out``, as are notes: class names that look alike, masks that seem
+    inverted, samples that a view holds twice, and ground truth without a single label, of which
+    COCO's figures are -1.
 
     Args:
         samples: a dataset or view of images.
@@ -95,65 +95,59 @@ def evaluate(
     Raises:
         DatasetError: a field is missing or of another type, a class is unknown, ``eval_key`` is
             the name of another kind of evaluation, of other fields or of something else, or
-            nothing of a field can be scored: it has no confidences, no masks, no image that can
-            be read, or was never written in any of the samples; or the database does not answer.
+            another process makes it at this moment; or nothing of a field can be scored: it has no
+            confidences, no masks, no image that can be read, or was never written in any of the
+            samples; or the database does not answer.
+
+    Example:
+        >>> results = ntt.evaluate(dataset, "ntt", "ground_truth", eval_key="eval")
+        >>> mask_ap = results.config.coco_figures["segm"]["AP"]
+        >>> left_out = ntt.LeftOut.from_dict(results.config.left_out)
     """
     require_name(eval_key, "evaluation")
     left_out = LeftOut()
     given, samples = samples, image_view(samples, group_slices, left_out.notes)
     _require_fields(samples, label_field, gt_field, masks)
-    require_free_key(samples, eval_key, label_field, gt_field)
-    require_unmarked(samples, eval_key, label_field, gt_field)
-    if not include_missing:
-        images = samples
-        kinds = {label_field: NOT_SEGMENTED, gt_field: NOT_LABELLED}
-        samples = leave_out_missing(images, kinds, left_out)
-        if len(left_out.samples) and not samples.limit(1).values("id"):
-            raise nothing_left(given, images, [label_field, gt_field])
-    paths = [f"{field}.detections" for field in (gt_field, label_field)]
-    names = require_classes(samples, paths, classes)
-    left_out.notes += unmatched_classes(samples, label_field, gt_field, names)
-    tables = export_coco(samples, label_field, gt_field, names, masks, progress, left_out)
-    _require_something(samples, tables, label_field, gt_field)
-    left_out.notes += _no_truth(tables, gt_field)
-    if left_out:
-        logger.warning("%s", left_out)
-    figures = _figures(tables, names, masks, progress)
+    # Two evaluations under one key would take each other's marks away; so the second one is
+    # refused before it computes anything.
+    with evaluation_lock(dataset_of(samples), eval_key) as lock:
+        require_free_key(samples, eval_key, label_field, gt_field)
+        require_unmarked(samples, eval_key, label_field, gt_field)
+        if not include_missing:
+            images = samples
+            kinds = {label_field: NOT_SEGMENTED, gt_field: NOT_LABELLED}
+            samples = leave_out_missing(images, kinds, left_out)
+            if left_out.samples and not samples.limit(1).values("id"):
+                raise nothing_left(given, images, [label_field, gt_field])
+        paths = [f"{field}.detections" for field in (gt_field, label_field)]
+        names = require_classes(samples, paths, classes)
+        left_out.notes += unmatched_classes(samples, label_field, gt_field, names)
+        tables = export_coco(samples, label_field, gt_field, names, masks, progress, left_out)
+        _require_something(tables, left_out, label_field, gt_field)
+        left_out.notes += _no_truth(tables, gt_field)
+        if left_out:
+            logger.warning("%s", left_out)
+        figures = _figures(tables, names, masks, progress)
 
-    samples = _without(samples, left_out)
-    if classes is not None:
-        wanted = F("label").is_in(literals(names))
-        for field in (label_field, gt_field):
-            samples = samples.filter_labels(field, wanted, only_matches=False)
-    if masks and not tables.pixel_tight:
-        logger.warning(
-            "Labels in %s have masks that are not cropped to boxes in whole pixels, or files of "
-            "masks that FiftyOne reads otherwise: FiftyOne marks "
-            "true and false positives by boxes. pycocotools' figures of masks are not affected.",
-            listed((gt_field, label_field)),
+        if gone := left_out.of_kinds(UNREADABLE, UNTURNED):
+            samples = samples.exclude([entry.sample for entry in gone])
+        samples = exclude_labels(samples, map(LabelKey.of, left_out.labels))
+        if classes is not None:
+            wanted = F("label").is_in(literals(names))
+            for field in (label_field, gt_field):
+                samples = samples.filter_labels(field, wanted, only_matches=False)
+        if masks and not tables.pixel_tight:
+            logger.warning(
+                "Labels in %s have masks that are not cropped to boxes in whole pixels, or files "
+                "of masks that FiftyOne reads otherwise: FiftyOne marks true and false positives "
+                "by boxes. pycocotools' figures of masks are not affected.",
+                listed((gt_field, label_field)),
+            )
+        lock.require()
+        use_masks = masks and tables.pixel_tight
+        return evaluate_by_fiftyone(
+            samples, label_field, gt_field, eval_key, figures, left_out, use_masks, progress
         )
-    with evaluation_lock(dataset_of(samples), eval_key):
-        try:
-            _declare(samples, (gt_field, label_field), eval_key)
-            with reported_samples(samples, progress) as (walked, drawn):
-                results = walked.evaluate_detections(
-                    label_field,
-                    gt_field=gt_field,
-                    eval_key=eval_key,
-                    method=coco_method(samples, gt_field),
-                    use_masks=masks and tables.pixel_tight,
-                    compute_mAP=True,
-                    classes=names,
-                    progress=drawn,
-                )
-            results.config.coco_figures = figures.to_dict()
-            results.config.left_out = left_out.to_dict()
-            results.save_config()
-            results.custom_metrics = figures.for_panel()
-            results.save()
-        except (KeyError, ValueError) as error:
-            raise _not_evaluated(eval_key, error) from error
-    return results
 
 
 @database_errors("nothing was changed; start again when it is back.")
@@ -162,6 +156,11 @@ def coco_figures(dataset: Any, eval_key: str) -> CocoFigures:
 
     Raises:
         DatasetError: there is no such evaluation, or ``evaluate`` did not make it.
+
+    Example:
+        >>> results = ntt.evaluate(dataset, "ntt", "ground_truth", eval_key="eval")
+        >>> figures = ntt.coco_figures(dataset, "eval")
+        >>> ap, ap_by_class = figures.segm["AP"], dict(zip(figures.classes, figures.segm_ap))
     """
     dataset = require_evaluation(dataset, eval_key)
     kept = getattr(dataset.get_evaluation_info(eval_key).config, "coco_figures", None)
@@ -189,7 +188,7 @@ def require_evaluation(dataset: Any, eval_key: str) -> Any:
 
 
 def _require_fields(samples: Any, label_field: str, gt_field: str, masks: bool) -> None:
-    """Both are Detections, and hold at all what scoring them needs."""
+    """Make sure that both are Detections, and hold what is scored: masks, and confidences."""
     for field in (label_field, gt_field):
         found = samples.get_field(field)
         if getattr(found, "document_type", None) is fo.Polylines:
@@ -199,10 +198,7 @@ def _require_fields(samples: Any, label_field: str, gt_field: str, masks: bool) 
             )
         require_detections(samples, field)
     for field in (gt_field, label_field):
-        root = f"{field}.detections"
-        if not samples.count(root):
-            continue
-        if masks and not any(samples.count(f"{root}.{name}") for name in ("mask", "mask_path")):
+        if masks and samples.count(f"{field}.detections") and not has_masks(samples, field):
             raise DatasetError(
                 f"No label in {field!r} has a mask. Score boxes alone with masks=False, or make "
                 "masks of the boxes with masks_from_boxes()."
@@ -215,28 +211,28 @@ def _require_fields(samples: Any, label_field: str, gt_field: str, masks: bool) 
         )
 
 
-def _require_something(samples: Any, tables: CocoTables, label_field: str, gt_field: str) -> None:
-    """Something is left to score, of the samples and of each field that holds labels."""
-    left_out = tables.left_out
+def _require_something(
+    tables: CocoTables, left_out: LeftOut, label_field: str, gt_field: str
+) -> None:
+    """Make sure that an image, and a label of each field that holds labels, is left to score."""
     gone = left_out.of_kinds(UNREADABLE, UNTURNED)
     if gone and not tables.ground_truth["images"]:
         verb = "scored" if left_out.of_kinds(UNTURNED) else "read"
         raise DatasetError(
             f"None of the {len(gone)} images can be {verb}; the first: {gone[0].reason}"
         )
-    counts = Counter(entry.field for entry in left_out.labels)
     scored = {gt_field: tables.ground_truth["annotations"], label_field: tables.boxes}
-    for field, count in counts.items():
-        if not scored[field]:
-            first_label = next(entry for entry in left_out.labels if entry.field == field)
+    for field in scored:
+        labels = [entry for entry in left_out.labels if entry.field == field]
+        if labels and not scored[field]:
             raise DatasetError(
-                f"None of the {count} labels in {field!r} can be scored; the first, "
-                f"{first_label.label} of {first_label.filepath}: {first_label.reason}"
+                f"None of the {len(labels)} labels in {field!r} can be scored; the first, "
+                f"{labels[0].label} of {labels[0].filepath}: {labels[0].reason}"
             )
 
 
 def _no_truth(tables: CocoTables, gt_field: str) -> list[str]:
-    """A sentence where there is nothing to find, which COCO scores by -1."""
+    """A note where there is nothing to find, which COCO scores by -1."""
     if any(not annotation["iscrowd"] for annotation in tables.ground_truth["annotations"]):
         return []
     return [
@@ -247,46 +243,13 @@ def _no_truth(tables: CocoTables, gt_field: str) -> list[str]:
     ]
 
 
-def _not_evaluated(eval_key: str, error: Exception) -> DatasetError:
-    """What stopped FiftyOne; that a record is gone which it just wrote it says in its own words."""
-    if _GONE.search(str(error)):
-        return DatasetError(
-            f"The evaluation {eval_key!r} was replaced or deleted while it was being made: another "
-            "one may be running under that name, in another process or thread. Wait until it has "
-            "ended and evaluate again, or choose another name."
-        )
-    return DatasetError(f"FiftyOne cannot evaluate under {eval_key!r}: {error}")
-
-
-def _declare(samples: Any, fields: tuple[str, str], eval_key: str) -> None:
-    """Declare an evaluation's fields ahead of FiftyOne, which would do it one by one, unlocked."""
-    if eval_key in samples.list_evaluations():
-        return  # FiftyOne takes away the former one's fields first
-    schema: dict[str, fo.Field] = {
-        f"{eval_key}_{kind}": fo.IntField() for kind in ("tp", "fp", "fn")
-    }
-    for field in fields:
-        path = f"{field}.detections.{eval_key}"
-        schema |= {path: fo.StringField(), f"{path}_id": fo.StringField()}
-        schema |= {f"{path}_iou": fo.FloatField()}
-    declare_fields(dataset_of(samples), schema)
-
-
-def _without(samples: Any, left_out: LeftOut) -> Any:
-    gone = left_out.of_kinds(UNREADABLE, UNTURNED)
-    if gone:
-        samples = samples.exclude([entry.sample for entry in gone])
-    labels = (LabelKey(entry.sample, entry.field, entry.label) for entry in left_out.labels)
-    return exclude_labels(samples, labels)
-
-
 def _figures(tables: CocoTables, names: list[str], masks: bool, progress: Progress) -> CocoFigures:
     kinds = {"bbox": tables.boxes, "segm": tables.masks} if masks else {"bbox": tables.boxes}
-    total = steps(tables.ground_truth) * len(kinds)
+    truth = tables.ground_truth
+    total = len(truth["images"]) * len(truth["categories"]) * len(kinds)
     with progress_bar(total, progress, "comparisons") as bar:
         found = {
-            kind: evaluate_coco(tables.ground_truth, results, kind, bar.update)
-            for kind, results in kinds.items()
+            kind: evaluate_coco(truth, results, kind, bar.update) for kind, results in kinds.items()
         }
     bbox, bbox_ap = found["bbox"]
     segm, segm_ap = found.get("segm", (None, None))

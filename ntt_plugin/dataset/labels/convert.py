@@ -1,14 +1,17 @@
-"""The engine's instances as labels, and the masks and boxes of labels, exact to the pixel."""
+"""The engine's instances as labels, and the boxes of labels, exact to the pixel."""
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import fiftyone as fo
 import numpy as np
+from bson import ObjectId
 from fiftyone import ViewField as F
 
 from ...engine.matching.instances import Instances
@@ -16,10 +19,9 @@ from ...engine.references import Box, Provenance
 from ...engine.typing import Array
 from ...errors import DatasetError
 from ..samples.checks import quoted
-from .document import NewLabel
 
-# Relative boxes carry float noise of about 1e-13 pixels, ours 1e-10 more; whole and fractional
-# pixels come back exactly when rounded here.
+# Relative boxes carry float noise of about 1e-13 pixels, ours 1e-10 more: rounded here, pixels
+# come back exactly.
 _DECIMALS = 9
 
 # In pixels. FiftyOne's ``to_segmentation`` cuts fractions off, so an edge that comes back as
@@ -27,7 +29,7 @@ _DECIMALS = 9
 _HAIR = 1e-10
 
 # In widths and heights of the image, beyond its border. Annotated boxes reach a little outside;
-# nothing can be labelled that far away, but a box in pixels is nearly always farther.
+# boxes in pixels nearly always reach farther than this.
 _FARTHEST = 1.0
 
 
@@ -57,7 +59,7 @@ LABEL_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
     "bank_version": fo.IntField,
     "preset": fo.StringField,
 }
-"""The attributes that ``to_labels`` gives a label beyond FiftyOne's own."""
+"""The attributes that ``to_labels`` adds to FiftyOne's own."""
 
 SUGGESTION_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
     **LABEL_ATTRIBUTES,
@@ -65,16 +67,68 @@ SUGGESTION_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
     "reason": fo.StringField,
     "gain": fo.FloatField,
 }
-"""A suggestion's own attributes; ``suggested`` is its class before a person corrected it."""
+"""The attributes of a suggestion; ``suggested`` is its class before a person corrected it."""
 
 BOX_MASK_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
     "source": fo.StringField,
     "preset": fo.StringField,
 }
-"""The own attributes of a label whose mask was made of a box; ``source`` is that label's id."""
+"""The attributes of a mask made from a box; ``source`` is the id of the label with the box."""
 
 RESERVED_ATTRIBUTES = frozenset({"iscrowd", *SUGGESTION_ATTRIBUTES, *BOX_MASK_ATTRIBUTES})
-"""Every attribute that this plugin reads or writes; nothing else may be written under its name."""
+"""Every attribute that this plugin reads or writes; evaluations may not take these names."""
+
+
+@dataclass
+class NewLabel:
+    """The content of an ``fo.Detection``, made and encoded eight times faster.
+
+    Attributes:
+        label: its class.
+        bounding_box: x y w h in [0, 1].
+        mask: bool, as large as the box in pixels; None if it is in a file.
+        confidence: in [0, 1], or None.
+        attributes: all else, by name: texts, numbers or None.
+        mask_path: the file of its mask, in place of ``mask``.
+    """
+
+    label: str
+    bounding_box: list[float]
+    mask: Array | None
+    confidence: float | None = None
+    tags: list[str] = field(default_factory=list)
+    attributes: dict[str, Any] = field(default_factory=dict)
+    mask_path: str | None = None
+
+    def document(self) -> dict[str, Any]:
+        """The document that FiftyOne would write to the database, with a new id."""
+        own = {
+            "label": self.label,
+            "bounding_box": self.bounding_box,
+            "mask": None if self.mask is None else _mask_field().to_mongo(self.mask),
+            "mask_path": self.mask_path,
+            "confidence": self.confidence,
+        }
+        return {
+            "_id": ObjectId(),
+            **copy.deepcopy(_defaults()),
+            "tags": list(self.tags),
+            # FiftyOne leaves out its own fields where they are None, but no others.
+            **{name: value for name, value in own.items() if value is not None},
+            **self.attributes,
+        }
+
+
+@cache
+def _defaults() -> Mapping[str, Any]:
+    """The fields that the installed FiftyOne gives every label; not to be modified."""
+    empty = fo.Detection().to_dict()
+    return {name: value for name, value in empty.items() if name != "_id"}
+
+
+@cache
+def _mask_field() -> Any:
+    return fo.Detection._fields["mask"]
 
 
 def to_labels(
@@ -82,11 +136,11 @@ def to_labels(
     origin: Origin,
     sources: Mapping[str, Provenance] | None = None,
 ) -> list[NewLabel]:
-    """Instances as labels, every one of them, with unrounded scores.
+    """Instances as labels, with unrounded scores.
 
     Args:
-        instances: what was found in the image.
-        origin: what found it.
+        instances: the instances of one image.
+        origin: bank and preset that found them.
         sources: provenance of the bank's references by id; a label's ``reference``,
             ``reference_field``, ``reference_sample`` and ``reference_dataset`` name the label
             most like it. A reference of unknown provenance is named by its own id.
@@ -157,13 +211,13 @@ def pixel_box(detection: fo.Detection, image_size: tuple[int, int]) -> Box:
 
 
 def stored_boxes(samples: Any, path: str) -> list[list[Any] | None]:
-    """The ``bounding_box`` of each label, by sample: four floats, or what else is in its place.
+    """The ``bounding_box`` of each label, by sample: four floats, or what is stored in their place.
 
     Args:
         samples: a dataset or view.
         path: where the labels are: ``<field>.detections``.
     """
-    # Asked for by its path, FiftyOne makes floats of it, and fails where it cannot.
+    # By its path, FiftyOne would convert it to floats, and fail where it cannot.
     stored = samples.values(F(path).map(F("bounding_box")))
     return [boxes and [_four_numbers(box) or box for box in boxes] for boxes in stored]
 

@@ -1,4 +1,4 @@
-"""The attribute ``iscrowd`` of labels, read by one rule wherever it counts."""
+"""The attribute ``iscrowd`` of labels, read by one rule everywhere."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ IS_CROWD = "It is marked as a crowd (iscrowd), which is not one instance."
 
 _YES = {"1", "1.0", "true", "t", "yes", "y", "on"}
 _NO = {"0", "0.0", "false", "f", "no", "n", "off", "", "none", "null", "nan"}
+# What FiftyOne's evaluations write into the attribute of their name.
+_MARKS = ("tp", "fp", "fn")
 
 
 def is_crowd(value: Any) -> bool:
@@ -38,31 +40,27 @@ def is_crowd(value: Any) -> bool:
         word = text.strip().casefold()
         if word in _YES or word in _NO:
             return word in _YES
-    raise DatasetError(
-        f"Its attribute iscrowd is {quoted(value)}, which is neither yes nor no; set it to 0 or 1."
-    )
+    problem = f"Its attribute iscrowd is {quoted(value)}, which is neither yes nor no"
+    if isinstance(text, str) and text in _MARKS:
+        raise DatasetError(
+            f"{problem}: an evaluation of that name wrote its mark there. Delete it with "
+            "dataset.delete_evaluation('iscrowd'), or rename it with "
+            "dataset.rename_evaluation('iscrowd', ...)."
+        )
+    raise DatasetError(f"{problem}; set it to 0 or 1.")
 
 
 def is_crowd_label(label: fo.Detection | fo.Polyline) -> bool:
-    """Whether a label is marked as a crowd.
-
-    Raises:
-        DatasetError: its ``iscrowd`` is neither yes nor no.
-    """
-    return is_crowd(crowd_value(label))
-
-
-def crowd_value(label: fo.Detection | fo.Polyline) -> Any:
-    """A label's ``iscrowd`` as it is, from either place where FiftyOne keeps attributes."""
+    """Whether a label is marked as a crowd; errors as for ``is_crowd``."""
     value = getattr(label, "iscrowd", None)
     if value is None:
-        attribute = (label.attributes or {}).get("iscrowd")
-        value = getattr(attribute, "value", None)
-    return value
+        # The other place where FiftyOne has attributes.
+        value = getattr((label.attributes or {}).get("iscrowd"), "value", None)
+    return is_crowd(value)
 
 
 def crowd_values(samples: Any, path: str) -> list[list[Any] | None]:
-    """The ``iscrowd`` of each label as it is, by sample, without loading the labels.
+    """The ``iscrowd`` of each label as it is stored, by sample, without loading the labels.
 
     Args:
         samples: a dataset or view.

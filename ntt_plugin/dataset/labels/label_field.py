@@ -1,4 +1,4 @@
-"""The field that a run writes: whose it is, what it holds, what is left to do."""
+"""The field that a run writes: which run made it, what it holds, what is left to do."""
 
 from __future__ import annotations
 
@@ -22,14 +22,13 @@ from ..database.run_record import is_stored
 from ..samples.checks import dataset_of, require_name
 from ..samples.views import all_images
 
-# The mark lies in the field's own schema: it comes and goes with the field in one step, and a
-# clone or a renamed field has it too.
+# Stored with the field, so that it is created, deleted, renamed and cloned with it.
 _MARK = {"made_by": "ntt_plugin"}
 _CLEARED_AT_ONCE = 1000
 _DECLARE_TRIES = 5
 
 WRITER = "writer"
-"""What a sample's labels keep beside their run: the token of the lock they were written under."""
+"""Where a sample's labels hold the token of the lock that they were written under."""
 
 RunIds = str | Mapping[str, str]
 """A run's id: one for all its samples, or by sample id where it depends on what each holds."""
@@ -40,7 +39,7 @@ class FieldState:
     """What a field holds in some samples, seen from one run.
 
     Attributes:
-        foreign: the field is there and no run made it.
+        foreign: the field exists and no run made it.
         to_do: ids of the samples without labels, in order.
         done: ids of the samples that hold labels of the run, in order.
         others: ids of the samples that hold labels of another run, or of a person, in order.
@@ -53,7 +52,7 @@ class FieldState:
 
 
 def run_id(digest: str, recipe: Recipe) -> str:
-    """Id of what a bank and a recipe compute: equal ids, equal labels; 16 hex digits."""
+    """Id of the labels that a bank (its digest) and a recipe give; 16 hex digits."""
     constants = asdict(recipe)
     del constants["point_batch"], constants["name"]
     # Runs of versions without these fields keep their ids.
@@ -75,11 +74,11 @@ def segmentation_fields(dataset: Any) -> list[str]:
 
 
 def field_state(samples: Any, field: str, run: RunIds) -> FieldState:
-    """Count what a field holds in some samples, from the view of one run, in one pass.
+    """What a field holds in some samples, seen from one run.
 
     Args:
         samples: a dataset or view, not grouped; it may hide the field.
-        field: the field's name; it need not be there.
+        field: the field's name; it need not exist.
         run: the run's id.
     """
     found = dataset_of(samples).get_field(field)
@@ -97,10 +96,7 @@ def field_state(samples: Any, field: str, run: RunIds) -> FieldState:
 
 
 def require_writable(samples: Any, field: str, run: RunIds, overwrite: bool) -> FieldState:
-    """Make sure that a run may write a field of these samples; changes nothing.
-
-    Returns:
-        What the field holds in the samples.
+    """Make sure that a run may write a field of these samples; returns what the field holds.
 
     Raises:
         DatasetError: the name cannot be used, something else made the field, or it holds labels
@@ -129,15 +125,11 @@ def require_writable(samples: Any, field: str, run: RunIds, overwrite: bool) -> 
 
 
 def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
-    """Make a field of ``Detections`` with our mark, or what a killed run left undone of it.
+    """Create a field of ``Detections`` with our mark, or complete one that a killed run left.
 
-    To be called under the dataset's ``schema_lock``. Other programs add fields without it, and
-    FiftyOne writes the whole list of fields each time: so what was written is looked at.
-
-    Args:
-        dataset: the dataset.
-        field: the field; ``require_writable`` has passed it.
-        attributes: its labels' own attributes and their types.
+    Call it under the dataset's ``schema_lock``. Other programs add fields without it, and FiftyOne
+    writes the whole list of fields each time, so the result is checked and written again.
+    ``require_writable`` has passed the field.
 
     Raises:
         DatasetError: FiftyOne does not allow a field of that name, or the dataset was deleted.
@@ -155,17 +147,13 @@ def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) 
             if _is_declared(dataset, field):
                 return
     raise DatasetError(
-        f"The field {field!r} of {dataset.name!r} went each time it was made: another program is "
-        "changing the dataset's fields. Start again when it has ended."
+        f"The field {field!r} of {dataset.name!r} was deleted each time it was made: another "
+        "program is changing the dataset's fields. Start again when it has ended."
     )
 
 
 def declare_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
-    """Declare fields under the dataset's schema lock.
-
-    Args:
-        dataset: the dataset.
-        schema: fields by path; those that are there already stay as they are.
+    """Declare fields by their paths, under the dataset's schema lock; existing ones stay.
 
     Raises:
         ValueError: FiftyOne refuses one, or has one of another type.
@@ -176,15 +164,15 @@ def declare_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
 
 
 def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) -> None:
-    """Take away what a field holds in some samples; ids of samples that are gone do not matter.
+    """Delete what a field holds in some samples; ids of deleted samples do no harm.
 
-    Of labels that carry the token of a lock, only of those that were there at the look before:
-    a run that was overtaken here takes nothing away from the one that took over.
+    Labels with the token of a lock are deleted only if they were there before the lock was
+    checked: a run that loses its lock here deletes nothing of the run that took over.
 
     Raises:
         LockLostError: another run took over.
     """
-    # Before the run's record forgets that they are to be cleared.
+    # Journaled before the run's record forgets that they are to be cleared.
     samples = dataset._sample_collection.with_options(write_concern=JOURNALED)
     ids = list(sample_ids)
     for start in range(0, len(ids), _CLEARED_AT_ONCE):
@@ -199,7 +187,7 @@ def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) ->
             },
             {"$set": {field: None, "last_modified_at": datetime.now(timezone.utc)}},
         )
-    # Whoever holds samples in memory sees it, as after FiftyOne's own clearing.
+    # Update samples held in memory, as FiftyOne's own clearing does.
     fo.Sample._reload_docs(dataset._sample_collection_name)
 
 
@@ -212,7 +200,7 @@ def _declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]])
         except ValueError as error:
             raise _refused(field, error) from error
     own = {f"{field}.detections.{name}": kind() for name, kind in attributes.items()}
-    # At once: each call of ``add_sample_field`` writes and reads the whole dataset document.
+    # All at once: each call of ``add_sample_field`` rewrites the whole dataset document.
     dataset._merge_sample_field_schema({f"{field}.run": fo.StringField(), **own})
 
 
@@ -230,11 +218,11 @@ def _is_declared(dataset: Any, field: str) -> bool:
 
 
 def _made_by(samples: Any, field: str) -> Iterable[tuple[str, str | None, bool]]:
-    """Of each sample its id, the run that made what a field holds, and whether it holds any."""
+    """For each sample its id, the run that made its labels, and whether it has labels."""
     wanted = ["id", F(f"{field}.run"), F(field).exists()]
     if samples.get_field(f"{field}.run") is not None:
         return zip(*samples.values(wanted), strict=True)
-    # The view hides the field, so the dataset is asked; an ordered select would take minutes.
+    # The view hides the field, so read the dataset; an ordered select would take minutes.
     ids = samples.values("id")
     held = zip(*all_images(dataset_of(samples)).select(ids).values(wanted), strict=True)
     found = {sample: (run, filled) for sample, run, filled in held}

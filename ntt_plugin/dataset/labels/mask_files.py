@@ -22,7 +22,7 @@ from ..database.fiftyone_internals import JOURNALED
 from ..database.locks import RunLock
 from ..database.run_record import usable_results
 from ..samples.checks import quoted
-from .document import NewLabel
+from .convert import NewLabel
 
 # MongoDB takes 16 MB a document; the rest of it is the sample's other fields.
 _MOST_INLINE = 10_000_000
@@ -33,10 +33,9 @@ class MaskFolderError(DatasetError):
 
 
 class MaskFiles:
-    """The files of one run's masks, a folder for each sample, named by ids.
+    """The files of one run's masks, in a folder for each sample.
 
-    A sample's files have the same names each time: what a killed run left is replaced, not
-    doubled.
+    A sample's files have the same names each time, so those of a killed run are replaced.
     """
 
     def __init__(self, dataset: Any, folder: str, mask_dir: str | Path | None = None) -> None:
@@ -44,21 +43,26 @@ class MaskFiles:
 
         Args:
             dataset: the dataset.
-            folder: the run's own folder, as ``mask_folders`` names it.
+            folder: the run's own folder, as ``folder_of_run`` names it.
             mask_dir: the folder to write below; one below FiftyOne's default dataset folder if
                 None.
 
         Raises:
-            MaskFolderError: no such folder can be.
+            MaskFolderError: ``mask_dir`` is in the home of an unknown user.
         """
-        below = _default_dir() if mask_dir is None else _chosen_dir(mask_dir)
+        if mask_dir is None:
+            mask_dir = Path(fo.config.default_dataset_dir) / "ntt_masks"
+        try:
+            below = Path(mask_dir).expanduser().absolute()
+        except RuntimeError as error:  # the home of an unknown user
+            raise _folder_error(mask_dir, error) from error
         self.root = below / str(dataset._doc.id) / folder
 
     def require_writable(self) -> None:
         """Make sure that files can be written.
 
         Raises:
-            MaskFolderError: they cannot; says why.
+            MaskFolderError: the folder is read-only, or the disk is full.
         """
         parent = self.root.parent
         try:
@@ -70,11 +74,7 @@ class MaskFiles:
             raise _folder_error(parent, error) from error
 
     def store(self, sample_id: str, labels: Sequence[NewLabel]) -> None:
-        """Write the masks of a sample's labels to files, and name these in place of the masks.
-
-        Args:
-            sample_id: the sample.
-            labels: its labels, each with a mask.
+        """Write the masks of a sample's labels to files; the labels then name the files.
 
         Raises:
             MaskFolderError: the disk is full, or the folder cannot be written.
@@ -91,15 +91,15 @@ class MaskFiles:
             raise _folder_error(folder, error) from error
 
     def drop_leftovers(self, sample_id: str, used: Iterable[str | None]) -> None:
-        """Remove files of a sample that its labels, as the database has them, do not name.
+        """Remove files of a sample that none of its labels in the database uses.
 
         Args:
             sample_id: the sample.
-            used: the files that they name; None for those that have none.
+            used: the file of each label; None for a label without one.
         """
         folder = self.root / sample_id
         named = set(used)
-        # What cannot be removed is in nobody's way: the labels are saved.
+        # A file that cannot be removed does no harm: the labels are saved.
         with contextlib.suppress(OSError):
             for path in folder.iterdir():
                 ours = path.name.removesuffix(".part").removesuffix(".png").isdigit()
@@ -117,11 +117,9 @@ def are_too_large(masks: Sequence[Array]) -> bool:
     """
     if sum(mask.size for mask in masks) / 8 <= _MOST_INLINE:
         return False
-    return sum(min(mask.size / 6, 1.5 * _changes(mask)) for mask in masks) > _MOST_INLINE
-
-
-def _changes(mask: Array) -> int:
-    return int(np.count_nonzero(mask[:, 1:] != mask[:, :-1])) + len(mask)
+    changes = [int((mask[:, 1:] != mask[:, :-1]).sum()) + len(mask) for mask in masks]
+    sizes = (min(mask.size / 6, 1.5 * n) for mask, n in zip(masks, changes, strict=True))
+    return sum(sizes) > _MOST_INLINE
 
 
 def _write(path: Path, mask: Array) -> None:
@@ -129,17 +127,6 @@ def _write(path: Path, mask: Array) -> None:
     png = io.BytesIO()
     Image.fromarray(mask.astype(np.uint8) * 255).save(png, "PNG")
     write_whole(path, png.getvalue(), path.with_name(f"{path.name}.part"))
-
-
-def _chosen_dir(mask_dir: str | Path) -> Path:
-    try:
-        return Path(mask_dir).expanduser().absolute()
-    except RuntimeError as error:  # of a user that is not there
-        raise _folder_error(mask_dir, error) from error
-
-
-def _default_dir() -> Path:
-    return Path(fo.config.default_dataset_dir).expanduser().absolute() / "ntt_masks"
 
 
 def _folder_error(folder: str | Path, error: Exception) -> MaskFolderError:
@@ -155,10 +142,10 @@ _TRIES = 20
 
 
 def folder_of_run(dataset: Any, field: str, overwrite: bool, lock: RunLock) -> str:
-    """Name of the folder for a run into a field: the unfinished run's before it, or a new one."""
+    """Folder name for a run into a field: that of the unfinished run before it, or a new one."""
     if not overwrite and not _is_finished(dataset, field):
         kept = _kept(dataset, field) or {}
-        # A field that was renamed or cloned brings the folder of another, which may go on too.
+        # A renamed or cloned field names the folder of another field, whose run may go on too.
         mine = kept.get("owner") == _owner(dataset, field)
         if mine and kept.get("writer") not in lock.overtaken():
             return str(kept["folder"])
@@ -166,19 +153,19 @@ def folder_of_run(dataset: Any, field: str, overwrite: bool, lock: RunLock) -> s
 
 
 def keep_folder(dataset: Any, field: str, folder: str, lock: RunLock) -> None:
-    """Remember a field's folder in the field itself, which is the only place it goes with.
+    """Store the name of a field's folder with the field, so that it goes when the field does.
 
     Raises:
         LockLostError: another run took over.
-        DatasetError: the field is there no more.
+        DatasetError: the field was deleted.
     """
     kept = {"folder": folder, "owner": _owner(dataset, field), "writer": lock.token}
-    # With it, the field itself is on the disk.
+    # Journaled: then the field itself is on the disk too.
     datasets = foo.get_db_conn().datasets.with_options(write_concern=JOURNALED)
     for _ in range(_TRIES):
         former = _kept(dataset, field)
         lock.require()
-        # As it was read: another run that takes over meanwhile keeps its own.
+        # Only if it is unchanged: a run that took over meanwhile keeps its own.
         unchanged = {"name": field, f"info.{_KEY}": former}
         found = {"_id": dataset._doc.id, "sample_fields": {"$elemMatch": unchanged}}
         kept_there = {"$set": {f"sample_fields.$.info.{_KEY}": kept}}
@@ -193,7 +180,7 @@ def _is_finished(dataset: Any, field: str) -> bool:
 
 
 def _kept(dataset: Any, field: str) -> dict[str, Any] | None:
-    # Asked of the database: this process may have loaded the dataset before the last run.
+    # From the database: this process may have loaded the dataset before the last run.
     stored = foo.get_db_conn().datasets.find_one(
         {"_id": dataset._doc.id}, {"sample_fields": {"$elemMatch": {"name": field}}}
     )

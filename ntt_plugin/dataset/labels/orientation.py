@@ -1,8 +1,8 @@
-"""Photographs that a viewer turns: labels made on unturned pixels, and banks of former versions.
+"""Photographs with an EXIF orientation: labels on unturned pixels, and banks of former versions.
 
 A photograph may be stored on its side, with an EXIF orientation by which viewers turn it upright.
 A program that ignores the orientation makes its labels on the pixels as they are stored. Where
-sizes give that away (orientations 5 to 8 of images that are not square), such labels are refused.
+sizes show that (orientations 5 to 8 of images that are not square), such labels are refused.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _TURNED_BEFORE = (
     "learnt from a turned photograph ({filepath}, EXIF orientation {turn}) by a former version, "
     "which turned it twice: build the bank again, or remove this reference and add it again"
 )
-# Headers read for one bank; each is read again only when its file was changed.
+# Headers read for one bank; each is cached until its file changes.
 _MOST_HEADERS = 5000
 _orientations: Remembered[int] = Remembered(2 * _MOST_HEADERS)
 
@@ -41,10 +41,10 @@ def stored_pixels_problem(sample: Any, labels: Iterable[Any] = ()) -> str:
 
     Args:
         sample: a sample with its ``metadata``.
-        labels: labels of it whose masks are looked at.
+        labels: its labels, whose masks may have the size of the unturned pixels.
 
     Returns:
-        A sentence; empty if nothing speaks for it.
+        A sentence; empty if nothing suggests it.
 
     Raises:
         ImageError: the image's header cannot be read.
@@ -52,12 +52,11 @@ def stored_pixels_problem(sample: Any, labels: Iterable[Any] = ()) -> str:
     sizes = image_sizes(sample.filepath)
     if sizes.stored == sizes.shown:
         return ""
-    found = ""
     if _contradicts(sample.metadata, sizes):
         found = "its metadata say"
     elif any(_mask_size(label) == sizes.stored for label in labels):
         found = "a label's mask says"
-    if not found:
+    else:
         return ""
     (height, width), (stored_height, stored_width) = sizes.shown, sizes.stored
     return (
@@ -70,14 +69,11 @@ def stored_pixels_problem(sample: Any, labels: Iterable[Any] = ()) -> str:
 def turned_references(bank: MemoryBank, dataset: Any = None) -> Mapping[str, str]:
     """References of a bank that a former version learnt from photographs it turned twice.
 
-    Only headers of images are read, and only for references that a former version learnt.
-
-    Args:
-        bank: the bank.
-        dataset: where to look for the samples first.
+    Reads only the headers of images, and only for references that a former version learnt. Samples
+    whose own dataset does not hold them are looked up in ``dataset``.
 
     Returns:
-        A sentence by the reference's id.
+        A sentence for each, by its id.
     """
     old = [stored for *_, stored in bank.entries() if stored.reading < TURNED_ONCE]
     sources = find_sources([stored.provenance for stored in old], dataset) if old else []
@@ -94,7 +90,7 @@ def turned_references(bank: MemoryBank, dataset: Any = None) -> Mapping[str, str
 
 
 def turned_references_note(bank: MemoryBank, dataset: Any = None) -> list[str]:
-    """What ``turned_references`` found, in one sentence; none if that is nothing."""
+    """One note on what ``turned_references`` finds; none if it finds nothing."""
     found = turned_references(bank, dataset)
     if not found:
         return []
@@ -131,7 +127,7 @@ def _contradicts(metadata: Any, sizes: ImageSizes) -> bool:
 
 
 def _mask_size(label: Any) -> tuple[int, int] | None:
-    """(H, W) of a label's own mask; of a mask's file from its header."""
+    """(H, W) of a label's mask, or of its mask file by its header."""
     if not isinstance(label, fo.Detection):
         return None
     if label.mask is not None:

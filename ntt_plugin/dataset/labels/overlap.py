@@ -1,4 +1,4 @@
-"""Which labels of two sets are the same object: one to one, by how much their masks overlap."""
+"""Matching the labels of two fields that show the same object, by the IoU of their masks."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .convert import pixel_box
 from .placed_masks import placed_mask
 
 SAME_IOU = 0.5
-"""Two labels are the same object from this IoU of their masks on."""
+"""Two labels are the same object if their masks have at least this IoU."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -26,8 +26,7 @@ class Outline:
         label: its class.
         score: its confidence; 1 if it has none.
         mask: its pixels within a window of the image, bool (h, w).
-        left: the window's first column in the image.
-        top: its first row.
+        window: x1 y1 x2 y2 in pixels.
         area: number of its pixels.
     """
 
@@ -35,13 +34,12 @@ class Outline:
     label: str
     score: float
     mask: Array
-    left: int
-    top: int
+    window: tuple[int, int, int, int]
     area: int
 
 
 def outline(detection: fo.Detection, image_size: tuple[int, int]) -> Outline:
-    """Mask of a label; its whole box if it has no mask.
+    """The pixels of a label: its mask, or its whole box if it has none.
 
     Raises:
         DatasetError: it has no class, its box or mask is unusable, or lies outside the image.
@@ -54,22 +52,19 @@ def outline(detection: fo.Detection, image_size: tuple[int, int]) -> Outline:
     else:
         mask, left, top = _whole_box(detection, image_size)
     score = 1.0 if detection.confidence is None else float(detection.confidence)
+    window = left, top, left + mask.shape[1], top + mask.shape[0]
     area = int(np.count_nonzero(mask))
-    return Outline(detection.id, detection.label, score, mask, left, top, area)
+    return Outline(detection.id, detection.label, score, mask, window, area)
 
 
 def same_objects(first: Sequence[Outline], second: Sequence[Outline]) -> list[tuple[int, int]]:
     """Match labels that show the same object, one to one.
 
-    By falling score of the first, each takes the one of its own class that overlaps it most, at an
-    IoU of 0.5 or more. What is left over then pairs likewise across classes.
-
-    Args:
-        first: labels of one image.
-        second: other labels of it.
+    By falling score, each of ``first`` takes the one of its class in ``second`` that overlaps it
+    most, at an IoU of 0.5 or more. The rest is then matched in the same way across classes.
 
     Returns:
-        Positions in both.
+        Pairs of positions in the two lists, which are labels of one image.
     """
     ious = _overlaps(first, second)
     order = sorted(range(len(first)), key=lambda index: -first[index].score)
@@ -89,7 +84,7 @@ def same_objects(first: Sequence[Outline], second: Sequence[Outline]) -> list[tu
 
 
 def _overlaps(first: Sequence[Outline], second: Sequence[Outline]) -> list[dict[int, float]]:
-    """Of each of the first, the IoU with those of the second that it overlaps enough."""
+    """For each of the first, the IoUs of at least ``SAME_IOU`` by position in the second."""
     found: list[dict[int, float]] = [{} for _ in first]
     if not first or not second:
         return found
@@ -102,36 +97,28 @@ def _overlaps(first: Sequence[Outline], second: Sequence[Outline]) -> list[dict[
 
 
 def _could_be_same(first: Sequence[Outline], second: Sequence[Outline]) -> Array:
-    """Where windows and areas allow the IoU, bool (n, m): masks share no more than these do."""
-    left, top, right, bottom = (
-        (np.array(a)[:, None], np.array(b)[None])
-        for a, b in zip(_windows(first), _windows(second), strict=True)
-    )
-    wide = np.minimum(*right) - np.maximum(*left)
-    high = np.minimum(*bottom) - np.maximum(*top)
+    """Where windows and areas allow such an IoU, bool (n, m): an upper bound of the overlap."""
+    windows = [np.array([entry.window for entry in side]) for side in (first, second)]
+    starts = np.maximum(windows[0][:, None, :2], windows[1][None, :, :2])
+    ends = np.minimum(windows[0][:, None, 2:], windows[1][None, :, 2:])
     areas = [np.array([entry.area for entry in side], dtype=float) for side in (first, second)]
-    most = np.minimum(areas[0][:, None], areas[1][None])
-    most = np.minimum(most, wide.clip(0) * high.clip(0))
-    allowed: Array = most / (areas[0][:, None] + areas[1][None] - most) >= SAME_IOU
+    most = np.minimum(areas[0][:, None], areas[1])
+    most = np.minimum(most, (ends - starts).clip(0).prod(axis=-1))
+    allowed: Array = most / (areas[0][:, None] + areas[1] - most) >= SAME_IOU
     return allowed
 
 
-def _windows(outlines: Sequence[Outline]) -> tuple[list[int], ...]:
-    """Left, top, right and bottom of each."""
-    edges = [
-        (entry.left, entry.top, entry.left + entry.mask.shape[1], entry.top + entry.mask.shape[0])
-        for entry in outlines
-    ]
-    return tuple(map(list, zip(*edges, strict=True)))
-
-
 def _shared(a: Outline, b: Outline) -> int:
-    left, top = max(a.left, b.left), max(a.top, b.top)
-    right = min(a.left + a.mask.shape[1], b.left + b.mask.shape[1])
-    bottom = min(a.top + a.mask.shape[0], b.top + b.mask.shape[0])
-    in_a = a.mask[top - a.top : bottom - a.top, left - a.left : right - a.left]
-    in_b = b.mask[top - b.top : bottom - b.top, left - b.left : right - b.left]
-    return int(np.count_nonzero(in_a & in_b))
+    left, top = max(a.window[0], b.window[0]), max(a.window[1], b.window[1])
+    right, bottom = min(a.window[2], b.window[2]), min(a.window[3], b.window[3])
+    cut_a, cut_b = (
+        entry.mask[
+            top - entry.window[1] : bottom - entry.window[1],
+            left - entry.window[0] : right - entry.window[0],
+        ]
+        for entry in (a, b)
+    )
+    return int(np.count_nonzero(cut_a & cut_b))
 
 
 def _whole_box(detection: fo.Detection, image_size: tuple[int, int]) -> tuple[Array, int, int]:

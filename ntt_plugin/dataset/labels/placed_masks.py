@@ -1,4 +1,4 @@
-"""A label's mask where it belongs in its image: placed, stretched, or refused by name."""
+"""Where a label's mask lies in its image: placed as it is, stretched to its box, or refused."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import fiftyone as fo
 import numpy as np
+from scipy import ndimage  # type: ignore[import-untyped]
 
 from ...engine.references import Box, tight_box
 from ...engine.typing import Array
@@ -15,17 +16,26 @@ from ..samples.checks import quoted
 from .convert import pixel_box
 from .stored_masks import stored_mask
 
-# A mask's file may have so many pixels, or so many times its image's.
+# A mask's file may have this many pixels, or this many times its image's.
 _MOST_PIXELS, _MOST_TIMES = 2**24, 4
 # Pixels by which a mask of the whole image may miss the image's size, if the image is large.
 _ALMOST, _LARGE = 2, 32
-# Sides of fewer pixels are rounded too much to tell an image's aspect.
+# Shorter sides are rounded too much to tell an image's aspect.
 _SMALLEST = 12
-# Pixels on each side with which programs crop masks.
+# Pixels on each side that programs leave when they crop masks.
 _WIDEST_MARGIN = 10
-# Two boxes are of the same object if no edge differs by more of a side than this, or in pixels.
+# Two boxes are of the same object if no edge differs by more than this share of a side, or pixels.
 _NEAR, _NEAR_PIXELS = 0.1, 3.0
 _SAME_ASPECT = 1.05
+# A hole is a rectangle from this share of its tight box on: the opening of a frame or a table.
+_RECTANGLE = 0.9
+
+
+INVERTED = (
+    "the mask of the {} covers the corners of its box and not its middle, as a mask whose object "
+    "is 0 does; if so, save its inverse, `mask == 0`"
+)
+"""The note on a mask that ``seems_inverted``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +46,8 @@ class PlacedMask:
         mask: bool (h, w); some of it is true.
         left: the window's first column in the image.
         top: its first row.
-        as_stored: whether this is the whole mask that the label holds, cropped to its box, and
-            FiftyOne reads it so too.
+        as_stored: whether this is the label's whole mask, cropped to its box, and FiftyOne reads
+            it so too.
     """
 
     mask: Array
@@ -54,20 +64,16 @@ class PlacedMask:
 
 
 def full_mask(detection: fo.Detection, image_size: tuple[int, int]) -> Array:
-    """A label's mask at the image's size, bool (H, W), from ``mask`` or ``mask_path``.
-
-    Raises:
-        DatasetError: as ``placed_mask``.
-    """
+    """A label's mask at the image's size, bool (H, W); errors as for ``placed_mask``."""
     return placed_mask(detection, image_size).full(image_size)
 
 
 def placed_mask(detection: fo.Detection, image_size: tuple[int, int]) -> PlacedMask:
-    """Where in its image a label's mask lies.
+    """A label's mask with its place in the image.
 
     FiftyOne's masks are cropped to their box. A mask is pasted at the rounded corner of its box;
     one of another resolution than the box is stretched to it, as the App shows it. A mask of the
-    whole image is told by its size, and placed as it is if its object lies where the box is.
+    whole image is recognised by its size, and placed as it is if its object lies in the box.
 
     Raises:
         DatasetError: box or mask is missing or unusable, nothing of it is in the image, or the
@@ -91,9 +97,9 @@ def placed_mask(detection: fo.Detection, image_size: tuple[int, int]) -> PlacedM
         mask = _stretch(mask, image_size, range(height), range(width))
     elif not cropped:
         mask = _without_margin(mask, box_size)
-        rows = range(max(0, top), min(height, top + box_size[0]))
-        columns = range(max(0, left), min(width, left + box_size[1]))
-        mask = _stretch(mask, box_size, _moved(rows, -top), _moved(columns, -left))
+        rows = range(max(0, -top), min(box_size[0], height - top))
+        columns = range(max(0, -left), min(box_size[1], width - left))
+        mask = _stretch(mask, box_size, rows, columns)
         left, top = max(0, left), max(0, top)
 
     cut_top, cut_left = max(0, -top), max(0, -left)
@@ -103,6 +109,38 @@ def placed_mask(detection: fo.Detection, image_size: tuple[int, int]) -> PlacedM
     return PlacedMask(
         inside, left + cut_left, top + cut_top, as_stored and inside.shape == box_size
     )
+
+
+def seems_inverted(mask: Array) -> bool:
+    """Whether a mask seems to be 1 on the background and 0 on the object.
+
+    True where it covers all four corners of its tight box, and more than half of the box is one
+    hole that is no rectangle, and that is open to all four sides or to none. So rings, frames,
+    tables, goals and what surrounds a smaller object are no inverted masks.
+
+    Args:
+        mask: bool (h, w), not empty.
+    """
+    left, top, right, bottom = map(int, tight_box(mask))
+    cropped = mask[top:bottom, left:right]
+    rows, columns = cropped.shape
+    half = cropped.size / 2
+    if min(rows, columns) < _SMALLEST or not cropped[:: rows - 1, :: columns - 1].all():
+        return False
+    if np.count_nonzero(cropped) >= half:
+        return False
+    numbered = ndimage.label(~cropped)[0]
+    areas = np.bincount(numbered.ravel())[1:]
+    if areas.max() <= half:
+        return False
+    hole = tight_box(numbered == areas.argmax() + 1)
+    if areas.max() >= _RECTANGLE * (hole[2] - hole[0]) * (hole[3] - hole[1]):
+        return False
+    # A box may be a pixel wider than its object.
+    if _distance(hole, (0, 0, columns, rows)) <= 1:
+        return True
+    border = cropped[0], cropped[-1], cropped[:, 0], cropped[:, -1]
+    return all(side.all() for side in border)
 
 
 def _is_of_whole_image(
@@ -123,7 +161,7 @@ def _is_of_whole_image(
     # Where the object lies if the mask is laid over the whole image.
     step = width / columns, height / rows
     tight = tight_box(mask)
-    laid = tight[0] * step[0], tight[1] * step[1], tight[2] * step[0], tight[3] * step[1]
+    laid = _scaled(tight, step)
     if has_images_aspect and _is_near(laid, box, image_size, max(*step, _NEAR_PIXELS)):
         return True
     if is_images_size and _is_near((0, 0, width, height), box, image_size, _NEAR_PIXELS):
@@ -146,7 +184,11 @@ def _is_of_whole_image(
     is_of_box = fills or (has_boxs_aspect and not has_images_aspect)
     if is_of_box and not is_images_size and not is_turned:
         return False
-    raise DatasetError(_both_readings(mask.shape, laid, box, image_size, is_turned))
+    text = _both_readings(mask.shape, laid, box, image_size, is_turned)
+    hole = (0.0, 0.0, 0.0, 0.0) if mask.all() else _scaled(tight_box(~mask), step)
+    if _is_near(hole, box, image_size, max(*step, _NEAR_PIXELS)):
+        text += " Its zeros lie in the box: if they are the object, save `mask == 0`."
+    raise DatasetError(text)
 
 
 def _without_margin(mask: Array, box_size: tuple[int, int]) -> Array:
@@ -181,6 +223,10 @@ def _both_readings(
     return text
 
 
+def _scaled(box: Box, step: tuple[float, float]) -> Box:
+    return box[0] * step[0], box[1] * step[1], box[2] * step[0], box[3] * step[1]
+
+
 def _is_scaled(shape: Sequence[int], size: Sequence[float]) -> bool:
     """Whether a mask's shape is a size (h, w) times some factor, but for rounding."""
     (rows, columns), (height, width) = shape, size
@@ -190,7 +236,7 @@ def _is_scaled(shape: Sequence[int], size: Sequence[float]) -> bool:
 def _require_no_corners(
     detection: fo.Detection, mask: Array, laid: Box | None, image_size: tuple[int, int]
 ) -> None:
-    """Make sure that a box whose mask does not fit it is none of corners, which the mask fits."""
+    """Make sure that a box is not x1 y1 x2 y2: its mask would fit it then."""
     height, width = image_size
     left, top, right, bottom = (float(value) for value in detection.bounding_box)
     corners = left * width, top * height, right * width, bottom * height
@@ -214,12 +260,8 @@ def _stretch(mask: Array, size: tuple[int, int], rows: range, columns: range) ->
     return mask[np.ix_(row, column)]
 
 
-def _moved(numbers: range, by: int) -> range:
-    return range(numbers.start + by, max(numbers.start, numbers.stop) + by)
-
-
 def _is_near(found: Box, box: Box, size: tuple[int, ...], pixels: float) -> bool:
-    """Whether each edge of a box is near another's, of which counts what is in an image (H, W)."""
+    """Whether each edge of a box is near that of another one, cut at an image's border (H, W)."""
     x1, x2 = max(0.0, box[0]), min(float(size[1]), box[2])
     y1, y2 = max(0.0, box[1]), min(float(size[0]), box[3])
     across, down = max(pixels, _NEAR * (x2 - x1)), max(pixels, _NEAR * (y2 - y1))

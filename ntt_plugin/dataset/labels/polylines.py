@@ -15,8 +15,8 @@ from .convert import is_far_outside
 
 _DECIMALS = 9
 
-# Share of a shape's pixels in larger ones from which on it is a hole. A hole that FiftyOne traced
-# near a border may cross it by a little; parts of one object overlap by a little.
+# A shape is a hole if more than this share of its pixels lies in larger shapes. A hole that
+# FiftyOne traced near a border may cross it a little; parts of one object overlap a little.
 _WITHIN = 0.75
 
 
@@ -31,15 +31,15 @@ def polyline_mask(polyline: fo.Polyline, image_size: tuple[int, int]) -> Array:
     another is a hole, as in FiftyOne's conversions from and to masks.
 
     Raises:
-        DatasetError: it is neither filled nor closed, has no shape of three corners or a corner
-            that is none, or covers no pixel of the image.
+        DatasetError: it is neither filled nor closed, has no shape of three corners, has a corner
+            that is no pair of numbers, or covers no pixel of the image.
     """
     height, width = image_size
     outlines = [(shape * (width, height)).ravel().tolist() for shape in _shapes(polyline)]
-    # A shape that is there twice is no hole in itself.
+    # Without repeated shapes, which would be holes in themselves.
     parts = {part["counts"]: part for part in mask_utils.frPyObjects(outlines, height, width)}
     mask = np.zeros(image_size, dtype=bool)
-    # The larger first: a hole comes after what it is cut out of.
+    # The largest first: a hole comes after the shape that it is cut out of.
     for part in sorted(parts.values(), key=mask_utils.area, reverse=True):
         drawn = mask_utils.decode(part).astype(bool)
         shared = np.count_nonzero(mask & drawn)
@@ -92,7 +92,7 @@ def _corners(points: Any) -> Array:
     is_numbers = corners.dtype.kind in "iuf" and np.isfinite(corners).all()
     if not is_numbers or corners.ndim != 2 or corners.shape[1] != 2:
         raise DatasetError("A corner of it is not a pair of finite numbers.")
-    # The rasteriser's work grows with a shape's outline, wherever it lies.
+    # The rasteriser's time grows with a shape's outline, also outside the image.
     if is_far_outside((corners.min(), corners.max())):
         raise DatasetError(
             "A corner of it lies far outside the image, as one in pixels does; corners are "

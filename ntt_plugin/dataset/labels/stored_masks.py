@@ -46,7 +46,7 @@ def stored_mask(detection: fo.Detection, most_pixels: int) -> tuple[Array, bool]
         pixels for the object: it takes all that are not 0.
 
     Raises:
-        DatasetError: there is no mask, it cannot be read, or its values are none of a mask.
+        DatasetError: there is no mask, it cannot be read, or it has values that no mask has.
     """
     if detection.mask is not None:
         values = np.asarray(detection.mask)
@@ -65,7 +65,7 @@ def binary_mask(values: Array) -> Array:
             channels end with alpha.
 
     Raises:
-        DatasetError: the shape or the values are none of a mask; says how to convert them.
+        DatasetError: no mask has such a shape or values; says how to convert them.
     """
     if values.ndim == 3 and values.shape[0] == 1 and values.shape[2] > 4:
         values = values[0]
@@ -88,7 +88,7 @@ def binary_mask(values: Array) -> Array:
 
 
 def _one_channel(values: Array) -> Array | None:
-    """A mask of one channel, (h, w); None if its values are none of a mask."""
+    """A mask of one channel, (h, w); None for values that no mask has."""
     if values.dtype == bool:
         return values
     high = values.max()
@@ -119,7 +119,7 @@ def _channels(values: Array) -> Array | None:
 
 
 def _on_black(colours: Array) -> Array | None:
-    """Where an image of black and one full colour is not black; None of any other image."""
+    """Where an image of one full colour on black is not black; None for any other image."""
     filled: Array = (colours != 0).any(axis=-1)
     if not filled.any():
         return filled
@@ -199,7 +199,7 @@ def _without_loss(image: Array) -> Array:
 
 
 def _wrong_values(values: Array) -> str:
-    """A sentence about values that are none of a mask, and how to convert them."""
+    """A sentence about values that no mask has, and how to convert them."""
     if values.ndim == 3:
         count = len(np.unique(values.reshape(-1, values.shape[2])[: 2**20], axis=0))
         return (

@@ -21,12 +21,11 @@ from ..class_names import look_alike_notes
 from ..labels.convert import pixel_box
 from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
-from ..labels.placed_masks import full_mask
+from ..labels.placed_masks import INVERTED, full_mask, seems_inverted
 from ..labels.polylines import polyline_box, polyline_mask
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from ..samples.label_selection import LabelKey, select_labels
-from ..samples.loading import load_sample
-from ..samples.views import image_view
+from ..samples.views import image_view, load_sample
 
 logger = logging.getLogger(__name__)
 
@@ -188,7 +187,8 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
                 # A database holds what people put there, so reading it can fail in any way.
                 except Exception as error:
                     problem = str(error) or type(error).__name__
-            yield ReadReference(label.label, source, sample.filepath, reference, problem, notes)
+            all_notes = (*notes, *_mask_notes(label, reference))
+            yield ReadReference(label.label, source, sample.filepath, reference, problem, all_notes)
 
 
 def label_geometry(
@@ -228,6 +228,12 @@ def _with_tag(samples: Any, tag: str) -> Any:
             f"its sample tags are {listed(samples.distinct('tags')) or 'none'}."
         )
     return tagged
+
+
+def _mask_notes(label: fo.Detection | fo.Polyline, reference: Reference | None) -> list[str]:
+    if reference is None or isinstance(label, fo.Polyline) or not seems_inverted(reference.mask):
+        return []
+    return [INVERTED.format(f"label {label.id}")]
 
 
 def _reference(

@@ -22,8 +22,7 @@ from ..labels.convert import relative_box
 from ..labels.placed_masks import full_mask, placed_mask
 from ..samples.checks import dataset_of
 from ..samples.label_selection import LabelKey
-from ..samples.loading import load_sample
-from ..samples.views import all_images
+from ..samples.views import all_images, load_sample
 from .choose import ChosenReferences
 
 KEPT_FIELD = "ntt_references"

@@ -14,7 +14,7 @@ from typing import Any
 
 import fiftyone as fo
 
-from ..samples.loading import load_samples
+from ..samples.views import load_samples
 
 Progress = bool | Callable[[Any], None] | None
 """FiftyOne's ``progress``: True, False, a callback, or None for the configured default."""

@@ -1,4 +1,4 @@
-"""What an operation asks of a dataset, a field, classes and paths, and how names are shown."""
+"""Checks of datasets, fields, classes, names and paths, and how names are shown in messages."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ _LONGEST_NAME = 200
 
 
 def dataset_of(samples: Any) -> Any:
-    """The dataset that a collection of samples belongs to: itself, or a view's.
+    """The dataset of a view, or the dataset itself.
 
-    A view's is its very object, which learns of each new field at once: in the App's server
+    It is the view's own object, which knows each new field at once: in the App's server
     ``fo.load_dataset`` makes another one with each call.
 
     Raises:
-        DatasetError: it is no collection of samples, such as a dataset's name; says what to give.
+        DatasetError: ``samples`` is no dataset or view, such as a dataset's name.
     """
     if isinstance(samples, fo.Dataset):
         return samples
@@ -43,11 +43,7 @@ def dataset_of(samples: Any) -> Any:
 
 
 def require_detections(samples: Any, field: str) -> None:
-    """Make sure that a field of a collection holds ``fo.Detections``.
-
-    Raises:
-        DatasetError: there is no such field, or it is of another type; names those that are.
-    """
+    """Make sure that a field of a collection holds ``fo.Detections``, as ``require_labels``."""
     require_labels(samples, field, (fo.Detections,))
 
 
@@ -106,14 +102,10 @@ def require_classes(samples: Any, paths: Iterable[str], classes: Iterable[str] |
 
 
 def as_names(what: str, given: str | Iterable[str]) -> list[str]:
-    """One name or several as a list, each once.
-
-    Args:
-        what: what they are, for the message.
-        given: a name, or names.
+    """One name or several as a list, each once; ``what`` they are is for the message.
 
     Raises:
-        DatasetError: it is neither, or one of them is no text.
+        DatasetError: a name is no text.
     """
     if isinstance(given, str):
         return [given]
@@ -167,14 +159,10 @@ def require_tag(tag: Any) -> None:
 
 
 def whole_number(name: str, value: Any) -> int:
-    """A whole number as Python's ``int``, whether it is one or numpy's.
-
-    Args:
-        name: what the number is, for the message.
-        value: the number.
+    """A whole number, Python's or numpy's, as an ``int``; its name is for the message.
 
     Raises:
-        DatasetError: it is none; True and False are none either.
+        DatasetError: it is no whole number, or True or False.
     """
     if not is_whole(value):
         raise DatasetError(f"{name} is {quoted(value)}; it must be a whole number.")
@@ -182,12 +170,12 @@ def whole_number(name: str, value: Any) -> int:
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is a whole number, Python's or numpy's; True and False are none."""
+    """Whether a value is a whole number, Python's or numpy's; True and False are not."""
     return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def literals(names: Iterable[str]) -> list[Any]:
-    """Names for a view's expression: MongoDB takes one that begins with a dollar for a field's."""
+    """Names for a view's expression: MongoDB would read one that begins with $ as a field."""
     return [F.literal(name) for name in names]
 
 
@@ -206,15 +194,14 @@ def quoted(name: object, most: int = 60) -> str:
 
 
 def as_path(text: str | Path, what: str) -> Path:
-    """A path that a person gave, ``~`` replaced by the home folder; nothing need be there.
+    """A path that a person gave, ``~`` replaced by the home folder; it need not exist.
 
     Args:
         text: the path.
         what: what is or will be there, for the message.
 
     Raises:
-        DatasetError: this machine's file system cannot have such a path, or hides what is there;
-            says why.
+        DatasetError: the file system cannot have such a path, or does not let it be read.
     """
     try:
         path = Path(text).expanduser()

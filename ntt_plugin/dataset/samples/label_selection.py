@@ -1,6 +1,6 @@
 """Single labels of a collection, each named by its sample, its field and its id.
 
-The id alone names no label: ``clone_sample_field`` copies ids into another field, and clones and
+An id alone is not unique: ``clone_sample_field`` copies ids into another field, and clones and
 merges of datasets copy them into other samples.
 """
 
@@ -28,6 +28,11 @@ class LabelKey(NamedTuple):
     field: str
     label: str
 
+    @classmethod
+    def of(cls, named: Any) -> LabelKey:
+        """The key of anything with a ``sample``, ``field`` and ``label``, as a ``Provenance``."""
+        return cls(str(named.sample), str(named.field), str(named.label))
+
     def to_dict(self) -> dict[str, str]:
         """The label as FiftyOne's stages and selections name it."""
         return {"sample_id": self.sample, "field": self.field, "label_id": self.label}
@@ -52,18 +57,16 @@ def labels_in(samples: Any, field: str, of: str = "id") -> list[LabelKey]:
 
 
 def select_labels(samples: Any, labels: Iterable[LabelKey]) -> Any:
-    """These labels alone, in the samples that hold one of them.
+    """A view of these labels alone, in their samples; empty without labels.
 
-    Args:
-        samples: a dataset or view, not grouped.
-        labels: names of labels; a view of no sample if there are none.
+    ``samples`` is a dataset or view that is not grouped.
     """
     keys = list(dict.fromkeys(labels))
     if not keys:
         return samples.select([])
     chosen = samples.select_labels(labels=[key.to_dict() for key in keys])
     for field, of_field in _by_field(keys).items():
-        # ``select_labels`` takes a label of any of the samples that has one of the ids.
+        # ``select_labels`` looks for each id in all of the samples.
         if _are_ambiguous(chosen, field, of_field):
             chosen = chosen.filter_labels(field, _is_one_of(of_field), only_matches=False)
     return chosen
@@ -88,7 +91,7 @@ def _by_field(labels: Iterable[LabelKey]) -> Mapping[str, list[LabelKey]]:
 
 
 def _are_ambiguous(samples: Any, field: str, keys: Iterable[LabelKey]) -> bool:
-    """Whether the ids of some labels are ids of others too, in other samples."""
+    """Whether labels in other samples have the ids of some of these labels too."""
     wanted = {key.label for key in keys}
     found = samples.values(_ids_in(samples, field), unwind=True)
     held = Counter(label for label in found if label in wanted)

@@ -1,6 +1,6 @@
-"""Collections of samples as collections of images: what can be worked on, and what cannot.
+"""Datasets and views as collections of images.
 
-Facts of FiftyOne 1.22 that matter to whoever reads and writes through such a collection, tried:
+Facts of FiftyOne 1.22, each tried, that matter when samples are read and written through a view:
 
 - A flattened view of a grouped dataset (``select_group_slices``) reads, writes, tags, filters,
   clears and evaluates like a view of plain images, whether it holds one slice or several, and
@@ -19,7 +19,7 @@ Facts of FiftyOne 1.22 that matter to whoever reads and writes through such a co
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import fiftyone as fo
@@ -45,20 +45,20 @@ def image_view(
     group_slices: str | Iterable[str] | None = None,
     notes: list[str] | None = None,
 ) -> Any:
-    """The image samples of a collection: itself, or the slices of a grouped one, flattened.
+    """The images of a collection: itself, or slices of a grouped one, flattened.
 
-    A sample that the collection holds more than once is in the result once, with every label that
+    A sample that is in the collection more than once is in the result once, with every label that
     any of its occurrences shows.
 
     Args:
         samples: a dataset or view.
         group_slices: name or names of the slices to take from a grouped collection; its active
             slice if None.
-        notes: what a person should know of the samples is appended here; it is logged if None.
+        notes: a note on repeated samples is appended here; it is logged if None.
 
     Returns:
-        A dataset or view of images, at least one, each once; in the collection's order, or in the
-        dataset's where a sample was there more than once.
+        A dataset or view of at least one image; in the collection's order, or in the dataset's if
+        a sample was repeated.
 
     Raises:
         DatasetError: it is empty, holds patches, frames, dynamic groups, videos, 3D scenes or
@@ -92,26 +92,26 @@ def image_view(
 
 
 def all_images(dataset: Any) -> Any:
-    """Every image of a dataset, of whichever slice, as a collection that finds each by its id."""
+    """Every image of a dataset, of all slices, as a collection that finds each by its id."""
     if dataset.media_type != fom.GROUP:
         return dataset
     return dataset.select_group_slices(media_type=fom.IMAGE)
 
 
 def is_patches(samples: Any) -> bool:
-    """Whether a collection's samples are patches, of labels or of an evaluation."""
+    """Whether a collection is a view of patches, of labels or of an evaluation."""
     return isinstance(samples, (PatchesView, EvaluationPatchesView))
 
 
 def images_of(samples: Any) -> Any:
-    """Of a patches view the whole images that its patches are cut from; else the collection."""
+    """The images that the patches of a view are cut from; any other collection as it is."""
     if not is_patches(samples):
         return samples
     return all_images(dataset_of(samples)).select(list(set(samples.values("sample_id"))))
 
 
 def whole_images(samples: Any) -> Any:
-    """Of a patches view the whole images with the labels that it shows; else the collection."""
+    """The images of a patches view with the labels that it shows; any other collection as it is."""
     if not is_patches(samples):
         return samples
     keys = [key for labels in patch_labels(samples).values() for key in labels]
@@ -119,9 +119,36 @@ def whole_images(samples: Any) -> Any:
 
 
 def patch_labels(samples: Any) -> dict[str, list[LabelKey]]:
-    """The labels that a patches view shows, by field, those without any too."""
+    """The labels that a patches view shows, by field; also for fields without any."""
     fields = samples.get_field_schema(embedded_doc_type=fo.Label)
     return {field: labels_in(samples, field, "sample_id") for field in fields}
+
+
+def load_sample(view: Any, sample_id: str) -> Any:
+    """A sample of a view.
+
+    Raises:
+        KeyError: the view does not hold it any more.
+        DatasetError: FiftyOne cannot load it: a value in it is not as labels have it.
+    """
+    try:
+        return view[sample_id]
+    except ValueError as error:
+        raise _unloadable(sample_id, error) from error
+
+
+def load_samples(view: Any) -> Iterator[Any]:
+    """The samples of a view one by one; errors as for ``load_sample``."""
+    samples, loaded = iter(view.iter_samples()), 0
+    while True:
+        try:
+            sample = next(samples)
+        except StopIteration:
+            return
+        except ValueError as error:
+            raise _unloadable(view.values("id")[loaded], error) from error
+        loaded += 1
+        yield sample
 
 
 def _flattened(samples: Any, name: str, slices: list[str] | None) -> Any:
@@ -152,7 +179,7 @@ def _flattened(samples: Any, name: str, slices: list[str] | None) -> Any:
 
 
 def _each_once(samples: Any, notes: list[str] | None) -> Any:
-    """The same samples without repetitions, which only these two stages can cause."""
+    """The same samples without repetitions, which only ``Concat`` and ``Mongo`` stages cause."""
     stages = [] if isinstance(samples, fo.Dataset) else samples._stages
     if not any(isinstance(stage, (fos.Concat, fos.Mongo)) for stage in stages):
         return samples
@@ -216,3 +243,11 @@ def _require_samples(samples: Any, name: str) -> None:
         if dataset_of(samples)._sample_collection.find_one({}, {"_id": 1}) is None:
             raise DatasetError(f"{name!r} has no images yet; add some first.")
         raise DatasetError(f"The view of {name!r} holds no sample; widen it or add samples.")
+
+
+def _unloadable(sample_id: str, error: ValueError) -> DatasetError:
+    # FiftyOne's own sentence blames the view; what raised it names the value.
+    return DatasetError(
+        f"FiftyOne cannot load the sample {sample_id} ({error.__cause__ or error}). Correct that "
+        "value in the database, or delete the sample or the field."
+    )

@@ -25,7 +25,7 @@ from ..database.errors import is_disk_full, server_process, with_patience
 from ..database.fiftyone_internals import reload_sample
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import catch_up, claim_record, keep_record, keep_results, usable_results
-from ..labels.document import NewLabel
+from ..labels.convert import NewLabel
 from ..labels.label_field import (
     FieldState,
     RunIds,

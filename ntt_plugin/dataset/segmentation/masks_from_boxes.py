@@ -18,9 +18,8 @@ from ...engine.references import Box, tight_box
 from ...engine.typing import Array
 from ...errors import DatasetError
 from ..database.errors import database_errors
-from ..labels.convert import BOX_MASK_ATTRIBUTES, pixel_box, relative_box, stored_boxes
+from ..labels.convert import BOX_MASK_ATTRIBUTES, NewLabel, pixel_box, relative_box, stored_boxes
 from ..labels.crowds import IS_CROWD, is_crowd_label
-from ..labels.document import NewLabel
 from ..labels.orientation import stored_pixels_problem
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels

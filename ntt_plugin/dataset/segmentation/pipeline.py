@@ -17,7 +17,7 @@ from pymongo.errors import PyMongoError
 
 from ...engine.images.load import image_notes, notes_need_pixels, read_with_notes, shown_size
 from ...engine.proposals.proposals import Proposals
-from ..labels.document import NewLabel
+from ..labels.convert import NewLabel
 from ..runtime.caching import Remembered
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.views import all_images

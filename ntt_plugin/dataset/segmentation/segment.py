@@ -17,8 +17,7 @@ from ...errors import DatasetError
 from ..banks.banks import resolve_bank
 from ..banks.info import bank_digest
 from ..database.errors import database_errors
-from ..labels.convert import LABEL_ATTRIBUTES, Origin, to_labels
-from ..labels.document import NewLabel
+from ..labels.convert import LABEL_ATTRIBUTES, NewLabel, Origin, to_labels
 from ..labels.label_field import run_id
 from ..labels.orientation import turned_references_note
 from ..runtime.progress_bar import Progress

@@ -22,7 +22,7 @@ from ..database.errors import with_patience
 from ..database.fiftyone_internals import dataset_id, samples_of
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import is_stored
-from ..labels.document import NewLabel
+from ..labels.convert import NewLabel
 from ..labels.label_field import WRITER, RunIds, run_of
 from ..labels.mask_files import MaskFiles, are_too_large
 from .changed_images import IMAGE

@@ -24,8 +24,7 @@ from ...engine.recipe import Recipe
 from ...engine.references import Box
 from ...errors import DatasetError
 from ..database.errors import database_errors
-from ..labels.convert import SUGGESTION_ATTRIBUTES
-from ..labels.document import NewLabel
+from ..labels.convert import SUGGESTION_ATTRIBUTES, NewLabel
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, is_whole
 from ..samples.views import all_images, image_view

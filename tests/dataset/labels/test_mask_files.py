@@ -11,7 +11,7 @@ from PIL import Image
 
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.labels import mask_files
-from ntt_plugin.dataset.labels.document import NewLabel
+from ntt_plugin.dataset.labels.convert import NewLabel
 from ntt_plugin.dataset.labels.mask_files import MaskFiles, MaskFolderError, are_too_large
 from ntt_plugin.dataset.segmentation import segment as segmentation
 from ntt_plugin.dataset.segmentation.report import load_segment_report

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from ntt_plugin.dataset.labels.convert import relative_box
-from ntt_plugin.dataset.labels.placed_masks import full_mask, placed_mask
+from ntt_plugin.dataset.labels.placed_masks import full_mask, placed_mask, seems_inverted
 from ntt_plugin.errors import DatasetError
 
 SIZES = [(64, 96), (96, 64), (80, 80), (480, 641)]
@@ -185,3 +185,70 @@ def test_an_empty_mask_path_is_no_mask():
     detection = fo.Detection(bounding_box=[0.1, 0.1, 0.5, 0.5], mask_path="")
     with pytest.raises(DatasetError, match="It has no mask"):
         full_mask(detection, (64, 96))
+
+
+def drawn(size, *boxes, fill=True):
+    """Rectangles x1 y1 x2 y2 of one value on the other."""
+    mask = np.full(size, not fill)
+    for x1, y1, x2, y2 in boxes:
+        mask[y1:y2, x1:x2] = fill
+    return mask
+
+
+def person(size=(90, 50)):
+    """A head, a body and two legs, as large as the box."""
+    height, width = size
+    body = drawn(size, (0, height // 4, width, 2 * height // 3))
+    legs = drawn(size, (5, 0, 18, height), (width - 18, 0, width - 5, height))
+    legs[: height // 2] = False
+    return ellipse(size, (width // 4, 0, 3 * width // 4, height // 3)) | body | legs
+
+
+OBJECTS = {
+    "ellipse": ellipse((60, 80), (0, 0, 80, 60)),
+    "small ellipse": ellipse((14, 13), (0, 0, 13, 14)),
+    "person": person(),
+    "crop a pixel too wide": np.pad(person(), ((1, 0), (1, 1))),
+    "crop with a margin": np.pad(person(), 4),
+    "image that one object nearly fills": ellipse((64, 96), (4, 2, 92, 62)),
+}
+
+ORDINARY = {
+    **OBJECTS,
+    "inverse of a smaller object in its image": ~ellipse((64, 96), (30, 20, 60, 50)),
+    "full": np.ones((40, 50), bool),
+    "frame": ~drawn((40, 50), (3, 3, 47, 37)),
+    "thin frame": ~drawn((40, 50), (1, 1, 49, 39)),
+    "window of four panes": ~drawn((40, 50), (3, 3, 24, 19), (26, 3, 47, 19), (3, 21, 24, 37)),
+    "ring": ellipse((80, 80), (0, 0, 80, 80)) & ~ellipse((80, 80), (5, 5, 75, 75)),
+    "ring around an image": ~ellipse((64, 96), (10, 10, 80, 54)),
+    "table": ~drawn((40, 60), (5, 8, 55, 40)),
+    "table with thin legs": ~drawn((40, 60), (1, 1, 59, 40)),
+    "arch": ~ellipse((60, 60), (5, 5, 55, 115)),
+    "posts": ~drawn((40, 60), (6, 0, 54, 40)),
+    "sky": ~ellipse((64, 96), (-20, 20, 116, 108)),
+    "ground": ~drawn((64, 96), (0, 0, 96, 40)),
+    "grid": ~np.kron(np.eye(8, dtype=bool) | True, np.pad(np.ones((6, 6), bool), 1)),
+    "corners of a small box": ~ellipse((8, 9), (0, 0, 9, 8)),
+    "a pixel": np.ones((1, 1), bool),
+}
+
+
+@pytest.mark.parametrize("name", OBJECTS)
+def test_the_inverse_of_an_objects_mask_seems_inverted(name):
+    assert seems_inverted(~OBJECTS[name])
+
+
+@pytest.mark.parametrize("name", ORDINARY)
+def test_ordinary_masks_do_not_seem_inverted(name):
+    assert not seems_inverted(ORDINARY[name])
+    assert not seems_inverted(np.pad(ORDINARY[name], 30))
+
+
+def test_an_inverted_mask_of_the_image_is_refused_with_the_remedy():
+    size, box = (64, 96), (10, 20, 40, 50)
+    with pytest.raises(DatasetError, match=r"whole image.*zeros lie in the box.*`mask == 0`"):
+        full_mask(label(box, size, ~ellipse(size, box)), size)
+    with pytest.raises(DatasetError) as caught:
+        full_mask(label(box, size, ellipse(size, (50, 0, 90, 40))), size)
+    assert "zeros" not in str(caught.value)

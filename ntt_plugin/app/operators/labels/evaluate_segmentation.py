@@ -45,7 +45,7 @@ class EvaluateSegmentation(NttOperator):
     doing = "Evaluating"
 
     def form(self, ctx: Any, inputs: types.Object) -> None:
-        from ....dataset.evaluation.eval_key import require_free_key
+        from ....dataset.evaluation.fiftyone_evaluation import require_free_key
         from ...forms import target
 
         images = target.target(ctx, inputs, "Score")

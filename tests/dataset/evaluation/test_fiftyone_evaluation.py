@@ -6,6 +6,7 @@ import fiftyone as fo
 import pytest
 
 from ntt_plugin.dataset.database.dataset_locks import evaluation_lock
+from ntt_plugin.dataset.database.locks import LockLostError
 from ntt_plugin.dataset.evaluation import evaluate as evaluation
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.errors import DatasetError
@@ -61,11 +62,50 @@ def test_marks_may_not_go_into_an_attribute_either(scored):
     refused(scored, "proposal", "write over the attribute 'proposal_iou'")
 
 
-def test_two_evaluations_under_one_name_at_once_are_refused(make):
+IN_ISCROWD = r"choose another name\..*delete_evaluation\('iscrowd'\).*rename_evaluation\('iscrowd'"
+
+
+@pytest.mark.parametrize("remedy", ["delete", "rename"])
+def test_an_evaluation_whose_marks_are_in_iscrowd_is_refused_with_the_remedy(make, remedy):
+    """FiftyOne itself lets an evaluation have this name."""
     _, dataset = make(count=3)
-    with evaluation_lock(dataset, "check"):
-        refused(dataset, "check", "Another evaluation 'check' of .* is running .*Wait for its end")
+    for sample in dataset.iter_samples(autosave=True):
+        for label in sample.truth.detections:
+            label["iscrowd"] = "0"
+    dataset.evaluate_detections("found", gt_field="truth", eval_key="iscrowd", progress=False)
+    refused(dataset, "iscrowd", IN_ISCROWD)
+    refused(dataset, "check", r"iscrowd is '(tp|fn)'.*delete_evaluation\('iscrowd'\)")
+    if remedy == "delete":
+        dataset.delete_evaluation("iscrowd")
+    else:
+        dataset.rename_evaluation("iscrowd", "mine")
     evaluate(dataset, "found", "truth", "check")
+    refused(dataset, "iscrowd", "choose another name.$")
+
+
+def test_an_evaluation_that_broke_the_numbers_in_iscrowd_is_refused_with_the_remedy(make):
+    """FiftyOne declares them as texts, and can load no sample until it is deleted."""
+    _, dataset = make(count=3)
+    with pytest.raises(ValueError):
+        dataset.evaluate_detections("found", gt_field="truth", eval_key="iscrowd", progress=False)
+    refused(dataset, "iscrowd", IN_ISCROWD)
+    dataset.delete_evaluation("iscrowd")
+    evaluate(dataset, "found", "truth", "check")
+
+
+def test_two_evaluations_under_one_name_at_once_are_refused_before_any_label_is_read(scored):
+    with evaluation_lock(scored, "check"):
+        refused(scored, "check", "Another evaluation 'check' of .* is running .*Wait for its end")
+
+
+def test_an_evaluation_that_lost_its_name_to_another_one_writes_nothing(make, monkeypatch):
+    _, dataset = make(count=3)
+
+    def lose(*_):
+        raise LockLostError("Another run has taken over")
+
+    monkeypatch.setattr(evaluation_lock, "require", lose)
+    refused(dataset, "check", "Another run has taken over")
 
 
 @pytest.mark.parametrize("gone", ["Failed to update document with ID '1'", "no evaluation run key"])
