@@ -66,6 +66,16 @@ def test_a_name_in_the_dataset_is_replaced_only_when_asked(dataset, bank, other,
     assert banks.load_memory_bank(other, "blocks").to_bytes() == bank.to_bytes()
 
 
+def test_banks_come_along_when_fiftyone_exports_and_imports_the_dataset(dataset, bank, tmp_path):
+    folder, kind = str(tmp_path / "exported"), fo.types.FiftyOneDataset
+    dataset.export(folder, dataset_type=kind, progress=False)
+    again = fo.Dataset.from_dir(folder, dataset_type=kind, progress=False)
+    try:
+        assert banks.load_memory_bank(again, "blocks").to_bytes() == bank.to_bytes()
+    finally:
+        again.delete()
+
+
 @pytest.mark.parametrize(
     ("path", "said"),
     [
