@@ -15,21 +15,18 @@ from ...engine.recipe import Recipe
 from ...errors import BankError, DatasetError, ReferenceRefusedError
 from ..database.errors import database_errors
 from ..database.label_lookup import find_labels
-from ..references.choose import ReadReference, choose_references, read_references
-from ..runtime.progress_bar import Progress as Progress
-from ..runtime.progress_bar import progress_bar
+from ..references.choose import choose_references
+from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, quoted
 from ..samples.label_selection import select_labels
 from ..samples.views import all_images
 from ..segmenters import SegmenterLike, as_recipe, get_segmenter
 from . import store
 from .files import is_bank_file, read_bank_file
-from .info import BankInfo, bank_digest
+from .info import BankInfo, bank_digest, bank_entries
+from .learn import learn_references
 
 logger = logging.getLogger(__name__)
-
-# Of a thousand images that are all read with the same note, some are enough.
-_MOST_NOTES = 50
 
 
 @database_errors("no memory bank was saved; build it again when it is back.")
@@ -92,9 +89,7 @@ def build_memory_bank(
     segmenter = segmenter or get_segmenter(as_recipe(preset), device)
     bank = MemoryBank(segmenter.fingerprint, segmenter.recipe)
     bank.notes.extend(repeats)
-    with progress_bar(chosen.count, progress, "references") as bar:
-        for read in bar(read_references(chosen)):
-            learn(bank, read, segmenter)
+    learn_references(bank, chosen, segmenter, progress)
     _require_each_class(bank)
     if bank.refused:
         logger.warning("%s", describe_refused(bank.refused))
@@ -141,8 +136,7 @@ def save_memory_bank(
         DatasetError: the name is taken or unusable.
         BankError: the database did not take the bank.
     """
-    dataset = dataset_of(dataset)
-    store.require_free(dataset, name, overwrite)
+    dataset = store.require_free(dataset, name, overwrite)
     store.write(dataset, name, bank, overwrite)
 
 
@@ -169,11 +163,11 @@ def memory_bank_infos(
 ) -> dict[str, BankInfo | BankError]:
     """What each saved bank is made of, by name, sorted; of a damaged one the error.
 
-    Two questions to the database, however many banks there are.
+    Asks the database twice, however many banks there are.
 
     Args:
         dataset: the dataset, or a view of it.
-        names: the banks that are asked for; all if None. Those that are not there are left out.
+        names: the banks wanted; all if None. Unknown ones are left out.
     """
     return store.read_infos(dataset_of(dataset), names)
 
@@ -230,7 +224,7 @@ def load_references_view(dataset: Any, name: str) -> Any:
     """
     dataset = store.require_bank(dataset, name)
     bank = store.read(dataset, name)
-    sources = [ref.provenance for label in bank.classes for ref in bank.references(label)]
+    sources = [entry.stored.provenance for entry in bank_entries(bank) if not entry.negative]
     labels = [key for key in find_labels(sources, dataset) if key is not None]
     view = select_labels(all_images(dataset), labels)
     if len(view) == 0:
@@ -251,8 +245,8 @@ def resolve_bank(
         dataset: the dataset that is worked on, or a view of it.
         bank: a bank, the name of a saved one, or its file: a path, or a text that ends in
             ``.safetensors``.
-        bank_dataset: the dataset, or the name of that, which keeps the bank of that name; the one
-            that is worked on if None.
+        bank_dataset: the dataset with the bank of that name, or that dataset's name; ``dataset``
+            if None.
 
     Raises:
         DatasetError: there is no such bank or dataset.
@@ -285,23 +279,6 @@ def saved_name(dataset: Any, bank: MemoryBank) -> str | None:
 def name_of_digest(dataset: Any, digest: str) -> str | None:
     """The name under which a bank of a digest is saved with a dataset, if any."""
     return store.name_of_digest(dataset_of(dataset), digest)
-
-
-def learn(bank: MemoryBank, read: ReadReference, segmenter: SegmenterLike) -> None:
-    """Add one reference to a bank, or note why not: one bad reference is no reason to stop."""
-    if read.reference is None:
-        bank.refused.append(read.refused(read.problem))
-        return
-    try:
-        feature = segmenter.reference_feature(read.reference)
-        bank.add(read.label, feature, read.reference.provenance)
-    except (ReferenceRefusedError, BankError) as error:
-        bank.refused.append(read.refused(str(error)))
-        return
-    for note in read.notes:
-        told = f"{read.filepath}: {note}"
-        if told not in bank.notes and len(bank.notes) < _MOST_NOTES:
-            bank.notes.append(told)
 
 
 def _other_dataset(dataset: Any) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from typing import Any
 
@@ -18,6 +18,7 @@ from ..samples.checks import as_names, dataset_of, listed, quoted
 from ..samples.views import whole_images
 from ..segmenters import SegmenterLike
 from . import store
+from .info import bank_entries
 from .learn import BankChange, learn_labels
 
 
@@ -116,10 +117,10 @@ def remove_references(
     removed: Counter[str] = Counter()
 
     def edit(bank: MemoryBank) -> bool:
-        before = _sizes(bank)
+        before = Counter(entry.label for entry in bank_entries(bank))
         for stored in _named(bank, name, ids):
             # It may have gone with its class.
-            if stored in _stored_ids(bank):
+            if any(stored == entry.stored.id for entry in bank_entries(bank)):
                 bank.remove_reference(stored)
         for label in names:
             if label not in before:
@@ -134,13 +135,12 @@ def remove_references(
                 f"Nothing would be left of the memory bank {name!r}; keep a reference, or delete "
                 "the bank with delete_memory_bank()."
             )
-        after = _sizes(bank)
-        removed.update({label: count - after.get(label, 0) for label, count in before.items()})
+        removed.update(before - Counter(entry.label for entry in bank_entries(bank)))
         return True
 
     dataset = store.require_bank(dataset, name)
     version = store.change(dataset, name, edit).version
-    return BankChange(name, {}, {}, 0, dict(+removed), (), version)
+    return BankChange(name, {}, {}, 0, dict(removed), (), version)
 
 
 @database_errors("the copy is there whole or not at all; start again when it is back.")
@@ -203,14 +203,11 @@ def merge_memory_banks(
 
 def _named(bank: MemoryBank, name: str, ids: Iterable[str]) -> list[str]:
     """Ids of the references and negatives that are meant by their own or their labels' ids."""
-    found, unknown = [], []
+    found: list[str] = []
+    unknown: list[str] = []
+    stored = [entry.stored for entry in bank_entries(bank)]
     for wanted in ids:
-        entries = [
-            entry
-            for label in bank.classes
-            for entry in (*bank.references(label), *bank.negative_references(label))
-            if wanted in (entry.id, entry.provenance.label)
-        ]
+        entries = [entry for entry in stored if wanted in (entry.id, entry.provenance.label)]
         places = {(entry.provenance.sample, entry.provenance.field) for entry in entries}
         if len(places) > 1:
             raise DatasetError(
@@ -232,18 +229,16 @@ def _named(bank: MemoryBank, name: str, ids: Iterable[str]) -> list[str]:
 def _doubles(bank: MemoryBank) -> list[str]:
     """Ids of references, and of negatives, that came from a label which the class has already."""
     found = []
-    for label in bank.classes:
-        for entries in (bank.references(label), bank.negative_references(label)):
-            seen: dict[tuple[str | None, str], list[StoredReference]] = {}
-            for entry in entries:
-                source = entry.provenance
-                if source.label is None:
-                    continue
-                before = seen.setdefault((source.sample, source.label), [])
-                if any(_is_double(entry, other) for other in before):
-                    found.append(entry.id)
-                else:
-                    before.append(entry)
+    seen: dict[tuple[str, bool, str | None, str], list[StoredReference]] = defaultdict(list)
+    for label, negative, stored in bank_entries(bank):
+        source = stored.provenance
+        if source.label is None:
+            continue
+        before = seen[label, negative, source.sample, source.label]
+        if any(_is_double(stored, other) for other in before):
+            found.append(stored.id)
+        else:
+            before.append(stored)
     return found
 
 
@@ -257,18 +252,3 @@ def _is_double(entry: StoredReference, other: StoredReference) -> bool:
     if not may_be_same(one, two):
         return False
     return one.dataset == two.dataset or bool(torch.equal(entry.feature, other.feature))
-
-
-def _stored_ids(bank: MemoryBank) -> set[str]:
-    return {
-        entry.id
-        for label in bank.classes
-        for entry in (*bank.references(label), *bank.negative_references(label))
-    }
-
-
-def _sizes(bank: MemoryBank) -> dict[str, int]:
-    """Number of references and negatives by class."""
-    return {
-        label: bank.shots(label) + len(bank.negative_references(label)) for label in bank.classes
-    }

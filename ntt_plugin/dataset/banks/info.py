@@ -1,13 +1,13 @@
-"""What a memory bank is made of, small enough to be kept beside it and read without it."""
+"""What a memory bank holds: its entries, its digest, and the summary that is kept beside it."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
-from ...engine.bank.memory_bank import MemoryBank
+from ...engine.bank.memory_bank import MemoryBank, StoredReference
 from ...engine.recipe import Recipe
 from ..class_names import look_alike_notes
 
@@ -21,15 +21,15 @@ class BankInfo:
         shots: number of references by class.
         negatives: number of negatives by class.
         recipe: the recipe it was built with, as the bank itself keeps it.
-        made_by: the encoder that made its features, with all that tells it from others.
+        made_by: the encoder that made its features: name, weights, input size, channels, context.
         digest: digest of its features; equal for banks that give equal results by one recipe.
         created: when it was built, ISO 8601 in UTC.
         version: number of changes since.
         refused: number of references that were left out.
         sources: names of the datasets that its references came from.
         size: length of its file in bytes.
-        thresholds: by class, where one was set, the confidence from which on labels count.
-        reading_notes: how unusual images of its references were read, a sentence each.
+        thresholds: saved confidence thresholds by class, of the classes that have one.
+        reading_notes: remarks on how images of its references were read, a sentence each.
     """
 
     name: str
@@ -48,33 +48,40 @@ class BankInfo:
 
     @property
     def segmenter(self) -> str:
-        """The segmenter that the bank's recipe loads when it is used: hub id, folder or file."""
+        """The segmenter of the bank's recipe: hub id, folder or file."""
         return self.recipe.segmenter
 
     @property
     def encoder(self) -> str:
-        """The encoder that the bank's recipe loads when it is used: hub id, folder or file."""
+        """The encoder of the bank's recipe: hub id, folder or file."""
         return self.recipe.encoder
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of it, a sentence each: names that look alike, odd images."""
+        """Remarks for people, a sentence each: class names that look alike, unusual images."""
         return [*look_alike_notes(self.shots), *self.reading_notes]
 
 
-def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
-    """What a bank is made of.
+class BankEntry(NamedTuple):
+    """A reference or negative of a bank, and the class that it belongs to."""
 
-    Args:
-        name: its name in the dataset.
-        bank: the bank.
-        size: length of its file in bytes.
-    """
-    stored = [
-        reference
-        for label in bank.classes
-        for reference in (*bank.references(label), *bank.negative_references(label))
-    ]
+    label: str
+    negative: bool
+    stored: StoredReference
+
+
+def bank_entries(bank: MemoryBank) -> Iterator[BankEntry]:
+    """Of every class its references, then its negatives, in order of addition."""
+    for label in bank.classes:
+        for stored in bank.references(label):
+            yield BankEntry(label, False, stored)
+        for stored in bank.negative_references(label):
+            yield BankEntry(label, True, stored)
+
+
+def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
+    """What a bank is made of; ``size`` is the length of its file in bytes."""
+    datasets = {entry.stored.provenance.dataset for entry in bank_entries(bank)}
     return BankInfo(
         name=name,
         shots={label: bank.shots(label) for label in bank.classes},
@@ -85,7 +92,7 @@ def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
         created=bank.created,
         version=bank.version,
         refused=len(bank.refused),
-        sources=tuple(sorted({r.provenance.dataset for r in stored if r.provenance.dataset})),
+        sources=tuple(sorted(filter(None, datasets))),
         size=size,
         thresholds=bank.thresholds,
         reading_notes=tuple(bank.notes),
@@ -114,10 +121,9 @@ def from_facts(name: str, facts: Mapping[str, Any]) -> BankInfo:
     values = dict(facts)
     values["shots"] = {label: count for label, count in values["shots"]}
     values["negatives"] = {label: count for label, count in values["negatives"]}
-    # Versions before this one kept none.
-    values["thresholds"] = {label: value for label, value in values.get("thresholds", [])}
+    values["thresholds"] = {label: value for label, value in values["thresholds"]}
     values["sources"] = tuple(values["sources"])
-    values["reading_notes"] = tuple(values.get("reading_notes", []))
+    values["reading_notes"] = tuple(values["reading_notes"])
     values["recipe"] = Recipe(**values["recipe"])
     return BankInfo(name=name, **values)
 

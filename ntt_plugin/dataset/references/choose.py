@@ -68,6 +68,10 @@ class ChosenReferences:
             for key, label in zip(keys or [], labels or [], strict=True)
         }
 
+    def provenance(self, key: LabelKey) -> Provenance:
+        """Where a reference that is learnt from one of them comes from; its box is not read."""
+        return Provenance(dataset_of(self.view).name, key.sample, key.label, field=key.field)
+
     def only(self, labels: Iterable[LabelKey]) -> ChosenReferences:
         """Some of them, in the same order."""
         view = select_labels(self.view, labels)
