@@ -110,6 +110,12 @@ def add_references(
             changing the bank for too long.
         ReferenceRefusedError: no label can serve; names the first and the reason.
         BankError: the bank is damaged, or another encoder made it than the segmenter has.
+
+    Example:
+        >>> cats = dataset.filter_labels("ground_truth", fo.ViewField("label") == "cat")
+        >>> added = ntt.add_references(cats, "ground_truth", "animals")
+        >>> added.added, added.already
+        ({'cat': 2}, 2)
     """
     return _add(
         samples,
@@ -160,6 +166,12 @@ def add_negatives(
         DatasetError: as for ``add_references``.
         ReferenceRefusedError: no label can serve; names the first and the reason.
         BankError: as for ``add_references``.
+
+    Example:
+        >>> wrong = dataset.filter_labels("ntt", fo.ViewField("eval") == "fp").limit(1)
+        >>> added = ntt.add_negatives(wrong, "ntt", "animals")
+        >>> len(added.label_ids) > 0
+        True
     """
     return _add(
         samples,

@@ -74,6 +74,13 @@ def build_memory_bank(
             database does not answer.
         ReferenceRefusedError: no reference of a class could be used; names class and reason.
         BankError: the database did not take the bank.
+
+    Example:
+        >>> bank = ntt.build_memory_bank(
+        ...     dataset, "ground_truth", "pets", "reference", classes=["cat", "dog"], preset="tiny"
+        ... )
+        >>> bank.classes
+        ['cat', 'dog']
     """
     dataset = store.require_free(samples, name, overwrite)
     repeats: list[str] = []
@@ -105,6 +112,11 @@ def describe_refused(refused: Sequence[Refused], most: int = 10) -> str:
     Args:
         refused: a bank's ``refused``.
         most: how many to describe.
+
+    Example:
+        >>> bank = ntt.load_memory_bank(dataset, "animals")
+        >>> print(ntt.describe_refused(bank.refused))
+        0 references are left out:
     """
     lines = [f"{len(refused)} references are left out:"]
     for entry in refused[:most]:
@@ -135,6 +147,11 @@ def save_memory_bank(
     Raises:
         DatasetError: the name is taken or unusable.
         BankError: the database did not take the bank.
+
+    Example:
+        >>> bank = ntt.load_memory_bank(dataset, "animals")
+        >>> bank.remove("bird")
+        >>> ntt.save_memory_bank(dataset, "pets", bank)
     """
     dataset = store.require_free(dataset, name, overwrite)
     store.write(dataset, name, bank, overwrite)
@@ -142,7 +159,12 @@ def save_memory_bank(
 
 @database_errors("nothing was changed; start again when it is back.")
 def list_memory_banks(dataset: Any) -> list[str]:
-    """Names of the banks saved with a dataset, sorted."""
+    """Names of the banks saved with a dataset, sorted.
+
+    Example:
+        >>> ntt.list_memory_banks(dataset)
+        ['animals', 'cats', 'dogs']
+    """
     return store.names(dataset_of(dataset))
 
 
@@ -153,6 +175,10 @@ def get_memory_bank_info(dataset: Any, name: str) -> BankInfo:
     Raises:
         DatasetError: the dataset has no such bank; names those it has.
         BankError: the bank is damaged.
+
+    Example:
+        >>> ntt.get_memory_bank_info(dataset, "animals").shots
+        {'cat': 2, 'dog': 2, 'bird': 2}
     """
     return store.read_info(dataset_of(dataset), name)
 
@@ -179,6 +205,11 @@ def load_memory_bank(dataset: Any, name: str) -> MemoryBank:
     Raises:
         DatasetError: the dataset has no such bank; names those it has.
         BankError: the bank is damaged.
+
+    Example:
+        >>> bank = ntt.load_memory_bank(dataset, "animals")
+        >>> bank.features("cat").shape[0]
+        2
     """
     return store.read(dataset_of(dataset), name)
 
@@ -191,6 +222,9 @@ def rename_memory_bank(dataset: Any, name: str, new_name: str) -> None:
 
     Raises:
         DatasetError: there is no such bank, or the new name is taken or unusable.
+
+    Example:
+        >>> ntt.rename_memory_bank(dataset, "cats", "kittens")
     """
     dataset = store.require_bank(dataset, name)
     store.require_free(dataset, new_name, overwrite=False)
@@ -203,6 +237,9 @@ def delete_memory_bank(dataset: Any, name: str) -> None:
 
     Raises:
         DatasetError: there is no such bank.
+
+    Example:
+        >>> ntt.delete_memory_bank(dataset, "cats")
     """
     store.delete(store.require_bank(dataset, name), name)
 
@@ -221,6 +258,11 @@ def load_references_view(dataset: Any, name: str) -> Any:
     Raises:
         DatasetError: there is no such bank, or none of its references is in this dataset.
         BankError: the bank is damaged.
+
+    Example:
+        >>> view = ntt.load_references_view(dataset, "animals")
+        >>> view.count("ground_truth.detections")
+        6
     """
     dataset = store.require_bank(dataset, name)
     bank = store.read(dataset, name)

@@ -72,6 +72,11 @@ def update_memory_bank(
             changing the bank for too long.
         ReferenceRefusedError: nothing could be learnt; names the first label and the reason.
         BankError: the bank is damaged, or another encoder made it than the segmenter has.
+
+    Example:
+        >>> change = ntt.update_memory_bank(dataset, "ground_truth", "animals", classes=["cat"])
+        >>> change.added, change.already
+        ({'cat': 2}, 2)
     """
     dataset = store.require_bank(samples, name)
     chosen = choose_references(
@@ -110,6 +115,10 @@ def remove_references(
         DatasetError: there is no such bank, it holds none of an id or a class, an id is that of
             several labels, or nothing would be left of it.
         BankError: the bank is damaged.
+
+    Example:
+        >>> ntt.remove_references(dataset, "animals", classes=["bird"]).removed
+        {'bird': 2}
     """
     ids, names = as_names("references", references), as_names("classes", classes)
     if not ids and not names:
@@ -150,6 +159,9 @@ def duplicate_memory_bank(dataset: Any, name: str, new_name: str) -> None:
     Raises:
         DatasetError: there is no such bank, or the new name is taken or unusable.
         BankError: the bank is damaged, or the database did not take the copy.
+
+    Example:
+        >>> ntt.duplicate_memory_bank(dataset, "animals", "trial")
     """
     dataset = store.require_bank(dataset, name)
     store.require_free(dataset, new_name, overwrite=False)
@@ -178,6 +190,11 @@ def merge_memory_banks(
         DatasetError: there is no such bank, fewer than two are named, or the new name is taken
             or unusable.
         BankError: the banks were made by different encoders, or one is damaged.
+
+    Example:
+        >>> bank = ntt.merge_memory_banks(dataset, ["cats", "dogs"], "pets")
+        >>> bank.classes
+        ['cat', 'dog']
     """
     banks = as_names("names", names)
     if len(banks) < 2:

@@ -32,6 +32,9 @@ def export_memory_bank(
     Raises:
         DatasetError: there is no such bank, or the path is taken or unusable.
         BankError: the bank is damaged, or the file cannot be written.
+
+    Example:
+        >>> path = ntt.export_memory_bank(dataset, "animals", "animals.safetensors")
     """
     dataset = store.require_bank(dataset, name)
     path = export_path(name, path)
@@ -86,6 +89,12 @@ def import_memory_bank(
     Raises:
         DatasetError: the name is taken or unusable, or the path is.
         BankError: the file is missing, damaged or not a memory bank's.
+
+    Example:
+        >>> path = ntt.export_memory_bank(dataset, "animals", "animals.safetensors")
+        >>> bank = ntt.import_memory_bank(dataset, path, "again")
+        >>> bank.classes
+        ['cat', 'dog', 'bird']
     """
     path = as_path(path, "a memory bank")
     if name is None:

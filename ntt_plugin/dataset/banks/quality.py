@@ -103,6 +103,10 @@ def reference_quality(dataset: Any, name: str) -> list[ReferenceCheck]:
     Raises:
         DatasetError: there is no such bank.
         BankError: the bank is damaged.
+
+    Example:
+        >>> checks = ntt.reference_quality(dataset, "animals")
+        >>> least_typical = min(checks, key=lambda check: check.own)
     """
     dataset = store.require_bank(dataset, name)
     return list(
@@ -145,6 +149,10 @@ def check_references(
         DatasetError: there is no such bank, or another process keeps such results at this moment.
         BankError: the bank is damaged.
         CheckpointError: a network cannot be found, fetched or read.
+
+    Example:
+        >>> checks = ntt.check_references(dataset, "animals")
+        >>> to_look_at = [check for check in checks if check.flags]
     """
     dataset = store.require_bank(dataset, name)
     bank = store.read(dataset, name)
@@ -178,6 +186,11 @@ def class_similarity(dataset: Any, name: str) -> tuple[list[str], Array]:
     Raises:
         DatasetError: there is no such bank.
         BankError: the bank is damaged.
+
+    Example:
+        >>> classes, similarity = ntt.class_similarity(dataset, "animals")
+        >>> classes, similarity.shape
+        (['cat', 'dog', 'bird'], (3, 3))
     """
     dataset = store.require_bank(dataset, name)
     classes, similarity = _compared.get(

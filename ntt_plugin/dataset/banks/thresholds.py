@@ -88,6 +88,11 @@ def best_thresholds(dataset: Any, eval_key: str) -> dict[str, Threshold]:
     Raises:
         DatasetError: there is no such evaluation, it is not of this kind, or its confidences go
             beyond 0 to 1.
+
+    Example:
+        >>> thresholds = ntt.best_thresholds(dataset, "eval")
+        >>> all(0 <= threshold.value <= 1 for threshold in thresholds.values())
+        True
     """
     found, without = find_thresholds(dataset, eval_key)
     for reason in without.values():
@@ -122,6 +127,10 @@ def save_thresholds(
             the evaluation has no threshold for any class of the bank.
         BankError: the bank does not hold a class of ``thresholds``, one is no number from 0 to 1,
             or the bank is damaged.
+
+    Example:
+        >>> ntt.save_thresholds(dataset, "animals", thresholds={"cat": 0.5, "dog": 0.4})
+        {'cat': 0.5, 'dog': 0.4}
     """
     if (eval_key is None) == (thresholds is None):
         raise DatasetError("Give the name of an evaluation, or thresholds; one of the two.")
@@ -172,6 +181,11 @@ def apply_thresholds(
             thresholds, both are given, a threshold is no number from 0 to 1, or there is no such
             action.
         BankError: the bank is damaged.
+
+    Example:
+        >>> applied = ntt.apply_thresholds(dataset, "ntt", thresholds={"cat": 0.5})
+        >>> applied.view.count("ntt.detections") == applied.below
+        True
     """
     if action not in ACTIONS:
         raise DatasetError(f"There is no action {quoted(action)}; use 'tag' or 'hide'.")

@@ -1,4 +1,4 @@
-"""Which labels of a view are references, and reading them as the engine's ``Reference``."""
+"""The labels of a view that are references, chosen, and read as the engine's ``Reference``."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class ChosenReferences:
         return self.path.rpartition(".")[0]
 
     def keys(self) -> dict[LabelKey, str]:
-        """What names each of them, in order, with its class."""
+        """The class of each, in order."""
         columns = self.view.values(["id", f"{self.path}.id", f"{self.path}.label"])
         return {
             LabelKey(sample, self.field, key): label
@@ -86,9 +86,9 @@ class ReadReference:
         label: its class.
         provenance: where it came from.
         filepath: its image.
-        reference: what the engine learns from, or None,
-        problem: and then why.
-        notes: what a person should know of how the image was read.
+        reference: what the engine learns from; None if it cannot be used.
+        problem: why it cannot; empty if it can.
+        notes: remarks on how the image was read, for people.
     """
 
     label: str
@@ -123,7 +123,7 @@ def choose_references(
         classes: only labels of these classes; all if None.
         sample_tag: only labels of samples with this tag; all if None.
         group_slices: slices to take of a grouped dataset; its active one if None.
-        notes: what a person should know of the samples is appended here; it is logged if None.
+        notes: remarks on the samples, for people, are appended here; logged if None.
 
     Raises:
         DatasetError: the field is of another type, a class is unknown, or nothing is left.
@@ -156,12 +156,11 @@ def choose_references(
 
 
 def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
-    """Read chosen labels one by one; each image is read once, and forgotten after its labels.
+    """Read chosen labels one by one; each image is read once for all of its labels.
 
     Raises:
         NoFileHandlesError: no image can be opened, whichever it is.
     """
-    dataset = dataset_of(chosen.view).name
     # Samples are fetched one at a time: a cursor held open between slow steps would expire.
     for sample_id in chosen.view.values("id"):
         try:
@@ -182,7 +181,7 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
         except ImageError as error:
             unreadable = str(error)
         for label in labels:
-            source = Provenance(dataset, sample_id, label.id, field=chosen.field)
+            source = chosen.provenance(LabelKey(sample_id, chosen.field, label.id))
             reference, problem = None, unreadable
             if image is not None:
                 try:
@@ -217,11 +216,10 @@ def label_geometry(
 
 def _unread(chosen: ChosenReferences, sample_id: str, problem: str) -> Iterator[ReadReference]:
     """The chosen labels of a sample that cannot be loaded."""
-    dataset, view = dataset_of(chosen.view).name, chosen.view.select([sample_id])
+    view = chosen.view.select([sample_id])
     for filepath in view.values("filepath"):
-        for key, label in ChosenReferences(view, chosen.path, chosen.count).keys().items():
-            source = Provenance(dataset, key.sample, key.label, field=key.field)
-            yield ReadReference(label, source, filepath, None, problem)
+        for key, label in replace(chosen, view=view).keys().items():
+            yield ReadReference(label, chosen.provenance(key), filepath, None, problem)
 
 
 def _with_tag(samples: Any, tag: str) -> Any:

@@ -77,8 +77,8 @@ class ReferenceSample:
         counts: number chosen by class, also of classes with none.
         short: classes with fewer than wanted, and how many they have.
         passed_over: number of labels that could not serve, by reason.
-        notes: what a person should know: classes whose names look alike, samples that the view
-            holds more than once.
+        notes: remarks for people: classes whose names look alike, samples that the view holds
+            more than once.
     """
 
     tag: str
@@ -135,6 +135,11 @@ def sample_references(
     Raises:
         DatasetError: the field is of another type, a class is unknown, an argument is not
             allowed, no label can serve, or the database does not answer.
+
+    Example:
+        >>> sample = ntt.sample_references(dataset, "ground_truth", shots=2)
+        >>> sample.counts
+        {'bird': 2, 'cat': 2, 'dog': 2}
     """
     shots, seed = whole_number("shots", shots), whole_number("seed", seed)
     _require_arguments(shots, protocol, tag)
@@ -167,7 +172,7 @@ def sample_references(
 
 
 def _readable(candidates: list[Candidate], passed_over: Counter[str]) -> list[Candidate]:
-    """Those whose box and ``iscrowd`` can be read; the others are counted under one of them."""
+    """Those whose box and ``iscrowd`` can be read; the others are counted under one reason."""
     unreadable = [candidate.problem for candidate in candidates if candidate.problem]
     if unreadable:
         passed_over[f"not readable, the first: {unreadable[0]}"] = len(unreadable)
