@@ -157,15 +157,13 @@ def add_negatives(
         bank: a bank saved with the dataset.
         tag: the label tag to mark with; the tag ``reference`` is taken off these labels.
         classes: only labels of these classes; all if None.
-        group_slices: as for ``add_references``.
-        device: as for ``add_references``.
-        progress: as for ``add_references``.
-        segmenter: as for ``add_references``.
+        group_slices: as for ``add_references``, and so are the following.
+        device: where to run.
+        progress: FiftyOne's.
+        segmenter: an engine ``Segmenter`` to use.
 
     Raises:
-        DatasetError: as for ``add_references``.
-        ReferenceRefusedError: no label can serve; names the first and the reason.
-        BankError: as for ``add_references``.
+        DatasetError, ReferenceRefusedError, BankError: as ``add_references``.
 
     Example:
         >>> wrong = dataset.filter_labels("ntt", fo.ViewField("eval") == "fp").limit(1)
@@ -279,7 +277,7 @@ def _without(chosen: ChosenReferences, refused: Iterable[Refused]) -> ChosenRefe
 
 
 def _copies(dataset: Any, labels: Iterable[LabelKey]) -> ChosenReferences:
-    """Some labels of the field of copies, in the dataset's order."""
+    """Labels of the field of copies, in the dataset's order."""
     view = all_images(dataset).select_fields(KEPT_FIELD)
     path = require_labels(view, KEPT_FIELD)
-    return ChosenReferences(view, path, 0).only(labels)
+    return ChosenReferences(view, path).only(labels)

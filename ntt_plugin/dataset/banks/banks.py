@@ -248,10 +248,6 @@ def delete_memory_bank(dataset: Any, name: str) -> None:
 def load_references_view(dataset: Any, name: str) -> Any:
     """The samples that a saved bank's references came from, with these labels alone.
 
-    Args:
-        dataset: the dataset, or a view of it.
-        name: the bank's name in the dataset.
-
     Returns:
         A view of whole samples; of a grouped dataset, of its images.
 
@@ -301,7 +297,8 @@ def resolve_bank(
             f"{'as a file' if by_file else 'itself'}; leave bank_dataset out."
         )
     if isinstance(bank, MemoryBank):
-        return saved_name(dataset, bank) or f"unsaved_{bank_digest(bank)}", bank
+        digest = bank_digest(bank)
+        return name_of_digest(dataset, digest) or f"unsaved_{digest}", bank
     if by_file:
         return Path(bank).stem, read_bank_file(bank)
     if not isinstance(bank, str):
@@ -311,11 +308,6 @@ def resolve_bank(
         )
     keeper = dataset if bank_dataset is None else _other_dataset(bank_dataset)
     return bank, load_memory_bank(keeper, bank)
-
-
-def saved_name(dataset: Any, bank: MemoryBank) -> str | None:
-    """The name under which a bank with the same features is saved with a dataset, if any."""
-    return name_of_digest(dataset, bank_digest(bank))
 
 
 def name_of_digest(dataset: Any, digest: str) -> str | None:

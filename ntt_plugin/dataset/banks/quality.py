@@ -93,10 +93,6 @@ _compared: Remembered[tuple[list[str], Array]] = Remembered(_MOST_BANKS)
 def reference_quality(dataset: Any, name: str) -> list[ReferenceCheck]:
     """How good a saved bank's references are, from what is kept; loads no network and no pixel.
 
-    Args:
-        dataset: the dataset, or a view of it.
-        name: the bank's name in the dataset.
-
     Returns:
         Of every class its references, then its negatives, in order of addition.
 
@@ -175,10 +171,6 @@ def check_references(
 @database_errors("nothing was changed; start again when it is back.")
 def class_similarity(dataset: Any, name: str) -> tuple[list[str], Array]:
     """How alike a saved bank's classes are.
-
-    Args:
-        dataset: the dataset, or a view of it.
-        name: the bank's name in the dataset.
 
     Returns:
         The classes, and the cosines of their prototypes, float32 (k, k).

@@ -68,9 +68,6 @@ def list_runs(dataset: Any) -> list[RunInfo]:
 
     Reads the records of the runs, not the samples.
 
-    Args:
-        dataset: the dataset, or a view of it.
-
     Raises:
         DatasetError: the dataset was deleted.
 

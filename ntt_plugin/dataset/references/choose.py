@@ -47,12 +47,15 @@ class ChosenReferences:
     Attributes:
         view: whole images that hold these labels and nothing else.
         path: where in a sample they are: ``<field>.detections`` or ``<field>.polylines``.
-        count: number of labels.
     """
 
     view: Any
     path: str
-    count: int
+
+    @property
+    def count(self) -> int:
+        """Number of labels."""
+        return int(self.view.count(self.path))
 
     @property
     def field(self) -> str:
@@ -74,8 +77,7 @@ class ChosenReferences:
 
     def only(self, labels: Iterable[LabelKey]) -> ChosenReferences:
         """Some of them, in the same order."""
-        view = select_labels(self.view, labels)
-        return ChosenReferences(view, self.path, view.count(self.path))
+        return ChosenReferences(select_labels(self.view, labels), self.path)
 
 
 @dataclass(frozen=True)
@@ -152,7 +154,7 @@ def choose_references(
                 f"No label of class {listed(missing)} in the field {label_field!r} has the tag "
                 f"{quoted(tag)}; tag references of it, or leave the class out."
             )
-    return ChosenReferences(chosen, path, chosen.count(path))
+    return ChosenReferences(chosen, path)
 
 
 def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
@@ -218,7 +220,7 @@ def _unread(chosen: ChosenReferences, sample_id: str, problem: str) -> Iterator[
     """The chosen labels of a sample that cannot be loaded."""
     view = chosen.view.select([sample_id])
     for filepath in view.values("filepath"):
-        for key, label in replace(chosen, view=view).keys().items():
+        for key, label in ChosenReferences(view, chosen.path).keys().items():
             yield ReadReference(label, chosen.provenance(key), filepath, None, problem)
 
 
