@@ -1,4 +1,4 @@
-"""Marking labels as references or as negatives, by hand and eye, and teaching them to a bank."""
+"""Marking chosen labels as references or as negatives, and teaching them to a bank."""
 
 from __future__ import annotations
 
@@ -192,7 +192,7 @@ def mark_negatives(
     classes: Iterable[str] | None = None,
     group_slices: str | Iterable[str] | None = None,
 ) -> AddedReferences:
-    """Mark labels as negatives, as ``add_negatives``, without a bank that learns them."""
+    """Mark labels as negatives, as ``add_negatives`` does, without teaching a bank."""
     return _add(samples, label_field, None, NEGATIVE_TAG, True, classes, group_slices)
 
 
@@ -233,7 +233,7 @@ def _add(
         refused += change.refused
     chosen = _without(chosen, refused)
     labels = chosen.keys()
-    # Not of the chosen view, which may be of the labels that have, or lack, one of the tags.
+    # A view of its own: the chosen one may filter by one of these tags.
     view = select_labels(all_images(dataset), labels)
     view.untag_labels(REFERENCE_TAG if negatives else NEGATIVE_TAG, label_fields=chosen.field)
     view.tag_labels(tag, label_fields=chosen.field)

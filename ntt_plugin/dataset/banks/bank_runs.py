@@ -30,7 +30,7 @@ _START, _END = (
 
 
 class Place(NamedTuple):
-    """Where a bank is: the key under which its dataset lists it, and the run with that id."""
+    """Where a bank is stored: the key under which its dataset lists it, and its run's id."""
 
     key: str
     run: ObjectId
@@ -77,7 +77,7 @@ def place_of(dataset: Any, name: object) -> Place | None:
 
 
 def _is_foreign(config: Mapping[str, Any] | None) -> bool:
-    """Whether a run is of another kind; one that is replaced at this moment has no config."""
+    """Whether a run is of another kind; one that was just replaced has no config."""
     return config is not None and config.get("method") != METHOD
 
 
@@ -91,7 +91,7 @@ def tidy(dataset: Any, locked: Sequence[str]) -> None:
         locked: names of the banks whose locks the caller holds.
     """
     try:
-        # In this order: a run that is listed after the first question is not taken for a leftover.
+        # In this order: a run that is listed after the first query is not taken for a leftover.
         written = custom_runs.written(dataset, METHOD)
         runs = custom_runs.listed(dataset)
         whole = {run["_id"] for run in written if not run[custom_runs.PENDING]}
@@ -101,7 +101,7 @@ def tidy(dataset: Any, locked: Sequence[str]) -> None:
                 continue
             if name not in locked and is_held(dataset, f"bank/{name}"):
                 continue
-            # What is listed may yet be taken back for the run that it replaced.
+            # A listed draft may be undone, and the run that it replaced be listed again.
             if now is None or now in whole:
                 custom_runs.discard(run["_id"], run["results"], run[custom_runs.PENDING])
     except PyMongoError:
@@ -142,7 +142,7 @@ def from_results(pieces: Iterator[bytes], length: int) -> bytearray:
     data, size, text = bytearray(3 * length // 4), 0, text[len(_START) :]
     while piece := next(pieces, b""):
         text += piece
-        # Fours of letters; the last ones wait, for the end may be among them.
+        # Base64 decodes groups of 4 characters; the last ones wait, as they may hold the end.
         count = max(0, len(text) - len(_END)) // 4 * 4
         decoded = _decode(memoryview(text)[:count])
         data[size : size + len(decoded)] = decoded

@@ -1,4 +1,4 @@
-"""Memory banks that live with a dataset: building, saving, finding and describing them."""
+"""Memory banks saved with a dataset: building, saving, finding and describing them."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def build_memory_bank(
 
 
 def describe_refused(refused: Sequence[Refused], most: int = 10) -> str:
-    """References that were left out, for a person: class, reason, file, label and sample of each.
+    """References that were left out, in words: class, reason, file, label and sample of each.
 
     Args:
         refused: a bank's ``refused``.
@@ -277,7 +277,7 @@ def load_references_view(dataset: Any, name: str) -> Any:
 def resolve_bank(
     dataset: Any, bank: MemoryBank | str | Path, bank_dataset: Any = None
 ) -> tuple[str, MemoryBank]:
-    """The bank that is meant, and what to call it.
+    """A bank that is given itself, by name or by file; and its name.
 
     Args:
         dataset: the dataset that is worked on, or a view of it.
@@ -311,7 +311,7 @@ def resolve_bank(
 
 
 def name_of_digest(dataset: Any, digest: str) -> str | None:
-    """The name under which a bank of a digest is saved with a dataset, if any."""
+    """The name under which a bank with a digest is saved with a dataset, if any."""
     return store.name_of_digest(dataset_of(dataset), digest)
 
 

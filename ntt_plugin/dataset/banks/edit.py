@@ -1,4 +1,4 @@
-"""Changing banks that are there: more references, fewer, copies of them, several in one."""
+"""Changing saved banks: adding and removing references, duplicating and merging banks."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ def remove_references(
     def edit(bank: MemoryBank) -> bool:
         before = Counter(entry.label for entry in bank_entries(bank))
         for stored in _named(bank, name, ids):
-            # It may have gone with its class.
+            # It may have been removed with its class.
             if any(stored == entry.stored.id for entry in bank_entries(bank)):
                 bank.remove_reference(stored)
         for label in names:
@@ -213,13 +213,13 @@ def merge_memory_banks(
             raise BankError(f"{banks[0]!r} and {name!r} cannot be merged. {error}") from error
     for stored in _doubles(merged):
         merged.remove_reference(stored)
-    # One that is merged and replaced must still be what was merged.
+    # If a merged bank is replaced, it must not have changed since it was read.
     store.write(dataset, new_name, merged, overwrite, replaces=places.get(new_name))
     return merged
 
 
 def _named(bank: MemoryBank, name: str, ids: Iterable[str]) -> list[str]:
-    """Ids of the references and negatives that are meant by their own or their labels' ids."""
+    """Ids of the references and negatives that are named by their own or their labels' ids."""
     found: list[str] = []
     unknown: list[str] = []
     stored = [entry.stored for entry in bank_entries(bank)]
@@ -244,7 +244,7 @@ def _named(bank: MemoryBank, name: str, ids: Iterable[str]) -> list[str]:
 
 
 def _doubles(bank: MemoryBank) -> list[str]:
-    """Ids of references, and of negatives, that came from a label which the class has already."""
+    """Ids of references, and of negatives, that repeat a label of their class."""
     found = []
     seen: dict[tuple[str, bool, str | None, str], list[StoredReference]] = defaultdict(list)
     for label, negative, stored in bank_entries(bank):

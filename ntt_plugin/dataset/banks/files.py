@@ -48,7 +48,7 @@ def export_memory_bank(
 
 
 def export_path(name: str, path: str | Path) -> Path:
-    """The file that a bank would be written to; nothing is written, and one may be there.
+    """The file that a bank would be written to; writes nothing, and the file may exist.
 
     Args:
         name: the bank's name.
@@ -111,7 +111,7 @@ def import_memory_bank(
 
 
 def is_bank_file(bank: object) -> TypeGuard[str | Path]:
-    """Whether a bank is meant by its file: a path, or a text that ends in ``.safetensors``."""
+    """Whether a bank is given by its file: a path, or a text that ends in ``.safetensors``."""
     return isinstance(bank, Path) or (isinstance(bank, str) and bank.endswith(SUFFIX))
 
 
@@ -125,7 +125,7 @@ def read_bank_file(path: str | Path) -> MemoryBank:
     path = as_path(path, "a memory bank")
     if path.is_dir():
         raise BankError(f"{path} is a folder; name the memory bank's file in it.")
-    # A device or a pipe would be read without an end.
+    # Reading a device or a pipe would never end.
     if path.exists() and not path.is_file():
         raise BankError(f"{path} is no ordinary file, so it cannot be a memory bank's.")
     return MemoryBank.load(path)

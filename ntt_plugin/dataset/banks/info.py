@@ -100,7 +100,7 @@ def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
 
 
 def to_facts(info: BankInfo) -> dict[str, Any]:
-    """An info, without its name, as values that MongoDB can store; class names may be any text."""
+    """An info without its name, as values for MongoDB; class names may be any text."""
     facts = asdict(info)
     del facts["name"]
     # MongoDB's keys may hold neither dots nor dollars.
@@ -113,7 +113,7 @@ def to_facts(info: BankInfo) -> dict[str, Any]:
 
 
 def from_facts(name: str, facts: Mapping[str, Any]) -> BankInfo:
-    """What ``to_facts`` gave as an info again.
+    """The info that ``to_facts`` was given.
 
     Raises:
         TypeError, ValueError, KeyError, RecipeError: another version wrote the facts.

@@ -1,4 +1,4 @@
-"""Labels into features of a bank; a saved bank computes only those that it does not hold."""
+"""Learning labels into a bank; only what a saved bank does not hold yet is computed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..segmenters import SegmenterLike, get_segmenter
 from . import store
 from .info import BankEntry, bank_entries
 
-# Of a thousand images that are all read with the same note, some are enough.
+# A thousand images may all have the same remark.
 _MOST_NOTES = 50
 
 
@@ -315,7 +315,7 @@ def _last_one(bank: MemoryBank, label: _Wanted, held: list[BankEntry]) -> str:
 
 
 def _note_refused(bank: MemoryBank, refused: Iterable[Refused]) -> None:
-    """Keep with a bank what it refused, each label once, and none that it holds by now."""
+    """Add to a bank's refused labels: each once, and none that it holds now."""
     fresh = {_key(entry.provenance): entry for entry in refused}
     known = set(fresh)
     for entries in _by_label(bank).values():

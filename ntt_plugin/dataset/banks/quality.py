@@ -40,17 +40,17 @@ Located = tuple[StoredReference, Source]
 METHOD = "ntt_reference_checks"
 _KEY = "ntt_reference_checks"
 
-# Pixels of a mask, or of a box where the mask was not looked at: 12 x 12.
+# Pixels of a mask, or of a box if the mask was not checked: 12 x 12.
 _SMALLEST = 144
 # Mean width of a mask to the longer side of its box: about a patch of the encoder's grid.
 _THINNEST = 1 / 30
-# A panel asks for the same ones over and over; reading a large bank takes a third of a second.
+# The panel asks for the same banks repeatedly; reading a large one takes a third of a second.
 _MOST_BANKS = 8
 # Masks of an image's size, bytes at once; each further batch embeds its image again.
 _MASK_BYTES = 2**28
-# Some 80 bytes each; those of references that are long gone go first.
+# Some 80 bytes each; the oldest are dropped first.
 _MOST_KEPT = 20_000
-# Keeping takes a moment; hours of cutting that led to it would be lost.
+# Seconds to wait for another process that keeps checks; giving up would lose hours of work.
 _PATIENCE = 10.0
 
 
@@ -247,7 +247,7 @@ def _size_flags(check: KeptCheck | None, box: Box | None) -> list[str]:
 
 @dataclass(frozen=True)
 class KeptCheck:
-    """What was found of one reference.
+    """What ``check_references`` found of one reference.
 
     Attributes:
         pixels: area of its mask.
@@ -259,7 +259,7 @@ class KeptCheck:
 
 
 def _by_image(references: Iterable[tuple[StoredReference, Source | None]]) -> list[list[Located]]:
-    """References whose label is there, those of an image together."""
+    """The references whose labels still exist, grouped by image."""
     images: dict[str, list[Located]] = {}
     for reference, source in references:
         if source is not None and source.label is not None:

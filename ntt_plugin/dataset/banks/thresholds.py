@@ -72,7 +72,7 @@ class AppliedThresholds:
 
 @database_errors("nothing was changed; start again when it is back.")
 def best_thresholds(dataset: Any, eval_key: str) -> dict[str, Threshold]:
-    """For each class the confidence that maximises F1 at an IoU of 0.5, by an evaluation's marks.
+    """For each class the confidence that maximises F1 at an IoU of 0.5, by an evaluation.
 
     What the evaluation left out is left out here too, and a prediction that lies on a crowd counts
     neither as right nor as wrong. A class without a true label, without a prediction or without
@@ -195,7 +195,7 @@ def apply_thresholds(
     limits = _limits(images, label_field, bank, thresholds)
     path = f"{label_field}.detections.label"
     found = images.count_values(path)
-    # The classes go into a query, which has no room for all that a stranger's bank may name.
+    # The classes go into a query, and a bank may have more than fit into one.
     below = is_below({label: limit for label, limit in limits.items() if label in found})
     under = images.filter_labels(label_field, below)
     low = under.count_values(path)
@@ -227,7 +227,7 @@ def is_below(thresholds: Mapping[str, float]) -> ViewExpression:
     """
     place = ViewExpression({"$indexOfArray": [literals(thresholds), F("label")]})
     limit = ViewExpression({"$arrayElemAt": [list(thresholds.values()), place]})
-    # MongoDB takes a missing confidence for less than any number.
+    # For MongoDB a missing confidence is less than any number.
     return (place >= 0) & (F("confidence") >= 0) & (F("confidence") < limit)
 
 
@@ -353,7 +353,7 @@ def _crowds(dataset: Any, field: str) -> set[str]:
     found = set()
     for ids, values in zip(marked.values(f"{path}.id"), crowd_values(marked, path), strict=True):
         for label, value in zip(ids or [], values or [], strict=True):
-            # A value that cannot be read kept the label out of the evaluation.
+            # The evaluation left out labels whose ``iscrowd`` cannot be read.
             with contextlib.suppress(DatasetError):
                 if is_crowd(value):
                     found.add(label)
@@ -363,7 +363,7 @@ def _crowds(dataset: Any, field: str) -> set[str]:
 def _known(
     saved: MemoryBank, name: str, thresholds: dict[str, float], eval_key: str
 ) -> dict[str, float]:
-    """Those of the bank's own classes; the others are logged."""
+    """The thresholds of the bank's own classes; the others are logged."""
     unknown = [label for label in thresholds if label not in saved.classes]
     if len(unknown) == len(thresholds):
         raise DatasetError(

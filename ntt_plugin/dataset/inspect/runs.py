@@ -92,7 +92,7 @@ def list_runs(dataset: Any) -> list[RunInfo]:
 
 @database_errors("nothing was changed; start again when it is back.")
 def score_histogram(dataset: Any, label_field: str, bins: int = 20) -> dict[str, Array]:
-    """How the confidences of each class spread from 0 to 1; one pass over the samples.
+    """Histogram of the confidences of each class from 0 to 1; one pass over the samples.
 
     Args:
         dataset: the dataset, or a view of it; of a grouped one all images.
@@ -117,7 +117,7 @@ def score_histogram(dataset: Any, label_field: str, bins: int = 20) -> dict[str,
     bins = int(bins)
     counted = (F("confidence") >= 0) & (F("confidence") <= 1) & F("label").exists()
     place = (F("confidence") * bins).floor().min(bins - 1).to_int()
-    # The number goes first: a class may be called anything.
+    # The bin's number goes first: a class may have any name.
     key = counted.if_else(place.to_string().concat(" ", F("label")), None)
     labels = F(f"{label_field}.detections[]")
     found = all_images(dataset).count_values(labels.apply(key))

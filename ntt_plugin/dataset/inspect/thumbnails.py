@@ -33,7 +33,7 @@ from ..runtime.cache_folder import cache_home
 
 Array = np.ndarray[Any, Any]
 
-# To be raised by whoever changes how a thumbnail is drawn or its image is read.
+# Increase it when the drawing of thumbnails or the reading of images changes.
 _DRAWN = 2
 _GEOMETRY = ("_cls", "bounding_box", "mask", "mask_path", "points", "closed", "filled")
 
@@ -41,7 +41,7 @@ _GEOMETRY = ("_cls", "bounding_box", "mask", "mask_path", "points", "closed", "f
 _MOST_IN_A_FOLDER = 80
 _QUALITY = 88
 
-# Of the box's longer side; what is around an object tells what it is.
+# Side of the window by the box's longer side: surroundings tell what an object is.
 _CONTEXT = 1.4
 # Pixels of the image: a tiny object is shown in its surroundings, not as four squares of colour.
 _SMALLEST_WINDOW = 32
@@ -87,7 +87,7 @@ def reference_thumbnails(
 
 
 def label_thumbnail(sample: Any, label: fo.Label, side: int = 96) -> Path | None:
-    """The picture of a label of a sample, kept in the cache folder as a reference's.
+    """The picture of a label of a sample, kept in the cache folder too.
 
     Args:
         sample: the sample, or a view's.
@@ -165,7 +165,7 @@ def _box(label: Mapping[str, Any], size: tuple[int, int]) -> Box | None:
 
 
 def _shows_something(box: Box | None, size: tuple[int, int]) -> TypeGuard[Box]:
-    """Whether a box has a place in an image of a size (H, W)."""
+    """Whether a box covers a pixel of an image of a size (H, W)."""
     if box is None:
         return False
     try:
@@ -190,9 +190,9 @@ def kept_picture(key: str, draw: Callable[[], Image.Image | None]) -> Path | Non
     except StoreError:
         return None
     with suppress(OSError):
-        # The App serves what is there: a link could be to any file, a pipe would be waited for.
+        # The App serves this path: a link could lead to any file, and reading a pipe would block.
         if stat.S_ISREG(path.lstat().st_mode):
-            # Used now: the picture that was not looked at for the longest time goes first.
+            # Mark it as used: the least recently used pictures are removed first.
             os.utime(path)
             return path
     picture = draw()
@@ -221,7 +221,7 @@ def _tidy(folder: Path) -> None:
         return
     aged = []
     for entry in found:
-        # Another process tidies too.
+        # Another process may have removed it.
         with suppress(FileNotFoundError):
             aged.append((entry.stat().st_mtime_ns, entry.path))
     for _, path in sorted(aged)[: len(found) - _MOST_IN_A_FOLDER]:

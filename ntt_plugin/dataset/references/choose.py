@@ -101,7 +101,7 @@ class ReadReference:
     notes: tuple[str, ...] = ()
 
     def refused(self, reason: str) -> Refused:
-        """The record of this label as one that was left out, with the file it is in."""
+        """The record that this label was left out, with its file."""
         where = "" if self.filepath in reason else f" ({self.filepath})"
         return Refused(self.label, self.provenance, f"{reason}{where}")
 
@@ -178,8 +178,8 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
         try:
             unreadable = stored_pixels_problem(sample, labels)
             if not unreadable:
-                image, told = read_with_notes(Path(sample.filepath))
-                notes = tuple(told)
+                image, remarks = read_with_notes(Path(sample.filepath))
+                notes = tuple(remarks)
         except ImageError as error:
             unreadable = str(error)
         for label in labels:

@@ -150,5 +150,5 @@ def _copy(label: fo.Detection, size: tuple[int, int]) -> fo.Detection:
         box = relative_box(
             (placed.left, placed.top, placed.left + columns, placed.top + rows), size
         )
-    # Not the mask's file, which the next run writes anew.
+    # Not the mask's file, which the next run replaces.
     return fo.Detection(label=label.label, bounding_box=box, mask=np.ascontiguousarray(placed.mask))

@@ -203,7 +203,7 @@ def _spread(
     chosen = {}
     for label in wanted:
         pool = pools[label]
-        # Seeded with the class's name too: the other classes asked for do not matter.
+        # Seeded with the class's name too: the choice does not depend on the other classes.
         random.Random(f"{seed}/{label}").shuffle(pool)
         used: set[str] = set()
         first: list[Candidate] = []
@@ -255,7 +255,7 @@ def _pixels(box: tuple[float, ...], width: int, height: int) -> list[float]:
     if len(box) != 4:
         return [0.0, 0.0, 0.0, 0.0]
     x, y, w, h = box
-    # Free of float noise, which would decide at the protocol's limits of 32 and 10 pixels.
+    # Rounded: float noise would decide at the protocol's limits of 32 and 10 pixels.
     return [round(v, 9) for v in (x * width, y * height, w * width, h * height)]
 
 
@@ -306,7 +306,7 @@ def find_candidates(
 
 def _detection_areas(samples: Any, path: str) -> Iterator[list[_Area | None]]:
     """For each sample the box of each label; None for one without a mask."""
-    # Only whether there is a mask is asked for: the masks themselves may be gigabytes.
+    # Query only whether there is a mask: the masks themselves may be gigabytes.
     has_mask = F(path).map((F("mask") != None) | (F("mask_path") != None))  # noqa: E711
     boxes, masked = stored_boxes(samples, path), samples.values(has_mask)
     for sample_boxes, sample_masked in zip(boxes, masked, strict=True):
@@ -315,7 +315,7 @@ def _detection_areas(samples: Any, path: str) -> Iterator[list[_Area | None]]:
 
 
 def _polyline_areas(samples: Any, path: str) -> Iterator[list[_Area | None]]:
-    """For each sample the tight box of each label; None for one that is no area."""
+    """For each sample the tight box of each label; None for one that covers no area."""
     columns = samples.values([f"{path}.{name}" for name in ("filled", "closed", "points")])
     for lists in zip(*columns, strict=True):
         rows = zip(*(values or [] for values in lists), strict=True)
