@@ -156,14 +156,14 @@ def learn_labels(
     """
     bank = store.read(dataset, name)
     held = _by_label(bank)
-    wanted = _wanted(chosen, negatives, sources or {}, held)
-    new = [label for label in wanted if not label.held_in(held) and not _no_class(bank, label)]
+    labels = _wanted(chosen, negatives, sources or {}, held)
+    new = [one for one in labels if not one.held_in(held) and not _no_class(bank, one)]
     learnt = MemoryBank(bank.fingerprint, bank.recipe)
     if new:
         segmenter = segmenter or get_segmenter(bank.recipe, device)
         bank.require_encoder(segmenter.fingerprint)
-        learn_references(learnt, chosen.only(label.key for label in new), segmenter, progress)
-    edit = _Edit(wanted, learnt, bank_name=name)
+        learn_references(learnt, chosen.only(one.key for one in new), segmenter, progress)
+    edit = _Edit(name, labels, learnt)
     version = store.change(dataset, name, edit).version
     return edit.result(version)
 
@@ -184,25 +184,25 @@ def is_label(provenance: Provenance, key: LabelKey, fields: Collection[str]) -> 
 class _Edit:
     """The change of a bank that makes it hold the wanted labels; counts what it does."""
 
-    def __init__(self, wanted: Iterable[_Wanted], learnt: MemoryBank, bank_name: str) -> None:
-        self._wanted = wanted
+    def __init__(self, name: str, labels: Iterable[_Wanted], learnt: MemoryBank) -> None:
+        self._name = name
+        self._labels = labels
         self._learnt = learnt
         self._features = {
             _key(entry.stored.provenance): entry.stored for entry in bank_entries(learnt)
         }
         self._reasons = {_key(entry.provenance): entry for entry in learnt.refused}
-        self._name = bank_name
         self._added: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
         self._removed: Counter[str] = Counter()
         self._already = 0
         self._refused: list[Refused] = []
-        self._labels: list[LabelKey] = []
+        self._done: list[LabelKey] = []
 
     def __call__(self, bank: MemoryBank) -> bool:
         bank.require_encoder(self._learnt.fingerprint)
         held = _by_label(bank)
-        for label in self._wanted:
-            self._hold(bank, label, label.held_in(held))
+        for wanted in self._labels:
+            self._hold(bank, wanted, wanted.held_in(held))
         changed = any(self._added.values())
         if not changed and self._refused and not self._already:
             raise ReferenceRefusedError(
@@ -223,34 +223,34 @@ class _Edit:
             removed=dict(self._removed),
             refused=tuple(self._refused),
             version=version,
-            label_ids=tuple(key.label for key in self._labels),
-            labels=tuple(self._labels),
+            label_ids=tuple(key.label for key in self._done),
+            labels=tuple(self._done),
         )
 
-    def _hold(self, bank: MemoryBank, label: _Wanted, held: list[BankEntry]) -> None:
-        if any((entry.label, entry.negative) == (label.label, label.negative) for entry in held):
+    def _hold(self, bank: MemoryBank, wanted: _Wanted, held: list[BankEntry]) -> None:
+        if any((entry.label, entry.negative) == (wanted.label, wanted.negative) for entry in held):
             self._already += 1
             return
-        reason = _no_class(bank, label) or _last_one(bank, label, held)
+        reason = _no_class(bank, wanted) or _last_one(bank, wanted, held)
         if reason:
-            self._refused.append(Refused(label.label, label.provenance, reason))
+            self._refused.append(Refused(wanted.label, wanted.provenance, reason))
             return
-        stored = held[0].stored if held else self._features.get(label.key)
+        stored = held[0].stored if held else self._features.get(wanted.key)
         if stored is None:
-            self._refused.append(self._why_not(label))
+            self._refused.append(self._why_not(wanted))
             return
-        add = bank.add_negatives if label.negative else bank.add
-        add(label.label, stored.feature, stored.provenance, stored.reading)
-        self._added[label.negative][label.label] += 1
-        self._labels.append(label.key)
+        add = bank.add_negatives if wanted.negative else bank.add
+        add(wanted.label, stored.feature, stored.provenance, stored.reading)
+        self._added[wanted.negative][wanted.label] += 1
+        self._done.append(wanted.key)
         for entry in held:
             bank.remove_reference(entry.stored.id)
             self._removed[entry.label] += 1
 
-    def _why_not(self, label: _Wanted) -> Refused:
+    def _why_not(self, wanted: _Wanted) -> Refused:
         gone = "It was deleted, or taken out of the bank, meanwhile; learn it again if it is there."
-        known = self._reasons.get(label.key)
-        return known or Refused(label.label, label.provenance, gone)
+        known = self._reasons.get(wanted.key)
+        return known or Refused(wanted.label, wanted.provenance, gone)
 
 
 def describe_first(refused: Sequence[Refused]) -> str:
@@ -269,13 +269,13 @@ def _wanted(
 ) -> list[_Wanted]:
     dataset = dataset_of(chosen.view)
     fields = set(dataset.get_field_schema())
-    wanted = [
+    labels = [
         _Wanted(key, label, chosen.provenance(key), negatives, sources.get(key), fields)
         for key, label in chosen.keys().items()
     ]
-    known = [entry.stored.provenance for label in wanted for entry in label.held_in(held)]
+    known = [entry.stored.provenance for wanted in labels for entry in wanted.held_in(held)]
     redrawn = redrawn_labels(known, dataset)
-    return [replace(label, redrawn=label.key in redrawn) for label in wanted]
+    return [replace(wanted, redrawn=wanted.key in redrawn) for wanted in labels]
 
 
 def _key(provenance: Provenance) -> LabelKey:
@@ -291,25 +291,25 @@ def _by_label(bank: MemoryBank) -> Mapping[str, list[BankEntry]]:
     return found
 
 
-def _no_class(bank: MemoryBank, label: _Wanted) -> str:
+def _no_class(bank: MemoryBank, wanted: _Wanted) -> str:
     """Why a bank can hold no such negative; empty if it can."""
-    if not label.negative or label.label in bank.classes:
+    if not wanted.negative or wanted.label in bank.classes:
         return ""
     return (
-        f"The bank has no class {quoted(label.label)}, so nothing can be taken for it by mistake; "
+        f"The bank has no class {quoted(wanted.label)}, so nothing can be taken for it by mistake; "
         "add references of it first."
     )
 
 
-def _last_one(bank: MemoryBank, label: _Wanted, held: list[BankEntry]) -> str:
+def _last_one(bank: MemoryBank, wanted: _Wanted, held: list[BankEntry]) -> str:
     """Why a reference cannot become a negative of its class; empty if it can."""
-    if not label.negative:
+    if not wanted.negative:
         return ""
     ids = {entry.stored.id for entry in held}
-    if {stored.id for stored in bank.references(label.label)} - ids:
+    if {stored.id for stored in bank.references(wanted.label)} - ids:
         return ""
     return (
-        f"It is all that the bank knows of the class {quoted(label.label)}; add other references "
+        f"It is all that the bank knows of the class {quoted(wanted.label)}; add other references "
         "of it first, or remove the class."
     )
 

@@ -37,7 +37,6 @@ from .info import bank_entries
 Array = np.ndarray[Any, Any]
 Located = tuple[StoredReference, Source]
 
-METHOD = "ntt_reference_checks"
 _KEY = "ntt_reference_checks"
 
 # Pixels of a mask, or of a box if the mask was not checked: 12 x 12.
@@ -350,7 +349,7 @@ def keep_checks(dataset: Any, found: Mapping[str, KeptCheck]) -> None:
         custom_runs.catch_up(dataset)
         if not dataset.has_run(_KEY):
             config = dataset.init_run()
-            config.method = METHOD
+            config.method = _KEY
             dataset.register_run(_KEY, config)
         custom_runs.replace(
             dataset, _KEY, checks={name: [check.pixels, check.recut_iou] for name, check in newest}
