@@ -11,6 +11,9 @@ from ...engine.bank.memory_bank import MemoryBank, StoredReference
 from ...engine.recipe import Recipe
 from ..class_names import look_alike_notes
 
+_BY_CLASS = ("shots", "negatives", "thresholds")
+_SEVERAL = ("sources", "reading_notes")
+
 
 @dataclass(frozen=True)
 class BankInfo:
@@ -104,11 +107,8 @@ def to_facts(info: BankInfo) -> dict[str, Any]:
     facts = asdict(info)
     del facts["name"]
     # MongoDB's keys may hold neither dots nor dollars.
-    facts["shots"] = [[label, count] for label, count in info.shots.items()]
-    facts["negatives"] = [[label, count] for label, count in info.negatives.items()]
-    facts["thresholds"] = [[label, value] for label, value in info.thresholds.items()]
-    facts["sources"] = list(info.sources)
-    facts["reading_notes"] = list(info.reading_notes)
+    facts.update({name: [list(pair) for pair in facts[name].items()] for name in _BY_CLASS})
+    facts.update({name: list(facts[name]) for name in _SEVERAL})
     return facts
 
 
@@ -119,11 +119,8 @@ def from_facts(name: str, facts: Mapping[str, Any]) -> BankInfo:
         TypeError, ValueError, KeyError, RecipeError: another version wrote the facts.
     """
     values = dict(facts)
-    values["shots"] = {label: count for label, count in values["shots"]}
-    values["negatives"] = {label: count for label, count in values["negatives"]}
-    values["thresholds"] = {label: value for label, value in values["thresholds"]}
-    values["sources"] = tuple(values["sources"])
-    values["reading_notes"] = tuple(values["reading_notes"])
+    values.update({name: dict(values[name]) for name in _BY_CLASS})
+    values.update({name: tuple(values[name]) for name in _SEVERAL})
     values["recipe"] = Recipe(**values["recipe"])
     return BankInfo(name=name, **values)
 

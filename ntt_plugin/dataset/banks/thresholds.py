@@ -7,7 +7,7 @@ import logging
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from fiftyone import ViewExpression
@@ -237,25 +237,22 @@ def find_thresholds(dataset: Any, eval_key: str) -> tuple[dict[str, Threshold], 
     Raises:
         DatasetError: as ``best_thresholds``.
     """
-    matches = _matches(require_evaluation(dataset, eval_key), eval_key)
+    truths, predictions, scores = _matches(require_evaluation(dataset, eval_key), eval_key)
     thresholds, without = {}, {}
-    for label in sorted({*matches.truths[matches.is_true], *matches.found[matches.is_found]}):
-        true = matches.is_true & (matches.truths == label)
-        found = matches.is_found & (matches.found == label)
-        best = best_threshold(matches.scores[found], true[found], int(true.sum()))
+    for label in sorted({*truths, *predictions} - {None}):
+        true, found = truths == label, predictions == label
+        best = best_threshold(scores[found], true[found], int(true.sum()))
         if best is None:
             what = "right prediction" if true.any() and found.any() else "prediction"
             what = what if true.any() else "true label"
-            without[str(label)] = (
-                f"{quoted(str(label))} has no threshold: there is no {what} of it."
-            )
+            without[label] = f"{quoted(label)} has no threshold: there is no {what} of it."
         elif not 0 <= best.value <= 1:
             raise DatasetError(
-                f"Confidences of {quoted(str(label))} in the evaluation {eval_key!r} are not all "
+                f"Confidences of {quoted(label)} in the evaluation {eval_key!r} are not all "
                 "from 0 to 1, so no threshold can be kept for them."
             )
         else:
-            thresholds[str(label)] = best
+            thresholds[label] = best
     return thresholds, without
 
 
@@ -304,21 +301,15 @@ def _bank_of(images: Any, field: str) -> str:
     return str(name)
 
 
-class _Matches(NamedTuple):
-    """Matches of an evaluation, a row each: a true object with a prediction, or one alone."""
-
-    truths: Array
-    is_true: Array
-    found: Array
-    is_found: Array
-    scores: Array
-
-
-def _matches(dataset: Any, eval_key: str) -> _Matches:
+def _matches(dataset: Any, eval_key: str) -> tuple[Array, Array, Array]:
     """Matches of an evaluation at IoU 0.5, without crowds and their matches.
 
     Valid for every threshold: matching goes by descending score, so removing predictions below a
     score does not change the matches above it.
+
+    Returns:
+        Of each match, or true object or prediction without one, the true class and the predicted
+        one, None where there is none, and the score; each (n,).
     """
     config = dataset.get_evaluation_info(eval_key).config
     settings = [getattr(config, name, None) for name in ("method", "iou", "classwise")]
@@ -330,17 +321,15 @@ def _matches(dataset: Any, eval_key: str) -> _Matches:
         )
     crowds = _crowds(dataset, config.gt_field)
     rows = np.array([label not in crowds for label in results.ytrue_ids], dtype=bool)
-    return _Matches(
-        truths=results.ytrue[rows],
-        is_true=_is_there(results.ytrue_ids)[rows],
-        found=results.ypred[rows],
-        is_found=_is_there(results.ypred_ids)[rows],
-        scores=results.confs[rows].astype(np.float64),
-    )
+    truths = _classes(results.ytrue, results.ytrue_ids)
+    found = _classes(results.ypred, results.ypred_ids)
+    return truths[rows], found[rows], results.confs[rows].astype(np.float64)
 
 
-def _is_there(ids: Array) -> Array:
-    return np.array([label is not None for label in ids], dtype=bool)
+def _classes(names: Array, ids: Array) -> Array:
+    """Classes of the labels that an evaluation compared; None where it has no label."""
+    named = zip(names, ids, strict=True)
+    return np.array([None if key is None else str(name) for name, key in named], dtype=object)
 
 
 def _crowds(dataset: Any, field: str) -> set[str]:

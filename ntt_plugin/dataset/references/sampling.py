@@ -142,7 +142,11 @@ def sample_references(
         {'bird': 2, 'cat': 2, 'dog': 2}
     """
     shots, seed = whole_number("shots", shots), whole_number("seed", seed)
-    _require_arguments(shots, protocol, tag)
+    if shots < 1:
+        raise DatasetError(f"shots is {shots}; it must be 1 or more.")
+    if protocol not in _PROTOCOLS:
+        raise DatasetError(f"There is no protocol {protocol!r}; there is {listed(_PROTOCOLS)}.")
+    require_tag(tag)
     repeats: list[str] = []
     samples = image_view(samples, group_slices, repeats)
     path = require_labels(samples, label_field)
@@ -161,12 +165,12 @@ def sample_references(
             f"reference ({reasons or 'none is large enough and inside its image'})."
         )
 
-    taken = [candidate for label in wanted for candidate in chosen.get(label, [])]
+    taken = [candidate for label in wanted for candidate in chosen[label]]
     keys = [LabelKey(candidate.sample, label_field, candidate.id) for candidate in taken]
     samples.untag_labels(tag, label_fields=label_field)
     select_labels(samples, keys).tag_labels(tag, label_fields=label_field)
     label_ids = tuple(candidate.id for candidate in taken)
-    counts = {label: len(chosen.get(label, [])) for label in wanted}
+    counts = {label: len(chosen[label]) for label in wanted}
     short = {label: count for label, count in counts.items() if count < shots}
     return ReferenceSample(tag, label_ids, counts, short, dict(+passed_over), notes)
 
@@ -177,14 +181,6 @@ def _readable(candidates: list[Candidate], passed_over: Counter[str]) -> list[Ca
     if unreadable:
         passed_over[f"not readable, the first: {unreadable[0]}"] = len(unreadable)
     return [candidate for candidate in candidates if not candidate.problem]
-
-
-def _require_arguments(shots: int, protocol: Any, tag: Any) -> None:
-    if shots < 1:
-        raise DatasetError(f"shots is {shots}; it must be 1 or more.")
-    if protocol not in _PROTOCOLS:
-        raise DatasetError(f"There is no protocol {protocol!r}; there is {listed(_PROTOCOLS)}.")
-    require_tag(tag)
 
 
 def _spread(
@@ -231,15 +227,18 @@ def _paper(
             except ImageError:
                 height, width = 0, 0
             images[candidate.sample] = {"id": candidate.sample, "width": width, "height": height}
-        image = images[candidate.sample]
+        width, height = (images[candidate.sample][side] for side in ("width", "height"))
         passed_over[_CROWD] += candidate.crowd
-        passed_over[_UNREADABLE] += image["width"] == 0
+        passed_over[_UNREADABLE] += width == 0
+        x, y, w, h = candidate.box
+        # Rounded: float noise would decide at the protocol's limits of 32 and 10 pixels.
+        box = [round(v, 9) for v in (x * width, y * height, w * width, h * height)]
         annotations.append(
             {
                 "id": index,
                 "image_id": candidate.sample,
                 "category_id": candidate.label,
-                "bbox": _pixels(candidate.box, image["width"], image["height"]),
+                "bbox": box,
                 "iscrowd": candidate.crowd,
             }
         )
@@ -249,14 +248,6 @@ def _paper(
         candidate = candidates[reference["annotation_id"]]
         chosen[candidate.label].append(candidate)
     return chosen
-
-
-def _pixels(box: tuple[float, ...], width: int, height: int) -> list[float]:
-    if len(box) != 4:
-        return [0.0, 0.0, 0.0, 0.0]
-    x, y, w, h = box
-    # Rounded: float noise would decide at the protocol's limits of 32 and 10 pixels.
-    return [round(v, 9) for v in (x * width, y * height, w * width, h * height)]
 
 
 _Protocol = Callable[
