@@ -118,16 +118,7 @@ def add_references(
         ({'cat': 2}, 2)
     """
     return _add(
-        samples,
-        label_field,
-        bank,
-        tag,
-        False,
-        classes,
-        group_slices,
-        device=device,
-        progress=progress,
-        segmenter=segmenter,
+        samples, label_field, bank, tag, False, classes, group_slices, device, progress, segmenter
     )
 
 
@@ -172,16 +163,7 @@ def add_negatives(
         True
     """
     return _add(
-        samples,
-        label_field,
-        bank,
-        tag,
-        True,
-        classes,
-        group_slices,
-        device=device,
-        progress=progress,
-        segmenter=segmenter,
+        samples, label_field, bank, tag, True, classes, group_slices, device, progress, segmenter
     )
 
 
@@ -204,7 +186,6 @@ def _add(
     negatives: bool,
     classes: Iterable[str] | None,
     group_slices: str | Iterable[str] | None,
-    *,
     device: str | torch.device | None = None,
     progress: Progress = None,
     segmenter: SegmenterLike | None = None,
