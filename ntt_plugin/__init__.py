@@ -19,7 +19,6 @@ import lazy_loader
 
 if TYPE_CHECKING:
     from .dataset.banks.add_references import AddedReferences, add_negatives, add_references
-    from .dataset.banks.apply_thresholds import AppliedThresholds, apply_thresholds
     from .dataset.banks.banks import (
         build_memory_bank,
         delete_memory_bank,
@@ -46,7 +45,12 @@ if TYPE_CHECKING:
         class_similarity,
         reference_quality,
     )
-    from .dataset.banks.thresholds import best_thresholds, save_thresholds
+    from .dataset.banks.thresholds import (
+        AppliedThresholds,
+        apply_thresholds,
+        best_thresholds,
+        save_thresholds,
+    )
     from .dataset.evaluation.best_f1 import Threshold
     from .dataset.evaluation.compare import ClassComparison, Comparison, compare_segmentations
     from .dataset.evaluation.evaluate import coco_figures, evaluate
@@ -127,7 +131,6 @@ __all__ = [
 ]
 
 _NAMES = {
-    "dataset.banks.apply_thresholds": ["AppliedThresholds", "apply_thresholds"],
     "dataset.banks.edit": [
         "duplicate_memory_bank",
         "merge_memory_banks",
@@ -173,7 +176,12 @@ _NAMES = {
     "dataset.segmentation.segment": ["segment"],
     "dataset.suggestions.suggest": ["Suggestions", "suggest_references"],
     "dataset.banks.add_references": ["AddedReferences", "add_negatives", "add_references"],
-    "dataset.banks.thresholds": ["best_thresholds", "save_thresholds"],
+    "dataset.banks.thresholds": [
+        "AppliedThresholds",
+        "apply_thresholds",
+        "best_thresholds",
+        "save_thresholds",
+    ],
     "errors": ["NttError"],
 }
 

@@ -14,7 +14,7 @@ import safetensors.torch
 import torch
 
 from ntt_plugin.dataset.banks import banks, edit, files, store
-from ntt_plugin.dataset.banks.apply_thresholds import apply_thresholds
+from ntt_plugin.dataset.banks.thresholds import apply_thresholds
 from ntt_plugin.dataset.database import custom_runs, grid_files
 from ntt_plugin.dataset.database.locks import RunLock
 from ntt_plugin.dataset.segmentation.segment import segment

@@ -1,30 +1,29 @@
-"""Marking labels as references or as negatives, by hand and eye, and teaching them to a bank."""
+"""Marking chosen labels as references or as negatives, and teaching them to a bank."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 
 from ...engine.bank.memory_bank import Refused
-from ...engine.references import Provenance
 from ...errors import ReferenceRefusedError
 from ..database.errors import database_errors
 from ..labels.crowds import IS_CROWD
 from ..labels.label_field import segmentation_fields
-from ..references.candidates import find_candidates
 from ..references.choose import NO_AREA, NO_MASK, ChosenReferences, choose_references
 from ..references.copies import KEPT_FIELD, keep_labels
+from ..references.sampling import find_candidates
 from ..runtime.progress_bar import Progress
-from ..samples.checks import dataset_of, quoted, require_labels, require_tag
+from ..samples.checks import dataset_of, require_labels, require_tag
 from ..samples.label_selection import LabelKey, select_labels
 from ..samples.views import all_images, whole_images
 from ..segmenters import SegmenterLike
 from . import store
-from .learn import learn_labels
+from .learn import describe_first, learn_labels
 
 REFERENCE_TAG = "reference"
 NEGATIVE_TAG = "negative"
@@ -111,10 +110,16 @@ def add_references(
             changing the bank for too long.
         ReferenceRefusedError: no label can serve; names the first and the reason.
         BankError: the bank is damaged, or another encoder made it than the segmenter has.
+
+    Example:
+        >>> cats = dataset.filter_labels("ground_truth", fo.ViewField("label") == "cat")
+        >>> added = ntt.add_references(cats, "ground_truth", "animals")
+        >>> added.added, added.already
+        ({'cat': 2}, 2)
     """
-    marks = _Marks(tag, NEGATIVE_TAG)
-    networks = _Networks(device, progress, segmenter)
-    return _add(samples, label_field, bank, marks, classes, group_slices, networks, False)
+    return _add(
+        samples, label_field, bank, tag, False, classes, group_slices, device, progress, segmenter
+    )
 
 
 @database_errors("not all may be marked or learnt; do it again when it is back.")
@@ -143,19 +148,23 @@ def add_negatives(
         bank: a bank saved with the dataset.
         tag: the label tag to mark with; the tag ``reference`` is taken off these labels.
         classes: only labels of these classes; all if None.
-        group_slices: as for ``add_references``.
-        device: as for ``add_references``.
-        progress: as for ``add_references``.
-        segmenter: as for ``add_references``.
+        group_slices: as for ``add_references``, and so are the following.
+        device: where to run.
+        progress: FiftyOne's.
+        segmenter: an engine ``Segmenter`` to use.
 
     Raises:
-        DatasetError: as for ``add_references``.
-        ReferenceRefusedError: no label can serve; names the first and the reason.
-        BankError: as for ``add_references``.
+        DatasetError, ReferenceRefusedError, BankError: as ``add_references``.
+
+    Example:
+        >>> wrong = dataset.filter_labels("ntt", fo.ViewField("eval") == "fp").limit(1)
+        >>> added = ntt.add_negatives(wrong, "ntt", "animals")
+        >>> len(added.label_ids) > 0
+        True
     """
-    marks = _Marks(tag, REFERENCE_TAG)
-    networks = _Networks(device, progress, segmenter)
-    return _add(samples, label_field, bank, marks, classes, group_slices, networks, True)
+    return _add(
+        samples, label_field, bank, tag, True, classes, group_slices, device, progress, segmenter
+    )
 
 
 @database_errors("not all may be marked; do it again when it is back.")
@@ -165,38 +174,23 @@ def mark_negatives(
     classes: Iterable[str] | None = None,
     group_slices: str | Iterable[str] | None = None,
 ) -> AddedReferences:
-    """Mark labels as negatives, as ``add_negatives``, without a bank that learns them."""
-    marks, networks = _Marks(NEGATIVE_TAG, REFERENCE_TAG), _Networks(None, None, None)
-    return _add(samples, label_field, None, marks, classes, group_slices, networks, True)
-
-
-@dataclass(frozen=True)
-class _Marks:
-    """The tag to put on, and the one to take off."""
-
-    tag: str
-    opposite: str
-
-
-class _Networks(NamedTuple):
-    """What learning needs beside labels."""
-
-    device: str | torch.device | None
-    progress: Progress
-    segmenter: SegmenterLike | None
+    """Mark labels as negatives, as ``add_negatives`` does, without teaching a bank."""
+    return _add(samples, label_field, None, NEGATIVE_TAG, True, classes, group_slices)
 
 
 def _add(
     samples: Any,
     label_field: str,
     bank: str | None,
-    marks: _Marks,
+    tag: str,
+    negatives: bool,
     classes: Iterable[str] | None,
     group_slices: str | Iterable[str] | None,
-    networks: _Networks,
-    negatives: bool,
+    device: str | torch.device | None = None,
+    progress: Progress = None,
+    segmenter: SegmenterLike | None = None,
 ) -> AddedReferences:
-    require_tag(marks.tag)
+    require_tag(tag)
     dataset = dataset_of(samples) if bank is None else store.require_bank(samples, bank)
     chosen = choose_references(
         whole_images(samples), label_field, classes=classes, group_slices=group_slices
@@ -207,20 +201,25 @@ def _add(
         kept = keep_labels(chosen)
         refused += kept.refused
         sources = {copy: label for label, copy in kept.copies.items()}
-        chosen = _at(dataset, kept.copies.values())
-    _require_some(chosen, refused)
+        chosen = _copies(dataset, sources)
+    if chosen.count == 0:
+        raise ReferenceRefusedError(
+            f"None of the {len(refused)} labels can serve; {describe_first(refused)}"
+        )
     change = None
     if bank is not None:
-        device, progress, segmenter = networks
         change = learn_labels(
             dataset, bank, chosen, negatives, device, progress, segmenter, sources
         )
         refused += change.refused
     chosen = _without(chosen, refused)
-    _mark(dataset, chosen, marks)
     labels = chosen.keys()
+    # A view of its own: the chosen one may filter by one of these tags.
+    view = select_labels(all_images(dataset), labels)
+    view.untag_labels(REFERENCE_TAG if negatives else NEGATIVE_TAG, label_fields=chosen.field)
+    view.tag_labels(tag, label_fields=chosen.field)
     return AddedReferences(
-        tag=marks.tag,
+        tag=tag,
         field=chosen.field,
         label_ids=tuple(key.label for key in labels),
         counts=dict(sorted(Counter(labels.values()).items())),
@@ -229,29 +228,24 @@ def _add(
         already=0 if change is None else change.already,
         refused=tuple(refused),
         version=None if change is None else change.version,
-        view=select_labels(all_images(dataset), labels),
+        view=view,
         labels=tuple(labels),
     )
 
 
 def _usable(chosen: ChosenReferences) -> tuple[ChosenReferences, list[Refused]]:
     """The labels that have an area and are no crowds, and the others with the reasons."""
-    dataset = dataset_of(chosen.view).name
     labels = chosen.keys()
-    names = set(labels.values())
-    found = {
-        (entry.sample, entry.id): entry
-        for entry in find_candidates(chosen.view, chosen.path, names, Counter())
+    problems = {
+        LabelKey(found.sample, chosen.field, found.id): found.problem
+        or (IS_CROWD if found.crowd else "")
+        for found in find_candidates(chosen.view, chosen.path, set(labels.values()), Counter())
     }
     without = NO_AREA if chosen.path.endswith(".polylines") else NO_MASK
     refused = [
-        Refused(
-            label,
-            Provenance(dataset, key.sample, key.label, field=key.field),
-            (found[key[::2]].problem or IS_CROWD) if key[::2] in found else without,
-        )
+        Refused(label, chosen.provenance(key), problem)
         for key, label in labels.items()
-        if key[::2] not in found or found[key[::2]].crowd or found[key[::2]].problem
+        if (problem := problems.get(key, without))
     ]
     return _without(chosen, refused), refused
 
@@ -263,24 +257,8 @@ def _without(chosen: ChosenReferences, refused: Iterable[Refused]) -> ChosenRefe
     return chosen if len(kept) == len(keys) else chosen.only(kept)
 
 
-def _require_some(chosen: ChosenReferences, refused: Sequence[Refused]) -> None:
-    if chosen.count == 0:
-        first = refused[0]
-        raise ReferenceRefusedError(
-            f"None of the {len(refused)} labels can serve; the first, label "
-            f"{first.provenance.label} of class {quoted(first.label)}: {first.reason}"
-        )
-
-
-def _mark(dataset: Any, chosen: ChosenReferences, marks: _Marks) -> None:
-    # Not of the view itself, which may be of the labels that have, or lack, one of the tags.
-    labels = select_labels(all_images(dataset), chosen.keys())
-    labels.untag_labels(marks.opposite, label_fields=chosen.field)
-    labels.tag_labels(marks.tag, label_fields=chosen.field)
-
-
-def _at(dataset: Any, labels: Iterable[LabelKey]) -> ChosenReferences:
-    """The given copies of promoted labels, in the dataset's order."""
+def _copies(dataset: Any, labels: Iterable[LabelKey]) -> ChosenReferences:
+    """Labels of the field of copies, in the dataset's order."""
     view = all_images(dataset).select_fields(KEPT_FIELD)
     path = require_labels(view, KEPT_FIELD)
-    return ChosenReferences(view, path, 0).only(labels)
+    return ChosenReferences(view, path).only(labels)

@@ -1,31 +1,36 @@
-"""Which of a dataset's runs are its memory banks, and which are leftovers to be deleted.
+"""A dataset's memory banks among its runs: their keys, their leftovers, the JSON of their results.
 
-A bank is the run that the dataset lists under ``ntt_bank_<name>``. Earlier versions wrote a bank
-under ``ntt_unfinished_bank_<name>`` and then gave it its key; killed in between, they left it
-there, or what it had replaced under ``ntt_discarded_bank_<name>``.
+A bank is the run that the dataset lists under ``ntt_bank_<name>``. Its results hold the bank's
+file in base64, as FiftyOne would write them, encoded and decoded piece by piece.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import base64
+import binascii
+import json
+import sys
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from bson import ObjectId
+from bson import ObjectId, json_util
 from pymongo.errors import PyMongoError
 
 from ...errors import DatasetError
 from ..database import custom_runs
+from ..database.custom_runs import RESULTS_CLASS
 from ..database.locks import is_held
 
 METHOD = "ntt_memory_bank"
 KEY_PREFIX = "ntt_bank_"
-UNFINISHED = "ntt_unfinished_bank_"
-DISCARDED = "ntt_discarded_bank_"
-_PREFIXES = (KEY_PREFIX, UNFINISHED, DISCARDED)
+
+_START, _END = (
+    part.encode() for part in json.dumps({"cls": RESULTS_CLASS, "bank": "@"}).rsplit("@", 1)
+)
 
 
 class Place(NamedTuple):
-    """Where a bank is: the key under which its dataset lists it, and the run with that id."""
+    """Where a bank is stored: the key under which its dataset lists it, and its run's id."""
 
     key: str
     run: ObjectId
@@ -37,24 +42,17 @@ def places(dataset: Any) -> dict[str, Place]:
     Raises:
         DatasetError: the dataset was deleted.
     """
-    runs = custom_runs.listed(dataset)
-    known = {key: None for key in custom_runs.known_keys(dataset)}
-    custom_runs.remember(
-        dataset, {key: run for key, run in (known | runs).items() if key.startswith(_PREFIXES)}
-    )
-    banks = {key: run for key, run in runs.items() if key.startswith(KEY_PREFIX)}
+    banks = {
+        key: run for key, run in custom_runs.listed(dataset).items() if key.startswith(KEY_PREFIX)
+    }
+    known = [key for key in custom_runs.known_keys(dataset) if key.startswith(KEY_PREFIX)]
+    custom_runs.remember(dataset, {**dict.fromkeys(known), **banks})
     configs = custom_runs.configs(banks.values(), "method")
-    found = {
-        _name_in(key): Place(key, run)
+    return {
+        key.removeprefix(KEY_PREFIX): Place(key, run)
         for key, run in banks.items()
         if not _is_foreign(configs.get(run))
     }
-    for key, run in runs.items():
-        name = _name_in(key)
-        if key.startswith(UNFINISHED) and KEY_PREFIX + name not in runs:
-            if custom_runs.has_results(run):
-                found[name] = Place(key, run)
-    return found
 
 
 def place_of(dataset: Any, name: object) -> Place | None:
@@ -65,71 +63,98 @@ def place_of(dataset: Any, name: object) -> Place | None:
     """
     if not isinstance(name, str) or not name.isidentifier():
         return None
-    key, unfinished = KEY_PREFIX + name, UNFINISHED + name
-    runs = custom_runs.listed(dataset, key, unfinished)
-    custom_runs.remember(dataset, {key: runs.get(key), unfinished: runs.get(unfinished)})
-    if key in runs:
-        if _is_foreign(custom_runs.configs([runs[key]], "method").get(runs[key])):
-            raise DatasetError(
-                f"{dataset.name!r} keeps a run {key!r} that is no memory bank; choose another "
-                "name, or delete that run."
-            )
-        return Place(key, runs[key])
-    if unfinished in runs and custom_runs.has_results(runs[unfinished]):
-        return Place(unfinished, runs[unfinished])
-    return None
+    key = KEY_PREFIX + name
+    run = custom_runs.listed(dataset, key).get(key)
+    custom_runs.remember(dataset, {key: run})
+    if run is None:
+        return None
+    if _is_foreign(custom_runs.configs([run], "method").get(run)):
+        raise DatasetError(
+            f"{dataset.name!r} keeps a run {key!r} that is no memory bank; choose another "
+            "name, or delete that run."
+        )
+    return Place(key, run)
 
 
 def _is_foreign(config: Mapping[str, Any] | None) -> bool:
-    """Whether a run is of another kind; one that is replaced at this moment has no config."""
+    """Whether a run is of another kind; one that was just replaced has no config."""
     return config is not None and config.get("method") != METHOD
 
 
 def tidy(dataset: Any, locked: Sequence[str]) -> None:
-    """Delete what changes of banks left that were killed or beaten; ``locked`` are held here.
+    """Delete what killed and overtaken changes of banks left.
 
     What another process may be writing at this moment is under its lock, and is left alone.
+
+    Args:
+        dataset: the dataset.
+        locked: names of the banks whose locks the caller holds.
     """
     try:
-        # In this order: a run that is listed after the first question is not taken for a leftover.
+        # In this order: a run that is listed after the first query is not taken for a leftover.
         written = custom_runs.written(dataset, METHOD)
         runs = custom_runs.listed(dataset)
         whole = {run["_id"] for run in written if not run[custom_runs.PENDING]}
         for run in written:
-            key = run["key"]
-            now = runs.get(key)
-            if run["_id"] in runs.values() or _in_use(dataset, key, locked):
+            now, name = runs.get(run["key"]), run["key"].removeprefix(KEY_PREFIX)
+            if run["_id"] in runs.values():
                 continue
-            # What is listed may yet be taken back for the run that it replaced.
+            if name not in locked and is_held(dataset, f"bank/{name}"):
+                continue
+            # A listed draft may be undone, and the run that it replaced be listed again.
             if now is None or now in whole:
                 custom_runs.discard(run["_id"], run["results"], run[custom_runs.PENDING])
-        _tidy_older(dataset, runs, locked)
     except PyMongoError:
         # The bank itself is saved; the next change tidies up.
         return
 
 
-def _tidy_older(dataset: Any, runs: dict[str, ObjectId], locked: Sequence[str]) -> None:
-    """Delete what killed changes of earlier versions of this program left in the list."""
-    for key, run in runs.items():
-        name = _name_in(key)
-        replaced = key.startswith(UNFINISHED) and KEY_PREFIX + name in runs
-        broken = key.startswith(UNFINISHED) and not replaced and not custom_runs.has_results(run)
-        if not (key.startswith(DISCARDED) or replaced or broken):
-            continue
-        if _in_use(dataset, key, locked):
-            continue
-        if custom_runs.swap(dataset, {key: (run, None)}) is not None:
-            custom_runs.discard(run, custom_runs.file_of(run))
+def to_results(pieces: Iterable[bytes]) -> Iterator[bytes]:
+    """The JSON of the results that hold a bank's file, given in pieces."""
+    yield _START
+    # Base64 takes bytes in threes: the remainder goes on to the next piece.
+    rest = b""
+    for piece in pieces:
+        data = rest + piece
+        count = len(data) // 3 * 3
+        yield binascii.b2a_base64(memoryview(data)[:count], newline=False)
+        rest = data[count:]
+    yield binascii.b2a_base64(rest, newline=False)
+    yield _END
 
 
-def _in_use(dataset: Any, key: str, locked: Sequence[str]) -> bool:
-    name = _name_in(key)
-    return name not in locked and is_held(dataset, f"bank/{name}")
+def from_results(pieces: Iterator[bytes], length: int) -> bytearray:
+    """The bytes of a bank's file.
+
+    Args:
+        pieces: the JSON of its results.
+        length: bytes of that JSON.
+
+    Raises:
+        AttributeError, KeyError, TypeError, ValueError: there are none.
+    """
+    text = next(pieces, b"")
+    if not text.startswith(_START):
+        # FiftyOne wrote them anew, and may lay them out in another way.
+        results = json_util.loads(b"".join([text, *pieces]).decode())
+        return bytearray(_decode(results["bank"].encode()))
+    # As one block: growing piece by piece would leave holes in memory.
+    data, size, text = bytearray(3 * length // 4), 0, text[len(_START) :]
+    while piece := next(pieces, b""):
+        text += piece
+        # Base64 decodes groups of 4 characters; the last ones wait, as they may hold the end.
+        count = max(0, len(text) - len(_END)) // 4 * 4
+        decoded = _decode(memoryview(text)[:count])
+        data[size : size + len(decoded)] = decoded
+        size += len(decoded)
+        text = text[count:]
+    if not text.endswith(_END):
+        raise ValueError("its JSON is cut short")
+    data[size:] = _decode(memoryview(text)[: -len(_END)])
+    return data
 
 
-def _name_in(key: str) -> str:
-    for prefix in _PREFIXES:
-        if key.startswith(prefix):
-            return key.removeprefix(prefix)
-    return key
+def _decode(text: bytes | memoryview) -> bytes:
+    if sys.version_info >= (3, 11):
+        return binascii.a2b_base64(text, strict_mode=True)
+    return base64.b64decode(bytes(text), validate=True)

@@ -1,4 +1,4 @@
-"""Memory banks that live with a dataset: building, saving, finding and describing them."""
+"""Memory banks saved with a dataset: building, saving, finding and describing them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,8 @@ from ...engine.recipe import Recipe
 from ...errors import BankError, DatasetError, ReferenceRefusedError
 from ..database.errors import database_errors
 from ..database.label_lookup import find_labels
-from ..references.choose import ReadReference, choose_references, read_references
-from ..runtime.progress_bar import Progress as Progress
-from ..runtime.progress_bar import progress_bar
+from ..references.choose import choose_references
+from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, quoted
 from ..samples.label_selection import select_labels
 from ..samples.views import all_images
@@ -25,11 +24,9 @@ from ..segmenters import SegmenterLike, as_recipe, get_segmenter
 from . import store
 from .files import is_bank_file, read_bank_file
 from .info import BankInfo, bank_digest
+from .learn import learn_references
 
 logger = logging.getLogger(__name__)
-
-# Of a thousand images that are all read with the same note, some are enough.
-_MOST_NOTES = 50
 
 
 @database_errors("no memory bank was saved; build it again when it is back.")
@@ -77,6 +74,13 @@ def build_memory_bank(
             database does not answer.
         ReferenceRefusedError: no reference of a class could be used; names class and reason.
         BankError: the database did not take the bank.
+
+    Example:
+        >>> bank = ntt.build_memory_bank(
+        ...     dataset, "ground_truth", "pets", "reference", classes=["cat", "dog"], preset="tiny"
+        ... )
+        >>> bank.classes
+        ['cat', 'dog']
     """
     dataset = store.require_free(samples, name, overwrite)
     repeats: list[str] = []
@@ -92,9 +96,7 @@ def build_memory_bank(
     segmenter = segmenter or get_segmenter(as_recipe(preset), device)
     bank = MemoryBank(segmenter.fingerprint, segmenter.recipe)
     bank.notes.extend(repeats)
-    with progress_bar(chosen.count, progress, "references") as bar:
-        for read in bar(read_references(chosen)):
-            learn(bank, read, segmenter)
+    learn_references(bank, chosen, segmenter, progress)
     _require_each_class(bank)
     if bank.refused:
         logger.warning("%s", describe_refused(bank.refused))
@@ -105,11 +107,16 @@ def build_memory_bank(
 
 
 def describe_refused(refused: Sequence[Refused], most: int = 10) -> str:
-    """References that were left out, for a person: class, reason, file, label and sample of each.
+    """References that were left out, in words: class, reason, file, label and sample of each.
 
     Args:
         refused: a bank's ``refused``.
         most: how many to describe.
+
+    Example:
+        >>> bank = ntt.load_memory_bank(dataset, "animals")
+        >>> print(ntt.describe_refused(bank.refused))
+        0 references are left out:
     """
     lines = [f"{len(refused)} references are left out:"]
     for entry in refused[:most]:
@@ -140,15 +147,24 @@ def save_memory_bank(
     Raises:
         DatasetError: the name is taken or unusable.
         BankError: the database did not take the bank.
+
+    Example:
+        >>> bank = ntt.load_memory_bank(dataset, "animals")
+        >>> bank.remove("bird")
+        >>> ntt.save_memory_bank(dataset, "pets", bank)
     """
-    dataset = dataset_of(dataset)
-    store.require_free(dataset, name, overwrite)
+    dataset = store.require_free(dataset, name, overwrite)
     store.write(dataset, name, bank, overwrite)
 
 
 @database_errors("nothing was changed; start again when it is back.")
 def list_memory_banks(dataset: Any) -> list[str]:
-    """Names of the banks saved with a dataset, sorted."""
+    """Names of the banks saved with a dataset, sorted.
+
+    Example:
+        >>> ntt.list_memory_banks(dataset)
+        ['animals', 'cats', 'dogs']
+    """
     return store.names(dataset_of(dataset))
 
 
@@ -159,6 +175,10 @@ def get_memory_bank_info(dataset: Any, name: str) -> BankInfo:
     Raises:
         DatasetError: the dataset has no such bank; names those it has.
         BankError: the bank is damaged.
+
+    Example:
+        >>> ntt.get_memory_bank_info(dataset, "animals").shots
+        {'cat': 2, 'dog': 2, 'bird': 2}
     """
     return store.read_info(dataset_of(dataset), name)
 
@@ -169,11 +189,11 @@ def memory_bank_infos(
 ) -> dict[str, BankInfo | BankError]:
     """What each saved bank is made of, by name, sorted; of a damaged one the error.
 
-    Two questions to the database, however many banks there are.
+    Asks the database twice, however many banks there are.
 
     Args:
         dataset: the dataset, or a view of it.
-        names: the banks that are asked for; all if None. Those that are not there are left out.
+        names: the banks wanted; all if None. Unknown ones are left out.
     """
     return store.read_infos(dataset_of(dataset), names)
 
@@ -185,6 +205,11 @@ def load_memory_bank(dataset: Any, name: str) -> MemoryBank:
     Raises:
         DatasetError: the dataset has no such bank; names those it has.
         BankError: the bank is damaged.
+
+    Example:
+        >>> bank = ntt.load_memory_bank(dataset, "animals")
+        >>> bank.features("cat").shape[0]
+        2
     """
     return store.read(dataset_of(dataset), name)
 
@@ -197,6 +222,9 @@ def rename_memory_bank(dataset: Any, name: str, new_name: str) -> None:
 
     Raises:
         DatasetError: there is no such bank, or the new name is taken or unusable.
+
+    Example:
+        >>> ntt.rename_memory_bank(dataset, "cats", "kittens")
     """
     dataset = store.require_bank(dataset, name)
     store.require_free(dataset, new_name, overwrite=False)
@@ -209,6 +237,9 @@ def delete_memory_bank(dataset: Any, name: str) -> None:
 
     Raises:
         DatasetError: there is no such bank.
+
+    Example:
+        >>> ntt.delete_memory_bank(dataset, "cats")
     """
     store.delete(store.require_bank(dataset, name), name)
 
@@ -217,20 +248,21 @@ def delete_memory_bank(dataset: Any, name: str) -> None:
 def load_references_view(dataset: Any, name: str) -> Any:
     """The samples that a saved bank's references came from, with these labels alone.
 
-    Args:
-        dataset: the dataset, or a view of it.
-        name: the bank's name in the dataset.
-
     Returns:
         A view of whole samples; of a grouped dataset, of its images.
 
     Raises:
         DatasetError: there is no such bank, or none of its references is in this dataset.
         BankError: the bank is damaged.
+
+    Example:
+        >>> view = ntt.load_references_view(dataset, "animals")
+        >>> view.count("ground_truth.detections")
+        6
     """
     dataset = store.require_bank(dataset, name)
     bank = store.read(dataset, name)
-    sources = [ref.provenance for label in bank.classes for ref in bank.references(label)]
+    sources = [entry.stored.provenance for entry in bank.entries() if not entry.negative]
     labels = [key for key in find_labels(sources, dataset) if key is not None]
     view = select_labels(all_images(dataset), labels)
     if len(view) == 0:
@@ -245,14 +277,14 @@ def load_references_view(dataset: Any, name: str) -> Any:
 def resolve_bank(
     dataset: Any, bank: MemoryBank | str | Path, bank_dataset: Any = None
 ) -> tuple[str, MemoryBank]:
-    """The bank that is meant, and what to call it.
+    """A bank that is given itself, by name or by file; and its name.
 
     Args:
         dataset: the dataset that is worked on, or a view of it.
         bank: a bank, the name of a saved one, or its file: a path, or a text that ends in
             ``.safetensors``.
-        bank_dataset: the dataset, or the name of that, which keeps the bank of that name; the one
-            that is worked on if None.
+        bank_dataset: the dataset with the bank of that name, or that dataset's name; ``dataset``
+            if None.
 
     Raises:
         DatasetError: there is no such bank or dataset.
@@ -265,7 +297,8 @@ def resolve_bank(
             f"{'as a file' if by_file else 'itself'}; leave bank_dataset out."
         )
     if isinstance(bank, MemoryBank):
-        return saved_name(dataset, bank) or f"unsaved_{bank_digest(bank)}", bank
+        digest = bank_digest(bank)
+        return name_of_digest(dataset, digest) or f"unsaved_{digest}", bank
     if by_file:
         return Path(bank).stem, read_bank_file(bank)
     if not isinstance(bank, str):
@@ -277,31 +310,9 @@ def resolve_bank(
     return bank, load_memory_bank(keeper, bank)
 
 
-def saved_name(dataset: Any, bank: MemoryBank) -> str | None:
-    """The name under which a bank with the same features is saved with a dataset, if any."""
-    return name_of_digest(dataset, bank_digest(bank))
-
-
 def name_of_digest(dataset: Any, digest: str) -> str | None:
-    """The name under which a bank of a digest is saved with a dataset, if any."""
+    """The name under which a bank with a digest is saved with a dataset, if any."""
     return store.name_of_digest(dataset_of(dataset), digest)
-
-
-def learn(bank: MemoryBank, read: ReadReference, segmenter: SegmenterLike) -> None:
-    """Add one reference to a bank, or note why not: one bad reference is no reason to stop."""
-    if read.reference is None:
-        bank.refused.append(read.refused(read.problem))
-        return
-    try:
-        feature = segmenter.reference_feature(read.reference)
-        bank.add(read.label, feature, read.reference.provenance)
-    except (ReferenceRefusedError, BankError) as error:
-        bank.refused.append(read.refused(str(error)))
-        return
-    for note in read.notes:
-        told = f"{read.filepath}: {note}"
-        if told not in bank.notes and len(bank.notes) < _MOST_NOTES:
-            bank.notes.append(told)
 
 
 def _other_dataset(dataset: Any) -> Any:

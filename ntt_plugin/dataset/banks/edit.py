@@ -1,4 +1,4 @@
-"""Changing banks that are there: more references, fewer, copies of them, several in one."""
+"""Changing saved banks: adding and removing references, duplicating and merging banks."""
 
 from __future__ import annotations
 
@@ -71,6 +71,11 @@ def update_memory_bank(
             changing the bank for too long.
         ReferenceRefusedError: nothing could be learnt; names the first label and the reason.
         BankError: the bank is damaged, or another encoder made it than the segmenter has.
+
+    Example:
+        >>> change = ntt.update_memory_bank(dataset, "ground_truth", "animals", classes=["cat"])
+        >>> change.added, change.already
+        ({'cat': 2}, 2)
     """
     dataset = store.require_bank(samples, name)
     chosen = choose_references(
@@ -109,6 +114,10 @@ def remove_references(
         DatasetError: there is no such bank, it holds none of an id or a class, an id is that of
             several labels, or nothing would be left of it.
         BankError: the bank is damaged.
+
+    Example:
+        >>> ntt.remove_references(dataset, "animals", classes=["bird"]).removed
+        {'bird': 2}
     """
     ids, names = as_names("references", references), as_names("classes", classes)
     if not ids and not names:
@@ -116,10 +125,10 @@ def remove_references(
     removed: Counter[str] = Counter()
 
     def edit(bank: MemoryBank) -> bool:
-        before = _sizes(bank)
+        before = Counter(entry.label for entry in bank.entries())
         for stored in _named(bank, name, ids):
-            # It may have gone with its class.
-            if stored in _stored_ids(bank):
+            # It may have been removed with its class.
+            if any(stored == entry.stored.id for entry in bank.entries()):
                 bank.remove_reference(stored)
         for label in names:
             if label not in before:
@@ -134,13 +143,12 @@ def remove_references(
                 f"Nothing would be left of the memory bank {name!r}; keep a reference, or delete "
                 "the bank with delete_memory_bank()."
             )
-        after = _sizes(bank)
-        removed.update({label: count - after.get(label, 0) for label, count in before.items()})
+        removed.update(before - Counter(entry.label for entry in bank.entries()))
         return True
 
     dataset = store.require_bank(dataset, name)
     version = store.change(dataset, name, edit).version
-    return BankChange(name, {}, {}, 0, dict(+removed), (), version)
+    return BankChange(name, {}, {}, 0, dict(removed), (), version)
 
 
 @database_errors("the copy is there whole or not at all; start again when it is back.")
@@ -150,6 +158,9 @@ def duplicate_memory_bank(dataset: Any, name: str, new_name: str) -> None:
     Raises:
         DatasetError: there is no such bank, or the new name is taken or unusable.
         BankError: the bank is damaged, or the database did not take the copy.
+
+    Example:
+        >>> ntt.duplicate_memory_bank(dataset, "animals", "trial")
     """
     dataset = store.require_bank(dataset, name)
     store.require_free(dataset, new_name, overwrite=False)
@@ -178,6 +189,11 @@ def merge_memory_banks(
         DatasetError: there is no such bank, fewer than two are named, or the new name is taken
             or unusable.
         BankError: the banks were made by different encoders, or one is damaged.
+
+    Example:
+        >>> bank = ntt.merge_memory_banks(dataset, ["cats", "dogs"], "pets")
+        >>> bank.classes
+        ['cat', 'dog']
     """
     banks = as_names("names", names)
     if len(banks) < 2:
@@ -196,18 +212,18 @@ def merge_memory_banks(
             raise BankError(f"{banks[0]!r} and {name!r} cannot be merged. {error}") from error
     for stored in _doubles(merged):
         merged.remove_reference(stored)
-    # One that is merged and replaced must still be what was merged.
+    # If a merged bank is replaced, it must not have changed since it was read.
     store.write(dataset, new_name, merged, overwrite, replaces=places.get(new_name))
     return merged
 
 
 def _named(bank: MemoryBank, name: str, ids: Iterable[str]) -> list[str]:
-    """Ids of the references and negatives that are meant by their own or their labels' ids."""
-    found, unknown = [], []
+    """Ids of the references and negatives that are named by their own or their labels' ids."""
+    found: list[str] = []
+    unknown: list[str] = []
+    stored = [entry.stored for entry in bank.entries()]
     for wanted in ids:
-        entries = [
-            entry for *_, entry in bank.entries() if wanted in (entry.id, entry.provenance.label)
-        ]
+        entries = [entry for entry in stored if wanted in (entry.id, entry.provenance.label)]
         places = {(entry.provenance.sample, entry.provenance.field) for entry in entries}
         if len(places) > 1:
             raise DatasetError(
@@ -227,18 +243,18 @@ def _named(bank: MemoryBank, name: str, ids: Iterable[str]) -> list[str]:
 
 
 def _doubles(bank: MemoryBank) -> list[str]:
-    """Ids of references, and of negatives, that came from a label which the class has already."""
+    """Ids of references, and of negatives, that repeat a label of their class."""
     found = []
-    seen = defaultdict[tuple[str, bool, str | None, str], list[StoredReference]](list)
-    for label, negative, entry in bank.entries():
-        source = entry.provenance
+    seen: dict[tuple[str, bool, str | None, str], list[StoredReference]] = defaultdict(list)
+    for label, negative, stored in bank.entries():
+        source = stored.provenance
         if source.label is None:
             continue
         before = seen[label, negative, source.sample, source.label]
-        if any(_is_double(entry, other) for other in before):
-            found.append(entry.id)
+        if any(_is_double(stored, other) for other in before):
+            found.append(stored.id)
         else:
-            before.append(entry)
+            before.append(stored)
     return found
 
 
@@ -252,14 +268,3 @@ def _is_double(entry: StoredReference, other: StoredReference) -> bool:
     if not may_be_same(one, two):
         return False
     return one.dataset == two.dataset or bool(torch.equal(entry.feature, other.feature))
-
-
-def _stored_ids(bank: MemoryBank) -> set[str]:
-    return {entry.id for *_, entry in bank.entries()}
-
-
-def _sizes(bank: MemoryBank) -> dict[str, int]:
-    """Number of references and negatives by class."""
-    return {
-        label: bank.shots(label) + len(bank.negative_references(label)) for label in bank.classes
-    }

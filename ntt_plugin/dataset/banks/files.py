@@ -32,6 +32,9 @@ def export_memory_bank(
     Raises:
         DatasetError: there is no such bank, or the path is taken or unusable.
         BankError: the bank is damaged, or the file cannot be written.
+
+    Example:
+        >>> path = ntt.export_memory_bank(dataset, "animals", "animals.safetensors")
     """
     dataset = store.require_bank(dataset, name)
     path = export_path(name, path)
@@ -45,7 +48,7 @@ def export_memory_bank(
 
 
 def export_path(name: str, path: str | Path) -> Path:
-    """The file that a bank would be written to; nothing is written, and one may be there.
+    """The file that a bank would be written to; writes nothing, and the file may exist.
 
     Args:
         name: the bank's name.
@@ -86,6 +89,12 @@ def import_memory_bank(
     Raises:
         DatasetError: the name is taken or unusable, or the path is.
         BankError: the file is missing, damaged or not a memory bank's.
+
+    Example:
+        >>> path = ntt.export_memory_bank(dataset, "animals", "animals.safetensors")
+        >>> bank = ntt.import_memory_bank(dataset, path, "again")
+        >>> bank.classes
+        ['cat', 'dog', 'bird']
     """
     path = as_path(path, "a memory bank")
     if name is None:
@@ -102,7 +111,7 @@ def import_memory_bank(
 
 
 def is_bank_file(bank: object) -> TypeGuard[str | Path]:
-    """Whether a bank is meant by its file: a path, or a text that ends in ``.safetensors``."""
+    """Whether a bank is given by its file: a path, or a text that ends in ``.safetensors``."""
     return isinstance(bank, Path) or (isinstance(bank, str) and bank.endswith(SUFFIX))
 
 
@@ -116,7 +125,7 @@ def read_bank_file(path: str | Path) -> MemoryBank:
     path = as_path(path, "a memory bank")
     if path.is_dir():
         raise BankError(f"{path} is a folder; name the memory bank's file in it.")
-    # A device or a pipe would be read without an end.
+    # Reading a device or a pipe would never end.
     if path.exists() and not path.is_file():
         raise BankError(f"{path} is no ordinary file, so it cannot be a memory bank's.")
     return MemoryBank.load(path)

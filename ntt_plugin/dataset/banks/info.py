@@ -1,4 +1,4 @@
-"""What a memory bank is made of, small enough to be kept beside it and read without it."""
+"""What a memory bank holds: its entries, its digest, and the summary that is kept beside it."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ from ...engine.bank.memory_bank import MemoryBank
 from ...engine.recipe import Recipe
 from ..class_names import look_alike_notes
 
+_BY_CLASS = ("shots", "negatives", "thresholds")
+_SEVERAL = ("sources", "reading_notes")
+
 
 @dataclass(frozen=True)
 class BankInfo:
@@ -21,15 +24,15 @@ class BankInfo:
         shots: number of references by class.
         negatives: number of negatives by class.
         recipe: the recipe it was built with, as the bank itself keeps it.
-        made_by: the encoder that made its features, with all that tells it from others.
+        made_by: the encoder that made its features: name, weights, input size, channels, context.
         digest: digest of its features; equal for banks that give equal results by one recipe.
         created: when it was built, ISO 8601 in UTC.
         version: number of changes since.
         refused: number of references that were left out.
         sources: names of the datasets that its references came from.
         size: length of its file in bytes.
-        thresholds: by class, where one was set, the confidence from which on labels count.
-        reading_notes: how unusual images of its references were read, a sentence each.
+        thresholds: saved confidence thresholds by class, of the classes that have one.
+        reading_notes: remarks on how images of its references were read, a sentence each.
     """
 
     name: str
@@ -48,29 +51,23 @@ class BankInfo:
 
     @property
     def segmenter(self) -> str:
-        """The segmenter that the bank's recipe loads when it is used: hub id, folder or file."""
+        """The segmenter of the bank's recipe: hub id, folder or file."""
         return self.recipe.segmenter
 
     @property
     def encoder(self) -> str:
-        """The encoder that the bank's recipe loads when it is used: hub id, folder or file."""
+        """The encoder of the bank's recipe: hub id, folder or file."""
         return self.recipe.encoder
 
     @property
     def notes(self) -> list[str]:
-        """What a person should know of it, a sentence each: names that look alike, odd images."""
+        """Remarks for people, a sentence each: class names that look alike, unusual images."""
         return [*look_alike_notes(self.shots), *self.reading_notes]
 
 
 def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
-    """What a bank is made of.
-
-    Args:
-        name: its name in the dataset.
-        bank: the bank.
-        size: length of its file in bytes.
-    """
-    datasets = {stored.provenance.dataset for *_, stored in bank.entries()}
+    """What a bank is made of; ``size`` is the length of its file in bytes."""
+    datasets = {entry.stored.provenance.dataset for entry in bank.entries()}
     return BankInfo(
         name=name,
         shots={label: bank.shots(label) for label in bank.classes},
@@ -89,31 +86,24 @@ def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
 
 
 def to_facts(info: BankInfo) -> dict[str, Any]:
-    """An info, without its name, as values that MongoDB can store; class names may be any text."""
+    """An info without its name, as values for MongoDB; class names may be any text."""
     facts = asdict(info)
     del facts["name"]
     # MongoDB's keys may hold neither dots nor dollars.
-    facts["shots"] = [[label, count] for label, count in info.shots.items()]
-    facts["negatives"] = [[label, count] for label, count in info.negatives.items()]
-    facts["thresholds"] = [[label, value] for label, value in info.thresholds.items()]
-    facts["sources"] = list(info.sources)
-    facts["reading_notes"] = list(info.reading_notes)
+    facts.update({name: [list(pair) for pair in facts[name].items()] for name in _BY_CLASS})
+    facts.update({name: list(facts[name]) for name in _SEVERAL})
     return facts
 
 
 def from_facts(name: str, facts: Mapping[str, Any]) -> BankInfo:
-    """What ``to_facts`` gave as an info again.
+    """The info that ``to_facts`` was given.
 
     Raises:
         TypeError, ValueError, KeyError, RecipeError: another version wrote the facts.
     """
     values = dict(facts)
-    values["shots"] = {label: count for label, count in values["shots"]}
-    values["negatives"] = {label: count for label, count in values["negatives"]}
-    # Versions before this one kept none.
-    values["thresholds"] = {label: value for label, value in values.get("thresholds", [])}
-    values["sources"] = tuple(values["sources"])
-    values["reading_notes"] = tuple(values.get("reading_notes", []))
+    values.update({name: dict(values[name]) for name in _BY_CLASS})
+    values.update({name: tuple(values[name]) for name in _SEVERAL})
     values["recipe"] = Recipe(**values["recipe"])
     return BankInfo(name=name, **values)
 

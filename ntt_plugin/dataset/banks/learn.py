@@ -1,25 +1,28 @@
-"""Labels on their way into a bank that is there: only what it does not hold yet is computed."""
+"""Learning labels into a bank; only what a saved bank does not hold yet is computed."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterable, Mapping
+from collections import Counter, defaultdict
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
-from ...engine.bank.memory_bank import MemoryBank, Refused, StoredReference
+from ...engine.bank.memory_bank import MemoryBank, Refused
+from ...engine.bank.records import BankEntry
 from ...engine.references import Provenance, may_be_same
-from ...errors import ReferenceRefusedError
+from ...errors import BankError, ReferenceRefusedError
 from ..database.label_lookup import redrawn_labels
-from ..references.choose import ChosenReferences, read_references
+from ..references.choose import ChosenReferences, ReadReference, read_references
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import dataset_of, quoted
 from ..samples.label_selection import LabelKey
 from ..segmenters import SegmenterLike, get_segmenter
 from . import store
-from .banks import learn
+
+# A thousand images may all have the same remark.
+_MOST_NOTES = 50
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,15 @@ class BankChange:
 
 @dataclass(frozen=True)
 class _Wanted:
-    """A label and what a bank is to hold it as."""
+    """A label and what a bank is to hold it as.
 
+    Attributes:
+        source: the label that it is a copy of.
+        fields: the dataset's fields.
+        redrawn: it was changed since a bank learnt the label of the same id in a clone.
+    """
+
+    key: LabelKey
     label: str
     provenance: Provenance
     negative: bool
@@ -75,32 +85,41 @@ class _Wanted:
     fields: Collection[str]
     redrawn: bool = False
 
-    @property
-    def key(self) -> LabelKey:
-        """What names it."""
-        source = self.provenance
-        return LabelKey(str(source.sample), str(source.field), str(source.label))
-
-    def places(self, places: Mapping[str, list[_Place]]) -> list[_Place]:
-        """Where it is among all places, as itself or as the label that it is a copy of."""
+    def held_in(self, by_label: Mapping[str, list[BankEntry]]) -> list[BankEntry]:
+        """A bank's entries of this label, or of the label that it is a copy of."""
         return [
-            place
+            entry
             for key in (self.key, self.source)
             if key is not None
-            for place in places.get(key.label, [])
-            if is_label(place.stored.provenance, key, self.fields)
-            # The bank learnt it in the dataset that this one is a clone of, as it was there.
-            and not (self.redrawn and place.stored.provenance.dataset != self.provenance.dataset)
+            for entry in by_label.get(key.label, [])
+            if is_label(entry.stored.provenance, key, self.fields)
+            and not (self.redrawn and entry.stored.provenance.dataset != self.provenance.dataset)
         ]
 
 
-@dataclass(frozen=True)
-class _Place:
-    """Where a bank holds the feature of a label."""
+def learn_references(
+    bank: MemoryBank, chosen: ChosenReferences, segmenter: SegmenterLike, progress: Progress
+) -> None:
+    """Add chosen labels to a bank; those that cannot serve are noted in its ``refused``."""
+    with progress_bar(chosen.count, progress, "references") as bar:
+        for read in bar(read_references(chosen)):
+            _learn(bank, read, segmenter)
 
-    label: str
-    negative: bool
-    stored: StoredReference
+
+def _learn(bank: MemoryBank, read: ReadReference, segmenter: SegmenterLike) -> None:
+    if read.reference is None:
+        bank.refused.append(read.refused(read.problem))
+        return
+    try:
+        feature = segmenter.reference_feature(read.reference)
+        bank.add(read.label, feature, read.reference.provenance)
+    except (ReferenceRefusedError, BankError) as error:
+        bank.refused.append(read.refused(str(error)))
+        return
+    for text in read.notes:
+        note = f"{read.filepath}: {text}"
+        if note not in bank.notes and len(bank.notes) < _MOST_NOTES:
+            bank.notes.append(note)
 
 
 def learn_labels(
@@ -128,8 +147,7 @@ def learn_labels(
         device: where to run; the best there is if None.
         progress: FiftyOne's.
         segmenter: in place of the bank's recipe and ``device``.
-        sources: of labels that are copies those they were made of: the bank may hold the one or
-            the other.
+        sources: for copies of labels, the labels they were made from: the bank may hold either.
 
     Raises:
         DatasetError: there is no such bank, or another process was changing it for too long.
@@ -137,29 +155,24 @@ def learn_labels(
         BankError: the bank is damaged, or another encoder made it than the segmenter has.
     """
     bank = store.read(dataset, name)
-    wanted = _wanted(chosen, negatives, sources or {})
-    places = _places(bank)
-    wanted = _told_redrawn(wanted, places, dataset)
-    new = [entry for entry in wanted if not entry.places(places) and not _no_class(bank, entry)]
+    held = _by_label(bank)
+    labels = _wanted(chosen, negatives, sources or {}, held)
+    new = [one for one in labels if not one.held_in(held) and not _no_class(bank, one)]
     learnt = MemoryBank(bank.fingerprint, bank.recipe)
     if new:
         segmenter = segmenter or get_segmenter(bank.recipe, device)
         bank.require_encoder(segmenter.fingerprint)
-        part = chosen.only(entry.key for entry in new)
-        with progress_bar(part.count, progress, "references") as bar:
-            for read in bar(read_references(part)):
-                learn(learnt, read, segmenter)
-    edit = _Edit(wanted, learnt, bank_name=name)
+        learn_references(learnt, chosen.only(one.key for one in new), segmenter, progress)
+    edit = _Edit(name, labels, learnt)
     version = store.change(dataset, name, edit).version
-    return edit.told(version)
+    return edit.result(version)
 
 
 def is_label(provenance: Provenance, key: LabelKey, fields: Collection[str]) -> bool:
     """Whether a reference was learnt from a label.
 
     Args:
-        provenance: the reference's; what it does not tell is not asked for. Banks of earlier
-            versions do not tell the field.
+        provenance: the reference's; a part that is unknown may be any.
         key: the label.
         fields: the dataset's fields; one that is no longer there was renamed.
     """
@@ -169,43 +182,37 @@ def is_label(provenance: Provenance, key: LabelKey, fields: Collection[str]) -> 
 
 
 class _Edit:
-    """The change of a bank that makes it hold what is wanted; counts what it does."""
+    """The change of a bank that makes it hold the wanted labels; counts what it does."""
 
-    def __init__(self, wanted: Iterable[_Wanted], learnt: MemoryBank, bank_name: str) -> None:
-        self._wanted = wanted
+    def __init__(self, name: str, labels: Iterable[_Wanted], learnt: MemoryBank) -> None:
+        self._name = name
+        self._labels = labels
         self._learnt = learnt
-        self._features = {
-            _key(place.stored.provenance): place.stored
-            for places in _places(learnt).values()
-            for place in places
-        }
+        self._features = {_key(entry.stored.provenance): entry.stored for entry in learnt.entries()}
         self._reasons = {_key(entry.provenance): entry for entry in learnt.refused}
-        self._name = bank_name
         self._added: dict[bool, Counter[str]] = {False: Counter(), True: Counter()}
         self._removed: Counter[str] = Counter()
         self._already = 0
         self._refused: list[Refused] = []
-        self._labels: list[LabelKey] = []
+        self._done: list[LabelKey] = []
 
     def __call__(self, bank: MemoryBank) -> bool:
         bank.require_encoder(self._learnt.fingerprint)
-        places = _places(bank)
-        for entry in self._wanted:
-            self._hold(bank, entry, entry.places(places))
+        held = _by_label(bank)
+        for wanted in self._labels:
+            self._hold(bank, wanted, wanted.held_in(held))
         changed = any(self._added.values())
         if not changed and self._refused and not self._already:
-            first = self._refused[0]
             raise ReferenceRefusedError(
                 f"None of the {len(self._refused)} labels could be learnt into the memory bank "
-                f"{self._name!r}, which is as it was; the first, label {first.provenance.label} "
-                f"of class {quoted(first.label)}: {first.reason}"
+                f"{self._name!r}, which is as it was; {describe_first(self._refused)}"
             )
         if changed:
             _note_refused(bank, self._refused)
             bank.notes.extend(note for note in self._learnt.notes if note not in bank.notes)
         return changed
 
-    def told(self, version: int) -> BankChange:
+    def result(self, version: int) -> BankChange:
         return BankChange(
             name=self._name,
             added=dict(self._added[False]),
@@ -214,100 +221,103 @@ class _Edit:
             removed=dict(self._removed),
             refused=tuple(self._refused),
             version=version,
-            label_ids=tuple(key.label for key in self._labels),
-            labels=tuple(self._labels),
+            label_ids=tuple(key.label for key in self._done),
+            labels=tuple(self._done),
         )
 
-    def _hold(self, bank: MemoryBank, entry: _Wanted, places: list[_Place]) -> None:
-        if any((place.label, place.negative) == (entry.label, entry.negative) for place in places):
+    def _hold(self, bank: MemoryBank, wanted: _Wanted, held: list[BankEntry]) -> None:
+        if any((entry.label, entry.negative) == (wanted.label, wanted.negative) for entry in held):
             self._already += 1
             return
-        reason = _no_class(bank, entry) or _last_one(bank, entry, places)
+        reason = _no_class(bank, wanted) or _last_one(bank, wanted, held)
         if reason:
-            self._refused.append(Refused(entry.label, entry.provenance, reason))
+            self._refused.append(Refused(wanted.label, wanted.provenance, reason))
             return
-        stored = places[0].stored if places else self._features.get(entry.key)
+        stored = held[0].stored if held else self._features.get(wanted.key)
         if stored is None:
-            self._refused.append(self._why_not(entry))
+            self._refused.append(self._why_not(wanted))
             return
-        add = bank.add_negatives if entry.negative else bank.add
-        add(entry.label, stored.feature, stored.provenance, stored.reading)
-        self._added[entry.negative][entry.label] += 1
-        self._labels.append(entry.key)
-        for place in places:
-            bank.remove_reference(place.stored.id)
-            self._removed[place.label] += 1
+        add = bank.add_negatives if wanted.negative else bank.add
+        add(wanted.label, stored.feature, stored.provenance, stored.reading)
+        self._added[wanted.negative][wanted.label] += 1
+        self._done.append(wanted.key)
+        for entry in held:
+            bank.remove_reference(entry.stored.id)
+            self._removed[entry.label] += 1
 
-    def _why_not(self, entry: _Wanted) -> Refused:
+    def _why_not(self, wanted: _Wanted) -> Refused:
         gone = "It was deleted, or taken out of the bank, meanwhile; learn it again if it is there."
-        known = self._reasons.get(entry.key)
-        return known or Refused(entry.label, entry.provenance, gone)
+        known = self._reasons.get(wanted.key)
+        return known or Refused(wanted.label, wanted.provenance, gone)
+
+
+def describe_first(refused: Sequence[Refused]) -> str:
+    """The first of some refused labels in words: its id, class and the reason."""
+    first = refused[0]
+    return (
+        f"the first, label {first.provenance.label} of class {quoted(first.label)}: {first.reason}"
+    )
 
 
 def _wanted(
-    chosen: ChosenReferences, negatives: bool, sources: Mapping[LabelKey, LabelKey]
+    chosen: ChosenReferences,
+    negatives: bool,
+    sources: Mapping[LabelKey, LabelKey],
+    held: Mapping[str, list[BankEntry]],
 ) -> list[_Wanted]:
     dataset = dataset_of(chosen.view)
     fields = set(dataset.get_field_schema())
-    wanted = []
-    for key, label in chosen.keys().items():
-        source = Provenance(dataset.name, key.sample, key.label, field=key.field)
-        wanted.append(_Wanted(label, source, negatives, sources.get(key), fields))
-    return wanted
-
-
-def _told_redrawn(
-    wanted: list[_Wanted], places: Mapping[str, list[_Place]], dataset: Any
-) -> list[_Wanted]:
-    held = [place.stored.provenance for entry in wanted for place in entry.places(places)]
-    redrawn = redrawn_labels(held, dataset)
-    return [replace(entry, redrawn=entry.key in redrawn) for entry in wanted]
+    labels = [
+        _Wanted(key, label, chosen.provenance(key), negatives, sources.get(key), fields)
+        for key, label in chosen.keys().items()
+    ]
+    known = [entry.stored.provenance for wanted in labels for entry in wanted.held_in(held)]
+    redrawn = redrawn_labels(known, dataset)
+    return [replace(wanted, redrawn=wanted.key in redrawn) for wanted in labels]
 
 
 def _key(provenance: Provenance) -> LabelKey:
-    """What names the label that was learnt now."""
     return LabelKey(str(provenance.sample), str(provenance.field), str(provenance.label))
 
 
-def _places(bank: MemoryBank) -> Mapping[str, list[_Place]]:
-    """Where a bank holds labels, by the labels' ids."""
-    found: dict[str, list[_Place]] = {}
-    for label, negative, stored in bank.entries():
-        if stored.provenance.label is not None:
-            place = _Place(label, negative, stored)
-            found.setdefault(stored.provenance.label, []).append(place)
+def _by_label(bank: MemoryBank) -> Mapping[str, list[BankEntry]]:
+    """A bank's entries by the ids of the labels that they were learnt from."""
+    found: dict[str, list[BankEntry]] = defaultdict(list)
+    for entry in bank.entries():
+        if entry.stored.provenance.label is not None:
+            found[entry.stored.provenance.label].append(entry)
     return found
 
 
-def _no_class(bank: MemoryBank, entry: _Wanted) -> str:
+def _no_class(bank: MemoryBank, wanted: _Wanted) -> str:
     """Why a bank can hold no such negative; empty if it can."""
-    if not entry.negative or entry.label in bank.classes:
+    if not wanted.negative or wanted.label in bank.classes:
         return ""
     return (
-        f"The bank has no class {quoted(entry.label)}, so nothing can be taken for it by mistake; "
+        f"The bank has no class {quoted(wanted.label)}, so nothing can be taken for it by mistake; "
         "add references of it first."
     )
 
 
-def _last_one(bank: MemoryBank, entry: _Wanted, places: list[_Place]) -> str:
+def _last_one(bank: MemoryBank, wanted: _Wanted, held: list[BankEntry]) -> str:
     """Why a reference cannot become a negative of its class; empty if it can."""
-    if not entry.negative:
+    if not wanted.negative:
         return ""
-    ids = {place.stored.id for place in places}
-    if {stored.id for stored in bank.references(entry.label)} - ids:
+    ids = {entry.stored.id for entry in held}
+    if {stored.id for stored in bank.references(wanted.label)} - ids:
         return ""
     return (
-        f"It is all that the bank knows of the class {quoted(entry.label)}; add other references "
+        f"It is all that the bank knows of the class {quoted(wanted.label)}; add other references "
         "of it first, or remove the class."
     )
 
 
 def _note_refused(bank: MemoryBank, refused: Iterable[Refused]) -> None:
-    """Keep with a bank what it refused, each label once, and none that it holds by now."""
+    """Add to a bank's refused labels: each once, and none that it holds now."""
     fresh = {_key(entry.provenance): entry for entry in refused}
     known = set(fresh)
-    for places in _places(bank).values():
-        known |= {_key(place.stored.provenance) for place in places}
+    for entries in _by_label(bank).values():
+        known |= {_key(entry.stored.provenance) for entry in entries}
     bank.refused[:] = [entry for entry in bank.refused if not _is_known(entry.provenance, known)]
     bank.refused.extend(fresh.values())
 
@@ -315,7 +325,7 @@ def _note_refused(bank: MemoryBank, refused: Iterable[Refused]) -> None:
 def _is_known(provenance: Provenance, known: Collection[LabelKey]) -> bool:
     if provenance.field is not None:
         return _key(provenance) in known
-    # An earlier version noted it, without the field.
+    # Banks that the engine alone built may not know the field.
     return (str(provenance.sample), str(provenance.label)) in {
         (key.sample, key.label) for key in known
     }

@@ -1,35 +1,59 @@
-"""How good the references of a saved bank are, which ones to look at, and why."""
+"""How good the references of a saved bank are, which ones to look at, and why.
+
+Their features are compared with each other. ``check_references`` also cuts each out of its own box
+again with SAM 2, and keeps what it finds with the dataset.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+import fiftyone as fo
 import numpy as np
 import torch
+from PIL import Image
 
 from ...engine.bank import quality
 from ...engine.bank.memory_bank import MemoryBank, StoredReference
-from ...engine.bank.quality import ReferenceQuality, find_badly_cut, find_duplicates, find_outliers
-from ...engine.references import Box, Provenance
+from ...engine.bank.quality import find_badly_cut, find_duplicates, find_outliers
+from ...engine.images.load import read_image
+from ...engine.references import Box, Provenance, crop_box
+from ...engine.typing import Array
+from ...errors import ImageError, NoFileHandlesError
+from ..database import custom_runs
 from ..database.errors import database_errors
-from ..database.label_lookup import find_sources
+from ..database.label_lookup import Source, find_sources
+from ..database.locks import RunLock
 from ..labels.orientation import turned_references
+from ..references.choose import label_geometry
 from ..runtime.caching import Remembered, in_own_thread
 from ..runtime.progress_bar import Progress, progress_bar
 from ..segmenters import SegmenterLike, get_segmenter
 from . import store
-from .mask_check import KeptCheck, by_image, checks_state, keep_checks, read_checks, recut
 
-# Pixels of a mask, or of a box where the mask was not looked at: 12 x 12.
+Located = tuple[StoredReference, Source]
+
+_KEY = "ntt_reference_checks"
+
+# Pixels of a mask, or of a box if the mask was not checked: 12 x 12.
 _SMALLEST = 144
 # Mean width of a mask to the longer side of its box: about a patch of the encoder's grid.
 _THINNEST = 1 / 30
-
-
-# A panel asks for the same ones over and over; reading a large bank takes a third of a second.
+# The panel asks for the same banks repeatedly; reading a large one takes a third of a second.
 _MOST_BANKS = 8
+# Masks of an image's size, bytes at once; each further batch embeds its image again.
+_MASK_BYTES = 2**28
+# Some 80 bytes each; the oldest are dropped first.
+_MOST_KEPT = 20_000
+# Seconds to wait for another process that keeps checks; giving up would lose hours of work.
+_PATIENCE = 10.0
+_BUSY = (
+    "Another process is keeping what it found of references at this moment; check the references "
+    "again when it has ended."
+)
 
 
 @dataclass(frozen=True)
@@ -39,12 +63,12 @@ class ReferenceCheck:
     Attributes:
         id: the reference's id.
         label: its class; of a negative, the class that it is a negative of.
-        negative: whether it is one.
+        negative: whether it is a negative.
         own: cosine to the mean of its class's other references; nan if it is the only one. Of a
             negative: to the mean of its class's references.
         nearest_class: the other class whose references are nearest; None with one class.
         nearest: cosine to their mean; nan with one class.
-        pixels: of its mask; None if ``check_references`` did not look at it.
+        pixels: area of its mask; None if ``check_references`` did not look at it.
         recut_iou: intersection over union of its mask and what the segmenter cuts out of its own
             box; None if ``check_references`` did not look at it.
         flags: why a person should look at it, a sentence each; empty if it seems fine.
@@ -64,16 +88,12 @@ class ReferenceCheck:
 
 
 _judged: Remembered[list[ReferenceCheck]] = Remembered(_MOST_BANKS)
-_compared: Remembered[tuple[list[str], np.ndarray[Any, Any]]] = Remembered(_MOST_BANKS)
+_compared: Remembered[tuple[list[str], Array]] = Remembered(_MOST_BANKS)
 
 
 @database_errors("nothing was changed; start again when it is back.")
 def reference_quality(dataset: Any, name: str) -> list[ReferenceCheck]:
     """How good a saved bank's references are, from what is kept; loads no network and no pixel.
-
-    Args:
-        dataset: the dataset, or a view of it.
-        name: the bank's name in the dataset.
 
     Returns:
         Of every class its references, then its negatives, in order of addition.
@@ -81,6 +101,10 @@ def reference_quality(dataset: Any, name: str) -> list[ReferenceCheck]:
     Raises:
         DatasetError: there is no such bank.
         BankError: the bank is damaged.
+
+    Example:
+        >>> checks = ntt.reference_quality(dataset, "animals")
+        >>> least_typical = min(checks, key=lambda check: check.own)
     """
     dataset = store.require_bank(dataset, name)
     return list(
@@ -123,19 +147,23 @@ def check_references(
         DatasetError: there is no such bank, or another process keeps such results at this moment.
         BankError: the bank is damaged.
         CheckpointError: a network cannot be found, fetched or read.
+
+    Example:
+        >>> checks = ntt.check_references(dataset, "animals")
+        >>> to_look_at = [check for check in checks if check.flags]
     """
     dataset = store.require_bank(dataset, name)
     bank = store.read(dataset, name)
-    references = [entry for label in bank.classes for entry in bank.references(label)]
+    references = [entry.stored for entry in bank.entries() if not entry.negative]
     sources = find_sources([entry.provenance for entry in references], dataset)
-    images = by_image(zip(references, sources, strict=True))
+    images = _by_image(zip(references, sources, strict=True))
     found: dict[str, KeptCheck] = {}
     if images:
         loaded = segmenter or get_segmenter(bank.recipe, device)
         try:
             with progress_bar(len(images), progress, "images") as bar:
                 for of_image in bar(images):
-                    found |= recut(of_image, loaded)
+                    found |= _recut(of_image, loaded)
         finally:
             if found:
                 keep_checks(dataset, found)
@@ -143,12 +171,8 @@ def check_references(
 
 
 @database_errors("nothing was changed; start again when it is back.")
-def class_similarity(dataset: Any, name: str) -> tuple[list[str], np.ndarray[Any, Any]]:
+def class_similarity(dataset: Any, name: str) -> tuple[list[str], Array]:
     """How alike a saved bank's classes are.
-
-    Args:
-        dataset: the dataset, or a view of it.
-        name: the bank's name in the dataset.
 
     Returns:
         The classes, and the cosines of their prototypes, float32 (k, k).
@@ -156,6 +180,11 @@ def class_similarity(dataset: Any, name: str) -> tuple[list[str], np.ndarray[Any
     Raises:
         DatasetError: there is no such bank.
         BankError: the bank is damaged.
+
+    Example:
+        >>> classes, similarity = ntt.class_similarity(dataset, "animals")
+        >>> classes, similarity.shape
+        (['cat', 'dog', 'bird'], (3, 3))
     """
     dataset = store.require_bank(dataset, name)
     classes, similarity = _compared.get(
@@ -165,7 +194,7 @@ def class_similarity(dataset: Any, name: str) -> tuple[list[str], np.ndarray[Any
     return list(classes), similarity.copy()
 
 
-def _compare(bank: MemoryBank) -> tuple[list[str], np.ndarray[Any, Any]]:
+def _compare(bank: MemoryBank) -> tuple[list[str], Array]:
     return bank.classes, quality.class_similarity(bank).numpy()
 
 
@@ -180,34 +209,26 @@ def _checks(bank: MemoryBank, kept: Mapping[str, KeptCheck], dataset: Any) -> li
     ]
     qualities = {entry.id: entry for entry in (*references, *quality.negative_quality(bank))}
     checks = []
-    for _, negative, stored in bank.entries():
+    for label, negative, stored in bank.entries():
+        known, check = qualities[stored.id], kept.get(stored.id)
         flags = [found[stored.id] for found in reasons if stored.id in found]
-        check = kept.get(stored.id)
         if not negative:
             flags += _size_flags(check, stored.provenance.box)
-        checks.append(_check(qualities[stored.id], stored, negative, check, flags))
+        checks.append(
+            ReferenceCheck(
+                id=stored.id,
+                label=label,
+                negative=negative,
+                own=known.own,
+                nearest_class=known.nearest_class,
+                nearest=known.nearest,
+                pixels=None if check is None else check.pixels,
+                recut_iou=None if check is None else check.recut_iou,
+                flags=tuple(flags),
+                provenance=stored.provenance,
+            )
+        )
     return checks
-
-
-def _check(
-    entry: ReferenceQuality,
-    stored: StoredReference,
-    negative: bool,
-    check: KeptCheck | None,
-    flags: list[str],
-) -> ReferenceCheck:
-    return ReferenceCheck(
-        id=entry.id,
-        label=entry.label,
-        negative=negative,
-        own=entry.own,
-        nearest_class=entry.nearest_class,
-        nearest=entry.nearest,
-        pixels=None if check is None else check.pixels,
-        recut_iou=None if check is None else check.recut_iou,
-        flags=tuple(flags),
-        provenance=stored.provenance,
-    )
 
 
 def _size_flags(check: KeptCheck | None, box: Box | None) -> list[str]:
@@ -224,3 +245,115 @@ def _size_flags(check: KeptCheck | None, box: Box | None) -> list[str]:
             "the encoder sees of it is its surroundings"
         ]
     return []
+
+
+@dataclass(frozen=True)
+class KeptCheck:
+    """What ``check_references`` found of one reference.
+
+    Attributes:
+        pixels: area of its mask.
+        recut_iou: intersection over union of its mask and what the segmenter cuts out of its box.
+    """
+
+    pixels: int
+    recut_iou: float
+
+
+def _by_image(references: Iterable[tuple[StoredReference, Source | None]]) -> list[list[Located]]:
+    """The references whose labels still exist, grouped by image."""
+    images: dict[str, list[Located]] = {}
+    for reference, source in references:
+        if source is not None and source.label is not None:
+            images.setdefault(source.filepath, []).append((reference, source))
+    return list(images.values())
+
+
+def _recut(references: Sequence[Located], segmenter: SegmenterLike) -> dict[str, KeptCheck]:
+    """Cut references of one image again, each from its own box.
+
+    Returns:
+        What was found, by reference id; without those whose label or image cannot be read.
+
+    Raises:
+        OutOfMemoryError: the device lacks the memory for an image, or for one box.
+        NoFileHandlesError: no image can be opened, whichever it is.
+    """
+    try:
+        image = read_image(Path(references[0][1].filepath))
+    except ImageError:
+        return {}
+    found = {}
+    for some in _batches(list(_geometries(references, image)), image):
+        cuts = segmenter.masks_from_boxes(image, [box for _, box, _ in some])
+        for (identity, _, mask), cut in zip(some, cuts, strict=True):
+            shared = np.count_nonzero(mask & cut)
+            iou = shared / np.count_nonzero(mask | cut)
+            found[identity] = KeptCheck(int(np.count_nonzero(mask)), float(iou))
+    return found
+
+
+def _geometries(
+    references: Sequence[Located], image: Image.Image
+) -> Iterator[tuple[str, Box, Array]]:
+    """Of each reference its id, its box inside the image, and its mask."""
+    height, width = image.height, image.width
+    for reference, source in references:
+        # A database holds what people put there, so reading it can fail in any way.
+        try:
+            label = fo.Label.from_dict(dict(source.label or {}))
+            box, mask = label_geometry(label, (height, width))
+            crop_box(box, (height, width), 0.0)
+        except NoFileHandlesError:
+            raise
+        except Exception:
+            continue
+        x1, y1, x2, y2 = box
+        inside = max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2)
+        yield reference.id, inside, mask
+
+
+def _batches(
+    geometries: list[tuple[str, Box, Array]], image: Image.Image
+) -> Iterator[list[tuple[str, Box, Array]]]:
+    at_once = max(1, _MASK_BYTES // (image.height * image.width))
+    for start in range(0, len(geometries), at_once):
+        yield geometries[start : start + at_once]
+
+
+def read_checks(dataset: Any) -> dict[str, KeptCheck]:
+    """The checks kept with a dataset, by reference id; none if damaged."""
+    try:
+        results = custom_runs.read(dataset, _KEY) or {}
+        return {
+            identity: KeptCheck(int(pixels), float(iou))
+            for identity, (pixels, iou) in results.get("checks", {}).items()
+        }
+    except (AttributeError, TypeError, ValueError):
+        return {}
+
+
+def checks_state(dataset: Any) -> Hashable:
+    """An id that changes whenever a process keeps checks; reads none of them."""
+    document = custom_runs.document_of(dataset, _KEY)
+    return None if document is None or not document.results else document.results.grid_id
+
+
+def keep_checks(dataset: Any, found: Mapping[str, KeptCheck]) -> None:
+    """Keep checks of some references, beside those of others.
+
+    Raises:
+        DatasetError: another process keeps checks for too long, or deleted the dataset.
+    """
+    with RunLock(dataset, _KEY, _PATIENCE, refusal=lambda by: _BUSY):
+        # Those found now go to the end, also if they were kept before.
+        others = {key: c for key, c in read_checks(dataset).items() if key not in found}
+        newest = list({**others, **found}.items())[-_MOST_KEPT:]
+        custom_runs.catch_up(dataset)
+        if not dataset.has_run(_KEY):
+            config = dataset.init_run()
+            config.method = _KEY
+            dataset.register_run(_KEY, config)
+        custom_runs.replace(
+            dataset, _KEY, checks={name: [check.pixels, check.recut_iou] for name, check in newest}
+        )

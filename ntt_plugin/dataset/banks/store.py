@@ -31,8 +31,16 @@ from ..database.dataset_locks import bank_lock
 from ..database.locks import RunLock
 from ..runtime.caching import Remembered
 from ..samples.checks import dataset_of, listed, quoted, require_name
-from .bank_results import from_results, to_results
-from .bank_runs import KEY_PREFIX, METHOD, Place, place_of, places, tidy
+from .bank_runs import (
+    KEY_PREFIX,
+    METHOD,
+    Place,
+    from_results,
+    place_of,
+    places,
+    tidy,
+    to_results,
+)
 from .info import BankInfo, bank_info, from_facts, to_facts
 
 # The facts lie in one MongoDB document of 16 MB at most. A bank with more keeps none, and is read

@@ -167,12 +167,6 @@ def load(run: ObjectId, decode: Callable[[Iterator[bytes], int], _T]) -> _T | No
         return None
 
 
-def has_results(run: ObjectId) -> bool:
-    """Whether a run is there and its results' file too; reads none of it."""
-    results = file_of(run)
-    return results is not None and grid_files.exists(results)
-
-
 def file_of(run: ObjectId) -> ObjectId | None:
     """The file of a run's results; None if the run has none, or is not there."""
     document = stored_runs().find_one({"_id": run}, {"results": 1})

@@ -92,11 +92,6 @@ def named(filename: str) -> set[ObjectId]:
     return {file["_id"] for file in database().fs.files.find({"filename": filename}, {"_id": 1})}
 
 
-def exists(file: ObjectId) -> bool:
-    """Whether a file was written to its end."""
-    return bool(_files().exists(file))
-
-
 def delete(file: ObjectId) -> None:
     """Delete a file, also one that was written in part."""
     _files().delete(file)

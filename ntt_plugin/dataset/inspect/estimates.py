@@ -1,8 +1,9 @@
-"""How long a segmentation will take: from the last one like it, and from what is kept."""
+"""How long a segmentation will take, by the last one like it and by the cached proposals."""
 
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -21,9 +22,11 @@ from ..segmentation.cached_proposals import key_conditions
 from ..segmentation.report import read_report
 from ..segmenters import upstream_in_memory
 
-# Each is read to its end, for its digest, and again only when it was changed.
+# Images whose files are read, for their digests; again only when they were changed.
 _MOST_READ = 20
 _SEED = 51
+# For an image with cached proposals: reading, matching and writing its labels.
+_SECONDS_KEPT = 0.1
 _digests: Remembered[str] = Remembered(50 * _MOST_READ)
 
 
@@ -43,11 +46,11 @@ NOTHING_KEPT = KeptShare(0.0, False)
 
 
 def kept_share(images: Any, recipe: Recipe, device: str | None) -> KeptShare:
-    """The share of images whose proposals by a recipe are kept; reads 20 of them at most.
+    """Share of images whose proposals by a recipe are cached; reads 20 of them at most.
 
-    Under which keys they would be kept is known of networks in memory, and of those that the last
-    run into a field of the dataset had loaded, if its recipe was the same up to the proposals, and
-    computed in the same dtype with the same version; of others nothing counts as kept.
+    The keys of cached proposals depend on the networks. They are known of networks in memory, and
+    of those of the last run into a field of the dataset if it made its proposals in the same way:
+    recipe, dtype and version. Of others nothing counts as cached.
 
     Args:
         images: a dataset or view of images.
@@ -62,7 +65,7 @@ def kept_share(images: Any, recipe: Recipe, device: str | None) -> KeptShare:
         store = ProposalStore()
     except StoreError:
         return NOTHING_KEPT
-    # One more tells that there are more.
+    # One more shows whether this is a sample.
     paths = images.take(_MOST_READ + 1, seed=_SEED).values("filepath")
     read = paths[:_MOST_READ]
     held = sum(_is_held(store, path, upstream) for path in read)
@@ -90,24 +93,15 @@ def _upstream_of_runs(images: Any, recipe: Recipe, device: torch.device) -> str 
     return None
 
 
-# For an image whose proposals are kept: reading, matching and writing its labels.
-_SECONDS_KEPT = 0.1
-
-
 @dataclass(frozen=True)
 class Estimate:
-    """About how long something takes.
-
-    Attributes:
-        seconds: the time.
-        source: what it was measured on, in words.
-    """
+    """About how long something takes, and in words what this was measured on."""
 
     seconds: float
     source: str
 
     def __str__(self) -> str:
-        """The time in words, and what it was measured on."""
+        """Both in words."""
         return f"{in_words(self.seconds)} ({self.source})"
 
 
@@ -118,14 +112,14 @@ def estimate_segmentation(
     images: int,
     kept: KeptShare = NOTHING_KEPT,
 ) -> Estimate | None:
-    """How long segmenting some images takes, without loading the networks.
+    """How long segmenting some images takes; loads no network.
 
     Args:
-        dataset: the dataset whose earlier runs are looked at.
+        dataset: the dataset whose earlier runs are measured.
         recipe: the recipe.
         device: where to run; the best there is if None.
         images: number of images.
-        kept: the share of them whose proposals are kept.
+        kept: the share of them whose proposals are cached.
 
     Returns:
         The estimate; None where no run by the recipe on this device was measured.
@@ -146,7 +140,7 @@ def estimate_segmentation(
 
 
 def in_words(seconds: float) -> str:
-    """A length of time as people say it."""
+    """A length of time in words."""
     if seconds < 2:
         return "a moment"
     for size, unit in ((86_400, "days"), (3_600, "hours"), (60, "minutes")):
@@ -159,21 +153,16 @@ def _measured(dataset: Any, recipe: Recipe, device: str) -> float | None:
     """Seconds an image of the latest segmentation by the recipe on the device, None without one."""
     reports = []
     for field in segmentation_fields(dataset):
-        if not is_segmentation_by(read_facts(dataset, field), recipe):
-            continue
-        try:
-            reports.append(read_report(dataset, field))
-        except NttError:
-            continue
-    reports = [
+        if is_segmentation_by(read_facts(dataset, field), recipe):
+            with suppress(NttError):
+                reports.append(read_report(dataset, field))
+    # A run that read some proposals from the cache was faster than one with networks alone.
+    alike = [
         report
         for report in reports
-        if report.device == device
-        and report.segmented
-        # Without a network a run is faster by far, which says nothing of one with them.
-        and not report.from_cache
+        if report.device == device and report.segmented and not report.from_cache
     ]
-    if not reports:
+    if not alike:
         return None
-    latest = max(reports, key=lambda report: report.started)
+    latest = max(alike, key=lambda report: report.started)
     return latest.seconds / latest.segmented

@@ -1,4 +1,4 @@
-"""What a dataset has to offer to a form: fields, classes, tags, banks, counted, never loaded."""
+"""The fields, classes, tags and banks of a dataset, for forms; no sample is loaded."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from typing import Any, Literal
 
 import fiftyone as fo
 import fiftyone.core.media as fom
-from fiftyone.core.odm import get_db_conn
 
 from ...errors import DatasetError
 from ..banks.bank_runs import KEY_PREFIX
 from ..banks.banks import list_memory_banks
+from ..database.fiftyone_internals import datasets_with_runs, has_sample
 from ..labels.label_field import segmentation_fields
-from ..samples.checks import dataset_of
+from ..samples.checks import dataset_of, require_labels
 from ..segmentation.report import read_report
 
 
@@ -44,15 +44,14 @@ def label_fields(dataset: Any, polylines: bool = False) -> list[str]:
 
 
 def count_labels(samples: Any, field: str) -> FieldCounts:
-    """Count a field's labels by class, by tag and by what they hold; one pass over the samples.
+    """Count the labels of a field of ``Detections`` or ``Polylines``; one pass over the samples.
 
     Args:
         samples: a dataset or view, not grouped.
-        field: a field of ``Detections`` or ``Polylines``.
+        field: the field.
     """
-    kind = samples.get_field(field).document_type
-    path = f"{field}.{kind._LABEL_LIST_FIELD}"
-    masks = ["mask", "mask_path"] if kind is fo.Detections else ["points"]
+    path = require_labels(samples, field)
+    masks = ["points"] if path.endswith(".polylines") else ["mask", "mask_path"]
     classes, tags, labels, *held = samples.aggregate(
         [
             fo.CountValues(f"{path}.label"),
@@ -66,7 +65,7 @@ def count_labels(samples: Any, field: str) -> FieldCounts:
 
 
 def banks_named(samples: Any, field: str) -> list[str]:
-    """The memory banks that a field's labels say made them, sorted; none of a person's labels."""
+    """The memory banks that the labels of a field name as their source, sorted."""
     path = f"{field}.detections.bank"
     return [] if samples.get_field(path) is None else list(samples.distinct(path))
 
@@ -77,7 +76,7 @@ def fields_of_bank(dataset: Any, bank: str) -> list[str]:
     found = []
     for field in segmentation_fields(dataset):
         attributes = dataset.get_field(f"{field}.detections").field.get_field_schema()
-        # Masks of boxes are like no reference, and suggestions are no segmentation.
+        # Masks from boxes name no reference, and suggestions are no segmentation.
         if "reference" not in attributes or "suggested" in attributes:
             continue
         with contextlib.suppress(DatasetError):
@@ -87,7 +86,7 @@ def fields_of_bank(dataset: Any, bank: str) -> list[str]:
 
 
 def evaluations(dataset: Any) -> dict[str, str]:
-    """The evaluations by COCO's rules, in the order of their making, with the field each scored."""
+    """The field that each evaluation by COCO's rules scored, by its key, the oldest first."""
     dataset = dataset_of(dataset)
     keys = dataset.list_evaluations(type="detection", method="coco")
     made = {key: dataset.get_evaluation_info(key) for key in keys}
@@ -106,12 +105,7 @@ def image_slices(dataset: Any) -> list[str]:
 
 def datasets_with_banks() -> list[str]:
     """Names of the datasets that keep memory banks, sorted; asks the database once."""
-    documents = get_db_conn().datasets.find({"runs": {"$ne": {}}}, {"name": 1, "runs": 1})
-    return sorted(
-        document["name"]
-        for document in documents
-        if any(key.startswith(KEY_PREFIX) for key in document.get("runs") or {})
-    )
+    return datasets_with_runs(KEY_PREFIX)
 
 
 def banks_of(dataset_name: str) -> list[str]:
@@ -122,25 +116,21 @@ def banks_of(dataset_name: str) -> list[str]:
 
 
 def what_labels_hold(dataset: Any) -> Literal["masks", "boxes", "nothing"]:
-    """The most that a label of a dataset, in any field and slice, has to offer as a reference.
+    """What the labels of a dataset hold, in any field and slice; a mask or polygon counts first.
 
-    Asks the database for one label of each kind; passes over no sample in Python.
+    Asks the database for one label of each kind.
     """
     fields = label_fields(dataset, polylines=True)
     if any(_has_mask(dataset, field) for field in fields):
         return "masks"
     boxes = [{f"{field}.detections.0": {"$exists": True}} for field in label_fields(dataset)]
-    return "boxes" if boxes and _finds(dataset, {"$or": boxes}) else "nothing"
+    return "boxes" if boxes and has_sample(dataset, {"$or": boxes}) else "nothing"
 
 
 def _has_mask(dataset: Any, field: str) -> bool:
-    kind = dataset_of(dataset).get_field(field).document_type
-    if kind is fo.Polylines:
+    path = require_labels(dataset, field)
+    if path.endswith(".polylines"):
         wanted: dict[str, Any] = {"$or": [{"filled": True}, {"closed": True}]}
     else:
         wanted = {"$or": [{"mask": {"$ne": None}}, {"mask_path": {"$ne": None}}]}
-    return _finds(dataset, {f"{field}.{kind._LABEL_LIST_FIELD}": {"$elemMatch": wanted}})
-
-
-def _finds(dataset: Any, wanted: dict[str, Any]) -> bool:
-    return dataset_of(dataset)._sample_collection.find_one(wanted, {"_id": 1}) is not None
+    return has_sample(dataset, {path: {"$elemMatch": wanted}})

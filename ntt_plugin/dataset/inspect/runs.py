@@ -1,17 +1,19 @@
-"""The runs over a dataset, as they are kept with it: what each wrote, how far it came, scores."""
+"""The runs over a dataset, as they are kept with it, and the scores of what they wrote."""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from dataclasses import dataclass
 from typing import Any
 
-import fiftyone.core.odm as foo
 import numpy as np
 from fiftyone import ViewField as F
 
 from ...engine.typing import Array
 from ...errors import DatasetError
+from ..database import custom_runs
 from ..database.errors import database_errors
+from ..database.fiftyone_internals import stored_dataset
 from ..database.locks import is_held
 from ..database.run_record import read_facts, read_results, recorded_fields
 from ..samples.checks import dataset_of, is_whole, require_detections
@@ -37,9 +39,9 @@ class RunInfo:
         seconds: wall time.
         segmented: samples that it labelled.
         instances: labels that it wrote to them.
-        failed: number of samples that could not be done.
-        notes: why they could not, then what else is to be known; the first hundred.
-        exists: whether the field is there still; a run stays when it is deleted or renamed.
+        failed: number of samples that failed.
+        notes: why they failed, then other remarks; the first hundred.
+        exists: whether the field still exists; a run stays when its field is deleted or renamed.
         evaluations: names of the evaluations that scored the field.
     """
 
@@ -63,32 +65,33 @@ class RunInfo:
 def list_runs(dataset: Any) -> list[RunInfo]:
     """The last run of each field that runs wrote, the latest first, whichever process ran it.
 
-    Looks at what was kept of the runs, not at the samples.
-
-    Args:
-        dataset: the dataset, or a view of it.
+    Reads the records of the runs, not the samples.
 
     Raises:
         DatasetError: the dataset was deleted.
+
+    Example:
+        >>> [run] = ntt.list_runs(dataset)
+        >>> run.label_field, run.bank, run.state
+        ('ntt', 'animals', 'finished')
     """
     dataset = dataset_of(dataset)
-    stored = foo.get_db_conn().datasets.find_one(
-        {"_id": dataset._doc.id}, {"sample_fields.name": 1, "evaluations": 1}
-    )
-    if stored is None:
-        raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
+    stored = stored_dataset(dataset, "sample_fields.name", "evaluations")
     there = {entry["name"] for entry in stored["sample_fields"]}
-    scored = _scored_fields(stored.get("evaluations") or {})
+    evaluations = stored.get("evaluations") or {}
+    configs = custom_runs.configs(evaluations.values(), "pred_field")
+    scored: dict[str, list[str]] = defaultdict(list)
+    for key, run in evaluations.items():
+        scored[configs.get(run, {}).get("pred_field", "")].append(key)
     runs = [
-        _run(dataset, field, field in there, [key for key, of in scored.items() if of == field])
-        for field in recorded_fields(dataset)
+        _run(dataset, field, field in there, scored[field]) for field in recorded_fields(dataset)
     ]
     return sorted(runs, key=lambda run: run.started, reverse=True)
 
 
 @database_errors("nothing was changed; start again when it is back.")
 def score_histogram(dataset: Any, label_field: str, bins: int = 20) -> dict[str, Array]:
-    """How the confidences of each class spread from 0 to 1; one pass over the samples.
+    """Histogram of the confidences of each class from 0 to 1; one pass over the samples.
 
     Args:
         dataset: the dataset, or a view of it; of a grouped one all images.
@@ -101,6 +104,11 @@ def score_histogram(dataset: Any, label_field: str, bins: int = 20) -> dict[str,
 
     Raises:
         DatasetError: the field is of another type, or there is no bin.
+
+    Example:
+        >>> counts = ntt.score_histogram(dataset, "ntt", bins=10)
+        >>> counts["cat"].shape
+        (10,)
     """
     require_detections(dataset, label_field)
     if not is_whole(bins) or bins < 1:
@@ -108,7 +116,7 @@ def score_histogram(dataset: Any, label_field: str, bins: int = 20) -> dict[str,
     bins = int(bins)
     counted = (F("confidence") >= 0) & (F("confidence") <= 1) & F("label").exists()
     place = (F("confidence") * bins).floor().min(bins - 1).to_int()
-    # The number goes first: a class may be called anything.
+    # The bin's number goes first: a class may have any name.
     key = counted.if_else(place.to_string().concat(" ", F("label")), None)
     labels = F(f"{label_field}.detections[]")
     found = all_images(dataset).count_values(labels.apply(key))
@@ -158,12 +166,3 @@ def _run(dataset: Any, field: str, exists: bool, evaluations: list[str]) -> RunI
         exists=exists,
         evaluations=evaluations,
     )
-
-
-def _scored_fields(evaluations: dict[str, Any]) -> dict[str, str]:
-    """The field that each evaluation scored, by the evaluation's name."""
-    documents = foo.get_db_conn().runs.find(
-        {"_id": {"$in": list(evaluations.values())}}, {"config.pred_field": 1}
-    )
-    fields = {entry["_id"]: entry.get("config", {}).get("pred_field", "") for entry in documents}
-    return {key: fields.get(document, "") for key, document in evaluations.items()}

@@ -1,4 +1,4 @@
-"""Which labels of a view are references, and reading them as the engine's ``Reference``."""
+"""The labels of a view that are references, chosen, and read as the engine's ``Reference``."""
 
 from __future__ import annotations
 
@@ -46,12 +46,15 @@ class ChosenReferences:
     Attributes:
         view: whole images that hold these labels and nothing else.
         path: where in a sample they are: ``<field>.detections`` or ``<field>.polylines``.
-        count: number of labels.
     """
 
     view: Any
     path: str
-    count: int
+
+    @property
+    def count(self) -> int:
+        """Number of labels."""
+        return int(self.view.count(self.path))
 
     @property
     def field(self) -> str:
@@ -59,7 +62,7 @@ class ChosenReferences:
         return self.path.rpartition(".")[0]
 
     def keys(self) -> dict[LabelKey, str]:
-        """What names each of them, in order, with its class."""
+        """The class of each, in order."""
         columns = self.view.values(["id", f"{self.path}.id", f"{self.path}.label"])
         return {
             LabelKey(sample, self.field, key): label
@@ -67,10 +70,13 @@ class ChosenReferences:
             for key, label in zip(keys or [], labels or [], strict=True)
         }
 
+    def provenance(self, key: LabelKey) -> Provenance:
+        """Where a reference that is learnt from one of them comes from; its box is not read."""
+        return Provenance(dataset_of(self.view).name, key.sample, key.label, field=key.field)
+
     def only(self, labels: Iterable[LabelKey]) -> ChosenReferences:
         """Some of them, in the same order."""
-        view = select_labels(self.view, labels)
-        return ChosenReferences(view, self.path, view.count(self.path))
+        return ChosenReferences(select_labels(self.view, labels), self.path)
 
 
 @dataclass(frozen=True)
@@ -81,9 +87,9 @@ class ReadReference:
         label: its class.
         provenance: where it came from.
         filepath: its image.
-        reference: what the engine learns from, or None,
-        problem: and then why.
-        notes: what a person should know of how the image was read.
+        reference: what the engine learns from; None if it cannot be used.
+        problem: why it cannot; empty if it can.
+        notes: remarks on how the image was read, for people.
     """
 
     label: str
@@ -94,7 +100,7 @@ class ReadReference:
     notes: tuple[str, ...] = ()
 
     def refused(self, reason: str) -> Refused:
-        """The record of this label as one that was left out, with the file it is in."""
+        """The record that this label was left out, with its file."""
         where = "" if self.filepath in reason else f" ({self.filepath})"
         return Refused(self.label, self.provenance, f"{reason}{where}")
 
@@ -118,7 +124,7 @@ def choose_references(
         classes: only labels of these classes; all if None.
         sample_tag: only labels of samples with this tag; all if None.
         group_slices: slices to take of a grouped dataset; its active one if None.
-        notes: what a person should know of the samples is appended here; it is logged if None.
+        notes: remarks on the samples, for people, are appended here; logged if None.
 
     Raises:
         DatasetError: the field is of another type, a class is unknown, or nothing is left.
@@ -147,16 +153,15 @@ def choose_references(
                 f"No label of class {listed(missing)} in the field {label_field!r} has the tag "
                 f"{quoted(tag)}; tag references of it, or leave the class out."
             )
-    return ChosenReferences(chosen, path, chosen.count(path))
+    return ChosenReferences(chosen, path)
 
 
 def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
-    """Read chosen labels one by one; each image is read once, and forgotten after its labels.
+    """Read chosen labels one by one; each image is read once for all of its labels.
 
     Raises:
         NoFileHandlesError: no image can be opened, whichever it is.
     """
-    dataset = dataset_of(chosen.view).name
     # Samples are fetched one at a time: a cursor held open between slow steps would expire.
     for sample_id in chosen.view.values("id"):
         try:
@@ -172,12 +177,12 @@ def read_references(chosen: ChosenReferences) -> Iterator[ReadReference]:
         try:
             unreadable = stored_pixels_problem(sample, labels)
             if not unreadable:
-                image, told = read_with_notes(Path(sample.filepath))
-                notes = tuple(told)
+                image, remarks = read_with_notes(Path(sample.filepath))
+                notes = tuple(remarks)
         except ImageError as error:
             unreadable = str(error)
         for label in labels:
-            source = Provenance(dataset, sample_id, label.id, field=chosen.field)
+            source = chosen.provenance(LabelKey(sample_id, chosen.field, label.id))
             reference, problem = None, unreadable
             if image is not None:
                 try:
@@ -213,11 +218,10 @@ def label_geometry(
 
 def _unread(chosen: ChosenReferences, sample_id: str, problem: str) -> Iterator[ReadReference]:
     """The chosen labels of a sample that cannot be loaded."""
-    dataset, view = dataset_of(chosen.view).name, chosen.view.select([sample_id])
+    view = chosen.view.select([sample_id])
     for filepath in view.values("filepath"):
-        for key, label in ChosenReferences(view, chosen.path, chosen.count).keys().items():
-            source = Provenance(dataset, key.sample, key.label, field=key.field)
-            yield ReadReference(label, source, filepath, None, problem)
+        for key, label in ChosenReferences(view, chosen.path).keys().items():
+            yield ReadReference(label, chosen.provenance(key), filepath, None, problem)
 
 
 def _with_tag(samples: Any, tag: str) -> Any:

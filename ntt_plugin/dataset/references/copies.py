@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy as np
 
 from ...engine.bank.memory_bank import Refused
 from ...engine.images.load import shown_size
-from ...engine.references import Provenance
 from ...engine.typing import Array
 from ...errors import DatasetError, ImageError
 from ..database.dataset_locks import schema_lock
@@ -37,7 +36,7 @@ class Kept:
     """The copies of some labels.
 
     Attributes:
-        copies: what names the copy, by what names the label, in the labels' order.
+        copies: the copy of each label, in the labels' order.
         refused: labels that could not be copied, each with the reason.
     """
 
@@ -63,7 +62,7 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
     with RunLock(dataset, KEPT_FIELD, _PATIENCE) as lock:
         _declare(dataset)
         sample_ids = chosen.view.values("id")
-        # Views, whose samples are read anew: another process may have changed them.
+        # A view, whose samples are read anew: another process may have changed them.
         samples = all_images(dataset).select(sample_ids).select_fields(KEPT_FIELD)
         for sample_id in sample_ids:
             try:
@@ -72,7 +71,7 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
             except KeyError:
                 continue  # deleted, or its labels taken away, since the choice
             lock.require()
-            _keep(sample, labels, Provenance(dataset.name, sample_id, field=chosen.field), kept)
+            _keep(sample, labels, chosen, kept)
     return kept
 
 
@@ -87,7 +86,6 @@ def _declare(dataset: Any) -> None:
 
 
 def _require_detections(dataset: Any) -> None:
-    """Make sure that the field, if it is there, can hold the copies."""
     found = dataset.get_field(KEPT_FIELD)
     if found is None or getattr(found, "document_type", None) is fo.Detections:
         return
@@ -99,10 +97,13 @@ def _require_detections(dataset: Any) -> None:
     )
 
 
-def _keep(sample: Any, labels: Sequence[fo.Detection], origin: Provenance, kept: Kept) -> None:
+def _keep(
+    sample: Any, labels: Sequence[fo.Detection], chosen: ChosenReferences, kept: Kept
+) -> None:
     there = sample[KEPT_FIELD].detections if sample[KEPT_FIELD] else []
     copies = list(there)
     for label in labels:
+        key = LabelKey(sample.id, chosen.field, label.id)
         try:
             size = shown_size(Path(sample.filepath))
             copy = _same(label, copies, size)
@@ -110,10 +111,9 @@ def _keep(sample: Any, labels: Sequence[fo.Detection], origin: Provenance, kept:
                 copy = _copy(label, size)
                 copies.append(copy)
         except (DatasetError, ImageError) as error:
-            source = replace(origin, label=label.id)
-            kept.refused.append(Refused(label.label, source, f"{error} ({sample.filepath})"))
+            reason = f"{error} ({sample.filepath})"
+            kept.refused.append(Refused(label.label, chosen.provenance(key), reason))
         else:
-            key = LabelKey(sample.id, str(origin.field), label.id)
             kept.copies[key] = LabelKey(sample.id, KEPT_FIELD, copy.id)
     if len(copies) > len(there):
         sample[KEPT_FIELD] = fo.Detections(detections=copies)
@@ -148,5 +148,5 @@ def _copy(label: fo.Detection, size: tuple[int, int]) -> fo.Detection:
         box = relative_box(
             (placed.left, placed.top, placed.left + columns, placed.top + rows), size
         )
-    # Not the mask's file, which the next run writes anew.
+    # Not the mask's file, which the next run replaces.
     return fo.Detection(label=label.label, bounding_box=box, mask=np.ascontiguousarray(placed.mask))

@@ -1,18 +1,24 @@
-"""Choosing k references a class at random, and tagging them."""
+"""Labels that could be references, and choosing k of each class at random."""
 
 from __future__ import annotations
 
 import logging
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
+
+import numpy as np
+from fiftyone import ViewField as F
 
 from ...engine.images.load import shown_size
 from ...errors import DatasetError, ImageError
 from ..class_names import look_alike_notes
 from ..database.errors import database_errors
+from ..labels.convert import box_problem, stored_boxes
+from ..labels.crowds import crowd_values, is_crowd
+from ..labels.polylines import shapes_of
 from ..samples.checks import (
     dataset_of,
     listed,
@@ -24,13 +30,41 @@ from ..samples.checks import (
 )
 from ..samples.label_selection import LabelKey, select_labels
 from ..samples.views import image_view
-from .candidates import Candidate, find_candidates
 from .coco_few_shot import sample_few_shot
 
 logger = logging.getLogger(__name__)
 
+_NO_NAME = "no class name"
+_NO_MASK = "no mask"
+_NO_AREA = "neither closed nor filled, or without corners"
 _CROWD = "marked as a crowd"
 _UNREADABLE = "image cannot be read"
+
+
+# A label's box, x y w h relative to the image, and why it cannot be read.
+_Area = tuple[tuple[float, ...], str]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One label that could be a reference.
+
+    Attributes:
+        id: the label's id.
+        label: its class.
+        sample: its sample's id.
+        box: x y w h relative to the image; empty if it cannot be read.
+        crowd: whether it is marked as a crowd.
+        problem: why its box or its ``iscrowd`` cannot be read; empty if they can.
+    """
+
+    id: str
+    label: str
+    sample: str
+    filepath: str
+    box: tuple[float, ...]
+    crowd: bool
+    problem: str = ""
 
 
 @dataclass(frozen=True)
@@ -43,8 +77,8 @@ class ReferenceSample:
         counts: number chosen by class, also of classes with none.
         short: classes with fewer than wanted, and how many they have.
         passed_over: number of labels that could not serve, by reason.
-        notes: what a person should know: classes whose names look alike, samples that the view
-            holds more than once.
+        notes: remarks for people: classes whose names look alike, samples that the view holds
+            more than once.
     """
 
     tag: str
@@ -101,9 +135,18 @@ def sample_references(
     Raises:
         DatasetError: the field is of another type, a class is unknown, an argument is not
             allowed, no label can serve, or the database does not answer.
+
+    Example:
+        >>> sample = ntt.sample_references(dataset, "ground_truth", shots=2)
+        >>> sample.counts
+        {'bird': 2, 'cat': 2, 'dog': 2}
     """
     shots, seed = whole_number("shots", shots), whole_number("seed", seed)
-    _require_arguments(shots, protocol, tag)
+    if shots < 1:
+        raise DatasetError(f"shots is {shots}; it must be 1 or more.")
+    if protocol not in _PROTOCOLS:
+        raise DatasetError(f"There is no protocol {protocol!r}; there is {listed(_PROTOCOLS)}.")
+    require_tag(tag)
     repeats: list[str] = []
     samples = image_view(samples, group_slices, repeats)
     path = require_labels(samples, label_field)
@@ -122,30 +165,22 @@ def sample_references(
             f"reference ({reasons or 'none is large enough and inside its image'})."
         )
 
-    taken = [candidate for label in wanted for candidate in chosen.get(label, [])]
+    taken = [candidate for label in wanted for candidate in chosen[label]]
     keys = [LabelKey(candidate.sample, label_field, candidate.id) for candidate in taken]
     samples.untag_labels(tag, label_fields=label_field)
     select_labels(samples, keys).tag_labels(tag, label_fields=label_field)
     label_ids = tuple(candidate.id for candidate in taken)
-    counts = {label: len(chosen.get(label, [])) for label in wanted}
+    counts = {label: len(chosen[label]) for label in wanted}
     short = {label: count for label, count in counts.items() if count < shots}
     return ReferenceSample(tag, label_ids, counts, short, dict(+passed_over), notes)
 
 
 def _readable(candidates: list[Candidate], passed_over: Counter[str]) -> list[Candidate]:
-    """Those whose box and ``iscrowd`` can be read; the others are counted under one of them."""
+    """Those whose box and ``iscrowd`` can be read; the others are counted under one reason."""
     unreadable = [candidate.problem for candidate in candidates if candidate.problem]
     if unreadable:
         passed_over[f"not readable, the first: {unreadable[0]}"] = len(unreadable)
     return [candidate for candidate in candidates if not candidate.problem]
-
-
-def _require_arguments(shots: int, protocol: Any, tag: Any) -> None:
-    if shots < 1:
-        raise DatasetError(f"shots is {shots}; it must be 1 or more.")
-    if protocol not in _PROTOCOLS:
-        raise DatasetError(f"There is no protocol {protocol!r}; there is {listed(_PROTOCOLS)}.")
-    require_tag(tag)
 
 
 def _spread(
@@ -164,7 +199,7 @@ def _spread(
     chosen = {}
     for label in wanted:
         pool = pools[label]
-        # Seeded with the class's name too: the other classes asked for do not matter.
+        # Seeded with the class's name too: the choice does not depend on the other classes.
         random.Random(f"{seed}/{label}").shuffle(pool)
         used: set[str] = set()
         first: list[Candidate] = []
@@ -192,15 +227,18 @@ def _paper(
             except ImageError:
                 height, width = 0, 0
             images[candidate.sample] = {"id": candidate.sample, "width": width, "height": height}
-        image = images[candidate.sample]
+        width, height = (images[candidate.sample][side] for side in ("width", "height"))
         passed_over[_CROWD] += candidate.crowd
-        passed_over[_UNREADABLE] += image["width"] == 0
+        passed_over[_UNREADABLE] += width == 0
+        x, y, w, h = candidate.box
+        # Rounded: float noise would decide at the protocol's limits of 32 and 10 pixels.
+        box = [round(v, 9) for v in (x * width, y * height, w * width, h * height)]
         annotations.append(
             {
                 "id": index,
                 "image_id": candidate.sample,
                 "category_id": candidate.label,
-                "bbox": _pixels(candidate.box, image["width"], image["height"]),
+                "bbox": box,
                 "iscrowd": candidate.crowd,
             }
         )
@@ -212,15 +250,81 @@ def _paper(
     return chosen
 
 
-def _pixels(box: tuple[float, ...], width: int, height: int) -> list[float]:
-    if len(box) != 4:
-        return [0.0, 0.0, 0.0, 0.0]
-    x, y, w, h = box
-    # Free of float noise, which would decide at the protocol's limits of 32 and 10 pixels.
-    return [round(v, 9) for v in (x * width, y * height, w * width, h * height)]
-
-
 _Protocol = Callable[
     [list[Candidate], list[str], int, int, "Counter[str]"], dict[str, list[Candidate]]
 ]
 _PROTOCOLS: dict[str, _Protocol] = {"spread": _spread, "paper": _paper}
+
+
+def find_candidates(
+    samples: Any, path: str, wanted: set[str], passed_over: Counter[str]
+) -> list[Candidate]:
+    """Labels of some classes that have an area, in the view's order; no mask is read.
+
+    Args:
+        samples: a dataset or view of images.
+        path: where the labels are: ``<field>.detections`` or ``<field>.polylines``.
+        wanted: the classes.
+        passed_over: labels of these classes without an area, and all without a class name, are
+            counted here, by reason.
+    """
+    polylines = path.endswith(".polylines")
+    areas = _polyline_areas if polylines else _detection_areas
+    columns = samples.values(["id", "filepath", f"{path}.id", f"{path}.label"])
+    crowds = crowd_values(samples, path)
+    candidates = []
+    for sample_areas, (sample, filepath, *lists) in zip(
+        areas(samples, path), zip(*columns, crowds, strict=True), strict=True
+    ):
+        rows = zip(*(values or [] for values in lists), sample_areas, strict=True)
+        for label_id, label, crowd, area in rows:
+            if not (label or "").strip():
+                passed_over[_NO_NAME] += 1
+                continue
+            if label not in wanted:
+                continue
+            if area is None:
+                passed_over[_NO_AREA if polylines else _NO_MASK] += 1
+                continue
+            marked, (box, problem) = False, area
+            try:
+                marked = is_crowd(crowd)
+            except DatasetError as error:
+                problem = problem or str(error)
+            candidates.append(Candidate(label_id, label, sample, filepath, box, marked, problem))
+    return candidates
+
+
+def _detection_areas(samples: Any, path: str) -> Iterator[list[_Area | None]]:
+    """For each sample the box of each label; None for one without a mask."""
+    # Query only whether there is a mask: the masks themselves may be gigabytes.
+    has_mask = F(path).map((F("mask") != None) | (F("mask_path") != None))  # noqa: E711
+    boxes, masked = stored_boxes(samples, path), samples.values(has_mask)
+    for sample_boxes, sample_masked in zip(boxes, masked, strict=True):
+        pairs = zip(sample_boxes or [], sample_masked or [], strict=True)
+        yield [_box(box) if has else None for box, has in pairs]
+
+
+def _polyline_areas(samples: Any, path: str) -> Iterator[list[_Area | None]]:
+    """For each sample the tight box of each label; None for one that covers no area."""
+    columns = samples.values([f"{path}.{name}" for name in ("filled", "closed", "points")])
+    for lists in zip(*columns, strict=True):
+        rows = zip(*(values or [] for values in lists), strict=True)
+        yield [_tight(points) if filled or closed else None for filled, closed, points in rows]
+
+
+def _box(box: Any) -> _Area:
+    problem = box_problem(box)
+    return ((), problem) if problem else (tuple(box), "")
+
+
+def _tight(points: Any) -> _Area | None:
+    try:
+        shapes = shapes_of(points)
+    except DatasetError as error:
+        return (), str(error)
+    if not shapes:
+        return None
+    corners = np.concatenate(shapes)
+    (x1, y1), (x2, y2) = corners.min(axis=0).tolist(), corners.max(axis=0).tolist()
+    return (x1, y1, x2 - x1, y2 - y1), ""

@@ -17,6 +17,7 @@ from . import file_format
 from .prototypes import UnitFeatures
 from .records import (
     LARGEST_VALUE,
+    BankEntry,
     BankRecord,
     ClassMemory,
     Fingerprint,
@@ -142,11 +143,11 @@ class MemoryBank:
         """Negatives of a class, in order of addition."""
         return list(self._class(label).negatives)
 
-    def entries(self) -> Iterator[tuple[str, bool, StoredReference]]:
-        """Class, whether it is a negative, and content of all that is stored, class by class."""
+    def entries(self) -> Iterator[BankEntry]:
+        """Of every class its references, then its negatives, in order of addition."""
         for label, entry in self._record.classes.items():
-            yield from ((label, False, stored) for stored in entry.references)
-            yield from ((label, True, stored) for stored in entry.negatives)
+            yield from (BankEntry(label, False, stored) for stored in entry.references)
+            yield from (BankEntry(label, True, stored) for stored in entry.negatives)
 
     def features(self, label: str) -> Tensor:
         """Instance features of a class, not normalised, float32 (shots, C)."""

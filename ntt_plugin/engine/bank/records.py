@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import dataclass, field
 from datetime import datetime, timezone
+from typing import NamedTuple
 
 from torch import Tensor
 
@@ -80,6 +81,14 @@ class StoredReference:
     provenance: Provenance
     feature: Tensor
     reading: int = 1
+
+
+class BankEntry(NamedTuple):
+    """A reference or negative of a bank, and the class that it belongs to."""
+
+    label: str
+    negative: bool
+    stored: StoredReference
 
 
 @dataclass

@@ -15,11 +15,10 @@ from pymongo.synchronous.pool import Connection
 from ntt_plugin.dataset.banks import banks, store
 from ntt_plugin.dataset.banks import edit as bank_edits
 from ntt_plugin.dataset.database import custom_runs, grid_files
-from ntt_plugin.dataset.database.dataset_locks import bank_lock
 from ntt_plugin.dataset.database.locks import RunLock
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.errors import BankError, DatasetError
-from tests.dataset.banks.test_store import leave_unfinished, leftovers
+from tests.dataset.banks.test_store import leftovers
 
 ROOT = Path(__file__).parents[3]
 
@@ -205,17 +204,6 @@ def test_a_merger_into_a_bank_that_was_changed_meanwhile_is_refused(
     with pytest.raises(DatasetError, match="changed meanwhile"):
         bank_edits.merge_memory_banks(dataset, ["A", "B"], "A", overwrite=True)
     assert banks.load_memory_bank(dataset, "A").classes == ["A", "theirs"]
-
-
-def test_what_a_killed_deletion_of_an_earlier_version_left_is_tidied(dataset, make_bank):
-    leave_unfinished(dataset, "A", make_bank("old"), "ntt_discarded_bank_")
-    with bank_lock(dataset, "A"):
-        banks.save_memory_bank(dataset, "B", make_bank("new"))
-        # Its deletion may still be going on.
-        assert "ntt_discarded_bank_A" in custom_runs.listed(dataset)
-    banks.save_memory_bank(dataset, "C", make_bank("new"))
-    assert sorted(custom_runs.listed(dataset)) == ["ntt_bank_B", "ntt_bank_C"]
-    assert leftovers(dataset) == []
 
 
 def test_a_draft_of_a_process_that_is_alive_is_left_alone(dataset, make_bank, monkeypatch):

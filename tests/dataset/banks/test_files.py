@@ -10,13 +10,13 @@ from pathlib import Path
 import fiftyone as fo
 import pytest
 import torch
+from tests.dataset.samples.test_paths import IMPOSSIBLE
 
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.banks.files import export_memory_bank, import_memory_bank
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError, DatasetError
-from tests.dataset.samples.test_paths import IMPOSSIBLE
 
 
 @pytest.fixture
@@ -64,6 +64,16 @@ def test_a_name_in_the_dataset_is_replaced_only_when_asked(dataset, bank, other,
     assert banks.load_memory_bank(other, "blocks").classes == ["one"]
     import_memory_bank(other, path, overwrite=True)
     assert banks.load_memory_bank(other, "blocks").to_bytes() == bank.to_bytes()
+
+
+def test_banks_come_along_when_fiftyone_exports_and_imports_the_dataset(dataset, bank, tmp_path):
+    folder, kind = str(tmp_path / "exported"), fo.types.FiftyOneDataset
+    dataset.export(folder, dataset_type=kind, progress=False)
+    again = fo.Dataset.from_dir(folder, dataset_type=kind, progress=False)
+    try:
+        assert banks.load_memory_bank(again, "blocks").to_bytes() == bank.to_bytes()
+    finally:
+        again.delete()
 
 
 @pytest.mark.parametrize(

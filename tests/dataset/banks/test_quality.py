@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntt_plugin.dataset.banks import banks, mask_check, store
+from ntt_plugin.dataset.banks import banks, quality, store
 from ntt_plugin.dataset.banks.quality import (
     check_references,
     class_similarity,
@@ -134,21 +134,21 @@ def test_what_another_process_found_meanwhile_stays(dataset, bank, segmenter):
     check_references(dataset, "blocks", segmenter=segmenter)
     code = (
         "import sys, fiftyone as fo\n"
-        "from ntt_plugin.dataset.banks.mask_check import KeptCheck, keep_checks\n"
+        "from ntt_plugin.dataset.banks.quality import KeptCheck, keep_checks\n"
         "keep_checks(fo.load_dataset(sys.argv[1]), {'theirs': KeptCheck(5, 0.5)})"
     )
     subprocess.run([sys.executable, "-c", code, dataset.name], capture_output=True, check=True)
     check_references(dataset, "blocks", segmenter=segmenter)
-    kept = mask_check.read_checks(dataset)
-    assert kept["theirs"] == mask_check.KeptCheck(5, 0.5) and len(kept) == 19
+    kept = quality.read_checks(dataset)
+    assert kept["theirs"] == quality.KeptCheck(5, 0.5) and len(kept) == 19
 
 
 def test_the_oldest_go_when_there_are_too_many(dataset, monkeypatch):
-    monkeypatch.setattr(mask_check, "_MOST_KEPT", 2)
+    monkeypatch.setattr(quality, "_MOST_KEPT", 2)
     for identity in "abc":
-        mask_check.keep_checks(dataset, {identity: mask_check.KeptCheck(1, 1.0)})
-    mask_check.keep_checks(dataset, {"b": mask_check.KeptCheck(2, 1.0)})
-    assert list(mask_check.read_checks(dataset)) == ["c", "b"]
+        quality.keep_checks(dataset, {identity: quality.KeptCheck(1, 1.0)})
+    quality.keep_checks(dataset, {"b": quality.KeptCheck(2, 1.0)})
+    assert list(quality.read_checks(dataset)) == ["c", "b"]
 
 
 def test_results_that_are_damaged_count_as_none(dataset, bank, segmenter):
@@ -164,11 +164,11 @@ def test_what_was_found_waits_for_another_process_that_keeps_its_own(dataset, ba
     end.start()
     check_references(dataset, "blocks", segmenter=segmenter)
     end.join()
-    assert len(mask_check.read_checks(dataset)) == 18
+    assert len(quality.read_checks(dataset)) == 18
 
 
 def test_two_checks_at_once_do_not_lose_each_others_results(dataset, bank, segmenter, monkeypatch):
-    monkeypatch.setattr(mask_check, "_PATIENCE", 0.2)
+    monkeypatch.setattr(quality, "_PATIENCE", 0.2)
     with RunLock(dataset, "ntt_reference_checks"), pytest.raises(DatasetError, match="Another"):
         check_references(dataset, "blocks", segmenter=segmenter)
 
@@ -255,8 +255,8 @@ def test_small_and_thin_ones_are_flagged_by_their_boxes(dataset, segmenter):
 def test_what_is_known_of_the_mask_counts_before_the_box(dataset, segmenter):
     bank = saved(dataset, segmenter, {"one": (40, 30), "two": (40, 30)})
     one, two = bank.references("red")
-    found = {one.id: mask_check.KeptCheck(100, 1.0), two.id: mask_check.KeptCheck(1000, 0.01)}
-    mask_check.keep_checks(dataset, found)
+    found = {one.id: quality.KeptCheck(100, 1.0), two.id: quality.KeptCheck(1000, 0.01)}
+    quality.keep_checks(dataset, found)
     assert "small, 100 pixels" in flags(dataset, "one")[0]
     assert "IoU 0.01" in flags(dataset, "two")[0]
 

@@ -1,14 +1,12 @@
 from __future__ import annotations
 
-import base64
-
 import fiftyone.core.odm as foo
 import pymongo.errors
 import pytest
 import torch
 from pymongo.synchronous.pool import Connection
 
-from ntt_plugin.dataset.banks import banks, store
+from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.database import custom_runs, grid_files
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.engine.references import Provenance
@@ -151,38 +149,6 @@ def test_a_deletion_that_is_killed_leaves_the_whole_bank_or_none(dataset, finger
         banks.save_memory_bank(dataset, "mine", bank, overwrite=True)
         assert leftovers(dataset) == []
     assert {0, 1} == set(counts)
-
-
-def leave_unfinished(dataset, name, bank, prefix="ntt_unfinished_bank_"):
-    """Leave a whole bank as a killed process of an earlier version left it."""
-    config = dataset.init_run()
-    config.method = store.METHOD
-    dataset.register_run(prefix + name, config)
-    data = base64.b64encode(bank.to_bytes()).decode()
-    results = dataset.init_run_results(prefix + name, bank=data)
-    dataset.save_run_results(prefix + name, results, cache=False)
-
-
-def test_a_bank_left_whole_without_its_name_can_be_used_renamed_and_deleted(dataset, fingerprint):
-    for name in ("first", "second", "third"):
-        leave_unfinished(dataset, name, make_bank(fingerprint, name))
-    assert banks.list_memory_banks(dataset) == ["first", "second", "third"]
-    assert banks.load_memory_bank(dataset, "first").classes == ["first"]
-    banks.rename_memory_bank(dataset, "first", "renamed")
-    banks.delete_memory_bank(dataset, "second")
-    banks.save_memory_bank(dataset, "third", make_bank(fingerprint, "new"), overwrite=True)
-    assert banks.list_memory_banks(dataset) == ["renamed", "third"]
-    assert banks.load_memory_bank(dataset, "renamed").classes == ["first"]
-    assert banks.load_memory_bank(dataset, "third").classes == ["new"]
-    assert dataset.list_runs() == ["ntt_bank_renamed", "ntt_bank_third"]
-
-
-def test_what_an_unfinished_overwrite_left_never_comes_back(dataset, fingerprint):
-    banks.save_memory_bank(dataset, "mine", make_bank(fingerprint, "old"))
-    leave_unfinished(dataset, "mine", make_bank(fingerprint, "new"))
-    assert banks.load_memory_bank(dataset, "mine").classes == ["old"]
-    banks.delete_memory_bank(dataset, "mine")
-    assert banks.list_memory_banks(dataset) == []
 
 
 def test_a_database_that_refuses_is_an_error_of_ours_and_the_old_bank_stays(

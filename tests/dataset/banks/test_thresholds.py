@@ -187,7 +187,7 @@ def test_saving_them_makes_no_run_another_run(evaluated, bank):
     after = ntt.get_memory_bank_info(evaluated, "blocks")
     assert (after.digest, after.version) == (before.digest, before.version)
     assert bank_digest(ntt.load_memory_bank(evaluated, "blocks")) == before.digest
-    assert banks.saved_name(evaluated, bank) == "blocks"
+    assert banks.resolve_bank(evaluated, bank)[0] == "blocks"
 
 
 def test_they_take_the_place_of_the_former_ones(evaluated, bank):

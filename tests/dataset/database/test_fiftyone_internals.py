@@ -15,6 +15,7 @@ from bson import DBRef, ObjectId
 from ntt_plugin.dataset.database import fiftyone_internals as internals
 from ntt_plugin.dataset.database import grid_files
 from ntt_plugin.dataset.database.custom_runs import RESULTS_CLASS
+from ntt_plugin.errors import DatasetError
 
 SEEN_IN = f"seen in FiftyOne 1.22; this is FiftyOne {fo.__version__}"
 
@@ -101,3 +102,41 @@ def test_the_list_of_runs_is_read_again_alone(listed):
 )
 def test_what_declares_and_clears_fields_is_there(owner, name):
     assert callable(getattr(owner, name, None)), f"{owner.__name__}.{name}, {SEEN_IN}"
+
+
+def test_a_datasets_document_has_its_fields_and_evaluations(dataset):
+    dataset.add_sample_field("fresh", fo.StringField)
+    stored = internals.stored_dataset(dataset.limit(1), "sample_fields.name", "evaluations")
+    assert "fresh" in {field["name"] for field in stored["sample_fields"]}
+    assert stored["evaluations"] == {}
+
+
+def test_a_deleted_dataset_is_an_error(dataset):
+    dataset.delete()
+    with pytest.raises(DatasetError, match="was deleted"):
+        internals.stored_dataset(dataset, "name")
+
+
+def test_datasets_are_found_by_the_keys_of_their_runs(dataset):
+    assert dataset.name not in internals.datasets_with_runs("some")
+    dataset.register_run("some_run", dataset.init_run())
+    assert dataset.name in internals.datasets_with_runs("some")
+    assert dataset.name not in internals.datasets_with_runs("other")
+
+
+def test_a_sample_of_any_slice_is_found(dataset):
+    group = fo.Group()
+    samples = [
+        fo.Sample(filepath=f"{side}.png", side=group.element(side), number=number)
+        for number, side in enumerate(("left", "right"))
+    ]
+    grouped = fo.Dataset(f"{dataset.name}_grouped")
+    try:
+        grouped.add_samples(samples, progress=False)
+        assert [internals.has_sample(grouped, {"number": number}) for number in range(3)] == [
+            True,
+            True,
+            False,
+        ]
+    finally:
+        grouped.delete()

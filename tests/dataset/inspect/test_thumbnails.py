@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntt_plugin.dataset.inspect import thumbnail_files, thumbnails
+from ntt_plugin.dataset.inspect import thumbnails
 from ntt_plugin.dataset.inspect.thumbnails import (
     label_thumbnail,
     reference_thumbnail,
@@ -212,20 +212,20 @@ def test_only_a_regular_file_is_handed_to_the_app(cache, tmp_path, kind):
         path.symlink_to(tmp_path / "secret")
     else:
         path.mkdir()
-    found = thumbnail_files.kept_picture("aa1", lambda: Image.new("RGB", (8, 8)))
+    found = thumbnails.kept_picture("aa1", lambda: Image.new("RGB", (8, 8)))
     # A folder cannot be replaced: then there is no picture.
     assert (found is None) == (kind == "folder")
     assert found is None or (found == path and path.is_file() and not path.is_symlink())
 
 
-def test_a_full_shelf_loses_what_was_not_used_for_longest(cache, monkeypatch):
-    monkeypatch.setattr(thumbnail_files, "_MOST_ON_A_SHELF", 3)
+def test_a_full_folder_loses_what_was_not_used_for_longest(cache, monkeypatch):
+    monkeypatch.setattr(thumbnails, "_MOST_IN_A_FOLDER", 3)
     picture = Image.new("RGB", (8, 8))
     keys = [f"aa{index}" for index in range(4)]
-    paths = [thumbnail_files.kept_picture(key, lambda: picture) for key in keys[:3]]
+    paths = [thumbnails.kept_picture(key, lambda: picture) for key in keys[:3]]
     for age, path in enumerate(paths):
         os.utime(path, ns=(age, age))
-    thumbnail_files.kept_picture(keys[0], lambda: picture)
-    thumbnail_files.kept_picture(keys[3], lambda: picture)
+    thumbnails.kept_picture(keys[0], lambda: picture)
+    thumbnails.kept_picture(keys[3], lambda: picture)
     left = {path.stem for path in (cache / "thumbnails" / "aa").iterdir()}
     assert left == {keys[0], keys[2], keys[3]}

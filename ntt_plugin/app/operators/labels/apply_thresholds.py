@@ -16,7 +16,7 @@ from ...text import Table, number_of
 from ..references import learning_form
 
 if TYPE_CHECKING:
-    from ....dataset.banks.apply_thresholds import AppliedThresholds
+    from ....dataset.banks.thresholds import AppliedThresholds
 
 _ACTIONS = {
     "tag": "tag: mark what is below with a label tag",
@@ -148,7 +148,7 @@ def _table(found: AppliedThresholds) -> Table:
 
 
 def _below(images: Any, field: str, limits: tuple[tuple[str, float], ...]) -> int:
-    from ....dataset.banks.apply_thresholds import is_below
+    from ....dataset.banks.thresholds import is_below
 
     # A stranger's bank may name more classes than a query has room for.
     there = set(images.distinct(f"{field}.detections.label"))
