@@ -10,8 +10,7 @@ import torch
 from ...engine.networks.bundled import FOLDER
 from ...engine.recipe import resolve_device
 from .encoder import EncoderTask
-from .loop import Plan, train
-from .pool import ScenePool
+from .loop import Plan, ScenePool, train
 from .segmenter import SegmenterTask
 
 _PLANS = {
