@@ -67,7 +67,7 @@ def violations(package: Path) -> list[str]:
     """Every import of the package that goes up a floor, out of the engine, or not relatively."""
     floors = set(MAY_IMPORT)
     found = []
-    for path in sorted(package.rglob("*.py")):
+    for path in sorted([*package.rglob("*.py"), *package.rglob("*.pyi")]):
         parts = list(path.relative_to(package.parent).with_suffix("").parts)
         tree = ast.parse(path.read_text(), str(path))
         floor = floor_of(parts, floors)
@@ -123,6 +123,7 @@ def test_every_module_belongs_to_a_known_floor():
         ("dataset/a.py", "from ..demo.scenes import Scene"),
         ("demo/a.py", "from ..app import panel"),
         ("__init__.py", "from .app import panel"),
+        ("__init__.pyi", "from .app.panel import MemoryBanks as MemoryBanks"),
         ("engine/a.py", "import ntt_plugin.engine.recipe"),
         ("app/a.py", "from ntt_plugin.engine import recipe as config"),
     ],

@@ -22,13 +22,21 @@ def test_every_name_of_the_engine_is_there(name):
     assert getattr(engine, name) is not None and name in dir(engine)
 
 
-@pytest.mark.parametrize("package", [ntt, engine])
-def test_the_names_typed_for_editors_are_the_public_names(package):
-    tree = ast.parse(Path(package.__file__).read_text())
+def test_the_names_typed_for_editors_are_the_engines_public_names():
+    tree = ast.parse(Path(engine.__file__).read_text())
     block = next(node for node in tree.body if isinstance(node, ast.If))
     at_once = [node for node in tree.body if isinstance(node, ast.ImportFrom) and node.level]
     typed = {alias.name for node in (*block.body, *at_once) for alias in node.names}
-    assert typed == set(package.__all__)
+    assert typed == set(engine.__all__)
+
+
+def test_every_name_of_the_stub_is_exported_to_editors():
+    tree = ast.parse(Path(ntt.__file__).with_suffix(".pyi").read_text())
+    typed = [
+        alias for node in tree.body if isinstance(node, ast.ImportFrom) for alias in node.names
+    ]
+    assert [alias.name for alias in typed if alias.asname != alias.name] == []
+    assert sorted(alias.name for alias in typed) == ntt.__all__
 
 
 @pytest.mark.parametrize("package", [ntt, engine])
@@ -68,10 +76,7 @@ def test_importing_the_package_imports_nothing_heavy():
             "samples, label_field, new_field, preset='paper', device=None, batch_size=None, "
             "overwrite=False, progress=None",
         ),
-        (
-            "propose",
-            "samples, preset='paper', device=None, batch_size=None, progress=None",
-        ),
+        ("propose", "samples, preset='paper', device=None, batch_size=None, progress=None"),
         ("add_references", "samples, label_field, bank=None, tag='reference'"),
         ("add_negatives", "samples, label_field, bank, tag='negative'"),
         (
@@ -119,10 +124,7 @@ def test_the_signatures_are_those_that_were_agreed(name, fixed):
     [
         ("sample_references", {"protocol", "group_slices"}),
         ("build_memory_bank", {"sample_tag", "group_slices", "overwrite", "segmenter"}),
-        (
-            "segment",
-            {"bank_dataset", "preset", "group_slices", "mask_dir", "segmenter", "cache"},
-        ),
+        ("segment", {"bank_dataset", "preset", "group_slices", "mask_dir", "segmenter", "cache"}),
         ("masks_from_boxes", {"tag", "classes", "group_slices", "mask_dir", "segmenter"}),
         ("evaluate", {"classes", "group_slices", "progress"}),
         ("propose", {"group_slices", "segmenter", "cache"}),

@@ -40,13 +40,7 @@ _HOW_TO_GIVE = {
     _NUMBER: "a whole number",
     _TICK: "true or false",
 }
-_TEXTS_OF_A_REQUEST = (
-    "current_sample",
-    "dataset_name",
-    "group_slice",
-    "prompt_id",
-    "view_name",
-)
+_TEXTS_OF_A_REQUEST = ("current_sample", "dataset_name", "group_slice", "prompt_id", "view_name")
 _VIEW_OF_A_REQUEST = ("view", "view_name", "filters", "extended")
 _STAGES = fos.__name__ + "."
 # MongoDB keeps no larger whole number.
@@ -63,21 +57,6 @@ def is_app(ctx: Any) -> bool:
     return not {"operator_uri", "selected_samples"}.isdisjoint(ctx.request_params)
 
 
-def clean(ctx: Any) -> dict[str, str]:
-    """Make a request one that can be worked with, as far as that changes nothing of its meaning.
-
-    Args:
-        ctx: the operator's context; its ``params`` lose the values that are unfit, and labels that
-            are not selected become an empty selection.
-
-    Returns:
-        As ``take_out_unfit``.
-    """
-    if ctx.request_params.get("selected_labels") is None:
-        ctx.request_params["selected_labels"] = []
-    return take_out_unfit(ctx)
-
-
 def is_of_a_worker(ctx: Any) -> bool:
     """Whether a worker runs a delegated operation, whose id is then known as FiftyOne's own object.
 
@@ -87,10 +66,7 @@ def is_of_a_worker(ctx: Any) -> bool:
 
 
 def take_out_unfit(ctx: Any) -> dict[str, str]:
-    """Take the parameters out of a request whose values are of another kind than theirs.
-
-    Args:
-        ctx: the operator's context; its ``params`` lose them.
+    """Take the parameters out of ``ctx.params`` whose values are of another kind than theirs.
 
     Returns:
         What is wrong with each, as a sentence, by name.

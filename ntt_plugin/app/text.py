@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,12 +68,27 @@ def _escape(view: Any) -> None:
                 view._kwargs[name] = escaped(words)
 
 
+def bullets(entries: Sequence[object], most: int) -> str:
+    """A list in Markdown, cut short."""
+    lines = [f"- {escaped(entry)}" for entry in entries[:most]]
+    if len(entries) > most:
+        lines.append(f"- and {len(entries) - most:,} more")
+    return "\n".join(lines)
+
+
 _PLURALS = {"class": "classes"}
 
 
 def number_of(noun: str, number: int) -> str:
     """A number and its noun: ``1 label``, ``2,300 labels``."""
     return f"{number:,} {noun if number == 1 else _PLURALS.get(noun, f'{noun}s')}"
+
+
+def listed_briefly(names: Iterable[str], most: int = 6) -> str:
+    """Names with commas, cut short."""
+    names = list(names)
+    text = ", ".join(names[:most])
+    return text if len(names) <= most else f"{text} and {len(names) - most} more"
 
 
 def part_of_these(noun: str, part: int, number: int, one: str, many: str) -> str:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import fiftyone as fo
 from PIL import Image
 
 from ..errors import DatasetError
-from .scenes import Scene
-from .streams import reference_scene, scoring_scene
+from .scenes import Scene, reference_scene, scoring_scene
 
 DATASET_NAME = "ntt-demo"
 POOL_TAG = "pool"
@@ -48,22 +46,17 @@ def make_dataset(
             )
         fo.delete_dataset(name)
     folder.mkdir(parents=True, exist_ok=True)
-    parts = [
-        (scene, index, tag) for tag, scene, count in _parts(pool, targets) for index in range(count)
-    ]
+    parts = [(reference_scene, index, POOL_TAG) for index in range(pool)]
+    parts += [(scoring_scene, index, TARGET_TAG) for index in range(targets)]
     with fo.ProgressBar(total=len(parts), iters_str="scenes") as bar:
         samples = [
-            _sample(scene(index), folder / f"{tag}-{index:03d}.png", tag)
-            for scene, index, tag in bar(parts)
+            _sample(make(index), folder / f"{tag}-{index:03d}.png", tag)
+            for make, index, tag in bar(parts)
         ]
     dataset = fo.Dataset(name, persistent=True)
     dataset.info = {"made_by": _MADE_BY}
     dataset.add_samples(samples, progress=False)
     return dataset
-
-
-def _parts(pool: int, targets: int) -> list[tuple[str, Callable[[int], Scene], int]]:
-    return [(POOL_TAG, reference_scene, pool), (TARGET_TAG, scoring_scene, targets)]
 
 
 def _sample(scene: Scene, path: Path, tag: str) -> fo.Sample:

@@ -15,6 +15,7 @@ _HEADER = 40
 _CAPTION = 16
 _PAPER = (250, 250, 248)
 _INK = (40, 40, 40)
+Colours = dict[str, tuple[int, int, int]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,9 +77,7 @@ def draw_sheet(rows: Sequence[Row], classes: Sequence[str], titles: Sequence[str
     return sheet
 
 
-def _reference_cell(
-    references: dict[str, list[Image.Image]], colours: dict[str, tuple[int, int, int]]
-) -> Image.Image:
+def _reference_cell(references: dict[str, list[Image.Image]], colours: Colours) -> Image.Image:
     cell = Image.new("RGB", (_CELL, _CELL), (255, 255, 255))
     pen = ImageDraw.Draw(cell)
     columns = 1 if len(references) <= 4 else 2
@@ -95,9 +94,7 @@ def _reference_cell(
     return cell
 
 
-def _outlined_cell(
-    image: np.ndarray, shapes: Sequence[Shape], colours: dict[str, tuple[int, int, int]]
-) -> Image.Image:
+def _outlined_cell(image: np.ndarray, shapes: Sequence[Shape], colours: Colours) -> Image.Image:
     """The image as it is, with each mask's rim in the class's colour on white."""
     paint = np.array(Image.fromarray(image).resize((_CELL, _CELL)))
     for shape in shapes:
@@ -108,9 +105,7 @@ def _outlined_cell(
     return _tagged(Image.fromarray(paint), shapes)
 
 
-def _filled_cell(
-    image: np.ndarray, shapes: Sequence[Shape], colours: dict[str, tuple[int, int, int]]
-) -> Image.Image:
+def _filled_cell(image: np.ndarray, shapes: Sequence[Shape], colours: Colours) -> Image.Image:
     """The image in pale grey, with each mask filled in the class's colour."""
     grey = image.mean(axis=2, keepdims=True) * 0.5 + image * 0.25 + 50
     pale = Image.fromarray(grey.clip(0, 255).astype(np.uint8))

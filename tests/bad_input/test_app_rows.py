@@ -6,8 +6,7 @@ import pytest
 from fiftyone.operators.executor import ExecutionContext
 
 import ntt_plugin as ntt
-from ntt_plugin.app.operators.banks.delete_memory_bank import DeleteMemoryBank
-from ntt_plugin.app.operators.banks.rename_memory_bank import RenameMemoryBank
+from ntt_plugin.app.operators.banks.manage_memory_bank import DeleteMemoryBank, RenameMemoryBank
 from ntt_plugin.app.operators.references.remove_references import RemoveReferences
 from ntt_plugin.app.text import unescaped
 from tests.app.hostile import NAMES

@@ -17,8 +17,8 @@ from ...dataset.database.run_record import read_facts
 from ...dataset.inspect.inventory import banks_of, datasets_with_banks
 from ...dataset.samples.checks import as_path
 from ...errors import DatasetError, NttError
-from ..text import number_of
-from . import fields
+from ..text import listed_briefly, number_of
+from .fields import Form
 
 _HOW_TO_GET_ONE = (
     "Make one with the operator Build memory bank, or bring one with Import memory bank."
@@ -50,9 +50,7 @@ _NOBODY = Maker(None, None)
 
 
 def bank_of_dataset(
-    ctx: Any,
-    inputs: types.Object,
-    label: str = "Memory bank",
+    form: Form,
     description: str = "",
     name: str = "name",
     maker: Maker = _NOBODY,
@@ -66,15 +64,13 @@ def bank_of_dataset(
     Raises:
         DatasetError: the dataset has no bank; says how to get one.
     """
-    names = list_memory_banks(ctx.dataset)
+    names = list_memory_banks(form.dataset)
     if not names:
-        raise no_bank(ctx.dataset.name)
-    words = {bank: bank for bank in names}
-    chosen = fields.choice(
-        ctx, inputs, name, words, label, description, maker.offered(names), required
-    )
+        raise no_bank(form.dataset.name)
+    offered = maker.offered(names)
+    chosen = form.choice(name, names, "Memory bank", description, offered, required)
     if chosen is None:
-        tell_if_gone(inputs, maker)
+        tell_if_gone(form, maker)
     return chosen
 
 
@@ -100,11 +96,10 @@ def maker_of_labels(dataset: Any, field: str, named: Sequence[str]) -> Maker:
     return Maker(named[0], None) if named else _NOBODY
 
 
-def tell_if_gone(inputs: types.Object, maker: Maker) -> None:
+def tell_if_gone(form: Form, maker: Maker) -> None:
     """Say that the bank that made the labels is not there, if so."""
     if maker.gone:
-        fields.notice(
-            inputs,
+        form.notice(
             "gone",
             f"The memory bank {maker.named!r} made these labels and is not here any more, or was "
             "renamed and changed. Choose the bank that you mean.",
@@ -119,14 +114,12 @@ def thresholds_of(dataset: Any, bank: str) -> dict[str, float]:
     return get_memory_bank_info(dataset, bank).thresholds
 
 
-def new_name(ctx: Any, inputs: types.Object) -> None:
+def new_name(form: Form) -> None:
     """Add the field ``new_name``: a name that no bank of the dataset has."""
-    name = fields.name_field(
-        ctx, inputs, "new_name", "New name", "Letters, digits and underscores.", "memory bank"
-    )
-    if name in list_memory_banks(ctx.dataset):
-        fields.mark(
-            inputs.properties["new_name"],
+    name = form.name("new_name", "New name", "Letters, digits and underscores.", "memory bank")
+    if name in list_memory_banks(form.dataset):
+        form.mark(
+            "new_name",
             f"There is a memory bank {name!r} already; choose another name, or delete it first.",
         )
 
@@ -142,71 +135,56 @@ def in_words(info: BankInfo) -> str:
     return (
         f"{info.name}: {number_of('reference', sum(info.shots.values()))} of "
         f"{number_of('class', len(info.shots))}, "
-        f"{fields.listed_briefly(shots)}; made with the preset {info.recipe.name}."
+        f"{listed_briefly(shots)}; made with the preset {info.recipe.name}."
     )
 
 
-def any_bank(ctx: Any, inputs: types.Object) -> BankInfo | None:
+def any_bank(form: Form) -> BankInfo | None:
     """The choice of a bank of this dataset, of another one, or of a file.
 
     Returns:
         What the bank is made of; None while none is chosen.
     """
-    here = ctx.dataset.name
+    here = form.dataset.name
     homes = [name for name in datasets_with_banks() if name != here]
-    home = fields.value_of(ctx, "bank_dataset", here)
+    home = form.value("bank_dataset", here)
     names = banks_of(home)
-    field = inputs.str("bank", required=True, label="Memory bank")
     view = types.AutocompleteView(allow_user_input=True)
     for name in names:
         view.add_choice(name, label=name)
-    field.view = view
-    view.label = "Memory bank"
-    view.description = "A bank's name, or the path of a bank file (.safetensors)."
+    field = form.inputs.str(
+        "bank",
+        required=True,
+        label="Memory bank",
+        description="A bank's name, or the path of a bank file (.safetensors).",
+        view=view,
+    )
     if homes or home != here:
-        fields.choice(
-            ctx,
-            inputs,
-            "bank_dataset",
-            {here: f"{here} (this dataset)"} | {name: name for name in homes},
-            "Bank's dataset",
-            "The dataset that keeps the bank.",
-            default=here,
-            required=False,
-        )
+        words = {here: f"{here} (this dataset)"} | {name: name for name in homes}
+        kept_by = "The dataset that keeps the bank."
+        form.choice("bank_dataset", words, "Bank's dataset", kept_by, here, required=False)
     if home not in (here, *homes):
         return None
     if names:
         field.default = names[0]
-    elif not fields.value_of(ctx, "bank"):
+    elif not form.value("bank"):
         where = " Or choose another dataset that keeps banks." if homes else ""
-        fields.notice(
-            inputs,
+        form.notice(
             "no_bank",
             f"{home!r} has no memory bank yet. {_HOW_TO_GET_ONE}{where} Or give a file's path.",
             types.Warning,
         )
-    chosen = fields.at_first(ctx, "bank", names[0] if names else None)
+    chosen = form.at_first("bank", names[0] if names else None)
     if home != here and is_bank_file(chosen):
-        fields.mark(
-            inputs.properties["bank_dataset"],
+        form.mark(
+            "bank_dataset",
             f"{chosen!r} is a file, which no dataset keeps; choose {here!r}, or give a name.",
         )
         return None
-    return _read(field, home, chosen)
+    return _read(form, home, chosen)
 
 
-def without_this_dataset(ctx: Any, arguments: dict[str, Any]) -> dict[str, Any]:
-    """The arguments for a bank of ``any_bank``: that it is this dataset's goes without saying.
-
-    The form says so by default, and beside a bank's file the SDK takes no dataset.
-    """
-    if arguments.get("bank_dataset") != ctx.dataset.name:
-        return arguments
-    return {name: value for name, value in arguments.items() if name != "bank_dataset"}
-
-
-def _read(field: types.Property, home: str, chosen: str | None) -> BankInfo | None:
+def _read(form: Form, home: str, chosen: str | None) -> BankInfo | None:
     if chosen is None:
         return None
     try:
@@ -215,12 +193,12 @@ def _read(field: types.Property, home: str, chosen: str | None) -> BankInfo | No
         else:
             info = get_memory_bank_info(fo.load_dataset(home), chosen)
     except NttError as error:
-        fields.mark(field, str(error))
+        form.mark("bank", str(error))
         return None
     if not info.shots:
-        fields.mark(field, f"{chosen!r} is empty; choose another, or build it anew.")
+        form.mark("bank", f"{chosen!r} is empty; choose another, or build it anew.")
         return None
-    field.view.description = in_words(info)
+    form.describe("bank", in_words(info))
     return info
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import fiftyone.operators.types as types
-
 from ...dataset.labels.label_field import FieldState, RunIds, field_state
 from ..text import part_of_these
-from . import fields
+from .fields import Form
 
 
 class Held(NamedTuple):
@@ -42,9 +40,7 @@ def counts(state: FieldState) -> Held:
     return Held(state.foreign, len(state.to_do), len(state.done), len(state.others))
 
 
-def ask(
-    ctx: Any, inputs: types.Object, name: str, field: str, found: Held, made_by: str
-) -> int | None:
+def ask(form: Form, name: str, field: str, found: Held, made_by: str) -> int | None:
     """Say what the field holds already, and ask before any of it is replaced.
 
     ``name`` is the form's field in which the output field is named; ``made_by`` names, for the
@@ -54,34 +50,25 @@ def ask(
         How many samples a run would do; None if it may not write the field, or all is done.
     """
     if found.foreign:
-        fields.mark(
-            inputs.properties[name],
+        form.mark(
+            name,
             f"{field!r} was not made by a segmentation, so it is not touched; choose another name.",
         )
         return None
     if found.others:
-        fields.overwrite(
-            ctx,
-            inputs,
+        form.overwrite(
             f"{part_of_these('image', found.others, found.total, 'holds', 'hold')} labels in "
-            f"{field!r} that {made_by} made. They will be replaced, and all labels made anew.",
+            f"{field!r} that {made_by} made. They will be replaced, and all labels made anew."
         )
         return found.total
     if found.done:
-        inputs.bool(
-            "overwrite",
-            default=False,
-            label="Start anew",
-            description=f"{part_of_these('image', found.done, found.total, 'is', 'are')} done "
-            "already, and will not be done again otherwise.",
-            view=types.CheckboxView(),
-        )
-        if ctx.params.get("overwrite"):
+        done = part_of_these("image", found.done, found.total, "is", "are")
+        words = f"{done} done already, and will not be done again otherwise."
+        form.tick("overwrite", "Start anew", words)
+        if form.ctx.params.get("overwrite"):
             return found.total
         if not found.to_do:
-            done = part_of_these("image", found.done, found.total, "is", "are")
-            fields.notice(
-                inputs,
+            form.notice(
                 "will_do",
                 f"{done} done: there is nothing left to do. Tick Start anew to begin again.",
             )

@@ -11,7 +11,8 @@ from ...dataset.networks import Network, available_devices, networks_of
 from ...dataset.samples.checks import as_path
 from ...engine.recipe import PRESETS, Recipe
 from ...errors import DatasetError
-from . import fields, target
+from . import target
+from .fields import Form
 
 _WORDS = {
     "paper": "the published recipe, to the letter",
@@ -21,39 +22,33 @@ _WORDS = {
 }
 
 
-def preset(
-    ctx: Any, inputs: types.Object, description: str, default: str | None = "paper"
-) -> Recipe | None:
+def preset(form: Form, description: str, default: str | None = "paper") -> Recipe | None:
     """Add a choice of presets with their downloads; a ``default`` of None leaves it to the bank.
 
     Returns:
         The preset's recipe; None while none is chosen.
     """
     choices = {name: f"{name}: {_WORDS[name]}; {_downloads(PRESETS[name])}" for name in PRESETS}
-    chosen = fields.choice(
-        ctx, inputs, "preset", choices, "Preset", description, default, required=False
-    )
+    chosen = form.choice("preset", choices, "Preset", description, default, required=False)
     return PRESETS[chosen] if chosen else None
 
 
-def recipe_for(ctx: Any, inputs: types.Object, made_with: Recipe | None) -> Recipe | None:
+def recipe_for(form: Form, made_with: Recipe | None) -> Recipe | None:
     """Add preset, device and batch size; returns the recipe to run the bank with.
 
     ``made_with`` is the bank's own recipe, None while no bank is chosen.
     """
     description = "In place of the one that the bank was made with."
-    other = preset(ctx, inputs, description, default=None)
-    device(ctx, inputs)
-    batch_size(ctx, inputs)
+    other = preset(form, description, default=None)
+    device(form)
+    batch_size(form)
     return other or made_with
 
 
-def device(ctx: Any, inputs: types.Object) -> str | None:
+def device(form: Form) -> str | None:
     """The choice of a device, the best one if none is chosen."""
     found = available_devices()
-    return fields.choice(
-        ctx,
-        inputs,
+    return form.choice(
         "device",
         {name: name for name in found},
         "Device",
@@ -62,11 +57,9 @@ def device(ctx: Any, inputs: types.Object) -> str | None:
     )
 
 
-def batch_size(ctx: Any, inputs: types.Object) -> None:
+def batch_size(form: Form) -> None:
     """Add the number of points decoded at once."""
-    fields.whole_number(
-        ctx,
-        inputs,
+    form.whole_number(
         "batch_size",
         "Points at once",
         "Fewer need less memory; the results stay the same. Empty: the preset's.",
@@ -75,59 +68,49 @@ def batch_size(ctx: Any, inputs: types.Object) -> None:
     )
 
 
-def mask_dir(ctx: Any, inputs: types.Object) -> None:
+def mask_dir(form: Form) -> None:
     """Where to write masks as files."""
-    field = inputs.str(
-        "mask_dir",
-        required=False,
-        label="Folder for masks",
-        description="Masks become PNG files below it. Empty: they are kept in the database.",
-    )
-    folder = fields.value_of(ctx, "mask_dir")
+    what_for = "Masks become PNG files below it. Empty: they are kept in the database."
+    form.text("mask_dir", "Folder for masks", what_for)
+    folder = form.value("mask_dir")
     if folder is None:
         return
     try:
         as_path(folder, "a folder for masks")
     except DatasetError as error:
-        fields.mark(field, str(error))
+        form.mark("mask_dir", str(error))
 
 
-def cache(inputs: types.Object) -> None:
+def cache(form: Form) -> None:
     """Whether proposals are kept between runs."""
-    inputs.bool(
-        "cache",
-        default=True,
-        label="Keep proposals",
-        description="On this machine's disk, so that a later run with another bank only matches.",
-        view=types.CheckboxView(),
-    )
+    what_for = "On this machine's disk, so that a later run with another bank only matches."
+    form.tick("cache", "Keep proposals", what_for, default=True)
 
 
-def announce(
-    inputs: types.Object, what: str, networks: list[Network], estimate: Estimate | None = None
-) -> None:
+def announce(form: Form, what: str, recipe: Recipe, estimate: Estimate | None = None) -> None:
     """Say what the run will write, what it loads or downloads first, and how long it takes."""
+    networks = networks_of(recipe)
     names = " and ".join(dict.fromkeys(network.name for network in networks))
     takes = f" Takes {estimate}." if estimate else ""
-    warn_of_downloads(inputs, networks)
-    fields.notice(inputs, "will_do", f"{what} Runs {names}.{takes}")
+    warn_of_downloads(form.inputs, networks)
+    form.notice("will_do", f"{what} Runs {names}.{takes}")
 
 
-def estimate_images(ctx: Any, images: Any, recipe: Recipe, number: int) -> Estimate | None:
+def estimate_images(form: Form, images: Any, recipe: Recipe, number: int) -> Estimate | None:
     """Estimated time for ``number`` images, if measured; cached proposals take almost none."""
-    device = fields.value_of(ctx, "device")
+    device = form.value("device")
     kept = NOTHING_KEPT
-    if ctx.params.get("cache", True):
-        kept = target.asked_once(ctx, images, kept_share, recipe, device)
-    return estimate_segmentation(ctx.dataset, recipe, device, number, kept)
+    if form.ctx.params.get("cache", True):
+        kept = target.asked_once(form, images, kept_share, recipe, device)
+    return estimate_segmentation(form.dataset, recipe, device, number, kept)
 
 
-def warn_of_downloads(inputs: types.Object, networks: list[Network]) -> None:
+def warn_of_downloads(page: types.Object, networks: list[Network]) -> None:
     """Name the networks that are not on this machine, and how large they are."""
     absent = [str(network) for network in networks if not network.here]
     if absent:
         text = f"Not on this machine yet: {', '.join(absent)}."
-        fields.notice(inputs, "downloads", text, types.Warning)
+        page.view("downloads", types.Warning(label=text))
 
 
 def _downloads(recipe: Recipe) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.operators.types as types
 from fiftyone.operators.constants import ViewTarget
 
 from ...dataset.database.label_lookup import database_ids
@@ -14,7 +13,7 @@ from ...dataset.samples.checks import listed, quoted
 from ...dataset.samples.label_selection import LabelKey, labels_in, select_labels
 from ...dataset.samples.views import all_images, images_of, is_patches, patch_labels, whole_images
 from ...errors import DatasetError
-from . import fields
+from .fields import Form
 
 _ALT = "alt"
 
@@ -64,23 +63,21 @@ def was_given_images(ctx: Any) -> bool:
     return bool(ctx.params.get("custom_view_target"))
 
 
-def target_of_images(ctx: Any, inputs: types.Object) -> None:
+def target_of_images(form: Form) -> None:
     """The choice of whole images where FiftyOne's own would not do: of patches, of a former run."""
-    patches = is_patches(ctx.view)
+    patches = is_patches(form.ctx.view)
     choices = {ViewTarget.DATASET: "Whole dataset"}
-    if patches or ctx.has_custom_view:
+    if patches or form.ctx.has_custom_view:
         shown = "Images of these patches" if patches else "Current view"
         choices[ViewTarget.CURRENT_VIEW] = shown
-    if ctx.selected:
+    if form.ctx.selected:
         chosen = "Images of the selected patches" if patches else "Selected samples"
         choices[ViewTarget.SELECTED_SAMPLES] = chosen
-    if was_given_images(ctx):
+    if was_given_images(form.ctx):
         choices[ViewTarget.CUSTOM_VIEW_TARGET] = "Images that were segmented before"
     default = list(choices)[-1]
-    ctx.request_params.setdefault("view_target", default)
-    fields.choice(
-        ctx, inputs, "view_target", choices, "Images", "Whole images are worked on.", default, False
-    )
+    form.ctx.request_params.setdefault("view_target", default)
+    form.choice("view_target", choices, "Images", "Whole images are worked on.", default, False)
 
 
 def _field_of_patches(ctx: Any, alt: bool | None) -> str | None:

@@ -18,19 +18,17 @@ from ...dataset.samples.checks import literals
 from ...dataset.samples.views import all_images, image_view, is_patches
 from ...errors import DatasetError
 from ..text import number_of
-from . import fields, selection
+from . import selection
+from .fields import Form
 
 T = TypeVar("T")
 
 
-def target(ctx: Any, inputs: types.Object, action: str, labels: bool = False) -> Any:
+def target(form: Form, action: str, labels: bool = False) -> Any:
     """The choice of samples, and with it the images to work on.
 
-    Args:
-        ctx: the operator's context.
-        inputs: the form.
-        action: a verb for what will be done to them.
-        labels: whether single selected labels can be the target.
+    ``action`` is a verb for what will be done to them; with ``labels`` single selected labels can
+    be the target too.
 
     Returns:
         A view of images, flattened if the dataset is grouped.
@@ -38,11 +36,11 @@ def target(ctx: Any, inputs: types.Object, action: str, labels: bool = False) ->
     Raises:
         DatasetError: there is no image to work on; says what to do.
     """
-    if (is_patches(ctx.view) and not labels) or selection.was_given_images(ctx):
-        selection.target_of_images(ctx, inputs)
+    if (is_patches(form.ctx.view) and not labels) or selection.was_given_images(form.ctx):
+        selection.target_of_images(form)
     else:
-        chosen = inputs.view_target(
-            ctx,
+        chosen = form.inputs.view_target(
+            form.ctx,
             action_description=action,
             allow_selected_samples=True,
             allow_selected_labels=labels,
@@ -51,22 +49,21 @@ def target(ctx: Any, inputs: types.Object, action: str, labels: bool = False) ->
             dataset_label="Whole dataset",
         )
         # What the form shows as chosen is what runs, also where nobody has touched it.
-        ctx.request_params.setdefault("view_target", chosen.default)
-    offered = image_slices(ctx.dataset)
+        form.ctx.request_params.setdefault("view_target", chosen.default)
+    offered = image_slices(form.dataset)
     if offered:
-        fields.several(
-            inputs,
+        form.several(
             "group_slices",
-            {name: name for name in offered},
+            offered,
             "Group slices",
-            f"Slices to work on; if none is chosen, {ctx.group_slice or offered[0]}.",
+            f"Slices to work on; if none is chosen, {form.ctx.group_slice or offered[0]}.",
         )
-    view = selection.chosen_labels(ctx) if labels else selection.chosen_images(ctx)
-    slices = fields.value_of(ctx, "group_slices") if view.media_type == fom.GROUP else None
+    view = target_of(form.ctx, labels)
+    slices = form.value("group_slices") if view.media_type == fom.GROUP else None
     notes: list[str] = []
     images = image_view(view, slices, notes)
     for note in notes:
-        fields.notice(inputs, "repeats", note, types.Warning)
+        form.notice("repeats", note, types.Warning)
     return images
 
 
@@ -75,9 +72,9 @@ def target_of(ctx: Any, labels: bool = False) -> Any:
     return selection.chosen_labels(ctx) if labels else selection.chosen_images(ctx)
 
 
-def include_missing(inputs: types.Object, label: str) -> None:
+def include_missing(form: Form, label: str) -> None:
     """Whether samples in which a field was never written are worked on too."""
-    inputs.bool(
+    form.inputs.bool(
         "include_missing",
         default=False,
         label=label,
@@ -85,21 +82,21 @@ def include_missing(inputs: types.Object, label: str) -> None:
     )
 
 
-def say_missing(ctx: Any, inputs: types.Object, samples: Any, kinds: Mapping[str, str]) -> None:
+def say_missing(form: Form, samples: Any, kinds: Mapping[str, str]) -> None:
     """Say how many samples will be skipped because a field was never written.
 
     ``kinds`` maps each field to the participle for the message, such as "segmented".
     """
-    if ctx.params.get("include_missing"):
+    if form.ctx.params.get("include_missing"):
         return
-    counts = {field: asked_once(ctx, samples, _count_missing, field) for field in kinds}
+    counts = {field: asked_once(form, samples, _count_missing, field) for field in kinds}
     parts = [
         f"{number_of('image', count)} never {kinds[field]} ({field!r} is None)"
         for field, count in counts.items()
         if count
     ]
     if parts:
-        fields.notice(inputs, "missing", f"Left out: {'; '.join(parts)}.", types.Warning)
+        form.notice("missing", f"Left out: {'; '.join(parts)}.", types.Warning)
 
 
 def _count_missing(samples: Any, field: str) -> int:
@@ -114,28 +111,18 @@ def without_slices(view: Any, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def label_field(
-    ctx: Any,
-    inputs: types.Object,
+    form: Form,
     samples: Any,
-    name: str,
     label: str,
     description: str,
+    name: str = "label_field",
     polylines: bool = False,
     prefer: str = "ground_truth",
     leave_out: str | None = None,
 ) -> tuple[str | None, FieldCounts]:
     """The choice of a field of labels, with what it holds in the chosen samples.
 
-    Args:
-        ctx: the operator's context.
-        inputs: the form.
-        samples: the images to work on.
-        name: the form's field.
-        label: its label.
-        description: what it is for.
-        polylines: whether fields of polylines can be chosen.
-        prefer: the field chosen at first, if it is there.
-        leave_out: a field that makes no sense here.
+    ``prefer`` is chosen at first if it is there; ``leave_out`` makes no sense here.
 
     Returns:
         The field and its counts; None and no counts while there is none.
@@ -143,34 +130,27 @@ def label_field(
     Raises:
         DatasetError: the dataset has no such field; says what to do.
     """
-    found = [field for field in label_fields(ctx.dataset, polylines) if field != leave_out]
+    found = [field for field in label_fields(form.dataset, polylines) if field != leave_out]
     if not found:
         if leave_out:
             raise DatasetError(
-                f"There is nothing to compare {leave_out!r} with: {ctx.dataset.name!r} has no "
+                f"There is nothing to compare {leave_out!r} with: {form.dataset.name!r} has no "
                 "other field of Detections. Segment it first, or import the other labels."
             )
         kinds = "Detections or Polylines" if polylines else "Detections"
         raise DatasetError(
-            f"{ctx.dataset.name!r} has no field of {kinds}. Add labels first: import annotations, "
+            f"{form.dataset.name!r} has no field of {kinds}. Add labels first: import annotations, "
             "or draw them in the App."
         )
-    chosen = fields.choice(
-        ctx,
-        inputs,
-        name,
-        {field: field for field in found},
-        label,
-        description,
-        default=prefer if prefer in found else found[0],
-    )
+    default = prefer if prefer in found else found[0]
+    chosen = form.choice(name, found, label, description, default)
     if chosen is None:
         return None, FieldCounts({}, {}, 0, 0)
-    counts = counted(ctx, samples, chosen)
-    inputs.properties[name].view.description = f"{description} {said(counts)}"
+    counts = counted(form, samples, chosen)
+    form.describe(name, f"{description} {said(counts)}")
     if counts.labels == 0:
-        fields.mark(
-            inputs.properties[name],
+        form.mark(
+            name,
             f"{chosen!r} holds no label in the {number_of('image', len(samples))} chosen; choose "
             "another field or more images.",
         )
@@ -178,22 +158,16 @@ def label_field(
 
 
 def labels_with_masks(
-    ctx: Any,
-    inputs: types.Object,
-    samples: Any,
-    description: str,
-    prefer: str = "ground_truth",
+    form: Form, samples: Any, description: str, prefer: str = "ground_truth"
 ) -> tuple[str | None, FieldCounts]:
     """The choice of a field to learn from; one that holds boxes alone is marked.
 
     Arguments, what is returned and raised as for ``label_field``.
     """
-    field, counts = label_field(
-        ctx, inputs, samples, "label_field", "Labels", description, polylines=True, prefer=prefer
-    )
+    field, counts = label_field(form, samples, "Labels", description, polylines=True, prefer=prefer)
     if field is not None and counts.labels and not counts.masks:
-        fields.mark(
-            inputs.properties["label_field"],
+        form.mark(
+            "label_field",
             f"No label in {field!r} has a mask here. Fill masks into a new field first with the "
             "operator Masks from boxes, or choose another field.",
         )
@@ -209,29 +183,29 @@ def said(counts: FieldCounts) -> str:
     )
 
 
-def counted(ctx: Any, samples: Any, field: str) -> FieldCounts:
+def counted(form: Form, samples: Any, field: str) -> FieldCounts:
     """What a field holds in some samples, counted once for as long as a form is open."""
-    return asked_once(ctx, samples, count_labels, field)
+    return asked_once(form, samples, count_labels, field)
 
 
-def of_wanted_classes(ctx: Any, samples: Any, field: str, counts: FieldCounts) -> FieldCounts:
+def of_wanted_classes(form: Form, samples: Any, field: str, counts: FieldCounts) -> FieldCounts:
     """Counts of a field's labels, restricted to the classes that the form asks for."""
-    names = fields.value_of(ctx, "classes")
+    names = form.value("classes")
     if names is None:
         return counts
-    return counted(ctx, samples.filter_labels(field, F("label").is_in(literals(names))), field)
+    return counted(form, samples.filter_labels(field, F("label").is_in(literals(names))), field)
 
 
-def asked_once(ctx: Any, samples: Any, question: Callable[..., T], *arguments: Hashable) -> T:
+def asked_once(form: Form, samples: Any, question: Callable[..., T], *arguments: Hashable) -> T:
     """Result of ``question(samples, *arguments)``, cached while the form is open.
 
     FiftyOne rebuilds a form on every keystroke, and a pass over the samples takes seconds.
     ``question`` must be a module-level function.
     """
-    if ctx.prompt_id is None:
+    if form.ctx.prompt_id is None:
         return question(samples, *arguments)
     stages = json.dumps(samples.view()._serialize(), default=str, sort_keys=True)
-    found: T = _answer(ctx.prompt_id, str(ctx.dataset.name), stages, question, arguments)
+    found: T = _answer(form.ctx.prompt_id, str(form.dataset.name), stages, question, arguments)
     return found
 
 

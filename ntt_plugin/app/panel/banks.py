@@ -12,9 +12,8 @@ from ...dataset.banks.info import BankInfo
 from ...dataset.inspect.estimates import estimate_segmentation, kept_share
 from ...dataset.samples.views import all_images
 from ...errors import BankError, NttError
-from ..forms import fields
-from ..text import escaped, number_of
-from . import class_similarity, first_steps, references, widgets
+from ..text import escaped, listed_briefly, number_of
+from . import charts, first_steps, references, widgets
 from .events import Clicks
 from .state import Place
 
@@ -46,10 +45,7 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
 
 def summary(info: BankInfo) -> str:
     """A bank in a line: how much it holds, made with what, when and from what."""
-    parts = [
-        number_of("class", len(info.shots)),
-        number_of("reference", sum(info.shots.values())),
-    ]
+    parts = [number_of("class", len(info.shots)), number_of("reference", sum(info.shots.values()))]
     negatives = sum(info.negatives.values())
     if negatives:
         parts.append(number_of("negative", negatives))
@@ -67,8 +63,7 @@ def _card(page: types.Object, name: str, info: BankInfo, clicks: Clicks) -> None
     widgets.text(
         card,
         "facts",
-        f"**{escaped(info.name)}**\n\n{summary(info)}\n\n"
-        f"{escaped(fields.listed_briefly(words, 8))}",
+        f"**{escaped(info.name)}**\n\n{summary(info)}\n\n{escaped(listed_briefly(words, 8))}",
     )
     buttons = widgets.row(card, "buttons")
     widgets.button(
@@ -98,7 +93,7 @@ def draw_bank(page: types.Object, dataset: Any, place: Place, clicks: Clicks) ->
     _manage(page, name, clicks)
     if info.shots:
         references.draw(page, dataset, place, clicks)
-        class_similarity.draw(page, dataset, place, clicks)
+        charts.draw_similarity(page, dataset, place, clicks)
 
 
 def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> None:

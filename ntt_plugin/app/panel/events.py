@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 from ...dataset.inspect.runs import RunInfo
 from ...dataset.samples.checks import quoted
 from ...errors import DatasetError
 from ..request import require_sound, unfit_text
+
+if TYPE_CHECKING:
+    from .panel import MemoryBanks
 
 Click = Mapping[str, Any]
 """What a click does: FiftyOne's ``on_click`` and ``params``."""
@@ -62,41 +65,10 @@ def require_event(ctx: Any) -> None:
         raise DatasetError("No dataset is open. Open one first.")
 
 
-class Events(Protocol):
-    """The panel's events; FiftyOne calls them by their names."""
-
-    def go(self, ctx: Any) -> None:
-        """Go to another page of the panel."""
-
-    def ask(self, ctx: Any) -> None:
-        """Open an operator's form."""
-
-    def refresh(self, ctx: Any) -> None:
-        """Look again."""
-
-    def choose_class(self, ctx: Any) -> None:
-        """Show a bank's references of one class."""
-
-    def show_references(self, ctx: Any) -> None:
-        """Show a bank's references in the grid."""
-
-    def show_classes(self, ctx: Any) -> None:
-        """Show the references of two classes in the grid."""
-
-    def show_run(self, ctx: Any) -> None:
-        """Show what a run wrote in the grid."""
-
-    def show_failed(self, ctx: Any) -> None:
-        """Show the samples that a run could not do in the grid."""
-
-    def open_evaluations(self, ctx: Any) -> None:
-        """Open FiftyOne's panel of evaluations."""
-
-
 class Clicks:
     """The panel's events as buttons take them."""
 
-    def __init__(self, events: Events) -> None:
+    def __init__(self, events: MemoryBanks) -> None:
         """Clicks on the events of a panel."""
         self.events = events
 

@@ -8,8 +8,7 @@ import fiftyone.operators.types as types
 
 from ...dataset.inspect.inventory import datasets_with_banks, what_labels_hold
 from ...engine.recipe import PRESETS
-from ..forms import fields
-from ..text import escaped
+from ..text import escaped, listed_briefly
 from . import widgets
 from .events import Clicks
 
@@ -69,7 +68,7 @@ def _references(card: types.Object, offers: str, clicks: Clicks) -> None:
 def _others(page: types.Object, dataset: Any, clicks: Clicks) -> None:
     homes = [name for name in datasets_with_banks() if name != dataset.name]
     words = "Or use a bank that was made elsewhere: from a file"
-    words += f", or of {escaped(fields.listed_briefly(homes, 3))}." if homes else "."
+    words += f", or of {escaped(listed_briefly(homes, 3))}." if homes else "."
     widgets.text(page, "elsewhere", words)
     row = widgets.row(page, "from_elsewhere")
     widgets.operator_button(row, "import_memory_bank", clicks)

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
 from ...errors import NttError
 from ..text import show_as_written
-from . import banks, first_steps, runs, score_histogram, selected_label, widgets
-from .events import Clicks, Events
+from . import banks, charts, first_steps, runs, selected_label, widgets
+from .events import Clicks
 from .state import TABS, Place
+
+if TYPE_CHECKING:
+    from .panel import MemoryBanks
 
 _SELECTION = (
     "*While this panel is open: click selects references (green tick), Alt+click negatives (red).*"
 )
 
 
-def draw(ctx: Any, place: Place, events: Events) -> types.Property:
+def draw(ctx: Any, place: Place, events: MemoryBanks) -> types.Property:
     """Draw the panel's page for a place."""
     page, clicks = types.Object(), Clicks(events)
     if ctx.dataset is None:
@@ -37,7 +40,7 @@ def draw(ctx: Any, place: Place, events: Events) -> types.Property:
 def shown_class(dataset: Any, place: Place) -> str:
     """The class that the field for classes has at a place; empty for all."""
     if place.tab == "runs" and place.shown == "scores":
-        return score_histogram.shown_class(dataset, place)
+        return charts.shown_class(dataset, place)
     return place.label
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 import fiftyone.operators as foo
@@ -131,7 +131,7 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
     def show_classes(self, ctx: Any) -> None:
         """Show the references of two classes in the grid, those of a cell of the heat map."""
         from . import grid_views
-        from .class_similarity import class_of_axis
+        from .charts import class_of_axis
 
         pair = [class_of_axis(ctx.params[axis]) for axis in ("x", "y")]
         self._show(ctx, grid_views.references, self._place(ctx).bank, pair)
@@ -168,7 +168,7 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         return from_state(ctx.panel.get_state("place"))
 
     def _move(self, ctx: Any, place: Place) -> None:
-        ctx.panel.set_state("place", place.to_dict())
+        ctx.panel.set_state("place", asdict(place))
 
     def _is_echo(self, ctx: Any) -> bool:
         """Whether the field for classes only tells what it shows, as when it comes into sight."""

@@ -13,6 +13,7 @@ import fiftyone.operators.types as types
 from ...dataset.banks.quality import ReferenceCheck, reference_quality
 from ...dataset.inspect.thumbnails import reference_thumbnails
 from ..forms.bank_choice import thresholds_of
+from ..forms.fields import with_counts
 from ..text import escaped
 from . import widgets
 from .events import Clicks
@@ -27,8 +28,6 @@ _FLAGGED_TILE = {"item": {"sx": {"width": "312px"}}}
 _LEGEND = (
     "*own: likeness to the other references of its class. next: to the nearest other class. Good "
     "references have a high own and a low next; 1 is the same.*"
-)
-_LEGEND_RECUT = (
     " *cut again: how well the segmenter finds the mask from its box (IoU); Check references "
     "fills it in.*"
 )
@@ -61,7 +60,7 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
         for position, (check, path) in enumerate(of_class):
             _tile(row, f"tile_{position}", bank, check, path, clicks)
     widgets.page_buttons(page, len(chosen), place, A_PAGE, clicks)
-    widgets.text(page, "legend", _LEGEND + _LEGEND_RECUT)
+    widgets.text(page, "legend", _LEGEND)
 
 
 _NONE = {
@@ -94,10 +93,9 @@ def _classes(
 ) -> None:
     counts = Counter(check.label for check in checks)
     if len(counts) > 1:
-        words = {label: f"{label} ({count:,})" for label, count in counts.items()}
-        every = {ALL_CLASSES: "All classes"}
+        choices = {ALL_CLASSES: "All classes"} | with_counts(counts)
         chosen = place.label or ALL_CLASSES
-        widgets.class_choice(page, place.visit, every | words, chosen, clicks.events.choose_class)
+        widgets.class_choice(page, place.visit, choices, chosen, clicks.events.choose_class)
 
 
 def _tile(

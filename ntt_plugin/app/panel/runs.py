@@ -16,8 +16,8 @@ from ...dataset.segmentation.report import SampleNote
 from ...errors import DatasetError
 from ..operators import OPERATORS
 from ..runtime.result_page import MOST_BY_ID, PLUGIN
-from ..text import escaped, number_of
-from . import score_histogram, widgets
+from ..text import bullets, escaped, number_of
+from . import charts, widgets
 from .banks import bank_in_words
 from .cache import remembered
 from .events import Clicks
@@ -112,7 +112,7 @@ def draw_run(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> 
     if run.kind == "segmentation":
         _evaluations(page, dataset, run, clicks)
     if place.shown == "scores":
-        score_histogram.draw(page, dataset, run, place, clicks)
+        charts.draw_scores(page, dataset, run, place, clicks)
 
 
 def figures_in_words(figures: CocoFigures) -> str:
@@ -146,13 +146,9 @@ def _use(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: C
 
 
 def _notes(page: types.Object, notes: Sequence[SampleNote]) -> None:
-    lines = ["**Failed, or to note**", ""]
-    for note in notes[:_MOST_NOTES]:
-        where = f"{note.filepath.rpartition('/')[2]}: " if note.filepath else ""
-        lines.append(f"- {escaped(where + note.reason)}")
-    if len(notes) > _MOST_NOTES:
-        lines.append(f"- and {len(notes) - _MOST_NOTES:,} more")
-    widgets.text(page, "notes", "\n".join(lines))
+    words = [f"{note.filepath.rpartition('/')[2]}: {note.reason}" for note in notes]
+    told = bullets([line.removeprefix(": ") for line in words], _MOST_NOTES)
+    widgets.text(page, "notes", f"**Failed, or to note**\n\n{told}")
 
 
 def _evaluations(page: types.Object, dataset: Any, run: RunInfo, clicks: Clicks) -> None:

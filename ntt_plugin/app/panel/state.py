@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 TABS = {"banks": "Banks", "runs": "Runs"}
@@ -46,13 +46,9 @@ class Place:
         kept = {name: getattr(self, name) for name in (*known[:first], "visit")}
         return Place(**kept | given)
 
-    def to_dict(self) -> dict[str, Any]:
-        """The place as a value of the panel's state."""
-        return asdict(self)
-
 
 def from_state(kept: Any) -> Place:
-    """Place from the panel's state; the start page for anything but a result of ``to_dict``."""
+    """Place from the panel's state; the start page for anything that is no place."""
     if not isinstance(kept, Mapping):
         return Place()
     place = Place().moved(kept)

@@ -171,12 +171,7 @@ def page_buttons(parent: types.Object, total: int, place: Place, size: int, clic
     number, last = _open_page(total, place, size), (total - 1) // size
     line = row(parent, "pages")
     button(
-        line,
-        "back",
-        "Previous",
-        clicks.go(page=number - 1),
-        "chevron_left",
-        disabled=number == 0,
+        line, "back", "Previous", clicks.go(page=number - 1), "chevron_left", disabled=number == 0
     )
     first = number * size + 1
     words = f"{first:,} to {min(first + size - 1, total):,} of {total:,}"

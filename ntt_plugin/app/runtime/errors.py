@@ -21,11 +21,6 @@ def explain_live(ctx: Any, title: str, error: Exception) -> Iterator[Any]:
     An exception out of a generator reaches the App as a broken connection without words, so the
     App gets a page, and nothing is raised.
 
-    Args:
-        ctx: the operator's context.
-        title: the operator's label.
-        error: what was raised.
-
     Yields:
         FiftyOne's message to the App.
 

@@ -12,7 +12,7 @@ import fiftyone.operators.types as types
 
 from ...errors import DatasetError, NttError
 from .. import request
-from ..forms.fields import mark
+from ..forms.fields import Form
 from ..text import show_as_written
 from .errors import explain_delegated, explain_live
 from .progress import Report, run_delegated, run_watched
@@ -27,29 +27,37 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
     """An operator over one function of the SDK, whose parameters it passes on by their names.
 
     Attributes:
-        uses: the SDK function's name.
+        operator_name: its name in the plugin.
+        uses: the SDK function's name; the operator's own by default.
         title: the operator's label.
         about: what it does and when to use it.
         icon: name of a Material icon.
         risk: what it can do to the dataset.
-        downloads: whether it runs networks that may have to be downloaded first.
         parameters: names that the form and the function share.
         seldom: those of them behind the form's switch *Advanced settings*.
+        downloads: whether it runs networks that may have to be downloaded first: those that
+            have a preset or a device do.
         submit: words on the button that runs it.
         doing: what the progress bar says.
     """
 
-    uses: ClassVar[str]
     operator_name: ClassVar[str]
+    uses: ClassVar[str]
     title: ClassVar[str]
     about: ClassVar[str]
     icon: ClassVar[str]
-    risk: ClassVar[types.RiskLevel]
-    downloads: ClassVar[bool] = False
-    parameters: ClassVar[tuple[str, ...]]
+    risk: ClassVar[types.RiskLevel] = types.RiskLevel.MEDIUM
+    parameters: ClassVar[tuple[str, ...]] = ()
     seldom: ClassVar[tuple[str, ...]] = ()
+    downloads: ClassVar[bool]
     submit: ClassVar[str]
     doing: ClassVar[str]
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        if not hasattr(cls, "uses") and hasattr(cls, "operator_name"):
+            cls.uses = cls.operator_name
+        cls.downloads = not {"preset", "device"}.isdisjoint(cls.parameters)
 
     @property
     def config(self) -> foo.OperatorConfig:
@@ -69,33 +77,35 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
     def resolve_input(self, ctx: Any) -> types.Property:
         """The form; where it is about to be run, why it cannot be is kept for ``execute``."""
         self._leave_out_what_is_folded(ctx)
-        inputs = types.Object()
-        unfit = request.clean(ctx)
+        if ctx.request_params.get("selected_labels") is None:
+            ctx.request_params["selected_labels"] = []
+        unfit = request.take_out_unfit(ctx)
+        form = Form(ctx, types.Object())
         try:
             request.require_sound(ctx)
             if ctx.dataset is None:
                 raise DatasetError("No dataset is open. Open one first.")
-            self.form(ctx, inputs)
+            self.build_form(form)
         except NttError as error:
-            problem(inputs, "cannot_run", str(error))
+            form.problem("cannot_run", str(error))
         except Exception as error:
             logger.exception("The form of %s cannot be shown", self.operator_name)
             told = f"{type(error).__name__}: {error}"
-            problem(inputs, "cannot_run", f"This form cannot be shown here. {told}")
+            form.problem("cannot_run", f"This form cannot be shown here. {told}")
         for name, reason in unfit.items():
-            if name in inputs.properties:
-                mark(inputs.properties[name], reason)
+            if name in form.inputs.properties:
+                form.mark(name, reason)
             else:
-                problem(inputs, f"unfit_{name}", reason)
-        _say_nothing_beside_errors(inputs)
+                form.problem(f"unfit_{name}", reason)
+        _say_nothing_beside_errors(form.inputs)
         view = types.PromptView(label=self.title, submit_button_label=self.submit)
-        form = types.Property(inputs, view=view)
+        filled_in = types.Property(form.inputs, view=view)
         if ctx.executor is not None:
-            ctx.ntt_refusal = request.refusal(ctx, form, self)
+            ctx.ntt_refusal = request.refusal(ctx, filled_in, self)
             if ctx.ntt_refusal is not None:
                 return types.Property(types.Object())
-        show_as_written(inputs)
-        return form
+        show_as_written(form.inputs)
+        return filled_in
 
     def resolve_output(self, ctx: Any) -> types.Property:
         """The page that a delegated run's result is shown as."""
@@ -126,8 +136,8 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
         return messages if request.is_app(ctx) else _value_of(messages)
 
     @abstractmethod
-    def form(self, ctx: Any, inputs: types.Object) -> None:
-        """Add the fields to the form.
+    def build_form(self, form: Form) -> None:
+        """Add the fields.
 
         Raises:
             NttError: there is nothing that could be run; the form says so in its words.
@@ -148,6 +158,9 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
     def arguments(self, ctx: Any) -> dict[str, Any]:
         """The form's values by the SDK's names; what was left empty takes the SDK's default."""
         given = {name: ctx.params.get(name) for name in self.parameters}
+        if "bank_dataset" in given and given["bank_dataset"] == ctx.dataset.name:
+            # The form's default; beside the path of a bank's file the SDK takes no dataset.
+            del given["bank_dataset"]
         return {name: value for name, value in given.items() if not request.is_empty(value)}
 
     def _leave_out_what_is_folded(self, ctx: Any) -> None:
@@ -215,8 +228,3 @@ def _value_of(messages: Generator[Any, None, dict[str, Any]]) -> dict[str, Any]:
             next(messages)
         except StopIteration as end:
             return dict(end.value)
-
-
-def problem(inputs: types.Object, name: str, text: str) -> None:
-    """Add an error to a form that blocks its run."""
-    inputs.view(name, types.Error(label=text), invalid=True, error_message=text)

@@ -52,16 +52,11 @@ def run_watched(ctx: Any, label: str, work: Callable[[Report], T]) -> Generator[
     Args:
         ctx: the operator's context.
         label: what is going on, for the bar.
-        work: the function; it is given the callback to pass on as ``progress``.
+        work: the function; it is given the callback to pass on as ``progress``. What it returns
+            is the value of ``yield from``, what it raises is raised.
 
     Yields:
         FiftyOne's messages to the App.
-
-    Returns:
-        What ``work`` returned (the value of ``yield from``).
-
-    Raises:
-        Exception: what ``work`` raised.
     """
     watch = _Watch()
     outcome: dict[str, Any] = {}

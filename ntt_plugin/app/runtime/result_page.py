@@ -10,7 +10,7 @@ from typing import Any
 import fiftyone.operators.types as types
 from bson import json_util
 
-from ..text import Table, escaped, show_as_written
+from ..text import Table, bullets, escaped, show_as_written
 
 PLUGIN = "@ntt/no-time-to-train"
 MOST_BY_ID = 1000
@@ -89,12 +89,8 @@ class Outcome:
             # A text: MongoDB need not take the names in a view's stages, which begin with "$".
             stages = json_util.dumps(self.view.view()._serialize())
             found[_RESULT_VIEW] = {"label": self.view_label, "stages": stages}
-        if self.table is not None:
-            found[_TABLE] = asdict(self.table)
-        if self.panel is not None:
-            found[_PANEL] = asdict(self.panel)
-        if self.next_step is not None:
-            found[_NEXT_STEP] = asdict(self.next_step)
+        parts = {_TABLE: self.table, _PANEL: self.panel, _NEXT_STEP: self.next_step}
+        found |= {name: asdict(part) for name, part in parts.items() if part is not None}
         return found
 
     def show(self, ctx: Any) -> Any:
@@ -125,44 +121,32 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
     if _TABLE in results:
         outputs.view("table", types.MarkdownView(label=Table(**results[_TABLE]).markdown()))
     if problems:
-        lines = [f"Left out or to note: {len(problems):,}", ""]
-        lines += [f"- {escaped(problem)}" for problem in problems[:_MOST_PROBLEMS]]
-        if len(problems) > _MOST_PROBLEMS:
-            lines.append(f"- and {len(problems) - _MOST_PROBLEMS:,} more")
-        outputs.view("problems", types.MarkdownView(label="\n".join(lines)))
-    view = results.get(_RESULT_VIEW)
+        words = f"Left out or to note: {len(problems):,}\n\n{bullets(problems, _MOST_PROBLEMS)}"
+        outputs.view("problems", types.MarkdownView(label=words))
+    view, panel, step = (results.get(name) for name in (_RESULT_VIEW, _PANEL, _NEXT_STEP))
     if view is not None:
-        outputs.view(
-            "show",
-            types.Button(
-                label=view["label"],
-                operator="@voxel51/operators/set_view",
-                params={"view": json.loads(view["stages"])},
-            ),
-        )
-    panel = results.get(_PANEL)
+        shown = {"view": json.loads(view["stages"])}
+        _button(outputs, "show", view["label"], "@voxel51/operators/set_view", shown)
     if panel is not None:
-        outputs.view(
-            "panel",
-            types.Button(
-                label=panel["label"],
-                operator="@voxel51/operators/open_panel",
-                params={"name": panel["name"], "isActive": True, "layout": "horizontal"},
-            ),
-        )
-    step = results.get(_NEXT_STEP)
+        opened = {"name": panel["name"], "isActive": True, "layout": "horizontal"}
+        _button(outputs, "panel", panel["label"], "@voxel51/operators/open_panel", opened)
     if step is not None:
-        outputs.view(
-            "next",
-            types.Button(
-                label=step["label"],
-                operator=f"{PLUGIN}/{step['operator']}",
-                params=dict(step["params"]),
-                prompt=True,
-            ),
-        )
+        operator = f"{PLUGIN}/{step['operator']}"
+        _button(outputs, "next", step["label"], operator, dict(step["params"]), prompt=True)
     show_as_written(outputs)
     return types.Property(outputs)
+
+
+def _button(
+    page: types.Object, name: str, words: str, operator: str, params: Any, **options: Any
+) -> None:
+    page.view(name, types.Button(label=words, operator=operator, params=params, **options))
+
+
+def notes_in_words(report: Any) -> list[str]:
+    """What failed in a run and what is to note, each with its file if it is of one."""
+    notes = (*report.failed, *report.notes)
+    return [f"{note.filepath}: {note.reason}".removeprefix(": ") for note in notes]
 
 
 def _plain(value: Any) -> Any:

@@ -10,8 +10,7 @@ import torch
 from ...engine.device.device import resolve_device
 from ...engine.networks.bundled import FOLDER
 from .encoder import EncoderTask
-from .loop import Plan, train
-from .pool import ScenePool
+from .loop import Plan, ScenePool, train
 from .segmenter import SegmenterTask
 
 _PLANS = {

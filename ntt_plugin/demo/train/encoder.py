@@ -11,10 +11,9 @@ from transformers import Dinov2Model
 from ...engine.images.load import normalise
 from ...engine.recipe import Recipe
 from ...engine.references import crop_box, crop_reference
-from ..classes import BASE_CLASSES, COLOURS, PATTERNS, SHAPES
-from .encoder_start import see_like_a_convolution
-from .loop import image_batch
-from .networks import encoder_config, start_afresh
+from ..scenes import BASE_CLASSES, COLOURS, PATTERNS, SHAPES
+from .loop import Scenes, image_batch
+from .networks import encoder_config, see_like_a_convolution, start_afresh
 
 _ATTRIBUTES = (SHAPES, PATTERNS, COLOURS)
 _CLASS_ATTRIBUTES = torch.tensor(
@@ -65,9 +64,7 @@ class EncoderTask(nn.Module):
         names = ("scenes", "crops", "shape", "pattern", "colour")
         return "right " + ", ".join(f"{n} {s:.3f}" for n, s in zip(names, shares, strict=True))
 
-    def loss(
-        self, scenes: list[tuple[np.ndarray, np.ndarray, list[int]]], rng: np.random.Generator
-    ) -> Tensor:
+    def loss(self, scenes: Scenes, rng: np.random.Generator) -> Tensor:
         """The loss of a batch of scenes, a scalar."""
         views, owners, classes = self._views(scenes, rng)
         device = self.network.device
@@ -111,7 +108,7 @@ class EncoderTask(nn.Module):
         return loss
 
     def _views(
-        self, scenes: list[tuple[np.ndarray, np.ndarray, list[int]]], rng: np.random.Generator
+        self, scenes: Scenes, rng: np.random.Generator
     ) -> tuple[Tensor, list[np.ndarray], list[list[int]]]:
         whole = image_batch([image for image, _, _ in scenes])
         size = (self.side, self.side)

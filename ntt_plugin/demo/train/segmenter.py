@@ -10,7 +10,7 @@ from transformers import Sam2Model
 
 from ...engine.images.load import normalise
 from ..scenes import SCENE_SIZE
-from .loop import image_batch
+from .loop import Scenes, image_batch
 from .networks import look_where_prompted, segmenter_config, start_afresh
 
 _POINTS = 20
@@ -47,9 +47,7 @@ class SegmenterTask(nn.Module):
         self._rank_gaps.clear()
         return words
 
-    def loss(
-        self, scenes: list[tuple[np.ndarray, np.ndarray, list[int]]], rng: np.random.Generator
-    ) -> Tensor:
+    def loss(self, scenes: Scenes, rng: np.random.Generator) -> Tensor:
         """The loss of a batch of scenes, a scalar."""
         device = self.network.device
         images = image_batch([_jittered(image, rng) for image, _, _ in scenes]).to(device)

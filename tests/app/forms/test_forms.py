@@ -6,11 +6,11 @@ import inspect
 
 import fiftyone as fo
 import pytest
+from tests.dataset.samples.test_paths import IMPOSSIBLE
 
 import ntt_plugin as ntt
 from ntt_plugin.app.operators import OPERATORS
 from tests.app.driver import loaded
-from tests.dataset.samples.test_paths import IMPOSSIBLE
 
 WITH_BANK = [
     "load_references_view",
@@ -255,11 +255,7 @@ def test_a_class_that_is_not_there_is_marked(plugin, dataset):
         ("segment_with_memory_bank", {"bank": "shapes", "label_field": "1st"}, "label_field"),
         ("rename_memory_bank", {"name": "shapes", "new_name": "a b"}, "new_name"),
         ("rename_memory_bank", {"name": "shapes", "new_name": "shapes"}, "new_name"),
-        (
-            "sample_references",
-            {"label_field": "ground_truth", "shots": 0, "tag": "few"},
-            "shots",
-        ),
+        ("sample_references", {"label_field": "ground_truth", "shots": 0, "tag": "few"}, "shots"),
         ("segment_with_memory_bank", {"bank": "shapes", "batch_size": 0}, "batch_size"),
         ("export_memory_bank", {"name": "shapes", "path": "/nowhere/a.safetensors"}, "path"),
         ("export_memory_bank", {"name": "shapes", "path": "bank.txt"}, "path"),

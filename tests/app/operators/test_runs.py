@@ -146,10 +146,7 @@ def cleared(dataset, folder):
 CASES = {
     "sample_references": ({"label_field": "ground_truth", "shots": 1, "tag": "few"}, sampled),
     "add_references": ({"label_field": "ground_truth", "tag": "mine"}, added),
-    "masks_from_boxes": (
-        {"label_field": "boxes", "new_field": "masks", "preset": "tiny"},
-        masked,
-    ),
+    "masks_from_boxes": ({"label_field": "boxes", "new_field": "masks", "preset": "tiny"}, masked),
     "build_memory_bank": (
         {"label_field": "ground_truth", "name": "second", "tag": "reference", "preset": "tiny"},
         built,

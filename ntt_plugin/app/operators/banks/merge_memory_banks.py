@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import fiftyone.operators.types as types
 
 from ....errors import BankError
-from ...forms import fields
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
@@ -18,7 +19,6 @@ from ..references import learning_form
 class MergeMemoryBanks(NttOperator):
     """Form of ``merge_memory_banks``."""
 
-    uses = "merge_memory_banks"
     operator_name = "merge_memory_banks"
     title = "Merge memory banks"
     about = (
@@ -26,59 +26,53 @@ class MergeMemoryBanks(NttOperator):
         "them in one run; the banks themselves stay."
     )
     icon = "merge"
-    risk = types.RiskLevel.MEDIUM
     parameters = ("names", "new_name", "overwrite")
     submit = "Merge"
     doing = "Merging"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         from ....dataset.banks.banks import memory_bank_infos
         from ...forms import bank_choice
 
-        found = memory_bank_infos(ctx.dataset)
+        found = memory_bank_infos(form.dataset)
         if not found:
-            raise bank_choice.no_bank(ctx.dataset.name)
+            raise bank_choice.no_bank(form.dataset.name)
         infos = {name: info for name, info in found.items() if not isinstance(info, BankError)}
         damaged = [str(error) for error in found.values() if isinstance(error, BankError)]
         words = {
             name: f"{name} ({number_of('class', len(info.shots))})" for name, info in infos.items()
         }
-        fields.several(
-            inputs, "names", words, "Memory banks", "Two or more; the first gives its recipe.",
-            required=True,
-        )  # fmt: skip
+        what_for = "Two or more; the first gives its recipe."
+        form.several("names", words, "Memory banks", what_for, required=True)
         if damaged:
-            fields.notice(inputs, "damaged", "\n".join(damaged), types.Warning)
-        new_name = fields.name_field(
-            ctx, inputs, "new_name", "New name", "What to call the new one.", "memory bank"
-        )
+            form.notice("damaged", "\n".join(damaged), types.Warning)
+        new_name = form.name("new_name", "New name", "What to call the new one.", "memory bank")
         if len(infos) < 2:
             there = f"{next(iter(infos))!r} is the only" if infos else "There is no"
-            fields.mark(
-                inputs.properties["names"],
+            form.mark(
+                "names",
                 f"{there} {'whole ' if damaged else ''}memory bank here; build or import another "
                 "to merge it with.",
             )
             return
-        chosen = list(dict.fromkeys(fields.value_of(ctx, "names", [])))
+        chosen = list(dict.fromkeys(form.value("names", [])))
         if len([name for name in chosen if name in infos]) < max(2, len(chosen)):
-            fields.mark(inputs.properties["names"], "Choose two or more of these banks.")
+            form.mark("names", "Choose two or more of these banks.")
             return
         makers = {infos[name].made_by for name in chosen}
         if len(makers) > 1:
-            fields.mark(
-                inputs.properties["names"],
+            form.mark(
+                "names",
                 "Different encoders made these banks, so their features cannot be compared; "
                 "choose banks of one encoder.",
             )
             return
-        shots: dict[str, int] = {}
+        shots: Counter[str] = Counter()
         for name in chosen:
-            for label, count in infos[name].shots.items():
-                shots[label] = shots.get(label, 0) + count
-        fields.notice(inputs, "will_do", f"Will hold up to {learning_form.in_words(shots)}.")
+            shots.update(infos[name].shots)
+        form.notice("will_do", f"Will hold up to {learning_form.in_words(shots)}.")
         if new_name in found:
-            fields.overwrite(ctx, inputs, f"There is a memory bank {new_name!r} already.")
+            form.overwrite(f"There is a memory bank {new_name!r} already.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import merge_memory_banks

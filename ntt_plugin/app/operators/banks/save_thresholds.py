@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import fiftyone.operators.types as types
-
 from ....errors import NttError
-from ...forms import fields
-from ...runtime.operator import NttOperator, problem
+from ...forms.fields import Form
+from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import NextStep, Outcome
-from ...text import Table, number_of
+from ...text import Table, listed_briefly, number_of
 
 if TYPE_CHECKING:
     from ....dataset.evaluation.best_f1 import Threshold
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 class SaveThresholds(NttOperator):
     """Form of ``save_thresholds``."""
 
-    uses = "save_thresholds"
     operator_name = "save_thresholds"
     title = "Save thresholds"
     about = (
@@ -28,45 +25,38 @@ class SaveThresholds(NttOperator):
         "the memory bank. Use it after an evaluation, before Apply thresholds."
     )
     icon = "tune"
-    risk = types.RiskLevel.MEDIUM
     parameters = ("bank", "eval_key")
     submit = "Save"
     doing = "Finding thresholds"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         from ....dataset.inspect.inventory import evaluations
         from ...forms import bank_choice, target
 
-        scored = evaluations(ctx.dataset)
-        key = _evaluation(ctx, inputs, scored)
-        bank = bank_choice.bank_of_dataset(
-            ctx, inputs, description="It keeps the thresholds.", name="bank",
-            maker=bank_choice.maker_of_field(ctx.dataset, scored.get(key or "", "")),
-        )  # fmt: skip
+        scored = evaluations(form.dataset)
+        key = _evaluation(form, scored)
+        maker = bank_choice.maker_of_field(form.dataset, scored.get(key or "", ""))
+        bank = bank_choice.bank_of_dataset(form, "It keeps the thresholds.", "bank", maker)
         if key is None or bank is None:
             return
         try:
-            values, without = target.asked_once(ctx, ctx.dataset, _found, key, bank)
+            values, without = target.asked_once(form, form.dataset, _found, key, bank)
         except NttError as error:
-            fields.mark(inputs.properties["eval_key"], str(error))
+            form.mark("eval_key", str(error))
             return
         if not values:
-            fields.mark(
-                inputs.properties["bank"],
+            form.mark(
+                "bank",
                 f"{key!r} has no threshold for any class of {bank!r}; choose another evaluation, "
                 "or the bank that made its predictions.",
             )
             return
-        shown = fields.listed_briefly(f"{label} {value:.2f}" for label, value in values.items())
+        shown = listed_briefly(f"{label} {value:.2f}" for label, value in values.items())
         left = f" {without:,} other classes have none there." if without else ""
-        fields.notice(inputs, "will_do", f"Will keep with {bank!r}: {shown}.{left}")
-        kept = bank_choice.thresholds_of(ctx.dataset, bank)
+        form.notice("will_do", f"Will keep with {bank!r}: {shown}.{left}")
+        kept = bank_choice.thresholds_of(form.dataset, bank)
         if kept and kept != values:
-            fields.overwrite(
-                ctx,
-                inputs,
-                f"{bank!r} keeps thresholds of {number_of('class', len(kept))} already.",
-            )
+            form.overwrite(f"{bank!r} keeps thresholds of {number_of('class', len(kept))} already.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import save_thresholds
@@ -90,19 +80,16 @@ class SaveThresholds(NttOperator):
         )
 
 
-def _evaluation(ctx: Any, inputs: types.Object, scored: dict[str, str]) -> str | None:
+def _evaluation(form: Form, scored: dict[str, str]) -> str | None:
     """The choice of an evaluation, the latest at first; None while there is none."""
     if not scored:
-        problem(
-            inputs,
+        form.problem(
             "no_evaluation",
-            f"{ctx.dataset.name!r} has no evaluation by COCO's rules yet. Make one with the "
+            f"{form.dataset.name!r} has no evaluation by COCO's rules yet. Make one with the "
             "operator Evaluate segmentation.",
         )
         return None
-    return fields.choice(
-        ctx,
-        inputs,
+    return form.choice(
         "eval_key",
         {name: f"{name} (of {field})" for name, field in scored.items()},
         "Evaluation",

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from typing import Any
 
-import fiftyone.operators.types as types
-
-from ...forms import fields
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import MOST_BY_ID, Outcome
@@ -19,7 +16,6 @@ from .build_memory_bank import label_tag, references, sample_tag
 class UpdateMemoryBank(NttOperator):
     """Form of ``update_memory_bank``."""
 
-    uses = "update_memory_bank"
     operator_name = "update_memory_bank"
     title = "Update memory bank"
     about = (
@@ -27,8 +23,6 @@ class UpdateMemoryBank(NttOperator):
         "Use it when you have tagged more; what the bank holds is not computed again."
     )
     icon = "library_add_check"
-    risk = types.RiskLevel.MEDIUM
-    downloads = True
     parameters = (
         "label_field",
         "name",
@@ -43,46 +37,37 @@ class UpdateMemoryBank(NttOperator):
     submit = "Update"
     doing = "Updating the memory bank"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         from ....dataset.banks.banks import get_memory_bank_info
         from ...forms import bank_choice, run_options, target
 
-        images = target.target(ctx, inputs, "Learn from", labels=True)
-        name = bank_choice.bank_of_dataset(ctx, inputs)
-        field, counts = target.labels_with_masks(
-            ctx,
-            inputs,
-            images,
-            "The field of the references.",
-            learning_form.field_at_first(ctx, predictions=False),
-        )
+        images = target.target(form, "Learn from", labels=True)
+        name = bank_choice.bank_of_dataset(form)
+        first = learning_form.field_at_first(form, predictions=False)
+        what_for = "The field of the references."
+        field, counts = target.labels_with_masks(form, images, what_for, first)
         if field is None:
             return
-        tag = label_tag(ctx, inputs, counts)
-        fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
-        if fields.advanced(ctx, inputs, self.seldom):
-            run_options.device(ctx, inputs)
-            sample_tag(ctx, inputs, images)
-            inputs.bool(
-                "negatives",
-                default=False,
-                label="As negatives",
-                description="They are taken for their class and are not of it.",
-                view=types.CheckboxView(),
-            )
+        tag = label_tag(form, counts)
+        form.classes(counts.classes, "Only these; all if none is chosen.")
+        if form.advanced(self.seldom):
+            run_options.device(form)
+            sample_tag(form, images)
+            what_for = "They are taken for their class and are not of it."
+            form.tick("negatives", "As negatives", what_for)
         if name is None:
             return
-        info = get_memory_bank_info(ctx.dataset, name)
-        inputs.properties["name"].view.description = bank_choice.in_words(info)
-        number = references(ctx, counts, tag)
-        what = "negatives" if ctx.params.get("negatives") else "references"
+        info = get_memory_bank_info(form.dataset, name)
+        form.describe("name", bank_choice.in_words(info))
+        number = references(form, counts, tag)
+        what = "negatives" if form.ctx.params.get("negatives") else "references"
         text = f"Will teach {name!r} what it does not hold yet of {number:,} {what}."
-        if learning_form.predicted(ctx.dataset, field):
+        if learning_form.predicted(form.dataset, field):
             text += (
                 f" The next run replaces {field!r}: with Promote to references copies would be "
                 "kept."
             )
-        learning_form.announce_learning(inputs, text, info)
+        learning_form.announce_learning(form, text, info)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import update_memory_bank
@@ -93,7 +78,6 @@ class UpdateMemoryBank(NttOperator):
         view = target.target_of(ctx, labels=True)
         arguments = target.without_slices(view, self.arguments(ctx))
         change = update_memory_bank(view, **arguments, progress=progress)
-        reasons = Counter(refused.reason for refused in change.refused)
         learnt = change.negatives or change.added
         facts = {
             "Learnt": learning_form.in_words(learnt),
@@ -106,7 +90,7 @@ class UpdateMemoryBank(NttOperator):
         return Outcome(
             f"The memory bank {change.name!r} learnt {number_of('label', sum(learnt.values()))}.",
             {name: value for name, value in facts.items() if value},
-            [f"{number_of('label', count)}: {reason}" for reason, count in reasons.items()],
+            learning_form.refused_in_words(change.refused),
             view=select_labels(all_images(ctx.dataset), shown) if shown else None,
             view_label="Show what it learnt" if few else f"Show the first {len(shown):,} it learnt",
             next_step=learning_form.segment_again(ctx, arguments["label_field"], change.name),

@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
-import fiftyone.operators.types as types
-
 from ....errors import NttError
-from ...forms import fields
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
-from ...text import Table, number_of
+from ...text import Table, listed_briefly, number_of
 from ..references import learning_form
 
 if TYPE_CHECKING:
@@ -27,7 +25,6 @@ _ACTIONS = {
 class ApplyThresholds(NttOperator):
     """Form of ``apply_thresholds``."""
 
-    uses = "apply_thresholds"
     operator_name = "apply_thresholds"
     title = "Apply thresholds"
     about = (
@@ -35,70 +32,54 @@ class ApplyThresholds(NttOperator):
         "Use it after Save thresholds, to see the labels that can be trusted."
     )
     icon = "filter_alt"
-    risk = types.RiskLevel.MEDIUM
     parameters = ("label_field", "bank", "action", "tag", "group_slices")
     submit = "Apply"
     doing = "Applying thresholds"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         from ....dataset.samples.checks import require_tag
         from ...forms import bank_choice, target
 
-        images = target.target(ctx, inputs, "Apply to")
+        images = target.target(form, "Apply to")
         field, counts = target.label_field(
-            ctx,
-            inputs,
-            images,
-            "label_field",
-            "Predictions",
-            "The labels to look at.",
-            prefer="ntt",
+            form, images, "Predictions", "The labels to look at.", prefer="ntt"
         )
         if field is None:
             return
-        maker = bank_choice.maker_of_field(ctx.dataset, field)
+        maker = bank_choice.maker_of_field(form.dataset, field)
         bank = bank_choice.bank_of_dataset(
-            ctx, inputs, description="It keeps the thresholds.", name="bank", maker=maker,
-            required=False,
-        )  # fmt: skip
+            form, "It keeps the thresholds.", "bank", maker, required=False
+        )
         if bank is None and maker.gone:
-            fields.mark(inputs.properties["bank"], "Choose the bank that keeps the thresholds.")
-        action = fields.choice(
-            ctx, inputs, "action", _ACTIONS, "What to do", "Nothing is deleted.", default="tag",
-            required=False,
-        )  # fmt: skip
+            form.mark("bank", "Choose the bank that keeps the thresholds.")
+        action = form.choice(
+            "action", _ACTIONS, "What to do", "Nothing is deleted.", default="tag", required=False
+        )
         tag = "below_threshold"
         if action == "tag":
-            tag = fields.value_of(ctx, "tag", tag)
-            written = inputs.str(
-                "tag",
-                required=False,
-                default="below_threshold",
-                label="Label tag",
-                description="It is taken from the labels that are no longer below.",
-            )
+            tag = form.value("tag", tag)
+            what_for = "It is taken from the labels that are no longer below."
+            form.text("tag", "Label tag", what_for, default="below_threshold")
             try:
                 require_tag(tag)
             except NttError as error:
-                fields.mark(written, str(error))
+                form.mark("tag", str(error))
                 return
         if bank is None or action is None or not counts.labels:
             return
-        limits = bank_choice.thresholds_of(ctx.dataset, bank)
+        limits = bank_choice.thresholds_of(form.dataset, bank)
         if not limits:
-            fields.mark(
-                inputs.properties["bank"],
+            form.mark(
+                "bank",
                 f"{bank!r} keeps no thresholds. Make some with the operator Save thresholds, or "
                 "choose another.",
             )
             return
-        below = target.asked_once(ctx, images, _below, field, tuple(limits.items()))
+        below = target.asked_once(form, images, _below, field, tuple(limits.items()))
         does = f"tag {below:,} with {tag!r}" if action == "tag" else f"hide {below:,}"
         without = [label for label in counts.classes if label not in limits]
-        left = f" {fields.listed_briefly(without)}: no threshold, left alone." if without else ""
-        fields.notice(
-            inputs, "will_do", f"Of {number_of('label', counts.labels)} will {does}.{left}"
-        )
+        left = f" {listed_briefly(without)}: no threshold, left alone." if without else ""
+        form.notice("will_do", f"Of {number_of('label', counts.labels)} will {does}.{left}")
 
     def watch(self, ctx: Any) -> Generator[Any, None, Outcome]:
         """Call the SDK; before a view without a progress bar, which would stay open over it."""

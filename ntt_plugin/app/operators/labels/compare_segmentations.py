@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
-from ...forms import fields
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import MOST_BY_ID, Outcome
-from ...text import Table, number_of
+from ...text import Table, listed_briefly, number_of
 
 if TYPE_CHECKING:
     from ....dataset.evaluation.compare import ClassComparison, Comparison
@@ -21,7 +22,6 @@ _MOST_CHANGES = 5
 class CompareSegmentations(NttOperator):
     """Form of ``compare_segmentations``."""
 
-    uses = "compare_segmentations"
     operator_name = "compare_segmentations"
     title = "Compare segmentations"
     about = (
@@ -42,41 +42,36 @@ class CompareSegmentations(NttOperator):
     submit = "Compare"
     doing = "Comparing"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         from ....dataset.inspect.inventory import label_fields
         from ....dataset.labels.label_field import segmentation_fields
-        from ...forms import target as samples
+        from ...forms import target
 
-        images = samples.target(ctx, inputs, "Compare")
-        field, first = samples.label_field(
-            ctx, inputs, images, "label_field", "First", "One pass.", prefer="ntt"
-        )
+        images = target.target(form, "Compare")
+        field, first = target.label_field(form, images, "First", "One pass.", prefer="ntt")
         if field is None:
             return
-        runs = [name for name in segmentation_fields(ctx.dataset) if name != field]
-        other, second = samples.label_field(
-            ctx, inputs, images, "other_field", "Second", "The other pass.",
+        runs = [name for name in segmentation_fields(form.dataset) if name != field]
+        other, second = target.label_field(
+            form, images, "Second", "The other pass.", "other_field",
             prefer=runs[0] if runs else "ntt", leave_out=field,
         )  # fmt: skip
         if other is None:
             return
-        truths = [name for name in label_fields(ctx.dataset) if name not in (field, other)]
+        truths = [name for name in label_fields(form.dataset) if name not in (field, other)]
         if truths:
-            fields.choice(
-                ctx, inputs, "gt_field", {name: name for name in truths}, "Ground truth",
-                "To score both against; none if it is empty.", required=False,
-            )  # fmt: skip
-        if fields.advanced(ctx, inputs, self.seldom):
-            counts = dict(first.classes)
-            for label, count in second.classes.items():
-                counts[label] = counts.get(label, 0) + count
-            fields.classes(ctx, inputs, counts, "Only these; all if none is chosen.")
-            samples.include_missing(inputs, "Compare samples in which a field was never written")
-        samples.say_missing(ctx, inputs, images, {field: "segmented", other: "segmented"})
-        first = samples.of_wanted_classes(ctx, images, field, first)
-        second = samples.of_wanted_classes(ctx, images, other, second)
-        fields.notice(
-            inputs,
+            what_for = "To score both against; none if it is empty."
+            form.choice("gt_field", truths, "Ground truth", what_for, required=False)
+        if form.advanced(self.seldom):
+            form.classes(
+                Counter(first.classes) + Counter(second.classes),
+                "Only these; all if none is chosen.",
+            )
+            target.include_missing(form, "Compare samples in which a field was never written")
+        target.say_missing(form, images, {field: "segmented", other: "segmented"})
+        first = target.of_wanted_classes(form, images, field, first)
+        second = target.of_wanted_classes(form, images, other, second)
+        form.notice(
             "will_do",
             f"Will compare {number_of('label', first.labels)} with {second.labels:,} in "
             f"{number_of('image', len(images))}. Nothing is changed.",
@@ -86,13 +81,13 @@ class CompareSegmentations(NttOperator):
         from .... import compare_segmentations
         from ....dataset.samples.label_selection import select_labels
         from ....dataset.samples.views import image_view
-        from ...forms import target as samples
+        from ...forms import target
 
         arguments = self.arguments(ctx)
-        target = samples.target_of(ctx)
-        found = compare_segmentations(target, **arguments, progress=progress)
+        samples = target.target_of(ctx)
+        found = compare_segmentations(samples, **arguments, progress=progress)
         shown = found.labels[:MOST_BY_ID]
-        images = image_view(target, arguments.get("group_slices"))
+        images = image_view(samples, arguments.get("group_slices"))
         few = len(shown) == len(found.labels)
         facts = {
             "Other class in the second": _changes(found),
@@ -125,7 +120,7 @@ def _message(found: Comparison) -> str:
 
 def _changes(found: Comparison) -> str:
     most = list(found.relabelled.items())[:_MOST_CHANGES]
-    return fields.listed_briefly(f"{one} → {other} ({count:,})" for (one, other), count in most)
+    return listed_briefly(f"{one} → {other} ({count:,})" for (one, other), count in most)
 
 
 def _table(found: Comparison) -> Table:

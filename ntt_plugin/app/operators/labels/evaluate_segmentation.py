@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from ....errors import DatasetError
-from ...forms import fields
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import NextStep, Outcome, PanelButton
@@ -30,7 +30,6 @@ class EvaluateSegmentation(NttOperator):
         "the Model Evaluation panel. Use it wherever part of the dataset has true masks."
     )
     icon = "query_stats"
-    risk = types.RiskLevel.MEDIUM
     parameters = (
         "label_field",
         "gt_field",
@@ -44,59 +43,54 @@ class EvaluateSegmentation(NttOperator):
     submit = "Evaluate"
     doing = "Evaluating"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         from ....dataset.evaluation.fiftyone_evaluation import require_free_key
         from ...forms import target
 
-        images = target.target(ctx, inputs, "Score")
+        images = target.target(form, "Score")
         field, predicted = target.label_field(
-            ctx, inputs, images, "label_field", "Predictions", "The labels to score.", prefer="ntt"
+            form, images, "Predictions", "The labels to score.", prefer="ntt"
         )
         if field is None:
             return
         truth, counts = target.label_field(
-            ctx, inputs, images, "gt_field", "Ground truth", "The true labels.", leave_out=field
+            form, images, "Ground truth", "The true labels.", "gt_field", leave_out=field
         )
         if truth is None:
             return
-        key = fields.name_field(
-            ctx, inputs, "eval_key", "Evaluation's name", "Under which the App lists it.",
-            "evaluation", default=f"{field}_eval",
-        )  # fmt: skip
-        inputs.bool(
+        listed_as = "Under which the App lists it."
+        key = form.name("eval_key", "Evaluation's name", listed_as, "evaluation", f"{field}_eval")
+        form.inputs.bool(
             "masks",
             default=True,
             label="Score masks",
             description="Beside boxes. Labels without a mask are left out then.",
         )
-        if fields.advanced(ctx, inputs, self.seldom):
+        if form.advanced(self.seldom):
             # Predictions can be of classes that no true label has.
             offered = {**dict.fromkeys(predicted.classes, 0), **counts.classes}
-            fields.classes(
-                ctx, inputs, dict(sorted(offered.items())), "Only these; all if none is chosen."
-            )
-            target.include_missing(inputs, "Score samples in which a field was never written")
-        target.say_missing(ctx, inputs, images, {field: "segmented", truth: "labelled"})
-        predicted = target.of_wanted_classes(ctx, images, field, predicted)
-        counts = target.of_wanted_classes(ctx, images, truth, counts)
-        if ctx.params.get("masks", True):
-            _say_without_mask(inputs, {field: predicted, truth: counts})
+            form.classes(dict(sorted(offered.items())), "Only these; all if none is chosen.")
+            target.include_missing(form, "Score samples in which a field was never written")
+        target.say_missing(form, images, {field: "segmented", truth: "labelled"})
+        predicted = target.of_wanted_classes(form, images, field, predicted)
+        counts = target.of_wanted_classes(form, images, truth, counts)
+        if form.ctx.params.get("masks", True):
+            _say_without_mask(form, {field: predicted, truth: counts})
         if key is None:
             return
         try:
             require_free_key(images, key, field, truth)
         except DatasetError as error:
-            fields.mark(inputs.properties["eval_key"], str(error))
+            form.mark("eval_key", str(error))
             return
-        text = (
-            f"Will compare {number_of('label', predicted.labels)} with {counts.labels:,} true "
-            f"ones in "
-            f"{number_of('image', len(images))} and mark each in {field!r} and {truth!r} under "
-            f"{key!r}."
+        form.notice(
+            "will_do",
+            f"Will compare {number_of('label', predicted.labels)} with {counts.labels:,} true ones "
+            f"in {number_of('image', len(images))} and mark each in {field!r} and {truth!r} under "
+            f"{key!r}.",
         )
-        fields.notice(inputs, "will_do", text)
-        if key in ctx.dataset.list_evaluations():
-            fields.overwrite(ctx, inputs, f"There is an evaluation {key!r} already.")
+        if key in form.dataset.list_evaluations():
+            form.overwrite(f"There is an evaluation {key!r} already.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import LeftOut, coco_figures, evaluate
@@ -122,19 +116,18 @@ class EvaluateSegmentation(NttOperator):
         )
 
 
-def _say_without_mask(inputs: types.Object, held: dict[str, FieldCounts]) -> None:
+def _say_without_mask(form: Form, held: dict[str, FieldCounts]) -> None:
     """Warn of labels that have no mask to be scored; mark where a field has none at all."""
     for name, counts in held.items():
         if counts.labels and not counts.masks:
-            fields.mark(
-                inputs.properties["masks"],
+            form.mark(
+                "masks",
                 f"No label to score in {name!r} has a mask: switch this off to score boxes alone.",
             )
             return
     bare = sum(counts.labels - counts.masks for counts in held.values())
     if bare:
-        fields.notice(
-            inputs,
+        form.notice(
             "left_out",
             f"Left out of all scores: {number_of('label', bare)} without a mask. Switch Score "
             "masks off to score boxes alone, or make masks first with the operator Masks from "

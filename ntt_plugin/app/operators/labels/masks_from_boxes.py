@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
-from ...forms import fields
+from ...forms.fields import Form, with_counts
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 class MasksFromBoxes(NttOperator):
     """Form of ``masks_from_boxes``."""
 
-    uses = "masks_from_boxes"
     operator_name = "masks_from_boxes"
     title = "Masks from boxes"
     about = (
@@ -30,7 +29,6 @@ class MasksFromBoxes(NttOperator):
     )
     icon = "highlight_alt"
     risk = types.RiskLevel.HIGH
-    downloads = True
     parameters = (
         "label_field",
         "new_field",
@@ -47,62 +45,51 @@ class MasksFromBoxes(NttOperator):
     submit = "Fill masks"
     doing = "Filling masks"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
-        from ....dataset.networks import networks_of
+    def build_form(self, form: Form) -> None:
         from ...forms import output_field, run_options, target
 
-        images = target.target(ctx, inputs, "Fill masks in", labels=True)
+        images = target.target(form, "Fill masks in", labels=True)
         field, counts = target.label_field(
-            ctx, inputs, images, "label_field", "Boxes", "The field with the boxes.",
-            prefer=_bare_boxes(ctx, images),
-        )  # fmt: skip
+            form, images, "Boxes", "The field with the boxes.", prefer=_bare_boxes(form, images)
+        )
         if field is None:
             return
-        new_field = fields.name_field(
-            ctx, inputs, "new_field", "Write to", "The field for the masks.", "label field",
-            default=f"{field}_masks",
-        )  # fmt: skip
-        fields.classes(ctx, inputs, counts.classes, "Only these; all if none is chosen.")
-        recipe = run_options.preset(ctx, inputs, "The segmenter to use.")
-        if fields.advanced(ctx, inputs, self.seldom):
-            fields.choice(
-                ctx,
-                inputs,
-                "tag",
-                {name: f"{name} ({count:,})" for name, count in counts.tags.items()},
-                "Label tag",
-                "Only boxes with this tag.",
-                required=False,
-            )
-            run_options.device(ctx, inputs)
-            run_options.batch_size(ctx, inputs)
-            run_options.mask_dir(ctx, inputs)
+        new_field = form.name(
+            "new_field", "Write to", "The field for the masks.", "label field", f"{field}_masks"
+        )
+        form.classes(counts.classes, "Only these; all if none is chosen.")
+        recipe = run_options.preset(form, "The segmenter to use.")
+        if form.advanced(self.seldom):
+            tags, what_for = with_counts(counts.tags), "Only boxes with this tag."
+            form.choice("tag", tags, "Label tag", what_for, required=False)
+            run_options.device(form)
+            run_options.batch_size(form)
+            run_options.mask_dir(form)
         if recipe is None or new_field is None or not counts.labels:
             return
         if new_field == field:
-            fields.mark(
-                inputs.properties["new_field"],
+            form.mark(
+                "new_field",
                 f"{field!r} is the field of the boxes, which stays as it is; choose another name.",
             )
             return
-        if inputs.properties["classes"].invalid:
+        if form.inputs.properties["classes"].invalid:
             return
-        classes = tuple(fields.value_of(ctx, "classes", ())) or None
+        classes = tuple(form.value("classes", ())) or None
         found, boxes_to_do, boxes = target.asked_once(
-            ctx, images, _held, field, new_field, recipe, fields.value_of(ctx, "tag"), classes
+            form, images, _held, field, new_field, recipe, form.value("tag"), classes
         )
         others = "other boxes, another recipe or a person"
-        to_do = output_field.ask(ctx, inputs, "new_field", new_field, found, others)
+        to_do = output_field.ask(form, "new_field", new_field, found, others)
         if to_do is None:
             return
         if to_do == found.total:
             boxes_to_do = boxes
         run_options.announce(
-            inputs,
+            form,
             f"Will write up to {number_of('mask', boxes_to_do)} into {new_field!r} of "
-            f"{number_of('image', to_do)}; "
-            f"{field!r} stays as it is.",
-            networks_of(recipe),
+            f"{number_of('image', to_do)}; {field!r} stays as it is.",
+            recipe,
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
@@ -113,13 +100,13 @@ class MasksFromBoxes(NttOperator):
         return reported(ctx, report)
 
 
-def _bare_boxes(ctx: Any, images: Any) -> str:
+def _bare_boxes(form: Form, images: Any) -> str:
     """The first field whose labels all lack a mask, ground truth before others."""
     from ....dataset.inspect.inventory import label_fields
     from ...forms import target
 
-    for name in sorted(label_fields(ctx.dataset), key=lambda name: name != "ground_truth"):
-        counts = target.counted(ctx, images, name)
+    for name in sorted(label_fields(form.dataset), key=lambda name: name != "ground_truth"):
+        counts = target.counted(form, images, name)
         if counts.labels and not counts.masks:
             return name
     return "ground_truth"

@@ -6,7 +6,7 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ...forms import fields
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import MOST_BY_ID, Outcome
@@ -25,7 +25,6 @@ class SegmentWithMemoryBank(NttOperator):
     )
     icon = "auto_awesome"
     risk = types.RiskLevel.HIGH
-    downloads = True
     parameters = (
         "bank",
         "label_field",
@@ -42,44 +41,35 @@ class SegmentWithMemoryBank(NttOperator):
     submit = "Segment"
     doing = "Segmenting"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         from ....dataset.labels.label_field import run_id
-        from ....dataset.networks import networks_of
         from ...forms import bank_choice, output_field, run_options, target
 
-        images = target.target(ctx, inputs, "Segment")
-        info = bank_choice.any_bank(ctx, inputs)
-        field = fields.name_field(
-            ctx, inputs, "label_field", "Write to", "The field for the labels.", "label field",
-            default="ntt", required=False,
-        )  # fmt: skip
+        images = target.target(form, "Segment")
+        info = bank_choice.any_bank(form)
+        what_for = "The field for the labels."
+        field = form.name("label_field", "Write to", what_for, "label field", "ntt", required=False)
         recipe = info.recipe if info else None
-        if fields.advanced(ctx, inputs, self.seldom):
-            recipe = run_options.recipe_for(ctx, inputs, recipe)
-            run_options.mask_dir(ctx, inputs)
-            run_options.cache(inputs)
+        if form.advanced(self.seldom):
+            recipe = run_options.recipe_for(form, recipe)
+            run_options.mask_dir(form)
+            run_options.cache(form)
         if info is None or recipe is None or field is None:
             return
         run = run_id(info.digest, recipe)
-        found = target.asked_once(ctx, images, output_field.held, field, run)
+        found = target.asked_once(form, images, output_field.held, field, run)
         others = "another memory bank, recipe or person"
-        to_do = output_field.ask(ctx, inputs, "label_field", field, found, others)
+        to_do = output_field.ask(form, "label_field", field, found, others)
         if to_do is None:
             return
         # Those that are done are left alone; their proposals say nothing of the others'.
         left = images.exists(field, bool=False) if to_do < found.total else images
         run_options.announce(
-            inputs,
+            form,
             f"Will write labels into {field!r} of {number_of('image', to_do)}.",
-            networks_of(recipe),
-            run_options.estimate_images(ctx, left, recipe, to_do),
+            recipe,
+            run_options.estimate_images(form, left, recipe, to_do),
         )
-
-    def arguments(self, ctx: Any) -> dict[str, Any]:
-        """The form's values as the SDK takes them."""
-        from ...forms import bank_choice
-
-        return bank_choice.without_this_dataset(ctx, super().arguments(ctx))
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import segment
@@ -109,8 +99,7 @@ def reported(ctx: Any, report: Any) -> Outcome:
     }
     return Outcome(
         f"{number_of('label', report.instances)} in {number_of('image', report.segmented)}, in "
-        f"the field "
-        f"{report.label_field!r}.",
+        f"the field {report.label_field!r}.",
         {name: value for name, value in facts.items() if value not in (0, "")},
         [f"{note.filepath}: {note.reason}" for note in (*report.failed, *report.notes)],
         view=written if ids else None,

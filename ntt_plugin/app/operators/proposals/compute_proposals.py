@@ -5,12 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import fiftyone.operators as foo
-import fiftyone.operators.types as types
 
-from ...forms import fields
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
-from ...runtime.result_page import Outcome
+from ...runtime.result_page import Outcome, notes_in_words
 from ...text import number_of
 
 
@@ -26,8 +25,6 @@ class ComputeProposals(NttOperator):
         "each then takes milliseconds an image."
     )
     icon = "grain"
-    risk = types.RiskLevel.MEDIUM
-    downloads = True
     parameters = ("preset", "device", "batch_size", "group_slices")
     seldom = ("device", "batch_size")
     submit = "Compute"
@@ -40,24 +37,22 @@ class ComputeProposals(NttOperator):
         config.default_choice_to_delegated = True
         return config
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
-        from ....dataset.networks import networks_of
+    def build_form(self, form: Form) -> None:
         from ...forms import run_options, target
 
-        images = target.target(ctx, inputs, "Compute proposals of")
-        recipe = run_options.preset(ctx, inputs, "The one that the memory bank is to be used with.")
-        if fields.advanced(ctx, inputs, self.seldom):
-            run_options.device(ctx, inputs)
-            run_options.batch_size(ctx, inputs)
+        images = target.target(form, "Compute proposals of")
+        recipe = run_options.preset(form, "The one that the memory bank is to be used with.")
+        if form.advanced(self.seldom):
+            run_options.device(form)
+            run_options.batch_size(form)
         if recipe is None:
             return
         run_options.announce(
-            inputs,
-            f"Will keep the proposals of {number_of('image', len(images))} on disk; the "
-            f"dataset stays as it "
-            "is. Images whose proposals are kept already are passed over.",
-            networks_of(recipe),
-            run_options.estimate_images(ctx, images, recipe, len(images)),
+            form,
+            f"Will keep the proposals of {number_of('image', len(images))} on disk; the dataset "
+            "stays as it is. Images whose proposals are kept already are passed over.",
+            recipe,
+            run_options.estimate_images(form, images, recipe, len(images)),
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
@@ -78,9 +73,5 @@ class ComputeProposals(NttOperator):
             f"The proposals of {number_of('image', report.computed + report.from_cache)} are kept; "
             f"{report.computed:,} were computed now.",
             {name: value for name, value in facts.items() if value not in (0, "")},
-            [f"{note.filepath}: {note.reason}".removeprefix(": ") for note in _notes(report)],
+            notes_in_words(report),
         )
-
-
-def _notes(report: Any) -> list[Any]:
-    return [*report.failed, *report.notes]

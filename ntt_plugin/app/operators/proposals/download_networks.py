@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-import fiftyone.operators.types as types
-
-from ...forms import fields
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
@@ -15,7 +13,6 @@ from ...runtime.result_page import Outcome
 class DownloadNetworks(NttOperator):
     """Form of ``download_networks``."""
 
-    uses = "download_networks"
     operator_name = "download_networks"
     title = "Download networks"
     about = (
@@ -23,29 +20,26 @@ class DownloadNetworks(NttOperator):
         "that no run has to wait for them; what is here already is not fetched again."
     )
     icon = "cloud_download"
-    risk = types.RiskLevel.MEDIUM
-    downloads = True
     parameters = ("preset",)
     submit = "Download"
     doing = "Downloading the networks"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         """Say what will be fetched, and how large it is."""
         from ....dataset.networks import networks_of
         from ...forms import run_options
 
-        recipe = run_options.preset(ctx, inputs, "The one that you want to use.")
+        recipe = run_options.preset(form, "The one that you want to use.")
         if recipe is None:
             return
         networks = networks_of(recipe)
         if all(network.here for network in networks):
             names = " and ".join(dict.fromkeys(network.name for network in networks))
-            fields.notice(inputs, "will_do", f"Nothing to fetch: {names} can be used at once.")
+            form.notice("will_do", f"Nothing to fetch: {names} can be used at once.")
             return
-        run_options.warn_of_downloads(inputs, networks)
+        run_options.warn_of_downloads(form.inputs, networks)
         total = sum(network.megabytes or 0 for network in networks if not network.here)
-        fields.notice(
-            inputs,
+        form.notice(
             "will_do",
             f"Will fetch {total:,} MB from huggingface.co into the hub's cache on the machine that "
             "FiftyOne runs on.",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from ....errors import DatasetError
-from ...forms import fields
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 class AddReferences(NttOperator):
     """Form of ``add_references``, with ``add_negatives`` for what was selected with Alt."""
 
-    uses = "add_references"
     operator_name = "add_references"
     title = "Add references"
     about = (
@@ -29,8 +28,6 @@ class AddReferences(NttOperator):
         "or samples that you selected, before you build a memory bank, or to teach one more."
     )
     icon = "add_task"
-    risk = types.RiskLevel.MEDIUM
-    downloads = True
     parameters = learning_form.PARAMETERS
     seldom = learning_form.SELDOM
     submit = "Add"
@@ -44,29 +41,24 @@ class AddReferences(NttOperator):
         button = types.Button(label=self.title, icon=self.icon, prompt=True)
         return types.Placement(place, button)
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         from ....dataset.banks.banks import list_memory_banks
         from ...forms import target
 
-        images = target.target(ctx, inputs, "Add", labels=True)
-        field, counts = target.labels_with_masks(
-            ctx,
-            inputs,
-            images,
-            "The field of the references.",
-            learning_form.field_at_first(ctx, predictions=False),
-        )
+        images = target.target(form, "Add", labels=True)
+        first = learning_form.field_at_first(form, predictions=False)
+        what_for = "The field of the references."
+        field, counts = target.labels_with_masks(form, images, what_for, first)
         if field is None:
             return
-        names = list_memory_banks(ctx.dataset)
+        names = list_memory_banks(form.dataset)
         info = None
         if names:
-            info = learning_form.bank_choice(
-                ctx, inputs, names, "A bank that learns them at once; none, to tag them alone."
+            info = learning_form.bank_that_learns(
+                form, names, "A bank that learns them at once; none, to tag them alone."
             )
-        learning_form.tag_field(inputs, "reference")
-        learning_form.seldom(ctx, inputs, counts)
-        _say(ctx, inputs, field, info)
+        learning_form.tag_and_seldom(form, "reference", counts)
+        _say(form, field, info)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         """Mark, and learn if a bank is given: references first, negatives of their classes then."""
@@ -120,21 +112,21 @@ def _field(ctx: Any, field: str, alt: bool) -> str:
     return (selection.field_of_selection(ctx, alt=True) or field) if alt else field
 
 
-def _counts(ctx: Any, field: str, alt: bool) -> dict[str, int]:
+def _counts(form: Form, field: str, alt: bool) -> dict[str, int]:
     """The chosen labels by class."""
     from ....dataset.samples.views import image_view
     from ...forms import selection, target
 
-    view = selection.chosen_labels(ctx, alt)
+    view = selection.chosen_labels(form.ctx, alt)
     if view is None:
         return {}
-    images = image_view(view, target.without_slices(view, ctx.params).get("group_slices"))
-    return learning_form.wanted(ctx, target.counted(ctx, images, _field(ctx, field, alt)))
+    images = image_view(view, target.without_slices(view, form.ctx.params).get("group_slices"))
+    return learning_form.wanted(form, target.counted(form, images, _field(form.ctx, field, alt)))
 
 
-def _say(ctx: Any, inputs: types.Object, field: str, info: BankInfo | None) -> None:
-    plain, with_alt = _counts(ctx, field, alt=False), _counts(ctx, field, alt=True)
-    tag = fields.value_of(ctx, "tag", "reference")
+def _say(form: Form, field: str, info: BankInfo | None) -> None:
+    plain, with_alt = _counts(form, field, alt=False), _counts(form, field, alt=True)
+    tag = form.value("tag", "reference")
     parts = [
         f"{number_of('label', sum(classes.values()))} with {name!r}{how}: "
         f"{learning_form.in_words(classes)}"
@@ -144,10 +136,10 @@ def _say(ctx: Any, inputs: types.Object, field: str, info: BankInfo | None) -> N
         )
         if classes
     ]
-    kept = learning_form.where_copied(ctx.dataset, field)
+    kept = learning_form.where_copied(form.dataset, field)
     text = f"Will tag {'; and '.join(parts) or 'nothing'}.{kept}"
     if info is None:
-        fields.notice(inputs, "will_do", text)
+        form.notice("will_do", text)
         return
     text += f" Will teach them to {info.name!r}."
-    learning_form.announce_learning(inputs, text, info)
+    learning_form.announce_learning(form, text, info)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-import fiftyone.operators.types as types
-
-from ...forms import fields
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
@@ -19,7 +17,6 @@ if TYPE_CHECKING:
 class CheckReferences(NttOperator):
     """Form of ``check_references``."""
 
-    uses = "check_references"
     operator_name = "check_references"
     title = "Check references"
     about = (
@@ -27,31 +24,24 @@ class CheckReferences(NttOperator):
         "cut each again from its own box. Use it before you segment much with a memory bank."
     )
     icon = "fact_check"
-    risk = types.RiskLevel.MEDIUM
-    downloads = True
     parameters = ("name", "device")
     seldom = ("device",)
     submit = "Check"
     doing = "Checking the references"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         from ....dataset.banks.banks import get_memory_bank_info
-        from ....dataset.networks import networks_of
         from ...forms import bank_choice, run_options
 
-        name = bank_choice.bank_of_dataset(ctx, inputs, description="It is only looked at.")
-        if fields.advanced(ctx, inputs, self.seldom):
-            run_options.device(ctx, inputs)
+        name = bank_choice.bank_of_dataset(form, "It is only looked at.")
+        if form.advanced(self.seldom):
+            run_options.device(form)
         if name is None:
             return
-        info = get_memory_bank_info(ctx.dataset, name)
-        references = sum(info.shots.values())
-        run_options.announce(
-            inputs,
-            f"Will look at {number_of('reference', references)}; what is found is kept with "
-            f"the dataset.",
-            networks_of(info.recipe),
-        )
+        info = get_memory_bank_info(form.dataset, name)
+        references = number_of("reference", sum(info.shots.values()))
+        what = f"Will look at {references}; what is found is kept with the dataset."
+        run_options.announce(form, what, info.recipe)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import check_references

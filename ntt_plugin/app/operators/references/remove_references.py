@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
-from ...forms import fields
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
-from ...text import number_of
+from ...text import listed_briefly, number_of
 from . import learning_form
 
 if TYPE_CHECKING:
@@ -21,7 +21,6 @@ if TYPE_CHECKING:
 class RemoveReferences(NttOperator):
     """Form of ``remove_references``."""
 
-    uses = "remove_references"
     operator_name = "remove_references"
     title = "Remove references"
     about = (
@@ -34,50 +33,45 @@ class RemoveReferences(NttOperator):
     submit = "Remove"
     doing = "Removing"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         from ....dataset.banks.banks import load_memory_bank
         from ....dataset.banks.learn import is_label
         from ...forms import bank_choice
         from ...forms.selection import selected_keys
 
-        name = bank_choice.bank_of_dataset(ctx, inputs)
+        name = bank_choice.bank_of_dataset(form)
         if name is None:
             return
-        bank = load_memory_bank(ctx.dataset, name)
-        words = _in_words(ctx.dataset, bank)
-        stored = [entry for *_, entry in bank.entries()]
-        selected = selected_keys(ctx)
-        known = set(ctx.dataset.get_field_schema())
+        bank = load_memory_bank(form.dataset, name)
+        words = _in_words(form.dataset, bank)
+        selected = selected_keys(form.ctx)
+        known = set(form.dataset.get_field_schema())
         first = [
-            entry.id
-            for entry in stored
-            if any(is_label(entry.provenance, key, known) for key in selected)
+            entry.stored.id
+            for entry in bank.entries()
+            if any(is_label(entry.stored.provenance, key, known) for key in selected)
         ]
-        fields.several(
-            inputs, "references", words, "References",
-            "Those whose labels are selected, at first.", default=first,
-        )  # fmt: skip
+        at_first = "Those whose labels are selected, at first."
+        form.several("references", words, "References", at_first, default=first)
         counts = {label: bank.shots(label) for label in bank.classes}
-        fields.classes(ctx, inputs, counts, "Whole classes, with their negatives.")
-        chosen = list(fields.at_first(ctx, "references", first) or [])
-        classes = list(fields.value_of(ctx, "classes", []))
+        form.classes(counts, "Whole classes, with their negatives.")
+        chosen = list(form.at_first("references", first) or [])
+        classes = list(form.value("classes", []))
         unknown = [key for key in chosen if key not in words]
         if unknown:
-            fields.mark(
-                inputs.properties["references"],
-                "The bank no longer holds one of these; take it out of the list.",
+            form.mark(
+                "references", "The bank no longer holds one of these; take it out of the list."
             )
         elif not chosen and not classes:
-            fields.mark(inputs.properties["references"], "Choose references or classes.")
+            form.mark("references", "Choose references or classes.")
         else:
             what = [words[key] for key in chosen] + [f"all of {label}" for label in classes]
-            fields.notice(
-                inputs,
+            form.notice(
                 "will_do",
-                f"Will take out of {name!r}: {fields.listed_briefly(what)}. The labels stay.",
+                f"Will take out of {name!r}: {listed_briefly(what)}. The labels stay.",
                 types.Warning,
             )
-            fields.confirm(ctx, inputs, "Take them out of the bank")
+            form.confirm("Take them out of the bank")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import remove_references
@@ -96,7 +90,7 @@ def _in_words(dataset: Any, bank: MemoryBank) -> dict[str, str]:
     from ....dataset.database.label_lookup import database_ids
     from ....dataset.samples.views import all_images
 
-    samples = database_ids(entry.provenance.sample for *_, entry in bank.entries())
+    samples = database_ids(entry.stored.provenance.sample for entry in bank.entries())
     found = all_images(dataset).select(samples)
     files = dict(zip(*found.values(["id", "filepath"]), strict=True))
     words = {}

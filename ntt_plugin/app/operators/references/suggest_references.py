@@ -7,10 +7,10 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
-from ...forms import fields
+from ...forms.fields import Form, value_of
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
-from ...runtime.result_page import Outcome
+from ...runtime.result_page import Outcome, notes_in_words
 from ...text import Table, number_of
 
 _FIELD = "suggestions"
@@ -24,7 +24,6 @@ _WHAT_NOW = (
 class SuggestReferences(NttOperator):
     """Form of ``suggest_references``."""
 
-    uses = "suggest_references"
     operator_name = "suggest_references"
     title = "Suggest references"
     about = (
@@ -34,7 +33,6 @@ class SuggestReferences(NttOperator):
     )
     icon = "lightbulb"
     risk = types.RiskLevel.HIGH
-    downloads = True
     parameters = (
         "bank",
         "count",
@@ -51,41 +49,29 @@ class SuggestReferences(NttOperator):
     submit = "Suggest"
     doing = "Looking for what would teach most"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
-        from ....dataset.networks import networks_of
+    def build_form(self, form: Form) -> None:
         from ...forms import bank_choice, run_options, target
 
-        images = target.target(ctx, inputs, "Look for suggestions in")
-        info = bank_choice.any_bank(ctx, inputs)
-        count = fields.whole_number(
-            ctx, inputs, "count", "Suggestions", "The most to show.", default=20, least=1
-        )
-        field = fields.name_field(
-            ctx, inputs, "field", "Write to", "The field for the suggestions.", "label field",
-            default=_FIELD, required=False,
-        )  # fmt: skip
+        images = target.target(form, "Look for suggestions in")
+        info = bank_choice.any_bank(form)
+        count = form.whole_number("count", "Suggestions", "The most to show.", default=20, least=1)
+        what_for = "The field for the suggestions."
+        field = form.name("field", "Write to", what_for, "label field", _FIELD, required=False)
         recipe = info.recipe if info else None
-        if fields.advanced(ctx, inputs, self.seldom):
-            recipe = run_options.recipe_for(ctx, inputs, recipe)
-            run_options.cache(inputs)
+        if form.advanced(self.seldom):
+            recipe = run_options.recipe_for(form, recipe)
+            run_options.cache(form)
         if info is None or recipe is None or field is None or count is None:
             return
-        if not _may_replace(ctx, inputs, images, field):
+        if not _may_replace(form, images, field):
             return
         run_options.announce(
-            inputs,
+            form,
             f"Will look through {number_of('image', len(images))} and write suggestions into "
-            f"{field!r}; "
-            "former ones go. Nothing else is changed.",
-            networks_of(recipe),
-            run_options.estimate_images(ctx, images, recipe, len(images)),
+            f"{field!r}; former ones go. Nothing else is changed.",
+            recipe,
+            run_options.estimate_images(form, images, recipe, len(images)),
         )
-
-    def arguments(self, ctx: Any) -> dict[str, Any]:
-        """The form's values as the SDK takes them."""
-        from ...forms import bank_choice
-
-        return bank_choice.without_this_dataset(ctx, super().arguments(ctx))
 
     def watch(self, ctx: Any) -> Generator[Any, None, Outcome]:
         """Call the SDK, then open the patches; the page that tells what to do lies over them."""
@@ -94,7 +80,7 @@ class SuggestReferences(NttOperator):
         if outcome.view is not None:
             yield ctx.ops.set_view(outcome.view)
             # The App shows a field that was switched off before by nothing but a bare crop.
-            yield ctx.ops.set_active_fields([fields.value_of(ctx, "field", _FIELD)])
+            yield ctx.ops.set_active_fields([value_of(ctx, "field", _FIELD)])
         return outcome
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
@@ -119,7 +105,7 @@ class SuggestReferences(NttOperator):
         return Outcome(
             message,
             {name: value for name, value in facts.items() if value != 0},
-            [f"{note.filepath}: {note.reason}".removeprefix(": ") for note in _notes(found)],
+            notes_in_words(found),
             table=_reasons(found),
             view=found.view if count else None,
             view_label="Show the suggestions",
@@ -135,26 +121,20 @@ def _reasons(found: Any) -> Table | None:
     return Table(["Taken for", "Why it is suggested"], rows[:_MOST_REASONS], texts=2)
 
 
-def _may_replace(ctx: Any, inputs: types.Object, images: Any, field: str) -> bool:
+def _may_replace(form: Form, images: Any, field: str) -> bool:
     """Whether the field can take suggestions; asks before anything of a person's is replaced."""
     from ....dataset.suggestions.field import former_suggestions
     from ....errors import DatasetError
     from ...forms import target
 
     try:
-        former = target.asked_once(ctx, images, former_suggestions, field)
+        former = target.asked_once(form, images, former_suggestions, field)
     except DatasetError as error:
-        fields.mark(inputs.properties["field"], str(error))
+        form.mark("field", str(error))
         return False
     if former.changed:
-        fields.overwrite(
-            ctx,
-            inputs,
+        form.overwrite(
             f"{number_of('label', former.changed)} in {field!r} that a person drew, tagged or gave "
-            "another class, no references yet. Promote them first; else they go.",
+            "another class, no references yet. Promote them first; else they go."
         )
     return True
-
-
-def _notes(found: Any) -> list[Any]:
-    return [*found.failed, *found.notes]

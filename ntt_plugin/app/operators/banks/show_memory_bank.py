@@ -1,11 +1,13 @@
-"""Operator: show the content of a memory bank."""
+"""Operators: show what a memory bank is made of, and its references."""
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
+from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
 class GetMemoryBankInfo(NttOperator):
     """Form of ``get_memory_bank_info``."""
 
-    uses = "get_memory_bank_info"
     operator_name = "get_memory_bank_info"
     title = "Get memory bank info"
     about = (
@@ -31,10 +32,10 @@ class GetMemoryBankInfo(NttOperator):
     submit = "Show"
     doing = "Reading"
 
-    def form(self, ctx: Any, inputs: types.Object) -> None:
+    def build_form(self, form: Form) -> None:
         from ...forms import bank_choice
 
-        bank_choice.bank_of_dataset(ctx, inputs)
+        bank_choice.bank_of_dataset(form)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import get_memory_bank_info
@@ -64,3 +65,41 @@ def _class(info: BankInfo, label: str) -> str:
     negatives = info.negatives.get(label, 0)
     beside = f", {number_of('negative', negatives)}" if negatives else ""
     return f"{label} ({info.shots[label]}{beside})"
+
+
+class LoadReferencesView(NttOperator):
+    """Form of ``load_references_view``."""
+
+    operator_name = "load_references_view"
+    title = "Load references view"
+    about = (
+        "Show the labels that a memory bank learned from, in their images. Use it to see why a "
+        "bank finds what it finds."
+    )
+    icon = "photo_library"
+    risk = types.RiskLevel.LOW
+    parameters = ("name",)
+    submit = "Show"
+    doing = "Looking up the references"
+
+    def build_form(self, form: Form) -> None:
+        from ...forms import bank_choice
+
+        bank_choice.bank_of_dataset(form)
+
+    def watch(self, ctx: Any) -> Generator[Any, None, Outcome]:
+        """Call the SDK without a progress bar, which would stay open over the view."""
+        yield from ()
+        return self.run(ctx, lambda _: None)
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        from .... import load_references_view
+
+        arguments = self.arguments(ctx)
+        view = load_references_view(ctx.dataset, **arguments)
+        return Outcome(
+            f"The references of {arguments['name']!r} are in {number_of('image', len(view))}.",
+            {"Images": len(view)},
+            view=view,
+            open_view=True,
+        )

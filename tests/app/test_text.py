@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ntt_plugin.app.text import number_of, part_of_these
+from ntt_plugin.app.text import Table, number_of, part_of_these
 
 
 @pytest.mark.parametrize(
@@ -31,3 +31,12 @@ def test_one_is_one(noun, number, words):
 )
 def test_a_part_comes_with_its_verb(part, number, words):
     assert part_of_these("image", part, number, "is", "are") == words
+
+
+def test_numbers_are_written_for_people_and_names_as_they_are():
+    table = Table(["Class", "n", "AP"], [["a|b *c*", 1200, 0.12345], ["d\ne", None, 1.0]])
+    head, under, first, second = table.markdown().splitlines()
+    assert head == "| Class | n | AP |"
+    assert under == "|---|---:|---:|"
+    assert first == r"| a\|b \*c\* | 1,200 | 0.123 |"
+    assert second == "| d e |  | 1.000 |"
