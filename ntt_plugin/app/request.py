@@ -8,13 +8,13 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-import fiftyone as fo
 import fiftyone.core.stages as fos
 import fiftyone.operators.types as types
 from bson import ObjectId
 from fiftyone.operators.constants import ViewTarget
 from fiftyone.operators.executor import ValidationContext
 
+from ..dataset.database.fiftyone_internals import view_from_json
 from ..dataset.samples.checks import quoted
 from ..errors import DatasetError
 
@@ -110,7 +110,7 @@ def require_sound(ctx: Any) -> None:
     stages = ctx.params.get("custom_view_target")
     if stages:
         _require_stages(stages)
-        _require_readable("view", lambda: _first_id(fo.DatasetView._build(ctx.dataset, stages)))
+        _require_readable("view", lambda: _first_id(view_from_json(ctx.dataset, stages)))
 
 
 def refusal(ctx: Any, form: types.Property, operator: Any) -> str | None:

@@ -7,11 +7,11 @@ import pytest
 
 from ntt_plugin.dataset.banks import add_references, banks
 from ntt_plugin.dataset.banks.edit import update_memory_bank
-from ntt_plugin.dataset.database.label_lookup import find_sources
 from ntt_plugin.dataset.evaluation.compare import compare_segmentations
 from ntt_plugin.dataset.evaluation.evaluate import coco_figures, evaluate
 from ntt_plugin.dataset.evaluation.exclusions import LeftOut
 from ntt_plugin.dataset.references.sampling import sample_references
+from ntt_plugin.dataset.samples.label_lookup import find_sources
 from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment

@@ -7,9 +7,9 @@ from typing import Any
 import fiftyone as fo
 from fiftyone.operators.constants import ViewTarget
 
-from ...dataset.database.label_lookup import database_ids
 from ...dataset.labels.label_field import segmentation_fields
 from ...dataset.samples.checks import listed, quoted
+from ...dataset.samples.label_lookup import database_ids
 from ...dataset.samples.label_selection import LabelKey, labels_in, select_labels
 from ...dataset.samples.views import all_images, images_of, is_patches, patch_labels, whole_images
 from ...errors import DatasetError

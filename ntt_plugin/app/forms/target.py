@@ -12,6 +12,7 @@ import fiftyone.core.media as fom
 import fiftyone.operators.types as types
 from fiftyone import ViewField as F
 
+from ...dataset.database.fiftyone_internals import view_as_json, view_from_json
 from ...dataset.evaluation.exclusions import missing_in
 from ...dataset.inspect.inventory import FieldCounts, count_labels, image_slices, label_fields
 from ...dataset.samples.checks import literals
@@ -204,7 +205,7 @@ def asked_once(form: Form, samples: Any, question: Callable[..., T], *arguments:
     """
     if form.ctx.prompt_id is None:
         return question(samples, *arguments)
-    stages = json.dumps(samples.view()._serialize(), default=str, sort_keys=True)
+    stages = json.dumps(view_as_json(samples), default=str, sort_keys=True)
     found: T = _answer(form.ctx.prompt_id, str(form.dataset.name), stages, question, arguments)
     return found
 
@@ -213,7 +214,7 @@ def asked_once(form: Form, samples: Any, question: Callable[..., T], *arguments:
 def _answer(
     prompt: str, dataset: str, stages: str, question: Callable[..., Any], arguments: Any
 ) -> Any:
-    view = fo.DatasetView._build(fo.load_dataset(dataset), json.loads(stages))
+    view = view_from_json(fo.load_dataset(dataset), json.loads(stages))
     return question(view, *arguments)
 
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, TypeVar
 
-from fiftyone.core.odm import get_db_conn
-
+from ...dataset.database.fiftyone_internals import dataset_id, runs, samples_of
 from ...dataset.runtime.caching import Remembered
 
 T = TypeVar("T")
@@ -30,12 +29,12 @@ def remembered(
 
 def _stamp(dataset: Any) -> str:
     """Tells one state of all that is kept with a dataset from another: ids, no contents."""
-    stored = get_db_conn().runs.find({"_dataset_id": dataset._doc.id}, {"key": 1, "results": 1})
+    stored = runs().find({"_dataset_id": dataset_id(dataset)}, {"key": 1, "results": 1})
     return str(sorted((run["key"], str(run["_id"]), str(run.get("results"))) for run in stored))
 
 
 def _last_change(dataset: Any) -> str:
     """When a sample was last changed, and how many there are; FiftyOne keeps an index of both."""
-    samples = dataset._sample_collection
+    samples = samples_of(dataset)
     latest = samples.find_one({}, {"last_modified_at": 1}, sort=[("last_modified_at", -1)])
     return f"{latest} {samples.estimated_document_count()}"

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from ...dataset.banks.banks import load_memory_bank, load_references_view
-from ...dataset.database.label_lookup import find_labels
+from ...dataset.samples.label_lookup import find_labels
 from ...dataset.samples.label_selection import select_labels
 from ...dataset.samples.views import all_images
 from ...dataset.segmentation.report import load_segment_report

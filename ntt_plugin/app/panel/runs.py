@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from typing import Any
 
 import fiftyone.operators.types as types
-from fiftyone.core.odm import get_db_conn
 
 from ...dataset.banks.banks import list_memory_banks
+from ...dataset.database.fiftyone_internals import database, dataset_id
 from ...dataset.evaluation.coco_metrics import CocoFigures
 from ...dataset.evaluation.evaluate import coco_figures
 from ...dataset.inspect.runs import RunInfo, list_runs
@@ -214,11 +214,11 @@ def draw_scheduled(page: types.Object, dataset: Any) -> None:
 def latest(dataset: Any) -> list[dict[str, Any]]:
     """The latest scheduled runs of this plugin's operators on a dataset, the last one first."""
     wanted = {
-        "dataset_id": dataset._doc.id,
+        "dataset_id": dataset_id(dataset),
         "operator": {"$regex": f"^{PLUGIN}/"},
         "archived": {"$ne": True},
     }
-    operations = get_db_conn().delegated_ops.find(wanted, _WANTED)
+    operations = database().delegated_ops.find(wanted, _WANTED)
     return list(operations.sort("queued_at", -1).limit(_MOST))
 
 

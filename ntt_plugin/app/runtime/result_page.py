@@ -10,6 +10,7 @@ from typing import Any
 import fiftyone.operators.types as types
 from bson import json_util
 
+from ...dataset.database.fiftyone_internals import view_as_json
 from ..text import Table, bullets, escaped, show_as_written
 
 PLUGIN = "@ntt/no-time-to-train"
@@ -87,7 +88,7 @@ class Outcome:
             found["problems"] = list(self.problems)
         if self.view is not None:
             # A text: MongoDB need not take the names in a view's stages, which begin with "$".
-            stages = json_util.dumps(self.view.view()._serialize())
+            stages = json_util.dumps(view_as_json(self.view))
             found[_RESULT_VIEW] = {"label": self.view_label, "stages": stages}
         parts = {_TABLE: self.table, _PANEL: self.panel, _NEXT_STEP: self.next_step}
         found |= {name: asdict(part) for name, part in parts.items() if part is not None}

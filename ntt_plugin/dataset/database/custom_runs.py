@@ -25,7 +25,7 @@ from pymongo.errors import PyMongoError
 
 from ...errors import DatasetError
 from . import grid_files
-from .fiftyone_internals import dataset_id, datasets, reload_runs
+from .fiftyone_internals import dataset_id, datasets, reload_runs, stored_dataset
 from .fiftyone_internals import runs as stored_runs
 
 RESULTS_CLASS = f"{focr.RunResults.__module__}.{focr.RunResults.__name__}"
@@ -136,11 +136,8 @@ def listed(dataset: Any, *keys: str) -> dict[str, ObjectId]:
     Raises:
         DatasetError: the dataset was deleted.
     """
-    wanted = {f"runs.{key}": 1 for key in keys} or {"runs": 1}
-    stored = datasets().find_one({"_id": dataset_id(dataset)}, wanted)
-    if stored is None:
-        raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
-    return dict(stored.get("runs") or {})
+    wanted = [f"runs.{key}" for key in keys] or ["runs"]
+    return dict(stored_dataset(dataset, *wanted).get("runs") or {})
 
 
 def configs(ids: Iterable[ObjectId], *names: str) -> dict[ObjectId, dict[str, Any]]:

@@ -3,21 +3,29 @@
 FiftyOne's public calls load, convert and save whole documents. A run has to ask the database
 itself, and to change one document in one conditional step. ``custom_runs.py`` uses more: the list
 of runs that a dataset object holds. ``tests/dataset/database/test_fiftyone_internals.py`` fails
-first where a later version changes one of these.
+first where a later version changes one of these, or where another folder uses one.
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.core.odm as foo
 from pymongo import WriteConcern
 
+from ...engine.typing import Array
 from ...errors import DatasetError
-from ..samples.checks import dataset_of
 
 JOURNALED = WriteConcern(w="majority", j=True)
 """For writes that must be on the disk, with all before them, before what follows is done."""
+
+
+def root_dataset(samples: Any) -> Any:
+    """The dataset of a view, the very object that the view has; a dataset itself."""
+    # A deleted dataset has its document still, and no other attribute.
+    return samples if isinstance(samples, fo.Dataset) else samples._root_dataset
 
 
 def dataset_id(dataset: Any) -> Any:
@@ -62,6 +70,57 @@ def reload_sample(sample: Any) -> None:
     sample._reload_parents()
 
 
+def reload_samples(dataset: Any) -> None:
+    """Let whoever holds samples of a dataset in memory see what the database has of them."""
+    fo.Sample._reload_docs(dataset._sample_collection_name)
+
+
+def add_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
+    """Declare fields by their paths, all at once; existing ones stay.
+
+    Each call of ``add_sample_field`` would rewrite the whole dataset document.
+
+    Raises:
+        ValueError: FiftyOne refuses one, or has one of another type.
+    """
+    dataset._merge_sample_field_schema(dict(schema))
+
+
+def label_list(kind: Any) -> str | None:
+    """Where a type of labels has its list, such as ``detections``; None if it is one label."""
+    return getattr(kind, "_LABEL_LIST_FIELD", None)
+
+
+def encoded_mask(mask: Array) -> Any:
+    """A mask as a label's document holds it."""
+    return fo.Detection._fields["mask"].to_mongo(mask)
+
+
+def set_undeclared(samples: Any, path: str, expression: Any) -> Any:
+    """A view in which an attribute that no schema needs to know has other values."""
+    return samples.set_field(path, expression, _allow_missing=True)
+
+
+def attach_samples(results: Any, samples: Any) -> None:
+    """Let the results of an evaluation load other samples than those it was computed on."""
+    results._samples = samples
+
+
+def stages_of(samples: Any) -> Sequence[Any]:
+    """The stages of a view; none of a dataset."""
+    return () if isinstance(samples, fo.Dataset) else samples._stages
+
+
+def view_as_json(samples: Any) -> list[Any]:
+    """The stages of a view, or of a dataset's whole view, as JSON's values."""
+    return list(samples.view()._serialize())
+
+
+def view_from_json(dataset: Any, stages: list[Any]) -> Any:
+    """The view that ``view_as_json`` was given."""
+    return fo.DatasetView._build(dataset, stages)
+
+
 def stored_dataset(dataset: Any, *fields: str) -> dict[str, Any]:
     """Fields of a dataset's document, whichever process changed them last.
 
@@ -74,7 +133,7 @@ def stored_dataset(dataset: Any, *fields: str) -> dict[str, Any]:
     Raises:
         DatasetError: the dataset was deleted.
     """
-    dataset = dataset_of(dataset)
+    dataset = root_dataset(dataset)
     wanted = dict.fromkeys(fields, 1)
     stored = datasets().find_one({"_id": dataset_id(dataset)}, wanted)
     if stored is None:
@@ -98,5 +157,5 @@ def has_sample(dataset: Any, condition: dict[str, Any]) -> bool:
 
     FiftyOne 1.22 keeps the samples of all slices in one collection, ``_sample_collection``.
     """
-    samples = samples_of(dataset_of(dataset))
+    samples = samples_of(root_dataset(dataset))
     return samples.find_one(condition, {"_id": 1}) is not None

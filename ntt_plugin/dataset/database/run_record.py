@@ -18,11 +18,17 @@ from bson import ObjectId
 from ...engine.proposals.cache import AFTER_PROPOSALS
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
-from ..samples.checks import dataset_of
 from . import custom_runs, grid_files
 from .custom_runs import stored_run
 from .dataset_locks import schema_lock
-from .fiftyone_internals import dataset_id, datasets, reload_runs, runs
+from .fiftyone_internals import (
+    dataset_id,
+    datasets,
+    reload_runs,
+    root_dataset,
+    runs,
+    stored_dataset,
+)
 from .locks import LockLostError, RunLock
 
 METHOD = "ntt_segmentation"
@@ -106,7 +112,7 @@ def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
     Raises:
         DatasetError: they are damaged.
     """
-    dataset = dataset_of(dataset)
+    dataset = root_dataset(dataset)
     try:
         return custom_runs.read(dataset, _PREFIX + field)
     except (TypeError, ValueError) as error:
@@ -126,7 +132,7 @@ def usable_results(dataset: Any, field: str) -> dict[str, Any]:
 
 def read_facts(dataset: Any, field: str) -> dict[str, Any]:
     """The facts kept of a field's last run, whichever process wrote them; empty if none are."""
-    stored = stored_run(dataset_of(dataset), _PREFIX + field)
+    stored = stored_run(root_dataset(dataset), _PREFIX + field)
     return {} if stored is None else dict(stored["config"])
 
 
@@ -142,9 +148,7 @@ def is_segmentation_by(facts: Mapping[str, Any], recipe: Recipe) -> bool:
 
 def recorded_fields(dataset: Any) -> list[str]:
     """The fields that runs wrote, also those deleted since, whichever process wrote them."""
-    wanted = {"_id": dataset_id(dataset_of(dataset))}
-    stored = datasets().find_one(wanted, {"runs": 1}) or {}
-    keys = stored.get("runs") or {}
+    keys = stored_dataset(dataset, "runs").get("runs") or {}
     return [key.removeprefix(_PREFIX) for key in keys if key.startswith(_PREFIX)]
 
 
@@ -162,9 +166,7 @@ def catch_up(dataset: Any, field: str) -> None:
 
 
 def _is_behind(dataset: Any, field: str) -> bool:
-    stored = datasets().find_one({"_id": dataset_id(dataset)}, {"sample_fields.name": 1, "runs": 1})
-    if stored is None:
-        raise DatasetError(f"The dataset {dataset.name!r} was deleted.")
+    stored = stored_dataset(dataset, "sample_fields.name", "runs")
     fields = {entry["name"] for entry in stored["sample_fields"]}
     key = _PREFIX + field
     # As the dataset's own document has it, not as a grouped dataset's active slice does.

@@ -13,6 +13,7 @@ from bson import ObjectId
 from fiftyone import ViewField as F
 
 from ...errors import DatasetError
+from ..database.fiftyone_internals import attach_samples, has_sample, set_undeclared
 from ..labels.convert import RESERVED_ATTRIBUTES
 from ..labels.crowds import crowd_values, is_crowd, is_crowd_label
 from ..labels.label_field import declare_fields
@@ -77,8 +78,7 @@ def require_unmarked(samples: Any, eval_key: str, label_field: str, gt_field: st
         return
     for field in (label_field, gt_field):
         other = {"$elemMatch": {eval_key: {"$exists": True, "$nin": _MARKS}}}
-        found = dataset._sample_collection.find_one({f"{field}.detections": other}, {"_id": 1})
-        if found is not None:
+        if has_sample(dataset, {f"{field}.detections": other}):
             raise _taken(eval_key, f"the attribute {eval_key!r} of the labels in {field!r}")
 
 
@@ -227,9 +227,9 @@ class _CrowdEvaluation(foc.COCOEvaluation):  # type: ignore[misc]
             if is_crowd(value)
         ]
         # A view: nothing of it is saved.
-        plain = samples.set_field(f"{path}.iscrowd", F("_id").is_in(crowds), _allow_missing=True)
+        plain = set_undeclared(samples, f"{path}.iscrowd", F("_id").is_in(crowds))
         results = super().generate_results(plain, *args, **kwargs)
-        results._samples = samples
+        attach_samples(results, samples)
         return results
 
 

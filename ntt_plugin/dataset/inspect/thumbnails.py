@@ -27,10 +27,10 @@ from ...engine.images.load import read_image
 from ...engine.references import Box, Provenance, crop_box
 from ...engine.typing import Array
 from ...errors import ImageError, ReferenceRefusedError, StoreError
-from ..database.label_lookup import find_sources
 from ..labels.convert import pixel_box
 from ..references.choose import label_geometry
 from ..runtime.cache_folder import cache_home
+from ..samples.label_lookup import find_sources
 
 # Increase it when the drawing of thumbnails or the reading of images changes.
 _DRAWN = 2

@@ -18,6 +18,7 @@ from ...engine.matching.instances import Instances
 from ...engine.references import Box, Provenance
 from ...engine.typing import Array
 from ...errors import DatasetError
+from ..database.fiftyone_internals import encoded_mask
 from ..samples.checks import quoted
 
 # Relative boxes carry float noise of about 1e-13 pixels, ours 1e-10 more: rounded here, pixels
@@ -105,7 +106,7 @@ class NewLabel:
         own = {
             "label": self.label,
             "bounding_box": self.bounding_box,
-            "mask": None if self.mask is None else _mask_field().to_mongo(self.mask),
+            "mask": None if self.mask is None else encoded_mask(self.mask),
             "mask_path": self.mask_path,
             "confidence": self.confidence,
         }
@@ -124,11 +125,6 @@ def _defaults() -> Mapping[str, Any]:
     """The fields that the installed FiftyOne gives every label; not to be modified."""
     empty = fo.Detection().to_dict()
     return {name: value for name, value in empty.items() if name != "_id"}
-
-
-@cache
-def _mask_field() -> Any:
-    return fo.Detection._fields["mask"]
 
 
 def to_labels(

@@ -11,12 +11,18 @@ from typing import Any
 import fiftyone as fo
 from bson import ObjectId
 from fiftyone import ViewField as F
-from fiftyone.core.odm import get_db_conn
 
 from ...engine.recipe import ADDED_LATER, Recipe
 from ...errors import DatasetError
 from ..database.dataset_locks import schema_lock
-from ..database.fiftyone_internals import JOURNALED
+from ..database.fiftyone_internals import (
+    JOURNALED,
+    add_fields,
+    dataset_id,
+    datasets,
+    reload_samples,
+    samples_of,
+)
 from ..database.locks import RunLock
 from ..database.run_record import is_stored
 from ..samples.checks import dataset_of, require_name
@@ -141,7 +147,7 @@ def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) 
             _declare(dataset, field, attributes)
         except ValueError as error:
             # Its attributes cannot be added where another program has just dropped it.
-            if is_stored(dataset._doc.id, field):
+            if is_stored(dataset_id(dataset), field):
                 raise _refused(field, error) from error
         else:
             if _is_declared(dataset, field):
@@ -160,7 +166,7 @@ def declare_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
         DatasetError: another process has been changing the fields for too long.
     """
     with schema_lock(dataset):
-        dataset._merge_sample_field_schema(dict(schema))
+        add_fields(dataset, schema)
 
 
 def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) -> None:
@@ -173,7 +179,7 @@ def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) ->
         LockLostError: another run took over.
     """
     # Journaled before the run's record forgets that they are to be cleared.
-    samples = dataset._sample_collection.with_options(write_concern=JOURNALED)
+    samples = samples_of(dataset).with_options(write_concern=JOURNALED)
     ids = list(sample_ids)
     for start in range(0, len(ids), _CLEARED_AT_ONCE):
         these = [ObjectId(sample_id) for sample_id in ids[start : start + _CLEARED_AT_ONCE]]
@@ -188,7 +194,7 @@ def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) ->
             {"$set": {field: None, "last_modified_at": datetime.now(timezone.utc)}},
         )
     # Update samples held in memory, as FiftyOne's own clearing does.
-    fo.Sample._reload_docs(dataset._sample_collection_name)
+    reload_samples(dataset)
 
 
 def _declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
@@ -200,8 +206,7 @@ def _declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]])
         except ValueError as error:
             raise _refused(field, error) from error
     own = {f"{field}.detections.{name}": kind() for name, kind in attributes.items()}
-    # All at once: each call of ``add_sample_field`` rewrites the whole dataset document.
-    dataset._merge_sample_field_schema({f"{field}.run": fo.StringField(), **own})
+    add_fields(dataset, {f"{field}.run": fo.StringField(), **own})
 
 
 def _refused(field: str, error: ValueError) -> DatasetError:
@@ -211,8 +216,8 @@ def _refused(field: str, error: ValueError) -> DatasetError:
 def _is_declared(dataset: Any, field: str) -> bool:
     """Whether the database has a field, marked and with its run, and this process knows it."""
     marked = {"name": field, "info.made_by": _MARK["made_by"], "fields.name": "run"}
-    stored = {"_id": dataset._doc.id, "sample_fields": {"$elemMatch": marked}}
-    if get_db_conn().datasets.find_one(stored, {"_id": 1}) is None:
+    stored = {"_id": dataset_id(dataset), "sample_fields": {"$elemMatch": marked}}
+    if datasets().find_one(stored, {"_id": 1}) is None:
         return False
     return dataset.get_field(f"{field}.run") is not None
 

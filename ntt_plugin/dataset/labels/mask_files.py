@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import fiftyone.core.odm as foo
 import numpy as np
 from PIL import Image
 
 from ...engine.files import write_whole
 from ...engine.typing import Array
 from ...errors import DatasetError
-from ..database.fiftyone_internals import JOURNALED
+from ..database.fiftyone_internals import dataset_id, datasets
 from ..database.locks import RunLock
 from ..database.run_record import usable_results
 from ..samples.checks import quoted
@@ -56,7 +55,7 @@ class MaskFiles:
             below = Path(mask_dir).expanduser().absolute()
         except RuntimeError as error:  # the home of an unknown user
             raise _folder_error(mask_dir, error) from error
-        self.root = below / str(dataset._doc.id) / folder
+        self.root = below / str(dataset_id(dataset)) / folder
 
     def require_writable(self) -> None:
         """Make sure that files can be written.
@@ -160,16 +159,14 @@ def keep_folder(dataset: Any, field: str, folder: str, lock: RunLock) -> None:
         DatasetError: the field was deleted.
     """
     kept = {"folder": folder, "owner": _owner(dataset, field), "writer": lock.token}
-    # Journaled: then the field itself is on the disk too.
-    datasets = foo.get_db_conn().datasets.with_options(write_concern=JOURNALED)
     for _ in range(_TRIES):
         former = _kept(dataset, field)
         lock.require()
         # Only if it is unchanged: a run that took over meanwhile keeps its own.
         unchanged = {"name": field, f"info.{_KEY}": former}
-        found = {"_id": dataset._doc.id, "sample_fields": {"$elemMatch": unchanged}}
+        found = {"_id": dataset_id(dataset), "sample_fields": {"$elemMatch": unchanged}}
         kept_there = {"$set": {f"sample_fields.$.info.{_KEY}": kept}}
-        if datasets.update_one(found, kept_there).matched_count:
+        if datasets().update_one(found, kept_there).matched_count:
             return
     raise DatasetError(f"The field {field!r} of {dataset.name!r} was deleted during the run.")
 
@@ -181,8 +178,8 @@ def _is_finished(dataset: Any, field: str) -> bool:
 
 def _kept(dataset: Any, field: str) -> dict[str, Any] | None:
     # From the database: this process may have loaded the dataset before the last run.
-    stored = foo.get_db_conn().datasets.find_one(
-        {"_id": dataset._doc.id}, {"sample_fields": {"$elemMatch": {"name": field}}}
+    stored = datasets().find_one(
+        {"_id": dataset_id(dataset)}, {"sample_fields": {"$elemMatch": {"name": field}}}
     )
     fields = (stored or {}).get("sample_fields") or [{}]
     kept = (fields[0].get("info") or {}).get(_KEY)
@@ -190,4 +187,4 @@ def _kept(dataset: Any, field: str) -> dict[str, Any] | None:
 
 
 def _owner(dataset: Any, field: str) -> str:
-    return f"{dataset._doc.id}/{field}"
+    return f"{dataset_id(dataset)}/{field}"

@@ -19,8 +19,8 @@ from ...engine.images.image_file import ImageSizes, image_sizes, open_image
 from ...engine.images.image_file import orientation as orientation_of
 from ...engine.images.load import TURNED_ONCE
 from ...errors import ImageError
-from ..database.label_lookup import find_sources
 from ..runtime.caching import Remembered
+from ..samples.label_lookup import find_sources
 
 _REMEDY = (
     "turn the file upright (PIL.ImageOps.exif_transpose) or draw the labels anew; if the labels "

@@ -12,6 +12,7 @@ from fiftyone import ViewField as F
 from fiftyone.core.collections import SampleCollection
 
 from ...errors import DatasetError
+from ..database.fiftyone_internals import label_list, root_dataset
 
 # A bank is exported under its name, and a file's name has 255 bytes at most on most machines.
 _LONGEST_NAME = 200
@@ -26,10 +27,8 @@ def dataset_of(samples: Any) -> Any:
     Raises:
         DatasetError: ``samples`` is no dataset or view, such as a dataset's name.
     """
-    if isinstance(samples, fo.Dataset):
-        return samples
     if isinstance(samples, SampleCollection):
-        return samples._root_dataset
+        return root_dataset(samples)
     if isinstance(samples, str):
         raise DatasetError(
             f"{quoted(samples)} is a text, not a dataset; open the dataset of that name with "
@@ -61,7 +60,7 @@ def require_labels(
     name = dataset_of(samples).name
     schema = samples.get_field_schema(embedded_doc_type=kinds)
     if field in schema:
-        return f"{field}.{schema[field].document_type._LABEL_LIST_FIELD}"
+        return f"{field}.{label_list(schema[field].document_type)}"
     found = samples.get_field(field) if isinstance(field, str) and field else None
     wanted = " or ".join(kind.__name__ for kind in kinds)
     offers = f"its fields of {wanted} are {listed(schema)}" if schema else "it has none"

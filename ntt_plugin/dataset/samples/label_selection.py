@@ -14,6 +14,8 @@ from bson import ObjectId
 from fiftyone import ViewExpression
 from fiftyone import ViewField as F
 
+from ..database.fiftyone_internals import label_list
+
 
 class LabelKey(NamedTuple):
     """What names a label.
@@ -100,7 +102,7 @@ def _are_ambiguous(samples: Any, field: str, keys: Iterable[LabelKey]) -> bool:
 
 def _ids_in(samples: Any, field: str) -> str:
     """Path of the label ids of a field, for aggregations."""
-    many = getattr(samples.get_field(field).document_type, "_LABEL_LIST_FIELD", None)
+    many = label_list(samples.get_field(field).document_type)
     return f"{field}.{many}.id" if many else f"{field}.id"
 
 

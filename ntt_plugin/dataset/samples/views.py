@@ -29,6 +29,7 @@ from fiftyone.core.patches import EvaluationPatchesView, PatchesView
 from fiftyone.core.video import FramesView
 
 from ...errors import DatasetError
+from ..database.fiftyone_internals import has_sample, label_list, stages_of
 from .checks import as_names, dataset_of, listed
 from .label_selection import LabelKey, labels_in, select_labels
 
@@ -180,8 +181,7 @@ def _flattened(samples: Any, name: str, slices: list[str] | None) -> Any:
 
 def _each_once(samples: Any, notes: list[str] | None) -> Any:
     """The same samples without repetitions, which only ``Concat`` and ``Mongo`` stages cause."""
-    stages = [] if isinstance(samples, fo.Dataset) else samples._stages
-    if not any(isinstance(stage, (fos.Concat, fos.Mongo)) for stage in stages):
+    if not any(isinstance(stage, (fos.Concat, fos.Mongo)) for stage in stages_of(samples)):
         return samples
     ids = samples.values("id")
     repeated = len(ids) - len(set(ids))
@@ -208,7 +208,7 @@ def _grouped_by_id(samples: Any) -> list[dict[str, Any]]:
     group = {name: {"$first": f"${name}"} for name in names.values() if name != "_id"}
     labels = {}
     for field, kind in samples.get_field_schema(embedded_doc_type=fo.Label).items():
-        many = getattr(kind.document_type, "_LABEL_LIST_FIELD", None)
+        many = label_list(kind.document_type)
         if many is not None:
             name = names[field]
             group[name] = {"$push": f"${name}"}
@@ -240,7 +240,7 @@ def _union(occurrences: str, many: str) -> dict[str, Any]:
 def _require_samples(samples: Any, name: str) -> None:
     # Not len(): a dataset's is MongoDB's estimate, which can be 0 after the server was killed.
     if not samples.limit(1).values("id"):
-        if dataset_of(samples)._sample_collection.find_one({}, {"_id": 1}) is None:
+        if not has_sample(samples, {}):
             raise DatasetError(f"{name!r} has no images yet; add some first.")
         raise DatasetError(f"The view of {name!r} holds no sample; widen it or add samples.")
 

@@ -113,11 +113,10 @@ def read_report(dataset: Any, label_field: str) -> SegmentReport:
         DatasetError: no run wrote that field, or its report is damaged.
         ConnectionFailure: the database does not answer.
     """
+    dataset = dataset_of(dataset)
     kept = (read_results(dataset, label_field) or {}).get("report")
     if not isinstance(kept, dict):
-        raise DatasetError(
-            f"{dataset_of(dataset).name!r} keeps no report of a run into {label_field!r}."
-        )
+        raise DatasetError(f"{dataset.name!r} keeps no report of a run into {label_field!r}.")
     return from_dict(kept)
 
 

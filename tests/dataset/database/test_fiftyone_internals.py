@@ -5,13 +5,21 @@ Where a new version of FiftyOne changes one of them, a test here fails first and
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+import ast
+import inspect
+import json
+import re
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
 
 import fiftyone as fo
 import fiftyone.core.odm as foo
+import numpy as np
 import pytest
 from bson import DBRef, ObjectId
+from fiftyone import ViewField as F
 
+import ntt_plugin
 from ntt_plugin.dataset.database import fiftyone_internals as internals
 from ntt_plugin.dataset.database import grid_files
 from ntt_plugin.dataset.database.custom_runs import RESULTS_CLASS
@@ -96,12 +104,67 @@ def test_the_list_of_runs_is_read_again_alone(listed):
     assert dataset.list_runs() == ["key", "other"], f"dataset._doc.reload('runs'), {SEEN_IN}"
 
 
-@pytest.mark.parametrize(
-    ("owner", "name"),
-    [(fo.Dataset, "_merge_sample_field_schema"), (fo.Sample, "_reload_docs")],
-)
-def test_what_declares_and_clears_fields_is_there(owner, name):
-    assert callable(getattr(owner, name, None)), f"{owner.__name__}.{name}, {SEEN_IN}"
+def test_fields_are_declared_together_and_existing_ones_stay(dataset):
+    internals.add_fields(dataset, {"ground_truth": dataset.get_field("ground_truth")})
+    internals.add_fields(dataset, {"one": fo.StringField(), "ground_truth.run": fo.StringField()})
+    stored = internals.stored_dataset(dataset, "sample_fields")["sample_fields"]
+    fields = {field["name"]: field for field in stored}
+    assert "one" in fields, f"dataset._merge_sample_field_schema, {SEEN_IN}"
+    assert "run" in {field["name"] for field in fields["ground_truth"]["fields"]}
+    with pytest.raises(ValueError):
+        internals.add_fields(dataset, {"one": fo.IntField()})
+
+
+def test_samples_in_memory_see_what_was_cleared_past_them(dataset):
+    sample = dataset.first()
+    internals.samples_of(dataset).update_many({}, {"$set": {"ground_truth": None}})
+    internals.reload_samples(dataset)
+    assert sample.ground_truth is None, f"fo.Sample._reload_docs, {SEEN_IN}"
+
+
+def test_a_view_has_its_datasets_own_object(dataset):
+    for samples in (dataset, dataset.limit(1).match_tags("no")):
+        assert internals.root_dataset(samples) is dataset, f"samples._root_dataset, {SEEN_IN}"
+
+
+def test_types_of_labels_name_their_lists():
+    found = {kind: internals.label_list(kind) for kind in (fo.Detections, fo.Polylines)}
+    assert found == {fo.Detections: "detections", fo.Polylines: "polylines"}, SEEN_IN
+    assert internals.label_list(fo.Detection) is None
+
+
+def test_a_mask_is_encoded_as_fiftyone_does():
+    mask = np.eye(3, dtype=bool)
+    label = fo.Detection(label="cat", mask=mask)
+    assert internals.encoded_mask(mask) == label.to_dict()["mask"], (
+        f"fo.Detection._fields['mask'], {SEEN_IN}"
+    )
+
+
+def test_a_view_changes_an_attribute_that_is_not_declared(dataset):
+    path = "ground_truth.detections.undeclared"
+    view = internals.set_undeclared(dataset, path, F("label"))
+    held = view.first().ground_truth.detections[0]
+    assert held.undeclared == held.label, f"set_field(_allow_missing=True), {SEEN_IN}"
+
+
+def test_results_of_an_evaluation_load_the_given_samples(dataset):
+    results = dataset.evaluate_detections("ground_truth", gt_field="ground_truth", progress=False)
+    internals.attach_samples(results, dataset.limit(1))
+    assert len(results.samples) == 1, f"results._samples, {SEEN_IN}"
+
+
+def test_a_view_is_its_stages(dataset):
+    view = dataset.limit(2).skip(1)
+    kinds = [type(stage) for stage in internals.stages_of(view)]
+    assert kinds == [fo.Limit, fo.Skip], f"view._stages, {SEEN_IN}"
+    assert not internals.stages_of(dataset)
+    stages = json.loads(json.dumps(internals.view_as_json(view)))
+    again = internals.view_from_json(dataset, stages)
+    assert again.values("id") == view.values("id"), (
+        f"view._serialize, DatasetView._build, {SEEN_IN}"
+    )
+    assert internals.view_as_json(dataset) == []
 
 
 def test_a_datasets_document_has_its_fields_and_evaluations(dataset):
@@ -140,3 +203,31 @@ def test_a_sample_of_any_slice_is_found(dataset):
         ]
     finally:
         grouped.delete()
+
+
+def test_no_other_folder_uses_them():
+    database = Path(internals.__file__).parent
+    names = {name for file in database.glob("*.py") for name in internal_names(file)}
+    assert {"_doc", "_stages", "_allow_missing", "get_db_conn"} <= names
+    package = Path(inspect.getfile(ntt_plugin)).parent
+    elsewhere = [
+        f"{file.relative_to(package)}: {name}"
+        for file in package.rglob("*.py")
+        if file.parent != database
+        for name in internal_names(file)
+        if name in names
+    ]
+    assert not elsewhere
+
+
+def internal_names(file: Path) -> Iterator[str]:
+    """Private attributes and arguments of others, and the database, that a module uses."""
+    for node in ast.walk(ast.parse(file.read_text())):
+        own = isinstance(node, ast.Attribute) and ast.unparse(node.value) in ("self", "cls")
+        name = None if own else getattr(node, "attr", getattr(node, "arg", None))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "getattr":
+            name = getattr(node.args[1], "value", None)
+        if isinstance(node, ast.alias):
+            name = node.name
+        if isinstance(name, str) and (name == "get_db_conn" or re.match("_[^_]", name)):
+            yield name

@@ -6,7 +6,7 @@ import fiftyone as fo
 import pytest
 
 from ntt_plugin.dataset.database.dataset_locks import evaluation_lock
-from ntt_plugin.dataset.database.locks import LockLostError
+from ntt_plugin.dataset.database.locks import LockLostError, RunLock
 from ntt_plugin.dataset.evaluation import evaluate as evaluation
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.errors import DatasetError
@@ -104,7 +104,7 @@ def test_an_evaluation_that_lost_its_name_to_another_one_writes_nothing(make, mo
     def lose(*_):
         raise LockLostError("Another run has taken over")
 
-    monkeypatch.setattr(evaluation_lock, "require", lose)
+    monkeypatch.setattr(RunLock, "require", lose)
     refused(dataset, "check", "Another run has taken over")
 
 

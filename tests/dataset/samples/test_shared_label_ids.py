@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 
 from ntt_plugin.dataset.banks import add_references, banks, edit
-from ntt_plugin.dataset.database.label_lookup import find_labels, find_sources
 from ntt_plugin.dataset.evaluation.compare import compare_segmentations
 from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.dataset.references.sampling import sample_references
+from ntt_plugin.dataset.samples.label_lookup import find_labels, find_sources
 from ntt_plugin.dataset.samples.label_selection import LabelKey, exclude_labels, select_labels
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine.bank.memory_bank import MemoryBank

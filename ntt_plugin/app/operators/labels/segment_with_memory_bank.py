@@ -9,7 +9,7 @@ import fiftyone.operators.types as types
 from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
-from ...runtime.result_page import MOST_BY_ID, Outcome
+from ...runtime.result_page import MOST_BY_ID, Outcome, notes_in_words
 from ...text import number_of
 
 
@@ -101,7 +101,7 @@ def reported(ctx: Any, report: Any) -> Outcome:
         f"{number_of('label', report.instances)} in {number_of('image', report.segmented)}, in "
         f"the field {report.label_field!r}.",
         {name: value for name, value in facts.items() if value not in (0, "")},
-        [f"{note.filepath}: {note.reason}" for note in (*report.failed, *report.notes)],
+        notes_in_words(report),
         view=written if ids else None,
         view_label="Show these images" if few else f"Show all images with {report.label_field!r}",
         changed=True,

@@ -72,7 +72,7 @@ def _in_words(check: ReferenceCheck) -> str:
 
 def _shown(dataset: Any, checks: list[ReferenceCheck]) -> Any:
     """The labels that references came from, in their images; None if none is in the dataset."""
-    from ....dataset.database.label_lookup import find_labels
+    from ....dataset.samples.label_lookup import find_labels
     from ....dataset.samples.label_selection import select_labels
     from ....dataset.samples.views import all_images
 

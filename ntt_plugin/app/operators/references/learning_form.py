@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from fiftyone import ViewField as F
 from fiftyone.operators.constants import ViewTarget
 
+from ....dataset.database.fiftyone_internals import view_as_json
 from ...forms.fields import Form
 from ...runtime.result_page import MOST_BY_ID, NextStep, Outcome
 from ...text import listed_briefly, number_of
@@ -151,7 +152,7 @@ def segment_again(ctx: Any, field: str, bank: str) -> NextStep | None:
         "overwrite": True,
         # Those that it was done for: neither all there are, nor the few that are selected now.
         "view_target": ViewTarget.CUSTOM_VIEW_TARGET,
-        "custom_view_target": all_images(ctx.dataset).exists(written)._serialize(),
+        "custom_view_target": view_as_json(all_images(ctx.dataset).exists(written)),
     }
     return NextStep("Segment again", "segment_with_memory_bank", params)
 

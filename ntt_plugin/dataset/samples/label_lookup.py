@@ -11,9 +11,9 @@ import numpy as np
 from bson import ObjectId
 
 from ...engine.references import Provenance
-from ..samples.checks import dataset_of
-from ..samples.label_selection import LabelKey
-from .fiftyone_internals import database, samples_of
+from ..database.fiftyone_internals import database, samples_of
+from .checks import dataset_of
+from .label_selection import LabelKey
 
 _LABEL_LISTS = ("detections", "polylines")
 _SAMPLES_AT_ONCE = 500

@@ -6,7 +6,7 @@ import fiftyone as fo
 import pytest
 from bson import ObjectId
 
-from ntt_plugin.dataset.database.label_lookup import find_sources
+from ntt_plugin.dataset.samples.label_lookup import find_sources
 from ntt_plugin.engine.references import Provenance
 
 
