@@ -54,8 +54,8 @@ class Call:
         """Make the call, in this process."""
         import fiftyone as fo
 
+        from ntt_plugin.dataset.networks import get_segmenter
         from ntt_plugin.dataset.segmentation.segment import segment
-        from ntt_plugin.dataset.segmenters import get_segmenter
         from ntt_plugin.demo.dataset import TARGET_TAG
 
         segmenter = get_segmenter(recipe(self.grid), "cpu")

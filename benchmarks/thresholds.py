@@ -31,7 +31,7 @@ from oracle import SeenScene, proposal_cache
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ntt_plugin.dataset.evaluation.best_f1 import best_threshold
+from ntt_plugin.dataset.banks.thresholds import best_threshold
 from ntt_plugin.demo.scenes import scoring_scene
 from ntt_plugin.engine import MemoryBank, Proposals, Segmenter, match
 

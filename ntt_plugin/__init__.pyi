@@ -25,10 +25,10 @@ from .dataset.banks.quality import check_references as check_references
 from .dataset.banks.quality import class_similarity as class_similarity
 from .dataset.banks.quality import reference_quality as reference_quality
 from .dataset.banks.thresholds import AppliedThresholds as AppliedThresholds
+from .dataset.banks.thresholds import Threshold as Threshold
 from .dataset.banks.thresholds import apply_thresholds as apply_thresholds
 from .dataset.banks.thresholds import best_thresholds as best_thresholds
 from .dataset.banks.thresholds import save_thresholds as save_thresholds
-from .dataset.evaluation.best_f1 import Threshold as Threshold
 from .dataset.evaluation.compare import ClassComparison as ClassComparison
 from .dataset.evaluation.compare import Comparison as Comparison
 from .dataset.evaluation.compare import compare_segmentations as compare_segmentations
@@ -41,7 +41,7 @@ from .dataset.inspect.runs import score_histogram as score_histogram
 from .dataset.networks import download_networks as download_networks
 from .dataset.references.sampling import ReferenceSample as ReferenceSample
 from .dataset.references.sampling import sample_references as sample_references
-from .dataset.runtime.cache_folder import ProposalStore as ProposalStore
+from .dataset.runtime.caching import ProposalStore as ProposalStore
 from .dataset.segmentation.masks_from_boxes import masks_from_boxes as masks_from_boxes
 from .dataset.segmentation.propose import ProposeReport as ProposeReport
 from .dataset.segmentation.propose import clear_proposals as clear_proposals

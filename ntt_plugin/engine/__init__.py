@@ -14,8 +14,7 @@ from ..errors import NttError
 
 if TYPE_CHECKING:
     from .bank.memory_bank import Fingerprint, MemoryBank
-    from .matching.instances import Instances
-    from .matching.match import match
+    from .matching.match import Instances, match
     from .proposals.proposals import Proposals
     from .recipe import PRESETS, Recipe
     from .references import Provenance, Reference

@@ -19,8 +19,7 @@ from .device.batching import SMALLER_IMAGE, reraise_oom
 from .device.device import resolve_device, resolve_dtype, send
 from .device.threads import require_own_process, with_threads_by_load
 from .images.load import ImageLike, read_image, to_tensor
-from .matching.instances import Instances
-from .matching.match import match
+from .matching.match import Instances, match
 from .networks.checkpoints import load_encoder, load_segmenter
 from .networks.encoder import PatchEncoder
 from .networks.mask_proposer import MaskProposer

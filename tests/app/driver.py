@@ -100,7 +100,7 @@ class Plugin:
 def loaded(plugin: Plugin, name: str) -> ModuleType:
     """A module of the package as FiftyOne loaded it: it imports plugins under names of its own."""
     operator = OperatorRegistry().get_operator(plugin.uri("clear_proposals"))
-    package = type(operator).__module__.removesuffix("app.operators.proposals.cached_proposals")
+    package = type(operator).__module__.removesuffix("app.operators.proposals")
     return importlib.import_module(package + name)
 
 

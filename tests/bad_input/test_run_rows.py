@@ -19,7 +19,7 @@ from PIL import Image
 
 from ntt_plugin.dataset.banks import banks, files
 from ntt_plugin.dataset.database import locks
-from ntt_plugin.dataset.segmentation import changed_images, field_run
+from ntt_plugin.dataset.segmentation import field_run, writer
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine.proposals import store as proposal_store
 from ntt_plugin.engine.proposals.store import ProposalStore
@@ -147,7 +147,7 @@ def test_files_with_new_dates_that_were_not_compared_are_counted(dataset, monkey
     segment(dataset, "blocks", segmenter=Kept())
     for path in dataset.values("filepath"):
         os.utime(path, (1, 1))
-    monkeypatch.setattr(changed_images, "_MOST_READ", 4)
+    monkeypatch.setattr(writer, "_MOST_READ", 4)
     (note,) = segment(dataset, "blocks", segmenter=Kept()).notes
     assert note.reason.startswith("2 image files with new dates were not compared")
     assert "overwrite=True" in note.reason

@@ -10,9 +10,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntt_plugin.demo.__main__ import run
+from ntt_plugin.demo.__main__ import Row, Shape, draw_sheet, run
 from ntt_plugin.demo.dataset import make_dataset
-from ntt_plugin.demo.sheet import Row, Shape, draw_sheet
 from ntt_plugin.errors import DatasetError
 
 

@@ -3,7 +3,6 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntt_plugin.demo.paint import shape_distance
 from ntt_plugin.demo.scenes import (
     ALL_CLASSES,
     BASE_CLASSES,
@@ -13,6 +12,7 @@ from ntt_plugin.demo.scenes import (
     make_scene,
     reference_scene,
     scoring_scene,
+    shape_distance,
     training_scene,
 )
 

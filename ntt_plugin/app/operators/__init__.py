@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from ..runtime.operator import NttOperator
 from .banks.build_memory_bank import BuildMemoryBank
-from .banks.manage_memory_bank import DeleteMemoryBank, DuplicateMemoryBank, RenameMemoryBank
-from .banks.merge_memory_banks import MergeMemoryBanks
+from .banks.manage_memory_bank import (
+    DeleteMemoryBank,
+    DuplicateMemoryBank,
+    MergeMemoryBanks,
+    RenameMemoryBank,
+)
 from .banks.save_thresholds import SaveThresholds
 from .banks.share_memory_bank import ExportMemoryBank, ImportMemoryBank
 from .banks.show_memory_bank import GetMemoryBankInfo, LoadReferencesView
@@ -15,9 +19,7 @@ from .labels.compare_segmentations import CompareSegmentations
 from .labels.evaluate_segmentation import EvaluateSegmentation
 from .labels.masks_from_boxes import MasksFromBoxes
 from .labels.segment_with_memory_bank import SegmentWithMemoryBank
-from .proposals.cached_proposals import ClearProposals, GetProposalsInfo
-from .proposals.compute_proposals import ComputeProposals
-from .proposals.download_networks import DownloadNetworks
+from .proposals import ClearProposals, ComputeProposals, DownloadNetworks, GetProposalsInfo
 from .references.add_references import AddReferences
 from .references.check_references import CheckReferences
 from .references.remove_references import RemoveReferences

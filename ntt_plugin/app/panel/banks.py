@@ -1,4 +1,4 @@
-"""The list of banks, and one bank's page."""
+"""The list of banks, one bank's page, and what to do while a dataset has none."""
 
 from __future__ import annotations
 
@@ -10,10 +10,12 @@ import fiftyone.operators.types as types
 from ...dataset.banks.banks import get_memory_bank_info, list_memory_banks, memory_bank_infos
 from ...dataset.banks.info import BankInfo
 from ...dataset.inspect.estimates import estimate_segmentation, kept_share
+from ...dataset.inspect.inventory import datasets_with_banks, what_labels_hold
 from ...dataset.samples.views import all_images
+from ...engine.recipe import PRESETS
 from ...errors import BankError, NttError
 from ..text import escaped, listed_briefly, number_of
-from . import charts, first_steps, references, widgets
+from . import charts, references, widgets
 from .events import Clicks
 from .state import Place
 
@@ -24,7 +26,7 @@ def draw(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None
     """All banks, or what to do while there is none."""
     names = list_memory_banks(dataset)
     if not names:
-        first_steps.draw(page, dataset, clicks)
+        draw_first_steps(page, dataset, clicks)
         return
     actions = widgets.row(page, "actions")
     widgets.operator_button(actions, "build_memory_bank", clicks)
@@ -143,3 +145,70 @@ def bank_in_words(dataset: Any, bank: str, version: int | None) -> str:
             if get_memory_bank_info(dataset, bank).version != version:
                 words += ", which was changed since"
     return words
+
+
+_INTRODUCTION = (
+    "**No memory bank yet.** A memory bank learns your classes from a few labels with masks, in "
+    "seconds and without training. Then it finds them in all other images."
+)
+
+
+def no_dataset(page: types.Object) -> None:
+    """What to do while no dataset is open."""
+    widgets.text(
+        page,
+        "no_dataset",
+        "**No dataset is open.** Open one, or make one of your images. Its memory banks show up "
+        "here.",
+    )
+
+
+def draw_first_steps(page: types.Object, dataset: Any, clicks: Clicks) -> None:
+    """The three steps, each with its buttons; what the dataset is ready for stands out."""
+    offers = what_labels_hold(dataset)
+    widgets.text(page, "introduction", _INTRODUCTION)
+    _references(widgets.card(page, "step_1"), offers, clicks)
+    build = widgets.card(page, "step_2")
+    widgets.text(build, "words", "**2. Build a memory bank** from the references.")
+    row = widgets.row(build, "buttons")
+    widgets.operator_button(row, "build_memory_bank", clicks, strong=offers == "masks")
+    segment = widgets.card(page, "step_3")
+    widgets.text(
+        segment,
+        "words",
+        "**3. Segment** the other images with it. Then look at what it found, and correct it: "
+        "add references and negatives, and segment again in seconds.",
+    )
+    _others(page, dataset, clicks)
+    widgets.network_notice(page, [PRESETS["paper"]], clicks)
+
+
+def _references(card: types.Object, offers: str, clicks: Clicks) -> None:
+    words = {
+        "masks": "Select samples, or labels in a sample, that show your classes well: one to ten "
+        "of each class. Or let chance choose.",
+        "boxes": "Your labels are boxes. Fill masks into a new field first, then look at them.",
+        "nothing": "This dataset has no labels with masks or boxes yet. Draw a few masks in the "
+        "App, one to ten objects of each class, or import labels.",
+    }
+    widgets.text(card, "words", f"**1. Choose references.** {words[offers]}")
+    row = widgets.row(card, "buttons")
+    if offers == "boxes":
+        widgets.operator_button(row, "masks_from_boxes", clicks, strong=True)
+    if offers == "masks":
+        widgets.operator_button(row, "add_references", clicks)
+        widgets.operator_button(row, "sample_references", clicks, strong=True)
+
+
+def _others(page: types.Object, dataset: Any, clicks: Clicks) -> None:
+    homes = [name for name in datasets_with_banks() if name != dataset.name]
+    words = "Or use a bank that was made elsewhere: from a file"
+    words += f", or of {escaped(listed_briefly(homes, 3))}." if homes else "."
+    widgets.text(page, "elsewhere", words)
+    row = widgets.row(page, "from_elsewhere")
+    widgets.operator_button(row, "import_memory_bank", clicks)
+    if homes:
+        words = "Segment with another dataset's bank"
+        widgets.operator_button(
+            row, "segment_with_memory_bank", clicks, words, bank_dataset=homes[0]
+        )

@@ -11,11 +11,11 @@ import numpy as np
 
 from ...dataset.banks.quality import class_similarity
 from ...dataset.inspect.runs import RunInfo, score_histogram
+from ...dataset.runtime.caching import remembered
 from ..forms.bank_choice import thresholds_of
 from ..forms.fields import with_counts
 from ..text import escaped, number_of
 from . import widgets
-from .cache import remembered
 from .events import Clicks
 from .state import Place
 

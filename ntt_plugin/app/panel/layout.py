@@ -8,7 +8,7 @@ import fiftyone.operators.types as types
 
 from ...errors import NttError
 from ..text import show_as_written
-from . import banks, charts, first_steps, runs, selected_label, widgets
+from . import banks, charts, runs, selected_label, widgets
 from .events import Clicks
 from .state import TABS, Place
 
@@ -24,7 +24,7 @@ def draw(ctx: Any, place: Place, events: MemoryBanks) -> types.Property:
     """Draw the panel's page for a place."""
     page, clicks = types.Object(), Clicks(events)
     if ctx.dataset is None:
-        first_steps.no_dataset(page)
+        banks.no_dataset(page)
     else:
         _ways(page, place, clicks)
         try:

@@ -12,6 +12,7 @@ from ...dataset.database.fiftyone_internals import database, dataset_id
 from ...dataset.evaluation.coco_metrics import CocoFigures
 from ...dataset.evaluation.evaluate import coco_figures
 from ...dataset.inspect.runs import RunInfo, list_runs
+from ...dataset.runtime.caching import remembered
 from ...dataset.segmentation.report import SampleNote
 from ...errors import DatasetError
 from ..operators import OPERATORS
@@ -19,7 +20,6 @@ from ..runtime.result_page import MOST_BY_ID, PLUGIN
 from ..text import bullets, escaped, number_of
 from . import charts, widgets
 from .banks import bank_in_words
-from .cache import remembered
 from .events import Clicks
 from .state import Place
 

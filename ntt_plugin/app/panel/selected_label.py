@@ -10,12 +10,12 @@ import fiftyone.operators.types as types
 from ...dataset.banks.banks import list_memory_banks, load_memory_bank
 from ...dataset.inspect.thumbnails import label_thumbnail, reference_thumbnail
 from ...dataset.labels.label_field import segmentation_fields
+from ...dataset.runtime.caching import remembered
 from ...dataset.samples.views import all_images, is_patches, patch_labels
 from ...engine.references import Provenance, may_be_same
 from ..text import escaped
 from . import widgets
 from .banks import bank_in_words
-from .cache import remembered
 from .events import Clicks
 
 _SIDE = 160

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import logging
+import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from typing import Any, ClassVar
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
+from fiftyone.operators.delegated import DelegatedOperationService
+from fiftyone.operators.executor import ExecutionResult
 
 from ...errors import DatasetError, NttError
 from .. import request
 from ..forms.fields import Form
-from ..text import show_as_written
-from .errors import explain_delegated, explain_live
+from ..text import code_block, show_as_written
 from .progress import Report, run_delegated, run_watched
 from .result_page import Outcome, output_page
 
@@ -228,3 +230,42 @@ def _value_of(messages: Generator[Any, None, dict[str, Any]]) -> dict[str, Any]:
             next(messages)
         except StopIteration as end:
             return dict(end.value)
+
+
+def explain_live(ctx: Any, title: str, error: Exception) -> Iterator[Any]:
+    """Show an error as a page of the App, and hand it on to a script that called the operator.
+
+    An exception out of a generator reaches the App as a broken connection without words, so the
+    App gets a page, and nothing is raised.
+
+    Yields:
+        FiftyOne's message to the App.
+
+    Raises:
+        Exception: ``error``, if no App listens.
+    """
+    if not request.is_app(ctx):
+        raise error
+    outputs = types.Object()
+    if isinstance(error, NttError):
+        outputs.view("error", types.Error(label=f"{title}: not done. {error}"))
+    else:
+        told = f"{title}: an unexpected error. {type(error).__name__}: {error}"
+        outputs.view("error", types.Error(label=told))
+        # Not a code view: its editor comes from the internet.
+        trace = "".join(traceback.format_exception(error))
+        outputs.view("traceback", types.MarkdownView(label=code_block(trace)))
+    show_as_written(outputs)
+    yield ctx.ops.show_output(outputs=types.Property(outputs).to_json(), results={})
+
+
+def explain_delegated(ctx: Any, error: NttError) -> None:
+    """Keep an error with the delegated operation as one sentence.
+
+    FiftyOne keeps the traceback of what an operator raises, through its own executor, for an
+    operation that is still running; one that has been set to failed keeps what it was given.
+    """
+    DelegatedOperationService().set_failed(
+        doc_id=ctx.request_params["run_doc"],
+        result=ExecutionResult(error=str(error), error_message=str(error)),
+    )

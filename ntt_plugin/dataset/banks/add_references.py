@@ -14,6 +14,7 @@ from ...errors import ReferenceRefusedError
 from ..database.errors import database_errors
 from ..labels.crowds import IS_CROWD
 from ..labels.label_field import segmentation_fields
+from ..networks import SegmenterLike
 from ..references.choose import NO_AREA, NO_MASK, ChosenReferences, choose_references
 from ..references.copies import KEPT_FIELD, keep_labels
 from ..references.sampling import find_candidates
@@ -21,7 +22,6 @@ from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, require_labels, require_tag
 from ..samples.label_selection import LabelKey, select_labels
 from ..samples.views import all_images, whole_images
-from ..segmenters import SegmenterLike
 from . import store
 from .learn import describe_first, learn_labels
 

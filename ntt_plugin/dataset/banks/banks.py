@@ -14,13 +14,13 @@ from ...engine.bank.memory_bank import MemoryBank, Refused
 from ...engine.recipe import Recipe
 from ...errors import BankError, DatasetError, ReferenceRefusedError
 from ..database.errors import database_errors
+from ..networks import SegmenterLike, as_recipe, get_segmenter
 from ..references.choose import choose_references
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, quoted
 from ..samples.label_lookup import find_labels
 from ..samples.label_selection import select_labels
 from ..samples.views import all_images
-from ..segmenters import SegmenterLike, as_recipe, get_segmenter
 from . import store
 from .files import is_bank_file, read_bank_file
 from .info import BankInfo, bank_digest

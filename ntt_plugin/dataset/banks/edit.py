@@ -12,11 +12,11 @@ from ...engine.bank.memory_bank import MemoryBank, StoredReference
 from ...engine.references import may_be_same
 from ...errors import BankError, DatasetError
 from ..database.errors import database_errors
+from ..networks import SegmenterLike
 from ..references.choose import choose_references
 from ..runtime.progress_bar import Progress
 from ..samples.checks import as_names, dataset_of, listed, quoted
 from ..samples.views import whole_images
-from ..segmenters import SegmenterLike
 from . import store
 from .learn import BankChange, learn_labels
 

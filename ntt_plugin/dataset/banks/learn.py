@@ -13,12 +13,12 @@ from ...engine.bank.memory_bank import MemoryBank, Refused
 from ...engine.bank.records import BankEntry
 from ...engine.references import Provenance, may_be_same
 from ...errors import BankError, ReferenceRefusedError
+from ..networks import SegmenterLike, get_segmenter
 from ..references.choose import ChosenReferences, ReadReference, read_references
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import dataset_of, quoted
 from ..samples.label_lookup import redrawn_labels
 from ..samples.label_selection import LabelKey
-from ..segmenters import SegmenterLike, get_segmenter
 from . import store
 
 # A thousand images may all have the same remark.

@@ -27,11 +27,11 @@ from ..database import custom_runs
 from ..database.errors import database_errors
 from ..database.locks import RunLock
 from ..labels.orientation import turned_references
+from ..networks import SegmenterLike, get_segmenter
 from ..references.choose import label_geometry
 from ..runtime.caching import Remembered, in_own_thread
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.label_lookup import Source, find_sources
-from ..segmenters import SegmenterLike, get_segmenter
 from . import store
 
 Located = tuple[StoredReference, Source]

@@ -19,7 +19,6 @@ from ...engine.typing import Array
 from ...errors import DatasetError
 from ..database.errors import database_errors
 from ..database.run_record import read_facts
-from ..evaluation.best_f1 import Threshold, best_threshold
 from ..evaluation.evaluate import require_evaluation
 from ..labels.crowds import crowd_values, is_crowd
 from ..samples.checks import listed, literals, quoted, require_detections, require_tag
@@ -361,3 +360,62 @@ def _known(
     if unknown:
         logger.warning("The memory bank %r does not hold %s: left out.", name, listed(unknown))
     return {label: value for label, value in thresholds.items() if label in saved.classes}
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """A confidence threshold of one class, and its scores where it was chosen, at an IoU of 0.5.
+
+    Attributes:
+        value: predictions of at least this confidence are kept; 0 keeps all.
+        f1: F1 of those that are kept, 0 to 1.
+        precision: the share of them that is right.
+        recall: the share of the true objects that they find.
+        f1_without: F1 of all predictions.
+    """
+
+    value: float
+    f1: float
+    precision: float
+    recall: float
+    f1_without: float
+
+
+def best_threshold(scores: Array, right: Array, truths: int) -> Threshold | None:
+    """The threshold with the highest F1; of equal ones the lowest, which drops the fewest.
+
+    It lies midway between two different scores, so that none lies on it.
+
+    Args:
+        scores: confidences of the predictions, float (n,), in any order.
+        right: whether each is right, bool (n,).
+        truths: number of true objects.
+
+    Returns:
+        The threshold; None where no prediction is right.
+    """
+    if not right.any():
+        return None
+    order = np.argsort(-scores, kind="stable")
+    scores = scores[order].astype(np.float64)
+    # A threshold cuts after the last of several equal scores.
+    cuts = np.flatnonzero(np.append(scores[1:] != scores[:-1], True))
+    hits, kept = np.cumsum(right[order])[cuts], cuts + 1
+    f1 = 2 * hits / (kept + truths)
+    best = len(f1) - 1 - int(np.argmax(f1[::-1]))
+    return Threshold(
+        value=_between(scores, cuts[best]),
+        f1=float(f1[best]),
+        precision=float(hits[best] / kept[best]),
+        recall=float(hits[best] / truths),
+        f1_without=float(f1[-1]),
+    )
+
+
+def _between(scores: Array, last: int) -> float:
+    """A number between a falling score and the next one; 0 after the last."""
+    if last == len(scores) - 1:
+        return 0.0
+    upper, lower = float(scores[last]), float(scores[last + 1])
+    middle = lower + (upper - lower) / 2
+    return middle if middle > lower else upper  # neighbouring floats have no middle

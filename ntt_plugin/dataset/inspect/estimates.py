@@ -15,12 +15,11 @@ from ...engine.recipe import Recipe
 from ...errors import NttError, StoreError
 from ..database.run_record import is_segmentation_by, read_facts
 from ..labels.label_field import segmentation_fields
-from ..runtime.cache_folder import ProposalStore
-from ..runtime.caching import Remembered
+from ..networks import upstream_in_memory
+from ..runtime.caching import ProposalStore, Remembered
 from ..samples.checks import dataset_of
 from ..segmentation.cached_proposals import key_conditions
 from ..segmentation.report import read_report
-from ..segmenters import upstream_in_memory
 
 # Images whose files are read, for their digests; again only when they were changed.
 _MOST_READ = 20

@@ -29,7 +29,7 @@ from ...engine.typing import Array
 from ...errors import ImageError, ReferenceRefusedError, StoreError
 from ..labels.convert import pixel_box
 from ..references.choose import label_geometry
-from ..runtime.cache_folder import cache_home
+from ..runtime.caching import cache_home
 from ..samples.label_lookup import find_sources
 
 # Increase it when the drawing of thumbnails or the reading of images changes.

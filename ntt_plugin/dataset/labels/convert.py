@@ -14,7 +14,7 @@ import numpy as np
 from bson import ObjectId
 from fiftyone import ViewField as F
 
-from ...engine.matching.instances import Instances
+from ...engine.matching.match import Instances
 from ...engine.references import Box, Provenance
 from ...engine.typing import Array
 from ...errors import DatasetError

@@ -1,13 +1,20 @@
-"""A small cache, and a thread for short computations."""
+"""What is kept: in memory between calls, below FiftyOne's folders between runs."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 from threading import Lock
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
+import fiftyone as fo
 from cachetools import LRUCache
+
+from ...engine.files import chosen_home, platform_home
+from ...engine.proposals import store
+from ..database.fiftyone_internals import dataset_id, runs, samples_of
 
 T = TypeVar("T")
 
@@ -50,3 +57,101 @@ def in_own_thread(call: Callable[[], T]) -> T:
     """
     with ThreadPoolExecutor(1, thread_name_prefix="ntt short") as thread:
         return thread.submit(call).result()
+
+
+_BELOW_THE_MODELS = "no-time-to-train"
+
+
+def cache_home() -> Path:
+    """The cache folder: NTT_CACHE_DIR, or else a folder below FiftyOne's ``model_zoo_dir``.
+
+    Raises:
+        StoreError: NTT_CACHE_DIR names the folder of a user that is not there.
+    """
+    return chosen_home() or Path(fo.config.model_zoo_dir) / _BELOW_THE_MODELS
+
+
+class ProposalStore(store.ProposalStore):
+    """The engine's store; by default it lies below FiftyOne's own folders.
+
+    Former versions kept proposals in the platform's folder for caches, where the engine without
+    FiftyOne still does. The default store finds what lies there, counts it and clears it.
+    """
+
+    def __init__(self, folder: str | Path | None = None, max_bytes: int | None = None) -> None:
+        """Open a store; nothing is read or written yet.
+
+        Args:
+            folder: a folder of its own; ``proposals`` in FiftyOne's cache folder if None.
+            max_bytes: the budget; 20 GB, or a tenth of what the disk has, if None.
+
+        Raises:
+            StoreError: the folder is the default one, and there can be none.
+        """
+        super().__init__(cache_home() / "proposals" if folder is None else folder, max_bytes)
+        self._former: store.ProposalStore | None = None
+        if folder is None and chosen_home() is None:
+            self._former = store.ProposalStore(platform_home() / "proposals")
+
+    def get(self, key: str) -> memoryview | None:
+        """The payload kept under a key, here or in the former folder; None if there is none."""
+        found = super().get(key)
+        if found is None and self._former is not None and self._former.holds(key):
+            found = self._former.get(key)
+            if found is not None:
+                self._count(hits=1, misses=-1)
+        return found
+
+    def holds(self, key: str) -> bool:
+        """Whether there is a record under a key, here or in the former folder."""
+        return super().holds(key) or (self._former is not None and self._former.holds(key))
+
+    def info(self) -> store.StoreInfo:
+        """What the store holds now, with what the former folder holds."""
+        found = super().info()
+        former = self._former.info() if self._former is not None else None
+        if former is None or not former.entries:
+            return found
+        times = [when for when in (found.oldest, former.oldest) if when is not None]
+        latest = [when for when in (found.newest, former.newest) if when is not None]
+        return replace(
+            found,
+            entries=found.entries + former.entries,
+            bytes=found.bytes + former.bytes,
+            oldest=min(times, default=None),
+            newest=max(latest, default=None),
+        )
+
+    def clear(self) -> int:
+        """Remove all records, here and in the former folder; how many were removed."""
+        return super().clear() + (self._former.clear() if self._former is not None else 0)
+
+
+_answers: Remembered[Any] = Remembered(64)
+
+
+def remembered(
+    dataset: Any, name: str, question: Callable[[Any, str], T], of_samples: bool = False
+) -> T:
+    """Result of ``question(dataset, name)``, cached until the dataset's saved runs change.
+
+    Changes by other processes are noticed too. ``name`` is a bank or a field; ``question`` must be
+    a module-level function. With ``of_samples`` a change of any sample drops the result as well.
+    """
+    stamp = _stamp(dataset) + (_last_change(dataset) if of_samples else "")
+    key = (str(dataset.name), name, question, stamp)
+    found: T = _answers.get(key, lambda: question(dataset, name))
+    return found
+
+
+def _stamp(dataset: Any) -> str:
+    """Tells one state of all that is kept with a dataset from another: ids, no contents."""
+    stored = runs().find({"_dataset_id": dataset_id(dataset)}, {"key": 1, "results": 1})
+    return str(sorted((run["key"], str(run["_id"]), str(run.get("results"))) for run in stored))
+
+
+def _last_change(dataset: Any) -> str:
+    """When a sample was last changed, and how many there are; FiftyOne keeps an index of both."""
+    samples = samples_of(dataset)
+    latest = samples.find_one({}, {"last_modified_at": 1}, sort=[("last_modified_at", -1)])
+    return f"{latest} {samples.estimated_document_count()}"

@@ -13,17 +13,17 @@ import torch
 
 from ...engine.device.device import resolve_dtype
 from ...engine.images.load import read_image, shown_size
-from ...engine.masks.codec import RecordError
+from ...engine.masks.packed import RecordError
 from ...engine.proposals.cache import PIPELINE_VERSION, ProposalCache, image_digest
 from ...engine.proposals.codec import CODEC_VERSION
 from ...engine.proposals.proposals import Proposals
 from ...engine.proposals.store import ProposalStore
 from ...engine.recipe import Recipe
 from ...errors import ImageError, NoFileHandlesError, StoreError
-from ..runtime import cache_folder
+from ..networks import SegmenterLike
+from ..runtime import caching
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of
-from ..segmenters import SegmenterLike
 from .pipeline import ReadingAhead, ReadSample, fetch_samples
 from .report import SampleNote
 
@@ -59,7 +59,7 @@ def store_of(cache: Cache) -> ProposalStore | None:
     """
     if isinstance(cache, ProposalStore):
         return cache
-    return cache_folder.ProposalStore() if cache else None
+    return caching.ProposalStore() if cache else None
 
 
 def usable_store(cache: Cache) -> tuple[ProposalStore | None, list[str]]:

@@ -35,15 +35,13 @@ from ..labels.label_field import (
     segmentation_fields,
 )
 from ..labels.mask_files import MaskFiles, MaskFolderError, folder_of_run, keep_folder
+from ..networks import SegmenterLike, halved_note
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of
 from ..samples.views import all_images
-from ..segmenters import SegmenterLike, halved_note
-from .changed_images import changed_images
 from .pipeline import ReadingAhead, ReadSample, WritingBehind, fetch_samples
-from .report import SegmentReport, run_notes, to_dict, uncount
-from .stop_reasons import deleted, no_memory, stop_reason
-from .writer import FieldWriter, FilledError
+from .report import SegmentReport, deleted, no_memory, run_notes, stop_reason, to_dict, uncount
+from .writer import FieldWriter, FilledError, changed_images
 
 KEEP_SECONDS = 20.0
 # A report that takes long to keep is kept less often: this share of the time at most.

@@ -21,10 +21,10 @@ from ..database.errors import database_errors
 from ..labels.convert import BOX_MASK_ATTRIBUTES, NewLabel, pixel_box, relative_box, stored_boxes
 from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
+from ..networks import SegmenterLike, as_recipe, get_segmenter
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from ..samples.views import image_view
-from ..segmenters import SegmenterLike, as_recipe, get_segmenter
 from .field_run import field_run
 from .pipeline import ReadSample
 from .report import SegmentReport, run_notes

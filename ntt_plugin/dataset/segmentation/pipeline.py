@@ -21,8 +21,8 @@ from ..labels.convert import NewLabel
 from ..runtime.caching import Remembered
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.views import all_images
-from .changed_images import image_state
 from .report import SampleNote
+from .writer import image_state
 
 _THREADS = 4
 _AHEAD = 4

@@ -13,10 +13,10 @@ from pymongo.errors import ConnectionFailure
 from ...engine.proposals.store import StoreInfo
 from ...engine.recipe import Recipe
 from ...errors import DatasetError, NoFileHandlesError, StoreError
-from ..runtime.cache_folder import ProposalStore
+from ..networks import SegmenterLike, as_recipe, get_segmenter, halved_note
+from ..runtime.caching import ProposalStore
 from ..runtime.progress_bar import Progress
 from ..samples.views import image_view
-from ..segmenters import SegmenterLike, as_recipe, get_segmenter, halved_note
 from .cached_proposals import Cache, CachedProposals, store_of
 from .pipeline import ReadSample
 from .report import SampleNote, in_words, run_notes

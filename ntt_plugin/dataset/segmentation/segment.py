@@ -10,8 +10,7 @@ from typing import Any
 import torch
 
 from ...engine.bank.memory_bank import MemoryBank
-from ...engine.matching.instances import Instances
-from ...engine.matching.match import match
+from ...engine.matching.match import Instances, match
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
 from ..banks.banks import resolve_bank
@@ -20,10 +19,10 @@ from ..database.errors import database_errors
 from ..labels.convert import LABEL_ATTRIBUTES, NewLabel, Origin, to_labels
 from ..labels.label_field import run_id
 from ..labels.orientation import turned_references_note
+from ..networks import SegmenterLike, as_recipe, get_segmenter
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of
 from ..samples.views import image_view
-from ..segmenters import SegmenterLike, as_recipe, get_segmenter
 from .cached_proposals import Cache, CachedProposals, upstream_facts, usable_store
 from .field_run import field_run
 from .pipeline import ReadSample

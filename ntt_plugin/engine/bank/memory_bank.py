@@ -14,7 +14,6 @@ from ..images.load import READING_VERSION
 from ..recipe import Recipe
 from ..references import Provenance
 from . import file_format
-from .prototypes import UnitFeatures
 from .records import (
     LARGEST_VALUE,
     BankEntry,
@@ -23,6 +22,7 @@ from .records import (
     Fingerprint,
     Refused,
     StoredReference,
+    UnitFeatures,
     is_threshold,
     new_reference_id,
 )

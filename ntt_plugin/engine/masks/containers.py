@@ -9,8 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import NamedTuple, TypeVar, overload
 
 from ..typing import Array
-from .codec import decode_mask, encode_mask
-from .packed import PackedMask, PixelBox
+from .packed import PackedMask, PixelBox, decode_mask, encode_mask
 
 T = TypeVar("T")
 

@@ -6,6 +6,7 @@ and packed, 800 of 12 megapixels take 1.2 GB even if each covers the whole image
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass
 
 import numpy as np
@@ -122,3 +123,45 @@ def _counts(words: Array) -> Array:
     if hasattr(np, "bitwise_count"):
         return np.asarray(np.bitwise_count(words))
     return np.asarray(_OF_BYTE[np.ascontiguousarray(words).view(np.uint8)])
+
+
+Buffer = bytes | bytearray | memoryview
+
+# Raw deflate, without header and checksum: the container has its own.
+_RAW_DEFLATE = -15
+
+
+class RecordError(ValueError):
+    """An invalid record; handled internally, and counted as a cache miss."""
+
+
+def encode_mask(mask: PackedMask) -> bytes:
+    """Compress the bits of a mask; its box and area must be stored separately."""
+    changes = mask.words.copy()
+    changes[1:] ^= mask.words[:-1]
+    deflater = zlib.compressobj(6, zlib.DEFLATED, _RAW_DEFLATE, 8, zlib.Z_RLE)
+    return deflater.compress(changes.tobytes()) + deflater.flush()
+
+
+def decode_mask(data: Buffer, box: PixelBox, area: int) -> PackedMask:
+    """Decompress the result of ``encode_mask`` for a mask of this box, not empty, and area.
+
+    Raises:
+        RecordError: the bytes do not hold a mask of that box and area.
+    """
+    x1, y1, x2, y2 = box
+    columns = -(-x2 // WORD) - x1 // WORD
+    size = (y2 - y1) * columns * (WORD // 8)
+    inflater = zlib.decompressobj(_RAW_DEFLATE)
+    try:
+        # Inflate at most one byte too many: enough to detect excess data, and bounded.
+        raw = inflater.decompress(data, size + 1)
+    except zlib.error as error:
+        raise RecordError(f"a mask cannot be inflated: {error}") from error
+    if len(raw) != size or not inflater.eof or inflater.unused_data:
+        raise RecordError("a mask has another size than its box")
+    changes = np.frombuffer(raw, dtype=np.uint64).reshape(y2 - y1, columns)
+    words = np.bitwise_xor.accumulate(changes, axis=0)
+    if set_bits(words) != area:
+        raise RecordError("a mask has another area than is said of it")
+    return PackedMask(box, words, area)

@@ -16,7 +16,7 @@ import torch
 from ..bank.memory_bank import Fingerprint
 from ..images.image_file import open_image
 from ..images.load import ImageLike, read_image, reading_of
-from ..masks.codec import RecordError
+from ..masks.packed import RecordError
 from ..recipe import Recipe
 from .codec import CODEC_VERSION, decode_proposals, encode_proposals
 from .proposals import Proposals

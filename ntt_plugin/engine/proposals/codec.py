@@ -18,9 +18,8 @@ import torch
 from torch import Tensor
 
 from ..bank.memory_bank import Fingerprint
-from ..masks.codec import Buffer, RecordError, decode_mask, encode_mask
 from ..masks.containers import LazySequence
-from ..masks.packed import PackedMask
+from ..masks.packed import Buffer, PackedMask, RecordError, decode_mask, encode_mask
 from ..typing import Array
 from .proposals import Proposals
 

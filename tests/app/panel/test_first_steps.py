@@ -43,7 +43,7 @@ def test_without_labels_it_says_how_to_get_some(plugin, bare):
 
 
 def test_banks_of_other_datasets_are_offered(plugin, bare, worked_on, monkeypatch):
-    page = loaded(plugin, "app.panel.first_steps")
+    page = loaded(plugin, "app.panel.banks")
     found = page.datasets_with_banks
 
     def of_this_test():

@@ -8,8 +8,7 @@ import pytest
 from fiftyone import ViewField as F
 
 import ntt_plugin as ntt
-from ntt_plugin.dataset.banks.thresholds import ClassCounts
-from ntt_plugin.dataset.evaluation.best_f1 import Threshold
+from ntt_plugin.dataset.banks.thresholds import ClassCounts, Threshold
 from ntt_plugin.errors import DatasetError
 
 LABELS = "found.detections"

@@ -13,7 +13,7 @@ from PIL import Image
 
 from ntt_plugin.dataset.labels.convert import NewLabel, Origin, pixel_box, relative_box, to_labels
 from ntt_plugin.dataset.labels.placed_masks import full_mask, placed_mask
-from ntt_plugin.engine.matching.instances import Instances
+from ntt_plugin.engine.matching.match import Instances
 from ntt_plugin.engine.references import Provenance, tight_box
 from ntt_plugin.errors import DatasetError
 

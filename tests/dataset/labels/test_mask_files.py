@@ -16,7 +16,7 @@ from ntt_plugin.dataset.labels.mask_files import MaskFiles, MaskFolderError, are
 from ntt_plugin.dataset.segmentation import segment as segmentation
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
-from ntt_plugin.engine.matching.instances import Instances
+from ntt_plugin.engine.matching.match import Instances
 from ntt_plugin.errors import DatasetError
 
 

@@ -228,17 +228,17 @@ def test_an_image_without_a_proposal_is_kept_as_such(dataset, bank, store):
 
 
 def test_a_recipe_with_other_thresholds_shares_the_networks(monkeypatch):
-    from ntt_plugin.dataset import segmenters
+    from ntt_plugin.dataset import networks
     from ntt_plugin.engine import Recipe, Segmenter
 
     loads = []
     load = Segmenter.from_preset
     monkeypatch.setattr(Segmenter, "from_preset", lambda *a, **k: loads.append(a) or load(*a, **k))
-    segmenters.forget_segmenters()
+    networks.forget_segmenters()
     recipe = Recipe.from_preset("tiny", grid=4)
-    first = segmenters.get_segmenter(recipe, "cpu")
-    other = segmenters.get_segmenter(replace(recipe, nms_iou=0.9, grid=5), "cpu", batch_size=3)
-    segmenters.forget_segmenters()
+    first = networks.get_segmenter(recipe, "cpu")
+    other = networks.get_segmenter(replace(recipe, nms_iou=0.9, grid=5), "cpu", batch_size=3)
+    networks.forget_segmenters()
 
     assert len(loads) == 1
     assert (first.recipe.nms_iou, first.recipe.point_batch) == (0.5, 256)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from ntt_plugin.dataset import segmenters
+from ntt_plugin.dataset import networks
 from ntt_plugin.dataset.banks.banks import build_memory_bank
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine import Recipe, Segmenter
@@ -10,9 +10,9 @@ from ntt_plugin.engine import Recipe, Segmenter
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
-    segmenters.forget_segmenters()
+    networks.forget_segmenters()
     yield
-    segmenters.forget_segmenters()
+    networks.forget_segmenters()
 
 
 def test_the_way_through_real_networks_loads_them_once(dataset, monkeypatch):

@@ -8,8 +8,7 @@ import torch
 import torch.nn.functional as F
 
 from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank
-from ntt_plugin.engine.matching.instances import Instances
-from ntt_plugin.engine.matching.match import best_class, match, similarities
+from ntt_plugin.engine.matching.match import Instances, best_class, match, similarities
 from ntt_plugin.engine.proposals.mask_upsampling import UpsampledMasks
 from ntt_plugin.engine.proposals.proposals import Proposals, mask_boxes
 from ntt_plugin.engine.recipe import Recipe

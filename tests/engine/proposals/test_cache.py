@@ -12,7 +12,7 @@ import torch.nn.functional as F
 
 from ntt_plugin.engine import Instances, MemoryBank, Proposals, Recipe, Segmenter, match
 from ntt_plugin.engine.bank.memory_bank import Fingerprint
-from ntt_plugin.engine.masks.codec import RecordError
+from ntt_plugin.engine.masks.packed import RecordError
 from ntt_plugin.engine.proposals import cache as module
 from ntt_plugin.engine.proposals.cache import ProposalCache, image_digest, proposal_key
 from ntt_plugin.engine.proposals.codec import encode_proposals

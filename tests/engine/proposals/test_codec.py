@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from ntt_plugin.engine.masks import codec as mask_codec
+from ntt_plugin.engine.masks import packed as mask_codec
 from ntt_plugin.engine.proposals import codec as proposal_codec
 from ntt_plugin.engine.proposals.codec import (
     RecordError,

@@ -1,7 +1,8 @@
-"""Operators: rename, duplicate and delete a memory bank."""
+"""Operators: rename, duplicate, merge and delete memory banks."""
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -11,6 +12,8 @@ from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
+from ...text import number_of
+from ..references import learning_form
 
 
 class RenameMemoryBank(NttOperator):
@@ -109,3 +112,73 @@ class DeleteMemoryBank(NttOperator):
         arguments = self.arguments(ctx)
         delete_memory_bank(ctx.dataset, **arguments)
         return Outcome(f"The memory bank {arguments['name']!r} is deleted.")
+
+
+class MergeMemoryBanks(NttOperator):
+    """Form of ``merge_memory_banks``."""
+
+    operator_name = "merge_memory_banks"
+    title = "Merge memory banks"
+    about = (
+        "Save what several memory banks hold as one bank. Use it to find the classes of all of "
+        "them in one run; the banks themselves stay."
+    )
+    icon = "merge"
+    parameters = ("names", "new_name", "overwrite")
+    submit = "Merge"
+    doing = "Merging"
+
+    def build_form(self, form: Form) -> None:
+        from ....dataset.banks.banks import memory_bank_infos
+        from ...forms import bank_choice
+
+        found = memory_bank_infos(form.dataset)
+        if not found:
+            raise bank_choice.no_bank(form.dataset.name)
+        infos = {name: info for name, info in found.items() if not isinstance(info, BankError)}
+        damaged = [str(error) for error in found.values() if isinstance(error, BankError)]
+        words = {
+            name: f"{name} ({number_of('class', len(info.shots))})" for name, info in infos.items()
+        }
+        what_for = "Two or more; the first gives its recipe."
+        form.several("names", words, "Memory banks", what_for, required=True)
+        if damaged:
+            form.notice("damaged", "\n".join(damaged), types.Warning)
+        new_name = form.name("new_name", "New name", "What to call the new one.", "memory bank")
+        if len(infos) < 2:
+            there = f"{next(iter(infos))!r} is the only" if infos else "There is no"
+            form.mark(
+                "names",
+                f"{there} {'whole ' if damaged else ''}memory bank here; build or import another "
+                "to merge it with.",
+            )
+            return
+        chosen = list(dict.fromkeys(form.value("names", [])))
+        if len([name for name in chosen if name in infos]) < max(2, len(chosen)):
+            form.mark("names", "Choose two or more of these banks.")
+            return
+        makers = {infos[name].made_by for name in chosen}
+        if len(makers) > 1:
+            form.mark(
+                "names",
+                "Different encoders made these banks, so their features cannot be compared; "
+                "choose banks of one encoder.",
+            )
+            return
+        shots: Counter[str] = Counter()
+        for name in chosen:
+            shots.update(infos[name].shots)
+        form.notice("will_do", f"Will hold up to {learning_form.in_words(shots)}.")
+        if new_name in found:
+            form.overwrite(f"There is a memory bank {new_name!r} already.")
+
+    def run(self, ctx: Any, progress: Report) -> Outcome:
+        from .... import merge_memory_banks
+
+        arguments = self.arguments(ctx)
+        bank = merge_memory_banks(ctx.dataset, **arguments)
+        return Outcome(
+            f"The memory bank {arguments['new_name']!r} is ready: "
+            f"{number_of('reference', len(bank))} of {number_of('class', len(bank.classes))}.",
+            {"Classes": ", ".join(f"{label} ({bank.shots(label)})" for label in bank.classes)},
+        )

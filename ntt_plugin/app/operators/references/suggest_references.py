@@ -123,7 +123,7 @@ def _reasons(found: Any) -> Table | None:
 
 def _may_replace(form: Form, images: Any, field: str) -> bool:
     """Whether the field can take suggestions; asks before anything of a person's is replaced."""
-    from ....dataset.suggestions.field import former_suggestions
+    from ....dataset.suggestions.suggest import former_suggestions
     from ....errors import DatasetError
     from ...forms import target
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ntt_plugin.dataset.evaluation.best_f1 import best_threshold
+from ntt_plugin.dataset.banks.thresholds import best_threshold
 
 
 def f1_at(threshold, scores, right, truths):

@@ -5,8 +5,13 @@ import zlib
 import numpy as np
 import pytest
 
-from ntt_plugin.engine.masks.codec import RecordError, decode_mask, encode_mask
-from ntt_plugin.engine.masks.packed import PackedMask, pack_mask
+from ntt_plugin.engine.masks.packed import (
+    PackedMask,
+    RecordError,
+    decode_mask,
+    encode_mask,
+    pack_mask,
+)
 from tests.engine.masks.packed_masks import blob, same_mask
 
 

@@ -1,1 +1,0 @@
-"""Operators on cached proposals and networks."""
