@@ -44,12 +44,6 @@ def unmatched_classes(
 
     Classes match by their exact names. Look-alikes are those of ``look_alikes``, also where blanks,
     hyphens and underscores differ. A note says too if the two fields have no class in common.
-
-    Args:
-        samples: a dataset or view.
-        label_field: predictions, ``Detections``.
-        gt_field: ground truth, ``Detections``.
-        names: the classes that are scored.
     """
     scored = set(names)
     found, true = (

@@ -55,7 +55,6 @@ class Network:
     """One of the networks that a recipe names.
 
     Attributes:
-        name: hub id, path or ``tiny``.
         here: whether it can be loaded without a download.
         megabytes: what it downloads otherwise; None if that is not known.
     """
@@ -183,10 +182,8 @@ def get_segmenter(
 ) -> SegmenterLike:
     """The segmenter of a recipe on a device; its networks from memory if they were used lately.
 
-    Args:
-        recipe: its constants.
-        device: where to run; the best there is if None.
-        batch_size: points decoded at once, in place of the recipe's ``point_batch``.
+    ``device`` is the best there is if None; ``batch_size`` points are decoded at once, in place
+    of the recipe's ``point_batch``.
 
     Raises:
         CheckpointError: a network cannot be loaded.

@@ -107,7 +107,6 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _sheet(dataset: fo.Dataset, targets: Any, bank: MemoryBank, shots: int) -> Image.Image:
-    """The first target images; predictions from a confidence of 0.6."""
     rows = []
     for sample in targets[:_SHEET_ROWS]:
         with Image.open(sample.filepath) as opened:
@@ -159,7 +158,6 @@ class Shape:
     """One mask to draw.
 
     Attributes:
-        label: its class.
         mask: bool (h, w), of the image's size.
         score: confidence, written beside the label; None for ground truth.
     """
@@ -189,10 +187,7 @@ class Row:
 def draw_sheet(rows: Sequence[Row], classes: Sequence[str], titles: Sequence[str]) -> Image.Image:
     """Draw the sheet: a row an image, with one colour a class throughout.
 
-    Args:
-        rows: what to show.
-        classes: all labels, in the order that gives them their colours.
-        titles: what stands over the three columns.
+    The order of ``classes`` gives them their colours; ``titles`` stand over the three columns.
     """
     colours = {label: _colour(index, len(classes)) for index, label in enumerate(classes)}
     width = 3 * _CELL + 4 * _GAP

@@ -34,11 +34,8 @@ def main() -> None:
 def write_folder(folder: Path, images: int = 60, boxed: int = 12) -> None:
     """Render scenes of novel classes into ``photos``, with two COCO annotation files beside it.
 
-    Args:
-        folder: where they go; made if it is not there.
-        images: number of images.
-        boxed: of how many of them, from the first on, ``boxes.json`` has the objects' boxes and
-            classes, without masks. ``truth.json`` has the masks of all.
+    Of the first ``boxed`` images ``boxes.json`` has the objects' boxes and classes, without
+    masks; ``truth.json`` has the masks of all. The folder is made if it is not there.
     """
     path = write_coco(folder, "photos", (scoring_scene(index) for index in range(images)))
     truth = json.loads(path.read_text())
@@ -49,10 +46,7 @@ def write_folder(folder: Path, images: int = 60, boxed: int = 12) -> None:
 def write_coco(folder: Path, name: str, scenes: Iterable[Scene]) -> Path:
     """Write scenes of novel classes as COCO keeps a part of its dataset.
 
-    Args:
-        folder: where ``<name>/000.png`` and so on and ``<name>.json`` go; made if it is not there.
-        name: the part's name.
-        scenes: what to write.
+    The folder, made if it is not there, gets ``<name>/000.png`` and so on and ``<name>.json``.
 
     Returns:
         The annotation file: boxes and exact masks (RLE).

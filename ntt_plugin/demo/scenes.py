@@ -229,7 +229,6 @@ class Scene:
         image: RGB, uint8 (256, 256, 3).
         owners: which instance each pixel shows, uint8 (256, 256); 0 is background and
             ``i + 1`` the instance ``i``.
-        classes: the class of each instance.
     """
 
     image: NDArray[np.uint8]

@@ -179,7 +179,6 @@ class SuggestionPool:
         ]
 
     def _look(self, image: int, proposals: Proposals) -> tuple[Array, Array]:
-        """The candidates of one image, as rows and features."""
         recipe, features = self._recipe, compared_features(proposals)
         similarity = similarities(features, self._bank, recipe.negative_sigma)
         labels, scores, margins = best_class(similarity)
@@ -202,7 +201,6 @@ class SuggestionPool:
         return rows[apart], features[apart]
 
     def _sift(self) -> None:
-        """Reduce the candidates to an equal quota per class."""
         rows = np.concatenate([self._rows, *(rows for rows, _ in self._waiting)])
         features = np.concatenate([self._features, *(found for _, found in self._waiting)])
         kept = np.sort(_fair_share(rows["label"], rows["lot"], self._size))
@@ -350,7 +348,6 @@ class _Taught:
 
 
 def _gains(rows: Array, class_means: ClassMeans, nearest: Array) -> Array:
-    """Gain of each candidate, float (n,); 0 if the bank knows it."""
     unlike = np.where(nearest < _KNOWN, np.sqrt((1 - nearest).clip(0, 1)), 0)
     gains: Array = rows["iou"].clip(0, 1) * unlike * class_means.closed.clip(_LEAST_CLOSED, 1)
     return gains

@@ -91,7 +91,6 @@ def _field_of_patches(ctx: Any, alt: bool | None) -> str | None:
 
 
 def _selected(ctx: Any, alt: bool | None) -> list[str]:
-    """The ids of the selected samples or patches."""
     with_alt = {entry["id"] for entry in ctx.selected_samples if _is_meant(entry, True)}
     return [key for key in ctx.selected if alt is None or (key in with_alt) == alt]
 

@@ -119,7 +119,6 @@ def _sets_of_proposals(number: int) -> str:
 
 
 def _megabytes(size: int) -> str:
-    """Bytes as people say them."""
     return f"{size / 1e6:,.1f} MB"
 
 

@@ -61,7 +61,6 @@ def class_of_axis(text: str) -> str:
 
 
 def _most_alike(labels: list[str], matrix: Any) -> str:
-    """The two classes that are most alike, in words."""
     pairs = [
         (float(matrix[i, j]), labels[i], labels[j]) for i in range(len(labels)) for j in range(i)
     ]

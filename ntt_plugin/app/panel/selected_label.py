@@ -27,13 +27,7 @@ _BESIDE = {"item": {"sx": {"width": f"{_SIDE + 60}px"}}}
 
 
 class Selected(NamedTuple):
-    """A label that is selected.
-
-    Attributes:
-        sample: its sample.
-        field: the field that holds it.
-        label: the label.
-    """
+    """A label that is selected."""
 
     sample: Any
     field: str

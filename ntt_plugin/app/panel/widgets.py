@@ -93,12 +93,8 @@ def class_choice(
     The App keeps its value in the panel's state. A name of its own for each visit of a page, and
     the value of another one is neither shown nor told of when the page is left.
 
-    Args:
-        page: the panel itself: the state has the value where the page has the field.
-        visit: the number of the visit.
-        choices: the classes, with the words for each.
-        chosen: the class that is chosen.
-        on_change: the event that a choice sends; the field's coming into sight sends it, too.
+    ``page`` is the panel itself: the state has the value where the page has the field.
+    ``on_change`` is also sent when the field comes into sight.
     """
     view = types.DropdownView()
     for label, words in choices.items():

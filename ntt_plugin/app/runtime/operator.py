@@ -31,9 +31,7 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
     Attributes:
         operator_name: its name in the plugin.
         uses: the SDK function's name; the operator's own by default.
-        title: the operator's label.
         about: what it does and when to use it.
-        icon: name of a Material icon.
         risk: what it can do to the dataset.
         parameters: names that the form and the function share.
         seldom: those of them behind the form's switch *Advanced settings*.
@@ -224,7 +222,6 @@ def _require_allowed(ctx: Any) -> None:
 
 
 def _value_of(messages: Generator[Any, None, dict[str, Any]]) -> dict[str, Any]:
-    """Exhaust a generator and return its return value."""
     while True:
         try:
             next(messages)

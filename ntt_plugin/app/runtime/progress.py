@@ -49,11 +49,8 @@ def run_watched(ctx: Any, label: str, work: Callable[[Report], T]) -> Generator[
     When nobody listens any longer (``GeneratorExit``: the tab was closed), the function's next
     report raises ``RunStopped`` in it, so that it ends as cleanly as it does on any error.
 
-    Args:
-        ctx: the operator's context.
-        label: what is going on, for the bar.
-        work: the function; it is given the callback to pass on as ``progress``. What it returns
-            is the value of ``yield from``, what it raises is raised.
+    ``work`` is given the callback to pass on as ``progress``. What it returns is the value of
+    ``yield from``, what it raises is raised.
 
     Yields:
         FiftyOne's messages to the App.

@@ -41,12 +41,7 @@ class NextStep:
 
 @dataclass(frozen=True)
 class PanelButton:
-    """A panel of the App that a button at the end opens.
-
-    Attributes:
-        label: the button's words.
-        name: the panel's name.
-    """
+    """A panel of the App that a button at the end opens."""
 
     label: str
     name: str

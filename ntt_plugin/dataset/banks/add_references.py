@@ -258,7 +258,6 @@ def _without(chosen: ChosenReferences, refused: Iterable[Refused]) -> ChosenRefe
 
 
 def _copies(dataset: Any, labels: Iterable[LabelKey]) -> ChosenReferences:
-    """Labels of the field of copies, in the dataset's order."""
     view = all_images(dataset).select_fields(KEPT_FIELD)
     path = require_labels(view, KEPT_FIELD)
     return ChosenReferences(view, path).only(labels)

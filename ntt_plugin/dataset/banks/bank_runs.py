@@ -86,9 +86,7 @@ def tidy(dataset: Any, locked: Sequence[str]) -> None:
 
     What another process may be writing at this moment is under its lock, and is left alone.
 
-    Args:
-        dataset: the dataset.
-        locked: names of the banks whose locks the caller holds.
+    ``locked`` are the names of the banks whose locks the caller holds.
     """
     try:
         # In this order: a run that is listed after the first query is not taken for a leftover.

@@ -191,9 +191,7 @@ def memory_bank_infos(
 
     Asks the database twice, however many banks there are.
 
-    Args:
-        dataset: the dataset, or a view of it.
-        names: the banks wanted; all if None. Unknown ones are left out.
+    ``names`` are the banks wanted, all if None; unknown ones are left out.
     """
     return store.read_infos(dataset_of(dataset), names)
 

@@ -50,9 +50,7 @@ def export_memory_bank(
 def export_path(name: str, path: str | Path) -> Path:
     """The file that a bank would be written to; writes nothing, and the file may exist.
 
-    Args:
-        name: the bank's name.
-        path: the file, ending in ``.safetensors``; or a folder, for ``<name>.safetensors`` in it.
+    ``path`` ends in ``.safetensors``, or is a folder, for ``<name>.safetensors`` in it.
 
     Raises:
         DatasetError: no file can be written there; says what to do.

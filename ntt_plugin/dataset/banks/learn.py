@@ -171,10 +171,8 @@ def learn_labels(
 def is_label(provenance: Provenance, key: LabelKey, fields: Collection[str]) -> bool:
     """Whether a reference was learnt from a label.
 
-    Args:
-        provenance: the reference's; a part that is unknown may be any.
-        key: the label.
-        fields: the dataset's fields; one that is no longer there was renamed.
+    A part of ``provenance`` that is unknown may be any; a field that is not among the dataset's
+    ``fields`` any more was renamed.
     """
     field = provenance.field if provenance.field in fields else None
     named = Provenance(sample=key.sample, label=key.label, field=key.field)

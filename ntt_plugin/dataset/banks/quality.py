@@ -261,7 +261,6 @@ class KeptCheck:
 
 
 def _by_image(references: Iterable[tuple[StoredReference, Source | None]]) -> list[list[Located]]:
-    """The references whose labels still exist, grouped by image."""
     images: dict[str, list[Located]] = {}
     for reference, source in references:
         if source is not None and source.label is not None:
@@ -296,7 +295,6 @@ def _recut(references: Sequence[Located], segmenter: SegmenterLike) -> dict[str,
 def _geometries(
     references: Sequence[Located], image: Image.Image
 ) -> Iterator[tuple[str, Box, Array]]:
-    """Of each reference its id, its box inside the image, and its mask."""
     height, width = image.height, image.width
     for reference, source in references:
         # A database holds what people put there, so reading it can fail in any way.

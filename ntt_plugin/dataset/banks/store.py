@@ -163,9 +163,7 @@ def read_infos(
     Asks the database twice, however many banks there are, and reads no bank that has its facts
     beside it.
 
-    Args:
-        dataset: the dataset.
-        wanted: names of the banks that are asked for; all if None. Unknown ones are left out.
+    ``wanted`` are the names of the banks asked for, all if None; unknown ones are left out.
     """
     found_at = {
         name: place for name, place in places(dataset).items() if wanted is None or name in wanted
@@ -201,13 +199,8 @@ def write(
 ) -> None:
     """Save a bank under a name, replacing a bank of that name.
 
-    Args:
-        dataset: the dataset.
-        name: the bank's name.
-        bank: the bank.
-        overwrite: replace a bank of that name.
-        replaces: the place of the bank that this one was made from, if it is to replace that
-            one; it must not have changed since.
+    ``replaces`` is the run of the bank that this one was made from, if it is to replace that
+    one; it must not have changed since.
 
     Raises:
         DatasetError: another process changes the bank of that name at this moment or did so
@@ -226,11 +219,8 @@ def write(
 def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> MemoryBank:
     """Load, change and save a bank under its lock.
 
-    Args:
-        dataset: the dataset.
-        name: the bank's name.
-        edit: changes the bank that it is given, fast, and tells whether it did. What it raises
-            leaves the saved bank as it was.
+    ``edit`` changes the bank that it is given, fast, and tells whether it did. What it raises
+    leaves the saved bank as it was.
 
     Returns:
         The bank, as it is saved now.

@@ -38,7 +38,6 @@ class ClassCounts:
     """How many labels of a class are below its threshold.
 
     Attributes:
-        threshold: the threshold.
         below: number of labels of a lower confidence.
         above: number of the others.
     """
@@ -289,7 +288,6 @@ def _values(thresholds: Mapping[str, float | Threshold]) -> dict[str, float]:
 
 
 def _bank_of(images: Any, field: str) -> str:
-    """The name of the bank that a field was segmented with."""
     name = read_facts(images, field).get("bank")
     if name is None:
         raise DatasetError(
@@ -331,7 +329,6 @@ def _classes(names: Array, ids: Array) -> Array:
 
 
 def _crowds(dataset: Any, field: str) -> set[str]:
-    """Ids of the labels of a field that are marked as crowds."""
     if dataset.get_field(field) is None:
         return set()
     set_to_something = F("iscrowd").to_bool() | F("attributes.iscrowd.value").to_bool()

@@ -47,10 +47,7 @@ class Draft(NamedTuple):
 def replace(dataset: Any, key: str, **results: Any) -> None:
     """Keep the results of a dataset's custom run, in place of the former ones, in one step.
 
-    Args:
-        dataset: the dataset.
-        key: the run's key.
-        **results: what JSON can hold.
+    ``results`` are what JSON can hold.
     """
     document = dataset._doc.runs[key]
     fresh = ObjectId()
@@ -129,9 +126,7 @@ def catch_up(dataset: Any) -> None:
 def listed(dataset: Any, *keys: str) -> dict[str, ObjectId]:
     """Ids of the runs that a dataset lists in the database, by key.
 
-    Args:
-        dataset: the dataset.
-        *keys: the keys to look at; all if none is given.
+    All runs, or those under ``keys`` if any is given.
 
     Raises:
         DatasetError: the dataset was deleted.
@@ -219,10 +214,8 @@ def swap(
 ) -> dict[str, ObjectId] | None:
     """Atomically change which runs a dataset lists, if it still lists what the caller expects.
 
-    Args:
-        dataset: the dataset.
-        changes: by key the run that must be listed now, and the one to be listed in its place;
-            None stands for no run.
+    ``changes`` has by key the run that must be listed now, and the one to be listed in its
+    place; None stands for no run.
 
     Returns:
         All runs that it lists now, by key; None if it listed others, and nothing was changed.

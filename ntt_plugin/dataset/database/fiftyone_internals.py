@@ -126,9 +126,7 @@ def stored_dataset(dataset: Any, *fields: str) -> dict[str, Any]:
 
     FiftyOne 1.22 loads the document once, and a dataset object keeps what it loaded.
 
-    Args:
-        dataset: the dataset, or a view of it.
-        *fields: their names in MongoDB, such as ``sample_fields.name``.
+    ``fields`` are their names in MongoDB, such as ``sample_fields.name``.
 
     Raises:
         DatasetError: the dataset was deleted.

@@ -98,7 +98,6 @@ def delete(file: ObjectId) -> None:
 
 
 def _chunks(pieces: Iterable[bytes]) -> Iterator[bytes]:
-    """Bytes in chunks of one size; the last one may be smaller."""
     waiting = bytearray()
     for piece in pieces:
         waiting += piece

@@ -81,11 +81,7 @@ def keep_results(dataset: Any, field: str, lock: RunLock, **results: Any) -> Non
     database's answer is lost, the record names the new file or the one before; so both are left,
     and the next call deletes what it does not name.
 
-    Args:
-        dataset: the dataset.
-        field: the field that the run writes; ``keep_record`` was called for it.
-        lock: the field's lock, held.
-        **results: what JSON can hold.
+    ``keep_record`` was called for the field. ``results`` are what JSON can hold.
 
     Raises:
         LockLostError: another run took over.

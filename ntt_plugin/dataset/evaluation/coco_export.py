@@ -122,7 +122,6 @@ def has_masks(samples: Any, field: str) -> bool:
 def _annotation(
     detection: fo.Detection, size: tuple[int, int], masks: bool
 ) -> tuple[dict[str, Any], PlacedMask | None]:
-    """A label's COCO annotation (``segmentation`` with ``masks`` only), and its mask if any."""
     if not _is_named(detection):
         raise DatasetError("It has no name.")
     x1, y1, x2, y2 = pixel_box(detection, size)
@@ -161,7 +160,6 @@ def _add(
 def _detections(
     labels: fo.Detections | None, categories: Collection[str]
 ) -> Iterator[fo.Detection]:
-    """The labels of the categories, and those without a name."""
     for detection in labels.detections if labels is not None else []:
         if detection.label in categories or not _is_named(detection):
             yield detection

@@ -280,7 +280,6 @@ def _precisions(
     progress: Progress,
     left_out: LeftOut,
 ) -> dict[str | None, float]:
-    """The average precision by class, and of all classes under None."""
     not_scored = LeftOut()
     tables = export_coco(images, field, gt_field, names, masks, progress, not_scored)
     left_out.add(not_scored)

@@ -51,10 +51,7 @@ def kept_share(images: Any, recipe: Recipe, device: str | None) -> KeptShare:
     of those of the last run into a field of the dataset if it made its proposals in the same way:
     recipe, dtype and version. Of others nothing counts as cached.
 
-    Args:
-        images: a dataset or view of images.
-        recipe: the recipe.
-        device: where to run; the best there is if None.
+    ``device`` is where to run; the best there is if None.
     """
     where = resolve_device(device)
     upstream = upstream_in_memory(recipe, where) or _upstream_of_runs(images, recipe, where)

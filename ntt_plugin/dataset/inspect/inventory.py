@@ -44,12 +44,7 @@ def label_fields(dataset: Any, polylines: bool = False) -> list[str]:
 
 
 def count_labels(samples: Any, field: str) -> FieldCounts:
-    """Count the labels of a field of ``Detections`` or ``Polylines``; one pass over the samples.
-
-    Args:
-        samples: a dataset or view, not grouped.
-        field: the field.
-    """
+    """Count the labels of a field of ``Detections`` or ``Polylines``; one pass over the samples."""
     path = require_labels(samples, field)
     masks = ["points"] if path.endswith(".polylines") else ["mask", "mask_path"]
     classes, tags, labels, *held = samples.aggregate(

@@ -63,10 +63,8 @@ def reference_thumbnails(
     A picture is redrawn when the label or the image file changed. If the label was deleted or its
     mask is unusable, the picture shows the box stored with the reference.
 
-    Args:
-        provenances: where the references came from.
-        side: of a picture, pixels.
-        dataset: where to look first for the samples, before the dataset that each names.
+    ``side`` is in pixels. ``dataset`` is where to look first for the samples, before the
+    dataset that each names.
 
     Returns:
         Of each reference a JPEG file (side, side), or None where sample, image or both label and
@@ -88,10 +86,8 @@ def reference_thumbnails(
 def label_thumbnail(sample: Any, label: fo.Label, side: int = 96) -> Path | None:
     """The picture of a label of a sample, kept in the cache folder too.
 
-    Args:
-        sample: the sample, or a view's.
-        label: a ``Detection`` or ``Polyline`` of it; without a usable mask its box is drawn.
-        side: of the picture, pixels.
+    ``label`` is a ``Detection`` or ``Polyline``; without a usable mask its box is drawn.
+    ``side`` is in pixels.
 
     Returns:
         A JPEG file (side, side); None where the image, or the label's place in it, cannot be read.
@@ -164,7 +160,6 @@ def _box(label: Mapping[str, Any], size: tuple[int, int]) -> Box | None:
 
 
 def _shows_something(box: Box | None, size: tuple[int, int]) -> TypeGuard[Box]:
-    """Whether a box covers a pixel of an image of a size (H, W)."""
     if box is None:
         return False
     try:
@@ -213,7 +208,6 @@ def _write(path: Path, picture: Image.Image) -> None:
 
 
 def _tidy(folder: Path) -> None:
-    """Remove the least recently used pictures of a full subfolder."""
     with os.scandir(folder) as entries:
         found = list(entries)
     if len(found) <= _MOST_IN_A_FOLDER:
@@ -272,7 +266,6 @@ def _inside(start: float, wanted: float, length: int) -> float:
 
 
 def _cut(image: Image.Image, window: Box, side: int, beside: Any) -> Image.Image:
-    """A window of an image as a picture (side, side); it may exceed the image."""
     left, top, right, bottom = window
     part = (
         max(0.0, left),

@@ -39,9 +39,7 @@ class Origin:
     """What made labels, kept with each of them.
 
     Attributes:
-        bank: the memory bank's name.
         bank_version: its version, the number of changes since it was built.
-        preset: the recipe's preset.
     """
 
     bank: str
@@ -85,7 +83,6 @@ class NewLabel:
     """The content of an ``fo.Detection``, made and encoded eight times faster.
 
     Attributes:
-        label: its class.
         bounding_box: x y w h in [0, 1].
         mask: bool, as large as the box in pixels; None if it is in a file.
         confidence: in [0, 1], or None.
@@ -134,12 +131,9 @@ def to_labels(
 ) -> list[NewLabel]:
     """Instances as labels, with unrounded scores.
 
-    Args:
-        instances: the instances of one image.
-        origin: bank and preset that found them.
-        sources: provenance of the bank's references by id; a label's ``reference``,
-            ``reference_field``, ``reference_sample`` and ``reference_dataset`` name the label
-            most like it. A reference of unknown provenance is named by its own id.
+    ``sources`` has the provenance of the bank's references by id: a label's ``reference``,
+    ``reference_field``, ``reference_sample`` and ``reference_dataset`` name the label most like
+    it. A reference of unknown provenance is named by its own id.
     """
     labels = []
     for index, label in enumerate(instances.labels):
@@ -209,9 +203,7 @@ def pixel_box(detection: fo.Detection, image_size: tuple[int, int]) -> Box:
 def stored_boxes(samples: Any, path: str) -> list[list[Any] | None]:
     """The ``bounding_box`` of each label, by sample: four floats, or what is stored in their place.
 
-    Args:
-        samples: a dataset or view.
-        path: where the labels are: ``<field>.detections``.
+    ``path`` is ``<field>.detections``.
     """
     # By its path, FiftyOne would convert it to floats, and fail where it cannot.
     stored = samples.values(F(path).map(F("bounding_box")))

@@ -62,9 +62,7 @@ def is_crowd_label(label: fo.Detection | fo.Polyline) -> bool:
 def crowd_values(samples: Any, path: str) -> list[list[Any] | None]:
     """The ``iscrowd`` of each label as it is stored, by sample, without loading the labels.
 
-    Args:
-        samples: a dataset or view.
-        path: where the labels are: ``<field>.detections`` or ``<field>.polylines``.
+    ``path`` is ``<field>.detections`` or ``<field>.polylines``.
     """
     direct, nested = samples.values(
         [F(path).map(F("iscrowd")), F(path).map(F("attributes.iscrowd.value"))]

@@ -82,10 +82,7 @@ def segmentation_fields(dataset: Any) -> list[str]:
 def field_state(samples: Any, field: str, run: RunIds) -> FieldState:
     """What a field holds in some samples, seen from one run.
 
-    Args:
-        samples: a dataset or view, not grouped; it may hide the field.
-        field: the field's name; it need not exist.
-        run: the run's id.
+    ``samples`` are not grouped, and may hide the field; the field need not exist.
     """
     found = dataset_of(samples).get_field(field)
     if found is None or not _is_marked(found):

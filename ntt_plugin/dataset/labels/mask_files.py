@@ -92,9 +92,7 @@ class MaskFiles:
     def drop_leftovers(self, sample_id: str, used: Iterable[str | None]) -> None:
         """Remove files of a sample that none of its labels in the database uses.
 
-        Args:
-            sample_id: the sample.
-            used: the file of each label; None for a label without one.
+        ``used`` has the file of each label; None for a label without one.
         """
         folder = self.root / sample_id
         named = set(used)

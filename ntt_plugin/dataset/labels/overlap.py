@@ -22,8 +22,6 @@ class Outline:
     """A label's pixels.
 
     Attributes:
-        id: the label's id.
-        label: its class.
         score: its confidence; 1 if it has none.
         mask: its pixels within a window of the image, bool (h, w).
         window: x1 y1 x2 y2 in pixels.

@@ -261,7 +261,6 @@ def _stretch(mask: Array, size: tuple[int, int], rows: range, columns: range) ->
 
 
 def _is_near(found: Box, box: Box, size: tuple[int, ...], pixels: float) -> bool:
-    """Whether each edge of a box is near that of another one, cut at an image's border (H, W)."""
     x1, x2 = max(0.0, box[0]), min(float(size[1]), box[2])
     y1, y2 = max(0.0, box[1]), min(float(size[0]), box[3])
     across, down = max(pixels, _NEAR * (x2 - x1)), max(pixels, _NEAR * (y2 - y1))

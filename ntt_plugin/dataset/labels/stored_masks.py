@@ -119,7 +119,6 @@ def _channels(values: Array) -> Array | None:
 
 
 def _on_black(colours: Array) -> Array | None:
-    """Where an image of one full colour on black is not black; None for any other image."""
     filled: Array = (colours != 0).any(axis=-1)
     if not filled.any():
         return filled

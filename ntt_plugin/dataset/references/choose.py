@@ -84,9 +84,6 @@ class ReadReference:
     """One label as it was read.
 
     Attributes:
-        label: its class.
-        provenance: where it came from.
-        filepath: its image.
         reference: what the engine learns from; None if it cannot be used.
         problem: why it cannot; empty if it can.
         notes: remarks on how the image was read, for people.
@@ -217,7 +214,6 @@ def label_geometry(
 
 
 def _unread(chosen: ChosenReferences, sample_id: str, problem: str) -> Iterator[ReadReference]:
-    """The chosen labels of a sample that cannot be loaded."""
     view = chosen.view.select([sample_id])
     for filepath in view.values("filepath"):
         for key, label in ChosenReferences(view, chosen.path).keys().items():

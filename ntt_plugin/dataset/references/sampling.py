@@ -50,9 +50,6 @@ class Candidate:
     """One label that could be a reference.
 
     Attributes:
-        id: the label's id.
-        label: its class.
-        sample: its sample's id.
         box: x y w h relative to the image; empty if it cannot be read.
         crowd: whether it is marked as a crowd.
         problem: why its box or its ``iscrowd`` cannot be read; empty if they can.

@@ -100,10 +100,6 @@ def reported_samples(samples: Any, progress: Progress) -> Iterator[tuple[Any, bo
     Such a function draws its bar even if it is given a callback. Give it what this yields: with a
     callback, a view that calls back as its samples are walked through, and False for ``progress``.
 
-    Args:
-        samples: a dataset or view.
-        progress: FiftyOne's ``progress``.
-
     Yields:
         The collection, and the ``progress`` to go with it.
     """

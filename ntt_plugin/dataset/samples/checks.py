@@ -195,9 +195,7 @@ def quoted(name: object, most: int = 60) -> str:
 def as_path(text: str | Path, what: str) -> Path:
     """A path that a person gave, ``~`` replaced by the home folder; it need not exist.
 
-    Args:
-        text: the path.
-        what: what is or will be there, for the message.
+    ``what`` is or will be there, for the message.
 
     Raises:
         DatasetError: the file system cannot have such a path, or does not let it be read.

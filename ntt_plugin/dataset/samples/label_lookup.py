@@ -25,7 +25,6 @@ class Source:
     """What the database has of a reference at this moment.
 
     Attributes:
-        filepath: its image.
         label: the label as MongoDB's document; None if it is gone.
         field: the field that holds the label now; None if it is gone.
     """
@@ -51,10 +50,8 @@ def find_sources(provenances: Sequence[Provenance], dataset: Any = None) -> list
     the dataset that a reference names: a clone of it holds labels of the same ids, which may have
     been changed since.
 
-    Args:
-        provenances: of the references.
-        dataset: where to look for labels that the named dataset does not hold, because it was
-            renamed or deleted. The named ones alone if None.
+    ``dataset`` is where to look for labels that the named dataset does not hold, because it was
+    renamed or deleted.
 
     Returns:
         One entry for each provenance; None where the sample is gone or was never known.
@@ -79,9 +76,7 @@ def find_sources(provenances: Sequence[Provenance], dataset: Any = None) -> list
 def find_labels(provenances: Sequence[Provenance], dataset: Any) -> list[LabelKey | None]:
     """The labels of one dataset that references came from, as they are named now.
 
-    Args:
-        provenances: of the references.
-        dataset: the dataset, or a view of it; it may be a clone of the one that they name.
+    ``dataset`` may be a view, or a clone of the dataset that they name.
 
     Returns:
         One entry for each provenance; None where the dataset does not hold the label.
@@ -100,9 +95,7 @@ def redrawn_labels(provenances: Iterable[Provenance], dataset: Any) -> set[Label
     A clone of a dataset has its banks and the ids of its labels. A label whose box or mask was
     changed on one of the two sides is another one than the bank learnt.
 
-    Args:
-        provenances: of the references; those from another dataset that is there matter.
-        dataset: the dataset.
+    Of ``provenances`` those from another dataset that is there matter.
     """
     name = dataset_of(dataset).name
     foreign = [one for one in provenances if one.dataset not in (None, name)]

@@ -101,7 +101,6 @@ def _are_ambiguous(samples: Any, field: str, keys: Iterable[LabelKey]) -> bool:
 
 
 def _ids_in(samples: Any, field: str) -> str:
-    """Path of the label ids of a field, for aggregations."""
     many = label_list(samples.get_field(field).document_type)
     return f"{field}.{many}.id" if many else f"{field}.id"
 

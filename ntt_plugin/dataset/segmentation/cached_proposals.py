@@ -115,10 +115,8 @@ class CachedProposals:
 
         If a cached mask is damaged, the proposals are computed again.
 
-        Args:
-            read: the sample.
-            function: is called again in that case, and must change nothing before it has all the
-                masks that it wants.
+        ``function`` is called again in that case, and must change nothing before it has all
+        the masks that it wants.
 
         Raises:
             NttError: as the segmenter's, or the function's.
@@ -145,10 +143,8 @@ class CachedProposals:
     ) -> tuple[list[SampleNote], int]:
         """Work on each image of a collection; one that fails stops none of the others.
 
-        Args:
-            images: a dataset or view of images, not grouped.
-            work: gets each sample with its image or cached proposals.
-            progress: FiftyOne's.
+        ``images`` are not grouped; ``work`` gets each sample with its image or cached
+        proposals.
 
         Returns:
             The samples that failed, each with the reason, and how many were deleted meanwhile.

@@ -255,7 +255,6 @@ class FieldRun:
             raise
 
     def _keep(self) -> None:
-        """Keep the report with the dataset as it is now."""
         started = time.monotonic()
         self._report.seconds = started - self._began
 
@@ -286,7 +285,6 @@ class FieldRun:
         return read
 
     def _count(self, read: ReadSample) -> None:
-        """Count a sample's outcome in the report."""
         report, again = self._report, read.sample_id in self._again
         if read.labels is None or read.error is not None:
             if not isinstance(read.error, FilledError):
@@ -356,7 +354,6 @@ def _require_read(read: ReadSample) -> None:
 
 
 def _mask_bytes(read: ReadSample) -> int:
-    """Bytes of masks that wait to be written."""
     return sum(label.mask.nbytes for label in read.labels or [] if label.mask is not None)
 
 

@@ -43,7 +43,6 @@ class ReadSample:
     """A sample on its way through a run.
 
     Attributes:
-        sample_id: its id.
         sample: the sample; None if it is not there any more, or cannot be loaded.
         state: its image file's ``image_state`` before the file was read.
         digest: its image file's ``image_digest``; None if no cache was asked.

@@ -172,10 +172,7 @@ _NO_THREAD = "can't start new thread"
 def stop_reason(error: BaseException, dataset_id: Any, field: str) -> str | None:
     """Message for an error that ends a whole run; None if the error is raised as it is.
 
-    Args:
-        error: what was raised.
-        dataset_id: of the dataset.
-        field: the field that the run writes, which was there before.
+    ``field`` is the one that the run writes, which was there before.
     """
     if is_disk_full(error):
         return "The disk of the database is full; free some space."

@@ -92,10 +92,7 @@ class FieldWriter:
 
         What holds the sample in memory does not see its labels yet.
 
-        Args:
-            sample: the sample.
-            labels: its labels, with masks.
-            image: the state of its image's file, kept with the labels.
+        ``image`` is the state of its image's file, kept with the labels.
 
         Returns:
             What is to be noted of it, a sentence each.
@@ -242,7 +239,6 @@ class FieldWriter:
         return overtaken
 
     def _used_files(self, sample_id: str) -> list[str]:
-        """The files that a sample's labels name now."""
         path = f"{self.field}.detections.mask_path"
         return [used for used in self._samples.distinct(path, {"_id": ObjectId(sample_id)}) if used]
 

@@ -63,9 +63,7 @@ def former_suggestions(samples: Any, field: str) -> Former:
 
     A suggestion that was promoted, or added as a negative, has a copy elsewhere and may go.
 
-    Args:
-        samples: the dataset or a view of it.
-        field: the field's name; it need not be there.
+    The field need not be there.
 
     Raises:
         DatasetError: the name cannot be used, or something else made the field.

@@ -19,8 +19,6 @@ class ReferenceQuality:
     """How well one reference stands for its class, in cosines.
 
     Attributes:
-        id: the reference's id.
-        label: its class.
         own: to the mean of its class's other references; nan if it is the only one. Of a
             negative: to its class's prototype.
         close: the mean to the nearer half of these others, which one bad reference among them
@@ -157,10 +155,8 @@ def find_badly_cut(
     The segmenter errs too: an IoU below one half counts only for a reference that is rather
     unlike its class, or if next to nothing of the mask is found again.
 
-    Args:
-        qualities: what ``reference_quality`` gave for a bank.
-        ious: by id, the intersection over union of the mask and what the segmenter cuts out of
-            its box; references that were not checked are left out.
+    ``ious`` has by id the intersection over union of the mask and what the segmenter cuts out
+    of its box; references that were not checked are left out.
     """
     oddness = _oddness(qualities)
     found = {}

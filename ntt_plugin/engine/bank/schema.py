@@ -139,7 +139,6 @@ def to_record(
 
 
 def _stored(entries: list[Any], rows: Iterator[Tensor], ids: set[str]) -> list[StoredReference]:
-    """Stored references for entries; takes their features from ``rows`` in order."""
     stored = []
     for entry in entries:
         reference_id = _text(mapping(entry), "id")

@@ -102,7 +102,6 @@ class Compiled(Generic[Arguments, Result]):
 
 
 def _available_devices() -> list[str]:
-    """Kinds of device of this machine, the fastest first."""
     found = {
         "cuda": torch.cuda.is_available(),
         "mps": torch.backends.mps.is_available(),

@@ -29,7 +29,6 @@ class PackedMask:
         box: tight box x1 y1 x2 y2 in pixels, x2 and y2 exclusive.
         words: uint64 (y2 - y1, columns); the first column holds the image's pixel columns from
             the multiple of 64 at or before x1, so that words of two masks line up.
-        area: number of pixels.
     """
 
     box: PixelBox
@@ -119,7 +118,6 @@ def set_bits_of_rows(words: Array) -> Array:
 
 
 def _counts(words: Array) -> Array:
-    """Number of set bits per word, or per byte of it."""
     if hasattr(np, "bitwise_count"):
         return np.asarray(np.bitwise_count(words))
     return np.asarray(_OF_BYTE[np.ascontiguousarray(words).view(np.uint8)])

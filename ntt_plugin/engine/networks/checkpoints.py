@@ -133,7 +133,6 @@ def load_encoder(
 
 
 def _locate(name: str | Path, role: str, zoo_dirs: Sequence[Path]) -> Path:
-    """Folder or Meta file of a network's name, downloaded if necessary."""
     text = str(name)
     if text == "tiny":
         if not (BUNDLED / role).is_dir():

@@ -46,7 +46,6 @@ class StoreCounts:
         hits: records found.
         misses: records not found, damaged ones among them.
         damaged: records that were there, but could not be read or were not as they were written.
-        stored: records written.
         not_stored: records that could not be written.
         problem: why the last record that was damaged or not stored was so; None if none was.
     """
@@ -65,7 +64,6 @@ class StoreInfo:
 
     Attributes:
         bytes: size of all records together.
-        max_bytes: the budget.
         oldest: last use of the least recently used record, UTC; None if there is none.
         newest: last use of the most recently used record, UTC; None if there is none.
     """

@@ -113,7 +113,6 @@ def _field(ctx: Any, field: str, alt: bool) -> str:
 
 
 def _counts(form: Form, field: str, alt: bool) -> dict[str, int]:
-    """The chosen labels by class."""
     from ....dataset.samples.views import image_view
     from ...forms import selection, target
 

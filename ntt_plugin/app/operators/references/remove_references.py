@@ -86,7 +86,6 @@ class RemoveReferences(NttOperator):
 
 
 def _in_words(dataset: Any, bank: MemoryBank) -> dict[str, str]:
-    """Each reference and negative for a person: class, kind and file, by its id."""
     from ....dataset.samples.label_lookup import database_ids
     from ....dataset.samples.views import all_images
 

@@ -64,8 +64,6 @@ class SharedDeviation:
         squares: squared length of the base, (N,).
         cross: for each layer so far, inner products of base and generators, (heads, d + 1, N).
         gram: see ``Deviation``.
-        channels: C.
-        eps: epsilon of the LayerNorm.
     """
 
     squares: Tensor
@@ -111,7 +109,6 @@ class TwoWayTransformer:
 
     Attributes:
         form: form of the pixels after the last layer, for further linear maps of them.
-        heads: attention heads.
     """
 
     def __init__(self, transformer: Any, positions: Tensor, device: torch.device) -> None:
