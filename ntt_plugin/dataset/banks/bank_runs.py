@@ -11,7 +11,7 @@ import binascii
 import json
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from bson import ObjectId, json_util
 from pymongo.errors import PyMongoError
@@ -29,15 +29,8 @@ _START, _END = (
 )
 
 
-class Place(NamedTuple):
-    """Where a bank is stored: the key under which its dataset lists it, and its run's id."""
-
-    key: str
-    run: ObjectId
-
-
-def places(dataset: Any) -> dict[str, Place]:
-    """Where each bank is, by name.
+def bank_runs(dataset: Any) -> dict[str, ObjectId]:
+    """The run of each bank, by name.
 
     Raises:
         DatasetError: the dataset was deleted.
@@ -49,14 +42,14 @@ def places(dataset: Any) -> dict[str, Place]:
     custom_runs.remember(dataset, {**dict.fromkeys(known), **banks})
     configs = custom_runs.configs(banks.values(), "method")
     return {
-        key.removeprefix(KEY_PREFIX): Place(key, run)
+        key.removeprefix(KEY_PREFIX): run
         for key, run in banks.items()
         if not _is_foreign(configs.get(run))
     }
 
 
-def place_of(dataset: Any, name: object) -> Place | None:
-    """Where the bank of a name is; None if there is none.
+def bank_run(dataset: Any, name: object) -> ObjectId | None:
+    """The run of the bank of a name; None if there is none.
 
     Raises:
         DatasetError: the dataset was deleted, or keeps a run of another kind under that key.
@@ -73,7 +66,7 @@ def place_of(dataset: Any, name: object) -> Place | None:
             f"{dataset.name!r} keeps a run {key!r} that is no memory bank; choose another "
             "name, or delete that run."
         )
-    return Place(key, run)
+    return run
 
 
 def _is_foreign(config: Mapping[str, Any] | None) -> bool:

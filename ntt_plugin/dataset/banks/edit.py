@@ -202,10 +202,10 @@ def merge_memory_banks(
     for name in banks:
         store.require_bank(dataset, name)
     store.require_free(dataset, new_name, overwrite)
-    merged, place = store.read_place(dataset, banks[0])
-    places = {banks[0]: place}
+    merged, state = store.read_with_state(dataset, banks[0])
+    states = {banks[0]: state}
     for name in banks[1:]:
-        bank, places[name] = store.read_place(dataset, name)
+        bank, states[name] = store.read_with_state(dataset, name)
         try:
             merged.merge(bank)
         except BankError as error:
@@ -213,7 +213,7 @@ def merge_memory_banks(
     for stored in _doubles(merged):
         merged.remove_reference(stored)
     # If a merged bank is replaced, it must not have changed since it was read.
-    store.write(dataset, new_name, merged, overwrite, replaces=places.get(new_name))
+    store.write(dataset, new_name, merged, overwrite, replaces=states.get(new_name))
     return merged
 
 

@@ -1,11 +1,9 @@
 """Memory banks in a dataset, as FiftyOne custom runs.
 
-A dataset's document lists its runs: that list says which banks there are. A bank is written whole
-as a run that is not listed yet; then one conditional update of the list puts it in the place of
-the run that the change started from. Renaming and deleting are one such update too. So a bank is
-whole at each moment of a crash, and of two changes that start from the same bank only one takes
-its place: the other one raises, and nothing is lost. What killed and beaten changes leave is not
-listed, and the next change in the dataset deletes it.
+A bank is written whole as a run that the dataset does not list yet; one conditional update of the
+list then replaces the run that the change started from. Renaming and deleting are one such update
+too. So a bank is whole at each moment of a crash, and of two changes that start from the same bank
+one raises. What killed and beaten changes leave is not listed; the next change deletes it.
 
 A lock of the name keeps changes from starting together. It cannot guarantee more: a process that
 was stopped for longer than the lock lives does not know it when it is woken.
@@ -34,10 +32,9 @@ from ..samples.checks import dataset_of, listed, quoted, require_name
 from .bank_runs import (
     KEY_PREFIX,
     METHOD,
-    Place,
+    bank_run,
+    bank_runs,
     from_results,
-    place_of,
-    places,
     tidy,
     to_results,
 )
@@ -69,7 +66,7 @@ def names(dataset: Any) -> list[str]:
     Raises:
         DatasetError: the dataset was deleted.
     """
-    return sorted(places(dataset))
+    return sorted(bank_runs(dataset))
 
 
 def require_bank(dataset: Any, name: str) -> Any:
@@ -79,7 +76,7 @@ def require_bank(dataset: Any, name: str) -> Any:
         DatasetError: it has no such bank; names those it has.
     """
     dataset = dataset_of(dataset)
-    if place_of(dataset, name) is None:
+    if bank_run(dataset, name) is None:
         raise _no_bank(dataset, name)
     return dataset
 
@@ -92,7 +89,7 @@ def require_free(dataset: Any, name: str, overwrite: bool) -> Any:
     """
     dataset = dataset_of(dataset)
     require_name(name, "memory bank")
-    if not overwrite and place_of(dataset, name) is not None:
+    if not overwrite and bank_run(dataset, name) is not None:
         raise _taken(dataset, name)
     return dataset
 
@@ -104,19 +101,19 @@ def read(dataset: Any, name: str) -> MemoryBank:
         DatasetError: there is no such bank.
         BankError: the bank is damaged, or cannot be read at this moment.
     """
-    return read_place(dataset, name)[0]
+    return read_with_state(dataset, name)[0]
 
 
-def read_place(dataset: Any, name: str) -> tuple[MemoryBank, Place]:
-    """Read a saved bank and its place, an id that changes on every save.
+def read_with_state(dataset: Any, name: str) -> tuple[MemoryBank, ObjectId]:
+    """Read a saved bank, and its ``state``.
 
     Raises:
         DatasetError: there is no such bank.
         BankError: the bank is damaged, or cannot be read at this moment.
     """
     try:
-        data, place = _load(dataset, name)
-        return MemoryBank.from_bytes(data), place
+        data, run = _load(dataset, name)
+        return MemoryBank.from_bytes(data), run
     except _LostContent as error:
         raise BankError(
             f"The content of the memory bank {name!r} of {dataset.name!r} is not to be found in "
@@ -135,12 +132,15 @@ def read_place(dataset: Any, name: str) -> tuple[MemoryBank, Place]:
 
 
 def state(dataset: Any, name: str) -> ObjectId:
-    """An id that changes whenever the bank of a name is saved; reads no bank.
+    """The id of a bank's run, which changes whenever the bank is saved; reads no bank.
 
     Raises:
         DatasetError: there is no such bank.
     """
-    return _require_place(dataset, name).run
+    run = bank_run(dataset, name)
+    if run is None:
+        raise _no_bank(dataset, name)
+    return run
 
 
 def read_info(dataset: Any, name: str) -> BankInfo:
@@ -150,9 +150,8 @@ def read_info(dataset: Any, name: str) -> BankInfo:
         DatasetError: there is no such bank.
         BankError: the bank is damaged, or cannot be read at this moment.
     """
-    place = _require_place(dataset, name)
-    config = custom_runs.configs([place.run], "facts").get(place.run, {})
-    return _info(dataset, name, place, config)
+    run = state(dataset, name)
+    return _info(dataset, name, run, custom_runs.configs([run], "facts").get(run, {}))
 
 
 def read_infos(
@@ -165,14 +164,14 @@ def read_infos(
 
     ``wanted`` are the names of the banks asked for, all if None; unknown ones are left out.
     """
-    found_at = {
-        name: place for name, place in places(dataset).items() if wanted is None or name in wanted
+    runs = {
+        name: run for name, run in bank_runs(dataset).items() if wanted is None or name in wanted
     }
-    configs = custom_runs.configs((place.run for place in found_at.values()), "facts")
+    configs = custom_runs.configs(runs.values(), "facts")
     found: dict[str, BankInfo | BankError] = {}
-    for name, place in sorted(found_at.items()):
+    for name, run in sorted(runs.items()):
         try:
-            found[name] = _info(dataset, name, place, configs.get(place.run, {}))
+            found[name] = _info(dataset, name, run, configs.get(run, {}))
         except BankError as error:
             found[name] = error
         except DatasetError:
@@ -182,12 +181,10 @@ def read_infos(
 
 def name_of_digest(dataset: Any, digest: str) -> str | None:
     """The first name under which a bank of a digest is saved, if any; reads no bank."""
-    found_at = places(dataset)
-    configs = custom_runs.configs((place.run for place in found_at.values()), "digest")
-    for name, place in sorted(found_at.items()):
-        if configs.get(place.run, {}).get("digest") == digest:
-            return name
-    return None
+    runs = bank_runs(dataset)
+    configs = custom_runs.configs(runs.values(), "digest")
+    found = [name for name, run in runs.items() if configs.get(run, {}).get("digest") == digest]
+    return min(found, default=None)
 
 
 def write(
@@ -195,11 +192,11 @@ def write(
     name: str,
     bank: MemoryBank,
     overwrite: bool = True,
-    replaces: Place | None = None,
+    replaces: ObjectId | None = None,
 ) -> None:
     """Save a bank under a name, replacing a bank of that name.
 
-    ``replaces`` is the run of the bank that this one was made from, if it is to replace that
+    ``replaces`` is the state of the bank that this one was made from, if it is to replace that
     one; it must not have changed since.
 
     Raises:
@@ -208,12 +205,12 @@ def write(
         BankError: the database did not take it; the former one is as it was.
     """
     with _saving(dataset, name), bank_lock(dataset, name) as lock:
-        place = place_of(dataset, name)
-        if place is not None and not overwrite:
+        run = bank_run(dataset, name)
+        if run is not None and not overwrite:
             raise _taken(dataset, name)
-        if replaces is not None and place != replaces:
+        if replaces is not None and run != replaces:
             raise _changed_meanwhile(dataset, name)
-        _write(dataset, name, bank, lock, place)
+        _write(dataset, name, bank, lock, run)
 
 
 def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> MemoryBank:
@@ -231,9 +228,9 @@ def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> Memor
         BankError: the bank is damaged, or the database did not take it.
     """
     with _saving(dataset, name), bank_lock(dataset, name, _PATIENCE) as lock:
-        bank, place = read_place(dataset, name)
+        bank, run = read_with_state(dataset, name)
         if edit(bank):
-            _write(dataset, name, bank, lock, place)
+            _write(dataset, name, bank, lock, run)
     return bank
 
 
@@ -246,18 +243,15 @@ def rename(dataset: Any, name: str, new_name: str) -> None:
     """
     with bank_lock(dataset, name) as lock, bank_lock(dataset, new_name) as new_lock:
         tidy(dataset, (name, new_name))
-        place = _require_place(dataset, name)
-        if name == new_name or place_of(dataset, new_name) is not None:
+        run = state(dataset, name)
+        if name == new_name or bank_run(dataset, new_name) is not None:
             raise _taken(dataset, new_name)
-        key = KEY_PREFIX + new_name
+        key, new_key = KEY_PREFIX + name, KEY_PREFIX + new_name
         lock.require()
         new_lock.require()
-        if (
-            custom_runs.swap(dataset, {place.key: (place.run, None), key: (None, place.run)})
-            is None
-        ):
+        if custom_runs.swap(dataset, {key: (run, None), new_key: (None, run)}) is None:
             raise _changed_meanwhile(dataset, name)
-        custom_runs.set_key(place.run, key)
+        custom_runs.set_key(run, new_key)
 
 
 def delete(dataset: Any, name: str) -> None:
@@ -267,17 +261,15 @@ def delete(dataset: Any, name: str) -> None:
         DatasetError: the bank is gone, or another process changes it at this moment.
     """
     with bank_lock(dataset, name) as lock:
-        # An unfinished one beside it would be the bank once it is gone.
-        tidy(dataset, (name,))
-        place = _require_place(dataset, name)
+        run = state(dataset, name)
         lock.require()
-        if custom_runs.swap(dataset, {place.key: (place.run, None)}) is None:
+        if custom_runs.swap(dataset, {KEY_PREFIX + name: (run, None)}) is None:
             raise _changed_meanwhile(dataset, name)
         tidy(dataset, (name,))
 
 
-def _write(dataset: Any, name: str, bank: MemoryBank, lock: RunLock, place: Place | None) -> None:
-    """Save a bank in the place of the one it was made from, under the name's lock."""
+def _write(dataset: Any, name: str, bank: MemoryBank, lock: RunLock, run: ObjectId | None) -> None:
+    """Save a bank in place of the run that it was made from, under the name's lock."""
     size, pieces = bank.to_pieces()
     info = bank_info(name, bank, size)
     facts = to_facts(info)
@@ -285,21 +277,16 @@ def _write(dataset: Any, name: str, bank: MemoryBank, lock: RunLock, place: Plac
     key = KEY_PREFIX + name
     text = to_results(pieces)
     fresh = custom_runs.draft(dataset, key, METHOD, {"digest": info.digest, **kept}, text)
-    # An unfinished bank of an earlier version is replaced too.
-    changes: dict[str, tuple[ObjectId | None, ObjectId | None]] = {key: (None, fresh.run)}
-    if place is not None:
-        changes[place.key] = (place.run, fresh.run if place.key == key else None)
     try:
         lock.require()
-        landed = custom_runs.swap(dataset, changes) is not None
+        landed = custom_runs.swap(dataset, {key: (run, fresh.run)}) is not None
     except DatasetError:
         custom_runs.abandon(fresh)
         raise
     if landed and not custom_runs.settle(fresh.run):
         # While this process was stopped, another one deleted its draft. Either it did so before
         # the draft took its place, which is undone, or after it had gone on from there.
-        undo = {listed_as: (new, old) for listed_as, (old, new) in changes.items()}
-        landed = custom_runs.swap(dataset, undo) is None
+        landed = custom_runs.swap(dataset, {key: (fresh.run, run)}) is None
     if not landed:
         custom_runs.abandon(fresh)
         raise _changed_meanwhile(dataset, name)
@@ -324,29 +311,22 @@ def _saving(dataset: Any, name: str) -> Iterator[None]:
         ) from error
 
 
-def _require_place(dataset: Any, name: str) -> Place:
-    place = place_of(dataset, name)
-    if place is None:
-        raise _no_bank(dataset, name)
-    return place
-
-
-def _load(dataset: Any, name: str) -> tuple[bytearray, Place]:
+def _load(dataset: Any, name: str) -> tuple[bytearray, ObjectId]:
     """The bytes of a bank's file; read again where a change came between."""
     before, looks = None, 0
     while True:
-        place = _require_place(dataset, name)
-        data = custom_runs.load(place.run, from_results)
+        run = state(dataset, name)
+        data = custom_runs.load(run, from_results)
         if data is not None:
-            return data, place
-        looks = looks + 1 if place == before else 0
+            return data, run
+        looks = looks + 1 if run == before else 0
         if looks >= _LOOKS:
             raise _LostContent
-        before = place
+        before = run
         time.sleep(_LOOK_AGAIN_SECONDS)
 
 
-def _info(dataset: Any, name: str, place: Place, config: dict[str, Any]) -> BankInfo:
+def _info(dataset: Any, name: str, run: ObjectId, config: dict[str, Any]) -> BankInfo:
     try:
         return from_facts(name, config["facts"])
     except (AttributeError, KeyError, TypeError, ValueError, RecipeError):
@@ -356,7 +336,7 @@ def _info(dataset: Any, name: str, place: Place, config: dict[str, Any]) -> Bank
         bank = read(dataset, name)
         return bank_info(name, bank, bank.to_pieces()[0])
 
-    info = _infos_without_facts.get(place.run, make)
+    info = _infos_without_facts.get(run, make)
     return replace(info, name=name)
 
 
