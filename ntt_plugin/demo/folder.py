@@ -44,12 +44,9 @@ def write_folder(folder: Path, images: int = 60, boxed: int = 12) -> None:
 
 
 def write_coco(folder: Path, name: str, scenes: Iterable[Scene]) -> Path:
-    """Write scenes of novel classes as COCO keeps a part of its dataset.
+    """Write scenes as COCO keeps a part of its dataset; gives the file of boxes and masks (RLE).
 
     The folder, made if it is not there, gets ``<name>/000.png`` and so on and ``<name>.json``.
-
-    Returns:
-        The annotation file: boxes and exact masks (RLE).
     """
     (folder / name).mkdir(parents=True, exist_ok=True)
     images: list[dict[str, Any]] = []

@@ -56,10 +56,7 @@ def bank_of_dataset(
     maker: Maker = _NOBODY,
     required: bool = True,
 ) -> str | None:
-    """Add a choice of the dataset's banks; the default is ``maker``, with a notice if it is gone.
-
-    Returns:
-        The bank's name; None while none is chosen.
+    """Choose one of the dataset's banks, ``maker`` by default, with a notice if it is gone.
 
     Raises:
         DatasetError: the dataset has no bank; says how to get one.
@@ -140,11 +137,7 @@ def in_words(info: BankInfo) -> str:
 
 
 def any_bank(form: Form) -> BankInfo | None:
-    """The choice of a bank of this dataset, of another one, or of a file.
-
-    Returns:
-        What the bank is made of; None while none is chosen.
-    """
+    """Choose a bank of this dataset, of another one, or a file; None while none is chosen."""
     here = form.dataset.name
     homes = [name for name in datasets_with_banks() if name != here]
     home = form.value("bank_dataset", here)

@@ -82,15 +82,12 @@ class Form:
         required: bool = True,
         suggested: str | None = None,
     ) -> str | None:
-        """A choice of one; one that is no longer there is marked.
+        """A choice of one; None while there is none. One that is no longer there is marked.
 
         ``choices`` holds what can be chosen, with the words for each if they are others.
         ``default`` is the choice at first, and what the SDK takes where none is given;
         ``suggested`` is the choice at first where none given means none. One that is neither
         required nor has a default can be emptied again.
-
-        Returns:
-            The choice; None while there is none, or it is not allowed.
         """
         words = _worded(choices)
         may_be_none = not required and default is None
@@ -157,13 +154,10 @@ class Form:
         default: str | None = None,
         required: bool = True,
     ) -> str | None:
-        """A name that FiftyOne can keep; another is marked.
+        """A name that FiftyOne can keep; another is marked, and None is returned.
 
         ``what`` says in the message what the name is of. ``default`` is the name at first; one
         that need not be given is also what the SDK takes.
-
-        Returns:
-            The name; None while it is missing or cannot be one.
         """
         self.text(name, label, description, default, required)
         chosen = self.at_first(name, default) if required else self.value(name, default)
@@ -185,12 +179,9 @@ class Form:
         least: int | None = None,
         most: int | None = None,
     ) -> int | None:
-        """A whole number; another value is marked, and an empty field that has a default.
+        """A whole number; None, and marked, for another value or an empty field with a default.
 
         Without a ``default`` the field may be left empty. ``most`` needs ``least``.
-
-        Returns:
-            The number; None while there is none, or it is not allowed.
         """
         self.inputs.int(
             name, required=False, default=default, min=least, label=label, description=description

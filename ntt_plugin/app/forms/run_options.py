@@ -23,11 +23,7 @@ _WORDS = {
 
 
 def preset(form: Form, description: str, default: str | None = "paper") -> Recipe | None:
-    """Add a choice of presets with their downloads; a ``default`` of None leaves it to the bank.
-
-    Returns:
-        The preset's recipe; None while none is chosen.
-    """
+    """The recipe of a chosen preset, or None; a ``default`` of None leaves it to the bank."""
     choices = {name: f"{name}: {_WORDS[name]}; {_downloads(PRESETS[name])}" for name in PRESETS}
     chosen = form.choice("preset", choices, "Preset", description, default, required=False)
     return PRESETS[chosen] if chosen else None

@@ -26,13 +26,10 @@ T = TypeVar("T")
 
 
 def target(form: Form, action: str, labels: bool = False) -> Any:
-    """The choice of samples, and with it the images to work on.
+    """The choice of samples: a view of images, flattened if the dataset is grouped.
 
     ``action`` is a verb for what will be done to them; with ``labels`` single selected labels can
     be the target too.
-
-    Returns:
-        A view of images, flattened if the dataset is grouped.
 
     Raises:
         DatasetError: there is no image to work on; says what to do.

@@ -108,7 +108,7 @@ def estimate_segmentation(
     images: int,
     kept: KeptShare = NOTHING_KEPT,
 ) -> Estimate | None:
-    """How long segmenting some images takes; loads no network.
+    """How long segmenting takes, None if no run like it was measured; loads no network.
 
     Args:
         dataset: the dataset whose earlier runs are measured.
@@ -116,9 +116,6 @@ def estimate_segmentation(
         device: where to run; the best there is if None.
         images: number of images.
         kept: the share of them whose proposals are cached.
-
-    Returns:
-        The estimate; None where no run by the recipe on this device was measured.
     """
     computed = round(images * (1 - kept.share))
     seconds = (images - computed) * _SECONDS_KEPT

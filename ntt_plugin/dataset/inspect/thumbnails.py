@@ -84,13 +84,10 @@ def reference_thumbnails(
 
 
 def label_thumbnail(sample: Any, label: fo.Label, side: int = 96) -> Path | None:
-    """The picture of a label of a sample, kept in the cache folder too.
+    """A label's picture (side, side) in the cache folder; None if it or its image is unreadable.
 
     ``label`` is a ``Detection`` or ``Polyline``; without a usable mask its box is drawn.
     ``side`` is in pixels.
-
-    Returns:
-        A JPEG file (side, side); None where the image, or the label's place in it, cannot be read.
     """
     return _picture(_read, sample.filepath, label.to_dict(), None, side)
 
@@ -170,14 +167,11 @@ def _shows_something(box: Box | None, size: tuple[int, int]) -> TypeGuard[Box]:
 
 
 def kept_picture(key: str, draw: Callable[[], Image.Image | None]) -> Path | None:
-    """The file of a picture, drawn if it is not in the cache folder yet.
+    """The JPEG file of a picture, drawn if it is not cached; None if that is not possible.
 
     Args:
         key: hexadecimal digest of all that decides what the picture shows.
         draw: draws it; None if that is not possible.
-
-    Returns:
-        A JPEG file; None if it cannot be drawn, or the cache folder cannot be written.
     """
     try:
         path = cache_home() / "thumbnails" / key[:2] / f"{key}.jpg"

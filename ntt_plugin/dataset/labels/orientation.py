@@ -67,13 +67,10 @@ def stored_pixels_problem(sample: Any, labels: Iterable[Any] = ()) -> str:
 
 
 def turned_references(bank: MemoryBank, dataset: Any = None) -> Mapping[str, str]:
-    """References of a bank that a former version learnt from photographs it turned twice.
+    """A sentence for each reference, by id, whose photo a former version turned twice.
 
     Reads only the headers of images, and only for references that a former version learnt. Samples
     whose own dataset does not hold them are looked up in ``dataset``.
-
-    Returns:
-        A sentence for each, by its id.
     """
     old = [stored for *_, stored in bank.entries() if stored.reading < TURNED_ONCE]
     sources = find_sources([stored.provenance for stored in old], dataset) if old else []

@@ -56,13 +56,10 @@ def outline(detection: fo.Detection, image_size: tuple[int, int]) -> Outline:
 
 
 def same_objects(first: Sequence[Outline], second: Sequence[Outline]) -> list[tuple[int, int]]:
-    """Match labels that show the same object, one to one.
+    """Match labels that show the same object one to one: pairs of positions in the two lists.
 
     By falling score, each of ``first`` takes the one of its class in ``second`` that overlaps it
     most, at an IoU of 0.5 or more. The rest is then matched in the same way across classes.
-
-    Returns:
-        Pairs of positions in the two lists, which are labels of one image.
     """
     ious = _overlaps(first, second)
     order = sorted(range(len(first)), key=lambda index: -first[index].score)

@@ -44,7 +44,7 @@ def database_ids(ids: Iterable[str | None]) -> list[str]:
 
 
 def find_sources(provenances: Sequence[Provenance], dataset: Any = None) -> list[Source | None]:
-    """Where references came from, as it is now: of each its image and its label.
+    """The image and the label of each reference, as they are now; None where the sample is gone.
 
     Asks the database once a dataset, loads no dataset and no other label of a sample. Looks in
     the dataset that a reference names: a clone of it holds labels of the same ids, which may have
@@ -52,9 +52,6 @@ def find_sources(provenances: Sequence[Provenance], dataset: Any = None) -> list
 
     ``dataset`` is where to look for labels that the named dataset does not hold, because it was
     renamed or deleted.
-
-    Returns:
-        One entry for each provenance; None where the sample is gone or was never known.
     """
     found: dict[Provenance, Source] = {}
     named: dict[str, list[Provenance]] = {}
@@ -74,12 +71,9 @@ def find_sources(provenances: Sequence[Provenance], dataset: Any = None) -> list
 
 
 def find_labels(provenances: Sequence[Provenance], dataset: Any) -> list[LabelKey | None]:
-    """The labels of one dataset that references came from, as they are named now.
+    """The labels of a dataset that references came from; None where it does not hold the label.
 
     ``dataset`` may be a view, or a clone of the dataset that they name.
-
-    Returns:
-        One entry for each provenance; None where the dataset does not hold the label.
     """
     found = dict(_look_up(_collection(dataset), provenances))
     sources = [found.get(one) for one in provenances]

@@ -88,14 +88,11 @@ class FieldWriter:
             raise FilledError
 
     def write(self, sample: Any, labels: list[NewLabel], image: str | None = None) -> list[str]:
-        """Write a sample's labels; masks that go to files are taken out of them.
+        """Write a sample's labels, masks too large for the database to files; returns notes.
 
         What holds the sample in memory does not see its labels yet.
 
         ``image`` is the state of its image's file, kept with the labels.
-
-        Returns:
-            What is to be noted of it, a sentence each.
 
         Raises:
             FilledError: the sample got labels from elsewhere.

@@ -85,10 +85,7 @@ def former_suggestions(samples: Any, field: str) -> Former:
 
 
 def require_replaceable(samples: Any, field: str, overwrite: bool) -> tuple[str, ...]:
-    """Make sure that new suggestions may take the place of what a field holds.
-
-    Returns:
-        Ids of all samples of the dataset that hold former suggestions.
+    """Require that suggestions may replace a field's; ids of the samples that hold former ones.
 
     Raises:
         DatasetError: as ``former_suggestions``; or the field holds what a person changed and

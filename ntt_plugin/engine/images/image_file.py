@@ -142,11 +142,7 @@ def load_pixels(image: Image.Image) -> None:
 
 
 def header_notes(image: Image.Image) -> list[str]:
-    """What a person should know of how an opened image is read, from its header alone.
-
-    Returns:
-        A sentence for each thing; none for an ordinary image.
-    """
+    """A sentence for each unusual thing about an opened image, from its header alone."""
     notes = []
     if _has_more_pictures(image):
         several = image.format == "TIFF"

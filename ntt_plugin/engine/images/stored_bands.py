@@ -83,11 +83,7 @@ def has_deep_colours(image: Image.Image) -> bool:
 
 
 def swap_bytes(image: Image.Image) -> bool:
-    """Make an opened image, whose pixels are not read yet, give the low bytes of its colours.
-
-    Returns:
-        Whether it has colours of 16 bits, and PIL can give their low bytes.
-    """
+    """Make an opened, unread image give the low bytes of its 16-bit colours; False if it cannot."""
     tiles: list[Any] = getattr(image, "tile", None) or []
     # libtiff's reader of separate bands does not look at the raw mode.
     if (

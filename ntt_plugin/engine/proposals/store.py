@@ -185,10 +185,7 @@ class ProposalStore:
         )
 
     def clear(self) -> int:
-        """Remove all records, and nothing else that may lie in the folder.
-
-        Returns:
-            How many were removed.
+        """Remove all records, and nothing else that may lie in the folder; gives how many.
 
         Raises:
             StoreError: some cannot be removed.

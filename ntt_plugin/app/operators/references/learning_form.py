@@ -43,11 +43,7 @@ def bank_that_learns(
     suggested: str | None = None,
     required: bool = False,
 ) -> BankInfo | None:
-    """The choice of the bank that learns.
-
-    Returns:
-        What the bank is made of; None while none is chosen.
-    """
+    """The choice of the bank that learns; None while none is chosen."""
     from ....dataset.banks.banks import get_memory_bank_info
     from ...forms import bank_choice
 
