@@ -176,9 +176,7 @@ class SegmenterLike(Protocol):
 
 
 def get_segmenter(
-    recipe: Recipe,
-    device: str | torch.device | None = None,
-    batch_size: int | None = None,
+    recipe: Recipe, device: str | torch.device | None = None, batch_size: int | None = None
 ) -> SegmenterLike:
     """The segmenter of a recipe on a device; its networks from memory if they were used lately.
 

@@ -129,13 +129,7 @@ def describe_refused(refused: Sequence[Refused], most: int = 10) -> str:
 
 
 @database_errors("no memory bank was saved; save it again when it is back.")
-def save_memory_bank(
-    dataset: Any,
-    name: str,
-    bank: MemoryBank,
-    *,
-    overwrite: bool = False,
-) -> None:
+def save_memory_bank(dataset: Any, name: str, bank: MemoryBank, *, overwrite: bool = False) -> None:
     """Save a bank, with its recipe, in a dataset: one made elsewhere, or one that was changed.
 
     Args:

@@ -91,10 +91,7 @@ def update_memory_bank(
 
 @database_errors("the memory bank is whole, with the change or without; look when it is back.")
 def remove_references(
-    dataset: Any,
-    name: str,
-    references: Iterable[str] = (),
-    classes: Iterable[str] = (),
+    dataset: Any, name: str, references: Iterable[str] = (), classes: Iterable[str] = ()
 ) -> BankChange:
     """Take references, negatives or whole classes out of a saved bank.
 

@@ -29,15 +29,7 @@ from ..database.dataset_locks import bank_lock
 from ..database.locks import RunLock
 from ..runtime.caching import Remembered
 from ..samples.checks import dataset_of, listed, quoted, require_name
-from .bank_runs import (
-    KEY_PREFIX,
-    METHOD,
-    bank_run,
-    bank_runs,
-    from_results,
-    tidy,
-    to_results,
-)
+from .bank_runs import KEY_PREFIX, METHOD, bank_run, bank_runs, from_results, tidy, to_results
 from .info import BankInfo, bank_info, from_facts, to_facts
 
 # The facts lie in one MongoDB document of 16 MB at most. A bank with more keeps none, and is read

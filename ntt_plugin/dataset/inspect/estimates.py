@@ -102,11 +102,7 @@ class Estimate:
 
 
 def estimate_segmentation(
-    dataset: Any,
-    recipe: Recipe,
-    device: str | None,
-    images: int,
-    kept: KeptShare = NOTHING_KEPT,
+    dataset: Any, recipe: Recipe, device: str | None, images: int, kept: KeptShare = NOTHING_KEPT
 ) -> Estimate | None:
     """How long segmenting takes, None if no run like it was measured; loads no network.
 

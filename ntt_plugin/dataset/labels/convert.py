@@ -125,9 +125,7 @@ def _defaults() -> Mapping[str, Any]:
 
 
 def to_labels(
-    instances: Instances,
-    origin: Origin,
-    sources: Mapping[str, Provenance] | None = None,
+    instances: Instances, origin: Origin, sources: Mapping[str, Provenance] | None = None
 ) -> list[NewLabel]:
     """Instances as labels, with unrounded scores.
 

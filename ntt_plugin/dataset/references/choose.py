@@ -243,9 +243,5 @@ def _reference(
         raise DatasetError(IS_CROWD)
     box, mask = label_geometry(label, (image.height, image.width))
     return Reference(
-        image=image,
-        mask=mask,
-        label=label.label,
-        box=box,
-        provenance=replace(provenance, box=box),
+        image=image, mask=mask, label=label.label, box=box, provenance=replace(provenance, box=box)
     )

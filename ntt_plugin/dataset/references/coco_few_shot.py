@@ -83,11 +83,7 @@ def sample_few_shot(
         if lvis and chosen:
             chosen = [chosen[i % len(chosen)] for i in range(shots)]
         references += [
-            {
-                "category_id": category,
-                "image_id": image["id"],
-                "annotation_id": annotation["id"],
-            }
+            {"category_id": category, "image_id": image["id"], "annotation_id": annotation["id"]}
             for image, annotation in chosen
         ]
     return references

@@ -181,11 +181,7 @@ def _readable(candidates: list[Candidate], passed_over: Counter[str]) -> list[Ca
 
 
 def _spread(
-    candidates: list[Candidate],
-    wanted: list[str],
-    shots: int,
-    seed: int,
-    passed_over: Counter[str],
+    candidates: list[Candidate], wanted: list[str], shots: int, seed: int, passed_over: Counter[str]
 ) -> dict[str, list[Candidate]]:
     pools: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in sorted(candidates, key=lambda c: (c.filepath, c.box, c.id)):
@@ -209,11 +205,7 @@ def _spread(
 
 
 def _paper(
-    candidates: list[Candidate],
-    wanted: list[str],
-    shots: int,
-    seed: int,
-    passed_over: Counter[str],
+    candidates: list[Candidate], wanted: list[str], shots: int, seed: int, passed_over: Counter[str]
 ) -> dict[str, list[Candidate]]:
     images: dict[str, dict[str, Any]] = {}
     annotations = []

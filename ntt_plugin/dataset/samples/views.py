@@ -42,9 +42,7 @@ _REMEDIES = {
 
 
 def image_view(
-    samples: Any,
-    group_slices: str | Iterable[str] | None = None,
-    notes: list[str] | None = None,
+    samples: Any, group_slices: str | Iterable[str] | None = None, notes: list[str] | None = None
 ) -> Any:
     """The images of a collection: itself, or slices of a grouped one, flattened.
 

@@ -288,10 +288,7 @@ def suggest_references(
         images=looked_at,
         seconds=time.monotonic() - started,
         failed=failed + report.failed,
-        notes=[
-            *run_notes([*repeats, *notes, *search_notes]),
-            *report.notes,
-        ],
+        notes=[*run_notes([*repeats, *notes, *search_notes]), *report.notes],
     )
 
 

@@ -16,12 +16,7 @@ from typing import Any
 import torch
 from huggingface_hub.utils.tqdm import are_progress_bars_disabled
 from torch import Tensor, nn
-from transformers import (
-    Dinov2Model,
-    Dinov2WithRegistersConfig,
-    Dinov2WithRegistersModel,
-    Sam2Model,
-)
+from transformers import Dinov2Model, Dinov2WithRegistersConfig, Dinov2WithRegistersModel, Sam2Model
 from transformers.utils import logging as hub_logging
 
 from ...errors import CheckpointError

@@ -46,12 +46,7 @@ class PromptDecoder:
     """SAM 2's mask decoder: the results of the plain network (recipe, section 8), less work."""
 
     def __init__(
-        self,
-        model: Sam2Model,
-        device: torch.device,
-        dtype: torch.dtype,
-        *,
-        compile: bool = False,
+        self, model: Sam2Model, device: torch.device, dtype: torch.dtype, *, compile: bool = False
     ) -> None:
         """Fold a network's weights and move its decoder and prompt encoder to the device.
 
