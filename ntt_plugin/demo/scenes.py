@@ -247,9 +247,8 @@ def make_scene(seed: int | Sequence[int], classes: Sequence[SceneClass]) -> Scen
     Class, place, pose, size, shade, stacking, background and light are drawn from the seed; the
     same seed and classes give the same scene.
 
-    Args:
-        seed: any seed of ``numpy.random.default_rng``.
-        classes: the classes to draw from, at least one.
+    ``seed`` is any of ``numpy.random.default_rng``; ``classes`` are those to draw from, at least
+    one.
     """
     rng = np.random.default_rng(seed)
     image = background(SCENE_SIZE, rng)

@@ -78,9 +78,7 @@ def platform_home() -> Path:
 def default_budget(folder: Path, held: int) -> int:
     """Default cache budget in bytes: 20 GB or a tenth of the free disk space, whichever is less.
 
-    Args:
-        folder: cache folder; need not exist yet.
-        held: bytes already in the cache, counted as free.
+    ``folder`` need not exist yet; ``held`` are the bytes already in the cache, counted as free.
 
     Raises:
         OSError: the free space cannot be determined.

@@ -37,8 +37,7 @@ class Place:
     def moved(self, to: Mapping[str, Any]) -> Place:
         """The place after a click; fields after the given ones reset to their defaults.
 
-        Args:
-            to: new values by attribute name; unknown names are ignored.
+        ``to`` has new values by attribute name; unknown names are ignored.
         """
         known = [entry.name for entry in fields(self)]
         given = {name: to[name] for name in known if name in to}

@@ -117,9 +117,7 @@ def to_results(pieces: Iterable[bytes]) -> Iterator[bytes]:
 def from_results(pieces: Iterator[bytes], length: int) -> bytearray:
     """The bytes of a bank's file.
 
-    Args:
-        pieces: the JSON of its results.
-        length: bytes of that JSON.
+    ``pieces`` are the JSON of its results, ``length`` bytes in all.
 
     Raises:
         AttributeError, KeyError, TypeError, ValueError: there are none.

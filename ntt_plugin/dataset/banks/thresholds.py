@@ -219,8 +219,7 @@ def apply_thresholds(
 def is_below(thresholds: Mapping[str, float]) -> ViewExpression:
     """Whether a label is below its class's threshold, as an expression of a view.
 
-    Args:
-        thresholds: by class, at least one.
+    ``thresholds`` are by class, at least one.
     """
     place = ViewExpression({"$indexOfArray": [literals(thresholds), F("label")]})
     limit = ViewExpression({"$arrayElemAt": [list(thresholds.values()), place]})

@@ -48,9 +48,8 @@ def with_patience(action: Callable[[], _T]) -> _T:
 def database_errors(what_next: str) -> Iterator[None]:
     """Re-raise a lost database connection as ``DatasetError``; context manager or decorator.
 
-    Args:
-        what_next: what is left behind and what to do, as the end of a sentence, with its stop:
-            "nothing was changed; start again when it is back."
+    ``what_next`` says what is left behind and what to do, as the end of a sentence, with its stop:
+    "nothing was changed; start again when it is back."
 
     Raises:
         DatasetError: the database did not answer.

@@ -169,9 +169,8 @@ def _shows_something(box: Box | None, size: tuple[int, int]) -> TypeGuard[Box]:
 def kept_picture(key: str, draw: Callable[[], Image.Image | None]) -> Path | None:
     """The JPEG file of a picture, drawn if it is not cached; None if that is not possible.
 
-    Args:
-        key: hexadecimal digest of all that decides what the picture shows.
-        draw: draws it; None if that is not possible.
+    ``key`` is a hexadecimal digest of all that decides what the picture shows. ``draw`` draws it,
+    or gives None.
     """
     try:
         path = cache_home() / "thumbnails" / key[:2] / f"{key}.jpg"

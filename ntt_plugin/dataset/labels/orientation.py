@@ -39,9 +39,7 @@ _orientations: Remembered[int] = Remembered(2 * _MOST_HEADERS)
 def stored_pixels_problem(sample: Any, labels: Iterable[Any] = ()) -> str:
     """Why labels of a sample seem to be made on its pixels before they are turned upright.
 
-    Args:
-        sample: a sample with its ``metadata``.
-        labels: its labels, whose masks may have the size of the unturned pixels.
+    The masks of ``labels`` may have the size of the unturned pixels.
 
     Returns:
         A sentence; empty if nothing suggests it.

@@ -118,8 +118,7 @@ def seems_inverted(mask: Array) -> bool:
     hole that is no rectangle, and that is open to all four sides or to none. So rings, frames,
     tables, goals and what surrounds a smaller object are no inverted masks.
 
-    Args:
-        mask: bool (h, w), not empty.
+    ``mask`` is bool (h, w), not empty.
     """
     left, top, right, bottom = map(int, tight_box(mask))
     cropped = mask[top:bottom, left:right]

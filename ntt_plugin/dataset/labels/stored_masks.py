@@ -37,9 +37,8 @@ _ALLOWED = "a mask holds False and True, 0 and 1, or 0 and 255"
 def stored_mask(detection: fo.Detection, most_pixels: int) -> tuple[Array, bool]:
     """A label's own mask, before it is placed in the image.
 
-    Args:
-        detection: a label; its ``mask`` is read, or else the file ``mask_path``.
-        most_pixels: a file with more pixels is refused before they are read.
+    Its ``mask`` is read, or else the file ``mask_path``; a file of more than ``most_pixels`` is
+    refused before they are read.
 
     Returns:
         The mask, bool (h, w), and whether FiftyOne reads the same (h, w) and takes the same
@@ -60,9 +59,8 @@ def stored_mask(detection: fo.Detection, most_pixels: int) -> tuple[Array, bool]
 def binary_mask(values: Array) -> Array:
     """An array of a mask's values as bool (h, w).
 
-    Args:
-        values: (h, w), (1, h, w), or (h, w, channels) with up to four channels; two and four
-            channels end with alpha.
+    ``values`` are (h, w), (1, h, w), or (h, w, channels) with up to four channels; two and four
+    channels end with alpha.
 
     Raises:
         DatasetError: no mask has such a shape or values; says how to convert them.
@@ -172,8 +170,7 @@ def _values(image: Image.Image) -> tuple[Array, Array | None]:
 def _without_loss(image: Array) -> Array:
     """A grey image of a lossy format as 0 and 255, where nearly all values are close to these.
 
-    Args:
-        image: uint8 (h, w), or (h, w, channels).
+    ``image`` is uint8 (h, w), or (h, w, channels).
 
     Raises:
         DatasetError: it is not grey, or too many values are not.

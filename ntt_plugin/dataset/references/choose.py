@@ -198,9 +198,7 @@ def label_geometry(
 ) -> tuple[Box, np.ndarray[Any, Any]]:
     """A label's box, x1 y1 x2 y2 in pixels, and its mask, bool (H, W).
 
-    Args:
-        label: a label with a mask, or a filled or closed polyline.
-        size: (H, W) of its image.
+    The label has a mask, or is a filled or closed polyline; ``size`` is (H, W) of its image.
 
     Raises:
         DatasetError: it has no mask, or box or mask cannot be used.

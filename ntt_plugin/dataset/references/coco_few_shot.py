@@ -92,9 +92,8 @@ def sample_few_shot(
 def is_valid_reference(image: Mapping[str, Any], annotation: Mapping[str, Any]) -> bool:
     """Whether the protocol accepts an annotation: no crowd, not small, not at a border.
 
-    Args:
-        image: an image entry with ``width`` and ``height`` in pixels.
-        annotation: an annotation entry with ``bbox`` (x, y, w, h in pixels).
+    The image's entry has ``width`` and ``height``, the annotation's ``bbox`` (x, y, w, h), in
+    pixels.
 
     Raises:
         DatasetError: its ``iscrowd`` is neither yes nor no.

@@ -50,8 +50,7 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
     A copy has class, box and mask, and no more. One of the same class that covers the same
     object (IoU >= 0.9) is there once only, whichever run found the object again.
 
-    Args:
-        chosen: labels of a field of ``Detections``.
+    ``chosen`` are labels of a field of ``Detections``.
 
     Raises:
         DatasetError: the dataset's field of that name is of another type, or another process is

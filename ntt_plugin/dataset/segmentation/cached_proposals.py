@@ -82,10 +82,8 @@ class CachedProposals:
     def __init__(self, segmenter: SegmenterLike, store: ProposalStore | None) -> None:
         """Read and write nothing yet.
 
-        Args:
-            segmenter: computes what is not cached. If it does not tell what is ``upstream`` of
-                its proposals, none are cached.
-            store: where to keep them; None for nowhere.
+        Nothing is cached without a store, or if the segmenter does not tell what is ``upstream`` of
+        its proposals.
         """
         self._segmenter = segmenter
         self._cache = None

@@ -174,9 +174,7 @@ def labels_from(
 def _truncation_notes(truncated: Sequence[tuple[str, int]], limit: int) -> list[str]:
     """What a person should know of the images with more candidates than a recipe keeps.
 
-    Args:
-        truncated: each such image's file, and the number of candidates left out of it.
-        limit: the recipe's ``max_instances``.
+    ``truncated`` has each such image's file, and the number of candidates left out of it.
     """
     if not truncated:
         return []

@@ -125,9 +125,7 @@ class FieldWriter:
         Labels that an overtaken run made under the same id become this run's own, so that it
         cannot take them back any more.
 
-        Args:
-            sample_ids: the samples.
-            overtaken: tokens of overtaken runs whose processes may live.
+        ``overtaken`` are tokens of overtaken runs whose processes may live.
         """
         writer, lost = f"{self.field}.{WRITER}", []
         for start in range(0, len(sample_ids), _LOOKED_UP_AT_ONCE):

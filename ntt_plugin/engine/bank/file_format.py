@@ -74,9 +74,7 @@ def pack(record: BankRecord) -> tuple[int, Iterator[bytes]]:
 def unpack(data: bytes | bytearray) -> BankRecord:
     """Deserialise a bank; all sizes are validated before anything is allocated.
 
-    Args:
-        data: the bytes of a file. A bytearray is not copied and must not be changed afterwards:
-            the features share its memory.
+    A bytearray is not copied and must not be changed afterwards: the features share its memory.
 
     Raises:
         BankError: the bytes are damaged or not a memory bank.

@@ -44,9 +44,8 @@ def is_out_of_memory(error: BaseException) -> bool:
 def reraise_oom(work: str, remedy: str) -> Iterator[None]:
     """Re-raise out-of-memory errors as ``OutOfMemoryError``; context manager or decorator.
 
-    Args:
-        work: the operation, to complete "There is not enough memory to ...".
-        remedy: what the user can do, a sentence.
+    ``work`` is the operation, to complete "There is not enough memory to ..."; ``remedy`` is what
+    the user can do, a sentence.
 
     Raises:
         OutOfMemoryError: memory of the device or of the machine ran out.

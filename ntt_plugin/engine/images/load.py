@@ -75,8 +75,7 @@ def read_image(image: ImageLike) -> Image.Image:
     viewers show them, unless all values fit 8, 10, 12 or 14 bits; floats are 0 to 1 or 0 to 255.
     Of an animation the first frame is taken.
 
-    Args:
-        image: a path, a PIL image, or a uint8 array (H, W, 3) in RGB order or (H, W).
+    ``image`` is a path, a PIL image, or a uint8 array (H, W, 3) in RGB order or (H, W).
 
     Raises:
         ImageError: the file is missing, damaged or too large, also that of a PIL image which is

@@ -151,9 +151,7 @@ def _without_last(image: Image.Image) -> Image.Image:
 def _deep_to_bytes(values: Array, packed_bits: int | None = None) -> tuple[Array, list[str]]:
     """Values from 0 to 65535 as uint8 of the same shape, and notes.
 
-    Args:
-        values: whole numbers.
-        packed_bits: how many bits the file says that a value has, if fewer than 16.
+    ``packed_bits`` is how many bits the file says that a value has, if fewer than 16.
     """
     bits = packed_bits or _bits(values)
     shown = np.minimum(values >> (bits - 8), 255).astype(np.uint8)

@@ -182,8 +182,7 @@ def similarities(features: Array, bank: MemoryBank, negative_sigma: float) -> Ar
 def best_class(similarity: Array) -> tuple[Array, Array, Array]:
     """Best class of each row; of equal ones the first (recipe, section 4.1).
 
-    Args:
-        similarity: float (n, k), k at least 1.
+    ``similarity`` is float (n, k), k at least 1.
 
     Returns:
         Class index (n,), its similarity (n,), and its margin over the second best class (n,);

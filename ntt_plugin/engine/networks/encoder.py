@@ -65,8 +65,7 @@ class PatchEncoder:
     def encode(self, images: Tensor) -> Tensor:
         """Compute patch features after the final LayerNorm (recipe, sections 1.3 and 3.2).
 
-        Args:
-            images: float (n, 3, size, size) in [0, 1], not normalised.
+        ``images`` are float (n, 3, size, size) in [0, 1], not normalised.
 
         Returns:
             Float32 (n, channels, grid, grid) on the encoder's device.

@@ -49,9 +49,8 @@ def find_cached(hub_id: str) -> Path | None:
 def find_in_zoo(hub_id: str, zoo_dirs: Sequence[Path] = ()) -> Path | None:
     """Meta's own file of a hub id where FiftyOne's model zoo keeps it, or None.
 
-    Args:
-        hub_id: a published id; others are in no zoo.
-        zoo_dirs: folders to look into first, such as FiftyOne's ``model_zoo_dir``.
+    ``hub_id`` is a published one: others are in no zoo. ``zoo_dirs``, such as FiftyOne's
+    ``model_zoo_dir``, are looked into first.
     """
     names = _names_of_metas_file(hub_id)
     files = (folder / name for folder in _zoo_folders(zoo_dirs) for name in names)

@@ -139,8 +139,7 @@ class MaskProposer:
 
         The coarsest map lacks SAM 2's "no memory" embedding (recipe, section 3.3).
 
-        Args:
-            image: float (3, size, size) in [0, 1].
+        ``image`` is float (3, size, size) in [0, 1].
 
         Raises:
             OutOfMemoryError: not enough memory on the device.

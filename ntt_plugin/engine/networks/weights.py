@@ -111,8 +111,7 @@ def _weight_paths(folder: Path) -> list[Path]:
 def read_meta_file(path: Path) -> dict[str, Tensor]:
     """Read one of Meta's own `.pt`/`.pth` files with torch's weights-only reader.
 
-    Args:
-        path: the file; a dictionary of tensors, or one under the key `model`.
+    It holds a dictionary of tensors, or one under the key `model`.
 
     Returns:
         The tensors by Meta's names, floating ones as float32.
@@ -165,8 +164,7 @@ def read_meta_file(path: Path) -> dict[str, Tensor]:
 def digest(state: Mapping[str, Tensor]) -> str:
     """Digest of a network's weights, independent of the file format.
 
-    Args:
-        state: tensors by their hub name, float32.
+    ``state`` has float32 tensors by their hub name.
 
     Returns:
         The first 16 hexadecimal digits of the SHA-256 over sorted names, shapes and bytes.

@@ -46,9 +46,7 @@ class ProposalCache:
         store. Masks are decoded on access, which may raise ``RecordError``: call
         ``report_damage`` then.
 
-        Args:
-            image: its ``image_digest``.
-            image_size: its (H, W), if it is known.
+        ``image`` is its ``image_digest``; ``image_size`` its (H, W), if it is known.
         """
         key = proposal_key(image, self._upstream)
         payload = self.store.get(key)

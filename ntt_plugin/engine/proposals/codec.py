@@ -57,9 +57,7 @@ def decode_proposals(data: Buffer, fingerprint: Fingerprint | None = None) -> Pr
 
     Every size is validated before it is used.
 
-    Args:
-        data: what ``encode_proposals`` gave.
-        fingerprint: of the encoder that made the features, if it is known.
+    ``fingerprint`` is of the encoder that made the features, if it is known.
 
     Raises:
         RecordError: the bytes are not those of proposals; so may asking for a mask later.

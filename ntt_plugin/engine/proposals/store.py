@@ -90,9 +90,7 @@ class ProposalStore:
     def __init__(self, folder: str | Path | None = None, max_bytes: int | None = None) -> None:
         """Open a store; nothing is read or written yet.
 
-        Args:
-            folder: a folder of its own; ``default_folder()`` if None.
-            max_bytes: the budget; ``default_budget()`` if None.
+        The folder is ``default_folder()`` if None, the budget ``default_budget()``.
 
         Raises:
             StoreError: the folder is the default one, and there can be none.

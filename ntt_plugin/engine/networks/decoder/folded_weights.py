@@ -114,9 +114,7 @@ class PixelForm:
     def project(self, weight: Tensor, constant: Tensor) -> Projection:
         """Fold a linear map of pixels of this form.
 
-        Args:
-            weight: float64 (o, C).
-            constant: bias of the map, float64 (o, N) or (o, 1).
+        ``weight`` is float64 (o, C), ``constant`` the bias of the map, float64 (o, N) or (o, 1).
         """
         # The map is linear, so it is applied to each summand of the form by itself.
         return Projection(
