@@ -124,29 +124,29 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
     def show_references(self, ctx: Any) -> None:
         """Show a bank's references in the grid."""
-        from . import grid_views
+        from . import layout
 
-        self._show(ctx, grid_views.references, ctx.params["bank"])
+        self._show(ctx, layout.references_view, ctx.params["bank"])
 
     def show_classes(self, ctx: Any) -> None:
         """Show the references of two classes in the grid, those of a cell of the heat map."""
-        from . import grid_views
+        from . import layout
         from .charts import class_of_axis
 
         pair = [class_of_axis(ctx.params[axis]) for axis in ("x", "y")]
-        self._show(ctx, grid_views.references, self._place(ctx).bank, pair)
+        self._show(ctx, layout.references_view, self._place(ctx).bank, pair)
 
     def show_run(self, ctx: Any) -> None:
         """Show what a run wrote in the grid."""
-        from . import grid_views
+        from . import layout
 
-        self._show(ctx, grid_views.written, ctx.params["field"], ctx.params["patches"])
+        self._show(ctx, layout.written_view, ctx.params["field"], ctx.params["patches"])
 
     def show_failed(self, ctx: Any) -> None:
         """Show the samples that a run could not do in the grid."""
-        from . import grid_views
+        from . import layout
 
-        self._show(ctx, grid_views.failed, ctx.params["field"])
+        self._show(ctx, layout.failed_view, ctx.params["field"])
 
     def open_evaluations(self, ctx: Any) -> None:
         """Open FiftyOne's panel of evaluations."""

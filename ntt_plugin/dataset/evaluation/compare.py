@@ -17,8 +17,7 @@ from ..runtime.progress_bar import Progress, each_sample
 from ..samples.checks import listed, require_classes, require_detections
 from ..samples.label_selection import LabelKey, select_labels
 from ..samples.views import image_view
-from .coco_export import export_coco, has_masks
-from .coco_metrics import evaluate_coco
+from .coco_metrics import evaluate_coco, export_coco, has_masks
 from .exclusions import (
     NOT_LABELLED,
     NOT_SEGMENTED,

@@ -25,8 +25,7 @@ from ..samples.checks import (
 )
 from ..samples.label_selection import LabelKey, exclude_labels
 from ..samples.views import image_view
-from .coco_export import CocoTables, export_coco, has_masks
-from .coco_metrics import CocoFigures, evaluate_coco
+from .coco_metrics import CocoFigures, CocoTables, evaluate_coco, export_coco, has_masks
 from .exclusions import (
     NOT_LABELLED,
     NOT_SEGMENTED,

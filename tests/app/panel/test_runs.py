@@ -59,7 +59,7 @@ def test_of_many_failures_the_button_says_that_it_shows_the_first(
         (tmp_path / name).write_bytes(b"no image")
         dataset.add_sample(fo.Sample(filepath=str(tmp_path / name)))
     ntt.segment(dataset, "shapes", "found", progress=False)
-    for name in ("grid_views", "runs"):
+    for name in ("layout", "runs"):
         monkeypatch.setattr(loaded(plugin, f"app.panel.{name}"), "MOST_BY_ID", 1)
     panel = PanelOnScreen(dataset)
     panel.event("go", to={"tab": "runs", "run": "found"})

@@ -15,7 +15,7 @@ from .segment_with_memory_bank import reported
 
 if TYPE_CHECKING:
     from ....engine.recipe import Recipe
-    from ...forms.output_field import Held
+    from ...forms.run_options import Held
 
 
 class MasksFromBoxes(NttOperator):
@@ -46,7 +46,7 @@ class MasksFromBoxes(NttOperator):
     doing = "Filling masks"
 
     def build_form(self, form: Form) -> None:
-        from ...forms import output_field, run_options, target
+        from ...forms import run_options, target
 
         images = target.target(form, "Fill masks in", labels=True)
         field, counts = target.label_field(
@@ -80,7 +80,7 @@ class MasksFromBoxes(NttOperator):
             form, images, _held, field, new_field, recipe, form.value("tag"), classes
         )
         others = "other boxes, another recipe or a person"
-        to_do = output_field.ask(form, "new_field", new_field, found, others)
+        to_do = run_options.ask_to_replace(form, "new_field", new_field, found, others)
         if to_do is None:
             return
         if to_do == found.total:
@@ -123,7 +123,7 @@ def _held(
     """What the new field holds, seen from a run; how many boxes it would do, and all of them."""
     from ....dataset.labels.label_field import field_state
     from ....dataset.segmentation.masks_from_boxes import boxes_run_id, wanted_boxes
-    from ...forms.output_field import counts
+    from ...forms.run_options import counts
 
     wanted = wanted_boxes(images, field, tag, classes)
     runs = {sample: boxes_run_id(field, ids, recipe) for sample, ids in wanted.items()}

@@ -43,7 +43,7 @@ class SegmentWithMemoryBank(NttOperator):
 
     def build_form(self, form: Form) -> None:
         from ....dataset.labels.label_field import run_id
-        from ...forms import bank_choice, output_field, run_options, target
+        from ...forms import bank_choice, run_options, target
 
         images = target.target(form, "Segment")
         info = bank_choice.any_bank(form)
@@ -57,9 +57,9 @@ class SegmentWithMemoryBank(NttOperator):
         if info is None or recipe is None or field is None:
             return
         run = run_id(info.digest, recipe)
-        found = target.asked_once(form, images, output_field.held, field, run)
+        found = target.asked_once(form, images, run_options.held, field, run)
         others = "another memory bank, recipe or person"
-        to_do = output_field.ask(form, "label_field", field, found, others)
+        to_do = run_options.ask_to_replace(form, "label_field", field, found, others)
         if to_do is None:
             return
         # Those that are done are left alone; their proposals say nothing of the others'.

@@ -28,7 +28,7 @@ def test_the_form_of_remove_references_lists_them(plugin, mixed):
 
 def test_the_others_are_shown(plugin, mixed):
     one, other = ntt.load_memory_bank(mixed, "shapes").classes[:2]
-    shown = loaded(plugin, "app.panel.grid_views").references(mixed, "shapes", [one, other])
+    shown = loaded(plugin, "app.panel.layout").references_view(mixed, "shapes", [one, other])
     assert shown.count("ground_truth.detections") == 2
 
 
