@@ -36,8 +36,7 @@ __all__ = [
 
 _NAMES = {
     "recipe": ["PRESETS", "Recipe"],
-    "matching.instances": ["Instances"],
-    "matching.match": ["match"],
+    "matching.match": ["Instances", "match"],
     "bank.memory_bank": ["Fingerprint", "MemoryBank"],
     "proposals.proposals": ["Proposals"],
     "references": ["Provenance", "Reference"],

@@ -35,12 +35,7 @@ _IOU = 0.5
 
 @dataclass(frozen=True)
 class ClassCounts:
-    """How many labels of a class are below its threshold.
-
-    Attributes:
-        below: number of labels of a lower confidence.
-        above: number of the others.
-    """
+    """How many labels of a class are below its threshold, of a lower confidence, and above."""
 
     threshold: float
     below: int
@@ -228,11 +223,7 @@ def is_below(thresholds: Mapping[str, float]) -> ViewExpression:
 
 
 def find_thresholds(dataset: Any, eval_key: str) -> tuple[dict[str, Threshold], dict[str, str]]:
-    """The best thresholds by class, and why the other classes of the evaluation have none.
-
-    Raises:
-        DatasetError: as ``best_thresholds``.
-    """
+    """As ``best_thresholds``, and with it why the other classes of the evaluation have none."""
     truths, predictions, scores = _matches(require_evaluation(dataset, eval_key), eval_key)
     thresholds, without = {}, {}
     for label in sorted({*truths, *predictions} - {None}):
@@ -300,11 +291,8 @@ def _matches(dataset: Any, eval_key: str) -> tuple[Array, Array, Array]:
     """Matches of an evaluation at IoU 0.5, without crowds and their matches.
 
     Valid for every threshold: matching goes by descending score, so removing predictions below a
-    score does not change the matches above it.
-
-    Returns:
-        Of each match, or true object or prediction without one, the true class and the predicted
-        one, None where there is none, and the score; each (n,).
+    score does not change the matches above it. Of each match, or object or prediction without one,
+    the true class and the predicted one, None where there is none, and the score; each (n,).
     """
     config = dataset.get_evaluation_info(eval_key).config
     settings = [getattr(config, name, None) for name in ("method", "iou", "classwise")]
@@ -378,17 +366,14 @@ class Threshold:
 
 
 def best_threshold(scores: Array, right: Array, truths: int) -> Threshold | None:
-    """The threshold with the highest F1; of equal ones the lowest, which drops the fewest.
+    """The threshold with the highest F1; None where no prediction is right.
 
-    It lies midway between two different scores, so that none lies on it.
+    Of equal ones the lowest, which drops the fewest. It lies midway between two different scores.
 
     Args:
         scores: confidences of the predictions, float (n,), in any order.
         right: whether each is right, bool (n,).
         truths: number of true objects.
-
-    Returns:
-        The threshold; None where no prediction is right.
     """
     if not right.any():
         return None

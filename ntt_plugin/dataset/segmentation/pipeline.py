@@ -9,7 +9,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import nullcontext, suppress
 from dataclasses import dataclass, field
-from types import TracebackType
 from typing import Any, Generic, TypeVar
 
 from PIL import Image
@@ -115,16 +114,11 @@ class ReadingAhead:
         self._bar = self._progress.__enter__()
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: Any) -> None:
         """End the threads; images that are being decoded are given up."""
         self._room.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
-        self._progress.__exit__(kind, error, traceback)
+        self._progress.__exit__(*error)
 
     def __iter__(self) -> Iterator[ReadSample]:
         waiting: deque[Future[tuple[ReadSample, int]]] = deque()
@@ -272,12 +266,7 @@ class WritingBehind(Generic[T, Outcome]):
     def __enter__(self) -> WritingBehind[T, Outcome]:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, kind: Any, error: BaseException | None, traceback: Any) -> None:
         """Wait for all that was handed over.
 
         After an error, pending pieces are still written and reported if possible.
