@@ -66,11 +66,7 @@ def is_of_a_worker(ctx: Any) -> bool:
 
 
 def take_out_unfit(ctx: Any) -> dict[str, str]:
-    """Take the parameters out of ``ctx.params`` whose values are of another kind than theirs.
-
-    Returns:
-        What is wrong with each, as a sentence, by name.
-    """
+    """Take values of a wrong kind out of ``ctx.params``; what is wrong with each, by name."""
     wrong = {}
     for name in [name for name in ctx.params if name in _KINDS]:
         reason = _unfit(ctx.params[name], _KINDS[name])

@@ -155,12 +155,7 @@ Colours = dict[str, tuple[int, int, int]]
 
 @dataclass(frozen=True, eq=False)
 class Shape:
-    """One mask to draw.
-
-    Attributes:
-        mask: bool (h, w), of the image's size.
-        score: confidence, written beside the label; None for ground truth.
-    """
+    """A mask of the image's size to draw, bool (h, w); ``score`` is None for ground truth."""
 
     label: str
     mask: np.ndarray
@@ -169,14 +164,7 @@ class Shape:
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """One line of the sheet.
-
-    Attributes:
-        references: crops of the references of each class that the image shows, by label.
-        image: RGB uint8 (h, w, 3).
-        truth: what the image shows.
-        predictions: what was found.
-    """
+    """One line of the sheet: crops of references by class, the image, its truth, what was found."""
 
     references: dict[str, list[Image.Image]]
     image: np.ndarray

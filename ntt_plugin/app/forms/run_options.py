@@ -151,13 +151,10 @@ def counts(state: FieldState) -> Held:
 
 
 def ask_to_replace(form: Form, name: str, field: str, found: Held, made_by: str) -> int | None:
-    """Say what the field holds already, and ask before any of it is replaced.
+    """Ask before anything is replaced; how many samples to do, None if none or not allowed.
 
     ``name`` is the form's field in which the output field is named; ``made_by`` names, for the
     messages, what else can have written labels to it.
-
-    Returns:
-        How many samples a run would do; None if it may not write the field, or all is done.
     """
     if found.foreign:
         form.mark(

@@ -235,9 +235,6 @@ def explain_live(ctx: Any, title: str, error: Exception) -> Iterator[Any]:
     An exception out of a generator reaches the App as a broken connection without words, so the
     App gets a page, and nothing is raised.
 
-    Yields:
-        FiftyOne's message to the App.
-
     Raises:
         Exception: ``error``, if no App listens.
     """

@@ -51,9 +51,6 @@ def run_watched(ctx: Any, label: str, work: Callable[[Report], T]) -> Generator[
 
     ``work`` is given the callback to pass on as ``progress``. What it returns is the value of
     ``yield from``, what it raises is raised.
-
-    Yields:
-        FiftyOne's messages to the App.
     """
     watch = _Watch()
     outcome: dict[str, Any] = {}

@@ -269,10 +269,7 @@ def _by_image(references: Iterable[tuple[StoredReference, Source | None]]) -> li
 
 
 def _recut(references: Sequence[Located], segmenter: SegmenterLike) -> dict[str, KeptCheck]:
-    """Cut references of one image again, each from its own box.
-
-    Returns:
-        What was found, by reference id; without those whose label or image cannot be read.
+    """Cut references of one image again; what was found by id, if label and image can be read.
 
     Raises:
         OutOfMemoryError: the device lacks the memory for an image, or for one box.

@@ -206,13 +206,10 @@ def write(
 
 
 def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> MemoryBank:
-    """Load, change and save a bank under its lock.
+    """Load, change and save a bank under its lock; the bank as it is saved now.
 
     ``edit`` changes the bank that it is given, fast, and tells whether it did. What it raises
     leaves the saved bank as it was.
-
-    Returns:
-        The bank, as it is saved now.
 
     Raises:
         DatasetError: the bank is gone, another process was changing it for too long, or did so

@@ -212,10 +212,7 @@ def apply_thresholds(
 
 
 def is_below(thresholds: Mapping[str, float]) -> ViewExpression:
-    """Whether a label is below its class's threshold, as an expression of a view.
-
-    ``thresholds`` are by class, at least one.
-    """
+    """Whether a label is below its class's threshold, as an expression; of at least one class."""
     place = ViewExpression({"$indexOfArray": [literals(thresholds), F("label")]})
     limit = ViewExpression({"$arrayElemAt": [list(thresholds.values()), place]})
     # For MongoDB a missing confidence is less than any number.

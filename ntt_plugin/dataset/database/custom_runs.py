@@ -260,11 +260,7 @@ def set_key(run: ObjectId, key: str) -> None:
 
 
 def written(dataset: Any, method: str) -> list[dict[str, Any]]:
-    """All runs of a kind that were written for a dataset, listed or not.
-
-    Returns:
-        Of each its ``_id``, ``key``, file in ``results``, and whether it is ``pending``: a draft.
-    """
+    """The runs written of a kind, listed or not: ``_id``, ``key``, ``results``, ``pending``."""
     wanted = {"_dataset_id": dataset_id(dataset), "config.method": method}
     fields = {"key": 1, "results": 1, f"config.{PENDING}": 1}
     return [

@@ -49,10 +49,7 @@ def require_detections(samples: Any, field: str) -> None:
 def require_labels(
     samples: Any, field: str, kinds: tuple[type[fo.Label], ...] = (fo.Detections, fo.Polylines)
 ) -> str:
-    """Make sure that a field of a collection holds lists of labels of some kinds.
-
-    Returns:
-        The path of the labels: ``<field>.detections`` or ``<field>.polylines``.
+    """Make sure that a field holds lists of labels; their path, such as ``<field>.detections``.
 
     Raises:
         DatasetError: there is no such field, or it is of another type; names those that are.

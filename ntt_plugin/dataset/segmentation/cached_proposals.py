@@ -139,13 +139,10 @@ class CachedProposals:
     def each_image(
         self, images: Any, work: Callable[[ReadSample], None], progress: Progress
     ) -> tuple[list[SampleNote], int]:
-        """Work on each image of a collection; one that fails stops none of the others.
+        """Work on each image; gives those that failed, with reasons, and how many were deleted.
 
         ``images`` are not grouped; ``work`` gets each sample with its image or cached
         proposals.
-
-        Returns:
-            The samples that failed, each with the reason, and how many were deleted meanwhile.
 
         Raises:
             NoFileHandlesError, StoreError: the work's; they concern every image.

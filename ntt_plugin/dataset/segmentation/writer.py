@@ -212,10 +212,7 @@ class FieldWriter:
         raise FilledError
 
     def _require_free(self, sample_id: str) -> list[str]:
-        """Make sure that a sample is there and has no labels but those of an overtaken run.
-
-        Returns:
-            The tokens whose labels may be replaced.
+        """Make sure that a sample has no labels but those of overtaken runs; gives their tokens.
 
         Raises:
             FilledError: it has others.

@@ -85,10 +85,7 @@ def read_image(image: ImageLike) -> Image.Image:
 
 
 def read_with_notes(image: ImageLike) -> tuple[Image.Image, list[str]]:
-    """As ``read_image``, with what a person should know of how the image was read.
-
-    Returns:
-        The image, and a sentence for each thing; none for an ordinary image.
+    """As ``read_image``, with a sentence for each unusual thing about how the image was read.
 
     Raises:
         ImageError: as ``read_image``.
@@ -115,13 +112,9 @@ def read_with_notes(image: ImageLike) -> tuple[Image.Image, list[str]]:
 
 
 def image_notes(path: str | Path) -> list[str]:
-    """What a person should know of how a file is read.
+    """A sentence for each unusual thing about how a file is read; none for an unreadable one.
 
     Pixels are read only where they decide: of more than 8 bits, or with transparency.
-
-    Returns:
-        A sentence for each thing; none for an ordinary image, and none for a file that cannot be
-        read, of which ``read_image`` tells.
     """
     try:
         with open_image(Path(path)) as opened:

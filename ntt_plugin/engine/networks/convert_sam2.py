@@ -188,10 +188,7 @@ PUBLISHED: dict[tuple[int, tuple[int, ...]], HieraTraits] = {
 
 
 def from_meta(state: Mapping[str, Tensor], where: str) -> dict[str, Tensor]:
-    """Meta's SAM 2 weights by the hub's names.
-
-    Returns:
-        The image model's tensors; the video model's memory is left out.
+    """Meta's SAM 2 weights by the hub's names, without the video model's memory.
 
     Raises:
         CheckpointError: a key is unknown, or a point embedding is missing.

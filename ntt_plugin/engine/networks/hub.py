@@ -58,10 +58,7 @@ def find_in_zoo(hub_id: str, zoo_dirs: Sequence[Path] = ()) -> Path | None:
 
 
 def download(hub_id: str) -> Path:
-    """Download a model into the hub cache, with its size announced and progress bars.
-
-    Returns:
-        The folder with `config.json` and the weights.
+    """Download a model into the hub cache, with its size and progress; gives its folder.
 
     Raises:
         CheckpointError: the hub cannot be reached or may not be asked, or the id is unknown, gated
