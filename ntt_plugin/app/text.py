@@ -32,11 +32,6 @@ def escaped(words: object) -> str:
     return _LINKS.sub(rf"\1{_JOINER}", line)
 
 
-def unescaped(markdown: str) -> str:
-    """The words that ``escaped`` was given, in one line."""
-    return re.sub(r"\\([^A-Za-z0-9\s])", r"\1", markdown.replace(_JOINER, ""))
-
-
 def code_block(text: str) -> str:
     """Text as a block of code that nothing in the text can end."""
     longest = max((len(run) for run in re.findall("`+", text)), default=0)

@@ -214,12 +214,6 @@ def upstream_in_memory(recipe: Recipe, device: str | torch.device | None = None)
     return None if kept is None else kept.with_recipe(recipe).upstream
 
 
-def forget_segmenters() -> None:
-    """Let go of every segmenter that is kept, and of the memory its networks hold."""
-    with _lock:
-        _kept.clear()
-
-
 def halved_note(segmenter: SegmenterLike, before: int) -> list[str]:
     """What to note if memory ran out: the point batch is smaller than before."""
     if segmenter.point_batch >= before:

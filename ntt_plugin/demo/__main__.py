@@ -177,7 +177,7 @@ def draw_sheet(rows: Sequence[Row], classes: Sequence[str], titles: Sequence[str
 
     The order of ``classes`` gives them their colours; ``titles`` stand over the three columns.
     """
-    colours = {label: _colour(index, len(classes)) for index, label in enumerate(classes)}
+    colours = {label: _colour(index) for index, label in enumerate(classes)}
     width = 3 * _CELL + 4 * _GAP
     height = _HEADER + len(rows) * (_CELL + _GAP)
     sheet = Image.new("RGB", (width, height), _PAPER)
@@ -264,7 +264,7 @@ def _eroded(area: np.ndarray, width: int) -> np.ndarray:
     return inner
 
 
-def _colour(index: int, count: int) -> tuple[int, int, int]:
+def _colour(index: int) -> tuple[int, int, int]:
     # Neighbours in the list get hues far apart.
     hue = (index * 0.618) % 1
     red, green, blue = colorsys.hsv_to_rgb(hue, 0.95 if index % 2 else 0.7, 0.85)

@@ -173,13 +173,7 @@ COLOURS = ("red", "yellow", "green", "cyan", "blue", "magenta")
 
 @dataclass(frozen=True)
 class SceneClass:
-    """One combination of attributes.
-
-    Attributes:
-        shape: one of ``SHAPES``.
-        pattern: one of ``PATTERNS``.
-        colour: one of ``COLOURS``.
-    """
+    """A class: one of ``SHAPES`` with one of ``PATTERNS`` in one of ``COLOURS``."""
 
     shape: str
     pattern: str

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import re
 from pathlib import Path
 from types import ModuleType
 
@@ -17,12 +18,17 @@ from fiftyone.operators.executor import (
 )
 from fiftyone.operators.registry import OperatorRegistry
 
-from ntt_plugin.app.text import unescaped
+from ntt_plugin.app.text import _JOINER
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 NAME = "@ntt/no-time-to-train"
 
 NOTICES = (types.Notice, types.Warning, types.Error)
+
+
+def unescaped(markdown: str) -> str:
+    """The words that ``escaped`` was given, in one line."""
+    return re.sub(r"\\([^A-Za-z0-9\s])", r"\1", markdown.replace(_JOINER, ""))
 
 
 class Form:

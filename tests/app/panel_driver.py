@@ -9,8 +9,7 @@ from typing import Any
 import pydash
 from fiftyone.operators.executor import execute_or_delegate_operator
 
-from ntt_plugin.app.text import unescaped
-from tests.app.driver import NAME
+from tests.app.driver import NAME, unescaped
 
 URI = f"{NAME}/memory_banks"
 

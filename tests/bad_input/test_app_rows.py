@@ -8,7 +8,7 @@ from fiftyone.operators.executor import ExecutionContext
 import ntt_plugin as ntt
 from ntt_plugin.app.operators.banks.manage_memory_bank import DeleteMemoryBank, RenameMemoryBank
 from ntt_plugin.app.operators.references.remove_references import RemoveReferences
-from ntt_plugin.app.text import unescaped
+from tests.app.driver import unescaped
 from tests.app.hostile import NAMES
 from tests.bad_input.expectations import row
 from tests.engine.device.test_threads import needs_fork, said_by_a_child

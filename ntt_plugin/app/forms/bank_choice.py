@@ -26,12 +26,7 @@ _HOW_TO_GET_ONE = (
 
 
 class Maker(NamedTuple):
-    """The memory bank that made labels.
-
-    Attributes:
-        named: what the labels or their run call it; None if no bank made them.
-        now: what the dataset calls it; None if it is not there.
-    """
+    """The bank that made labels as they name it, and its name now; None if there is none."""
 
     named: str | None
     now: str | None

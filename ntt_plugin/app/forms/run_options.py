@@ -120,14 +120,7 @@ def _downloads(recipe: Recipe) -> str:
 
 
 class Held(NamedTuple):
-    """What a field holds in some samples, counted, seen from one run.
-
-    Attributes:
-        foreign: whether the field is there and no run made it.
-        to_do: samples without labels.
-        done: samples with labels of the run.
-        others: samples with labels of another run, or of a person.
-    """
+    """What a field holds in some samples, seen from one run: a ``FieldState``, counted."""
 
     foreign: bool
     to_do: int

@@ -26,13 +26,7 @@ _TABLE = "ntt_table"
 
 @dataclass(frozen=True)
 class NextStep:
-    """An operator whose form a button at the end opens, filled in.
-
-    Attributes:
-        label: the button's words.
-        operator: the operator's name in this plugin.
-        params: values of its form.
-    """
+    """What a person may want to do next: a button to an operator's form, with values filled in."""
 
     label: str
     operator: str

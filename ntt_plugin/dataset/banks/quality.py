@@ -249,12 +249,7 @@ def _size_flags(check: KeptCheck | None, box: Box | None) -> list[str]:
 
 @dataclass(frozen=True)
 class KeptCheck:
-    """What ``check_references`` found of one reference.
-
-    Attributes:
-        pixels: area of its mask.
-        recut_iou: intersection over union of its mask and what the segmenter cuts out of its box.
-    """
+    """What ``check_references`` found of one reference; the same of it as in ``ReferenceCheck``."""
 
     pixels: int
     recut_iou: float

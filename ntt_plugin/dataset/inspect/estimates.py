@@ -30,12 +30,7 @@ _digests: Remembered[str] = Remembered(50 * _MOST_READ)
 
 
 class KeptShare(NamedTuple):
-    """Share of images whose proposals are cached.
-
-    Attributes:
-        share: in [0, 1].
-        sampled: whether it was estimated from a sample of the images.
-    """
+    """Share in [0, 1] of images with cached proposals; ``sampled`` if estimated from a few."""
 
     share: float
     sampled: bool

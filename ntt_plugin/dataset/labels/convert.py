@@ -36,11 +36,7 @@ _FARTHEST = 1.0
 
 @dataclass(frozen=True)
 class Origin:
-    """What made labels, kept with each of them.
-
-    Attributes:
-        bank_version: its version, the number of changes since it was built.
-    """
+    """What made labels, kept with each of them: the bank, its version, and the recipe's preset."""
 
     bank: str
     bank_version: int

@@ -33,12 +33,7 @@ _PATIENCE = 30.0
 
 @dataclass
 class Kept:
-    """The copies of some labels.
-
-    Attributes:
-        copies: the copy of each label, in the labels' order.
-        refused: labels that could not be copied, each with the reason.
-    """
+    """The copy of each label, in the labels' order, and the labels that could not be copied."""
 
     copies: dict[LabelKey, LabelKey] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)

@@ -18,13 +18,7 @@ from ..database.fiftyone_internals import label_list
 
 
 class LabelKey(NamedTuple):
-    """What names a label.
-
-    Attributes:
-        sample: its sample's id.
-        field: the field that holds it.
-        label: its id.
-    """
+    """What names a label: its sample's id, the field that holds it, and its own id."""
 
     sample: str
     field: str

@@ -14,8 +14,7 @@ from fiftyone.operators.registry import OperatorRegistry
 import ntt_plugin as ntt
 from ntt_plugin.app.operators import OPERATORS
 from ntt_plugin.app.request import _KINDS, _is_stage, take_out_unfit
-from ntt_plugin.app.text import unescaped
-from tests.app.driver import NAME
+from tests.app.driver import NAME, unescaped
 
 VALUES = {
     "dictionary": {"a": {"b": [1]}},

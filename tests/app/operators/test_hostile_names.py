@@ -9,8 +9,8 @@ import fiftyone as fo
 import pytest
 
 from ntt_plugin.app.operators import OPERATORS
-from ntt_plugin.app.text import code_block, escaped, unescaped
-from tests.app.driver import calls
+from ntt_plugin.app.text import code_block, escaped
+from tests.app.driver import calls, unescaped
 from tests.app.hostile import NAMES, PORT, export_hostile, make_hostile
 from tests.app.panel_driver import PanelOnScreen
 

@@ -12,6 +12,7 @@ from fiftyone.operators.registry import OperatorRegistry
 
 import ntt_plugin as ntt
 from ntt_plugin.app.operators.labels import segment_with_memory_bank
+from ntt_plugin.dataset.segmentation.report import SampleNote
 from tests.app.driver import calls
 
 LABELS = "ground_truth.detections"
@@ -262,6 +263,13 @@ def test_a_view_of_many_images_names_none_of_them(dataset, monkeypatch):
     outcome = segment_with_memory_bank.reported(SimpleNamespace(dataset=dataset), report)
     assert len(outcome.view) == len(dataset)
     assert dataset.first().id not in str(outcome.as_dict())
+
+
+def test_a_note_without_a_file_begins_with_its_reason(dataset):
+    report = ntt.segment(dataset, "shapes", "found", progress=False)
+    report.notes.append(SampleNote("", "", "memory ran out"))
+    outcome = segment_with_memory_bank.reported(SimpleNamespace(dataset=dataset), report)
+    assert outcome.problems[-1] == "memory ran out"
 
 
 def test_the_window_at_the_end_tells_how_to_see_what_its_buttons_show(plugin, dataset):

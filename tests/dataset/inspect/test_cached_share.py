@@ -20,9 +20,9 @@ RECIPE = Recipe.from_preset("tiny", grid=3)
 @pytest.fixture(autouse=True)
 def own_store(monkeypatch, tmp_path):
     monkeypatch.setenv("NTT_CACHE_DIR", str(tmp_path / "cache"))
-    networks.forget_segmenters()
+    networks._kept.clear()
     yield
-    networks.forget_segmenters()
+    networks._kept.clear()
 
 
 @pytest.fixture
@@ -37,7 +37,7 @@ def test_of_networks_that_nobody_used_nothing_is_known(dataset):
 
 
 def test_what_a_run_kept_is_known_from_its_record(segmented):
-    networks.forget_segmenters()
+    networks._kept.clear()
     assert kept_share(segmented, RECIPE, "cpu") == (1.0, False)
 
 
@@ -47,7 +47,7 @@ def test_proposals_computed_ahead_are_known_while_the_networks_are_in_memory(dat
 
 
 def test_another_bank_or_threshold_changes_nothing_and_another_grid_all(segmented):
-    networks.forget_segmenters()
+    networks._kept.clear()
     other = Recipe.from_preset("tiny", grid=3, nms_iou=0.9)
     assert kept_share(segmented, other, "cpu").share == 1
     assert kept_share(segmented, Recipe.from_preset("tiny", grid=4), "cpu").share == 0
@@ -87,7 +87,7 @@ def test_an_image_is_read_again_only_when_it_was_changed(segmented, monkeypatch)
     ids=["dtype", "pipeline", "codec"],
 )
 def test_a_run_under_other_conditions_tells_nothing(segmented, monkeypatch, changed):
-    networks.forget_segmenters()
+    networks._kept.clear()
     changed(monkeypatch)
     assert kept_share(segmented, RECIPE, "cpu") == (0.0, False)
 

@@ -234,11 +234,11 @@ def test_a_recipe_with_other_thresholds_shares_the_networks(monkeypatch):
     loads = []
     load = Segmenter.from_preset
     monkeypatch.setattr(Segmenter, "from_preset", lambda *a, **k: loads.append(a) or load(*a, **k))
-    networks.forget_segmenters()
+    networks._kept.clear()
     recipe = Recipe.from_preset("tiny", grid=4)
     first = networks.get_segmenter(recipe, "cpu")
     other = networks.get_segmenter(replace(recipe, nms_iou=0.9, grid=5), "cpu", batch_size=3)
-    networks.forget_segmenters()
+    networks._kept.clear()
 
     assert len(loads) == 1
     assert (first.recipe.nms_iou, first.recipe.point_batch) == (0.5, 256)

@@ -10,9 +10,9 @@ from ntt_plugin.engine import Recipe, Segmenter
 
 @pytest.fixture(autouse=True)
 def nothing_kept():
-    networks.forget_segmenters()
+    networks._kept.clear()
     yield
-    networks.forget_segmenters()
+    networks._kept.clear()
 
 
 def test_the_way_through_real_networks_loads_them_once(dataset, monkeypatch):
