@@ -144,7 +144,7 @@ def counts(state: FieldState) -> Held:
 
 
 def ask_to_replace(form: Form, name: str, field: str, found: Held, made_by: str) -> int | None:
-    """Ask before anything is replaced; how many samples to do, None if none or not allowed.
+    """Ask before labels are replaced; gives how many samples to do, None if none can be.
 
     ``name`` is the form's field in which the output field is named; ``made_by`` names, for the
     messages, what else can have written labels to it.

@@ -264,7 +264,7 @@ def _by_image(references: Iterable[tuple[StoredReference, Source | None]]) -> li
 
 
 def _recut(references: Sequence[Located], segmenter: SegmenterLike) -> dict[str, KeptCheck]:
-    """Cut references of one image again; what was found by id, if label and image can be read.
+    """Cut references of one image again: what was found by id, without unreadable ones.
 
     Raises:
         OutOfMemoryError: the device lacks the memory for an image, or for one box.
