@@ -99,6 +99,10 @@ def download_networks(preset: str | Recipe = "paper", progress: Progress = None)
         RecipeError: there is no preset of that name.
         CheckpointError: the hub cannot be reached, may not be asked or lacks a network; what was
             fetched before stays.
+
+    Example:
+        >>> ntt.download_networks("tiny")  # these come with the package
+        []
     """
     missing = missing_networks(as_recipe(preset))
     with progress_bar(len(missing), progress, "networks") as bar:

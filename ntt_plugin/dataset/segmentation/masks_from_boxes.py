@@ -89,6 +89,13 @@ def masks_from_boxes(
         DatasetError: a field is of the wrong type or cannot be written, no box is asked for, or
             another run is writing the field; or the run was stopped by what concerns every
             sample, and how far it came.
+
+    Example:
+        >>> report = ntt.masks_from_boxes(
+        ...     dataset, "ground_truth", "masks", preset="tiny", classes=["cat"]
+        ... )
+        >>> report.segmented
+        4
     """
     notes: list[str] = []
     images = image_view(samples, group_slices, notes)

@@ -93,6 +93,12 @@ def propose(
             handles are left.
         StoreError: proposals cannot be kept; says why.
         CheckpointError: a network cannot be loaded.
+
+    Example:
+        >>> recipe = ntt.load_memory_bank(dataset, "animals").recipe
+        >>> report = ntt.propose(dataset, preset=recipe)
+        >>> report.computed + report.from_cache
+        4
     """
     store = store_of(cache)
     if store is None:
@@ -142,6 +148,11 @@ def get_proposals_info() -> StoreInfo:
 
     Raises:
         StoreError: the folder cannot be looked into.
+
+    Example:
+        >>> info = ntt.get_proposals_info()
+        >>> info.bytes <= info.max_bytes
+        True
     """
     return ProposalStore().info()
 
@@ -154,6 +165,11 @@ def clear_proposals() -> int:
 
     Raises:
         StoreError: some cannot be removed.
+
+    Example:
+        >>> removed = ntt.clear_proposals()
+        >>> ntt.get_proposals_info().entries
+        0
     """
     return ProposalStore().clear()
 

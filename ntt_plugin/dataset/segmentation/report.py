@@ -106,6 +106,10 @@ def load_segment_report(dataset: Any, label_field: str) -> SegmentReport:
 
     Raises:
         DatasetError: no run wrote that field, or its report is damaged.
+
+    Example:
+        >>> ntt.load_segment_report(dataset, "ntt").state
+        'finished'
     """
     return read_report(dataset, label_field)
 

@@ -99,6 +99,11 @@ def segment(
             came.
         BankError: the bank is damaged, or was made by another encoder than the recipe's; names
             both.
+
+    Example:
+        >>> report = ntt.segment(dataset, "animals", label_field="found")
+        >>> report.segmented, report.failed
+        (4, [])
     """
     notes: list[str] = []
     images = image_view(samples, group_slices, notes)

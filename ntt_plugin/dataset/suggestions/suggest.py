@@ -234,6 +234,11 @@ def suggest_references(
         DatasetError: no such bank, an empty one, a count below 1, a field that cannot be
             written, or one that holds what a person changed.
         BankError: the bank is damaged, or was made by another encoder than the recipe's.
+
+    Example:
+        >>> found = ntt.suggest_references(dataset, "animals", count=2)
+        >>> found.images
+        4
     """
     if not is_whole(count) or count < 1:
         raise DatasetError(f"{count!r} suggestions cannot be made; ask for 1 or more.")
