@@ -1,8 +1,6 @@
 from __future__ import annotations
 
 import base64
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -13,6 +11,7 @@ from ntt_plugin.dataset.banks import banks
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.errors import BankError, DatasetError, ReferenceRefusedError
 from tests.dataset import scenes
+from tests.processes import run_elsewhere
 
 
 @pytest.fixture
@@ -45,10 +44,8 @@ def test_another_process_sees_it(dataset, bank):
         "results = fo.load_dataset(sys.argv[1]).load_run_results('ntt_bank_blocks')\n"
         "print(results.bank)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, dataset.name], capture_output=True, text=True, check=True
-    )
-    assert base64.b64decode(run.stdout.split()[-1]) == bank.to_bytes()
+    printed = run_elsewhere(code, dataset.name)
+    assert base64.b64decode(printed.split()[-1]) == bank.to_bytes()
 
 
 def test_a_clone_has_the_bank(dataset, bank):

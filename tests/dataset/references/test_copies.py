@@ -1,9 +1,5 @@
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
-
 import fiftyone as fo
 import numpy as np
 import pytest
@@ -15,8 +11,7 @@ from ntt_plugin.dataset.references.copies import keep_labels
 from ntt_plugin.dataset.samples.label_selection import LabelKey
 from ntt_plugin.errors import DatasetError
 from tests.dataset import scenes
-
-ROOT = Path(__file__).parents[3]
+from tests.processes import run_elsewhere
 
 
 def keep(view, classes=None):
@@ -123,8 +118,7 @@ def test_copies_of_another_process_are_seen_and_kept(dataset):
         "keep_labels(choose_references(view, 'ground_truth', classes=['red', 'blue']))\n"
     )
     held = dataset.first()
-    command = [sys.executable, "-c", code, dataset.name]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    run_elsewhere(code, dataset.name)
     keep(dataset.limit(1), ["blue", "green"])
     names = dataset.values("ntt_references.detections.label", unwind=True)
     assert sorted(names) == sorted(scenes.COLOURS)
