@@ -1,7 +1,5 @@
 """Options that every call of pytest knows, wherever it starts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

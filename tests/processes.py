@@ -4,8 +4,6 @@ A new interpreter needs five seconds for these imports. Such a process shares th
 the tests, and nothing else; it may be killed, and does not call what is registered for its exit.
 """
 
-from __future__ import annotations
-
 import multiprocessing
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """Installed as people do it: an archive over http, with FiftyOne's own command."""
 
-from __future__ import annotations
-
 import functools
 import http.server
 import json

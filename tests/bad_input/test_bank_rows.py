@@ -1,7 +1,5 @@
 """Memory banks that cannot be used with what they are asked for."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os

@@ -1,7 +1,5 @@
 """Images that cannot be used as they are: one fails or is noted, and all others are done."""
 
-from __future__ import annotations
-
 import errno
 import os
 import struct

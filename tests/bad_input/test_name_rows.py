@@ -1,7 +1,5 @@
 """Names: of fields, banks and classes."""
 
-from __future__ import annotations
-
 import logging
 
 import fiftyone as fo

@@ -1,7 +1,5 @@
 """What happens to the world while a run goes on."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -58,9 +56,11 @@ def test_samples_deleted_during_the_run_are_counted_and_the_others_done(dataset,
 @row("dataset-deleted")
 def test_a_dataset_deleted_during_the_run_ends_it_with_what_was_done(dataset):
     busy = Meanwhile(dataset, 3, lambda: fo.delete_dataset(dataset.name))
+    lock = {"_id": f"{dataset._doc.id}/ntt"}
     with refused("was deleted during the run", "2 of 6 samples"):
         segment(dataset, "blocks", segmenter=busy)
     assert dataset.name not in fo.list_datasets()
+    assert locks._locks().find_one(lock) is None
 
 
 @row("dataset-deleted")

@@ -1,7 +1,5 @@
 """Samples and labels that are missing, that are there twice, or that share their ids."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import pytest
 

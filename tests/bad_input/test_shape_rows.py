@@ -1,7 +1,5 @@
 """Polygons as importers give them, and shapes that are not made as FiftyOne makes them."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Random scenes of ellipses with predictions, as a dataset and as pycocotools' figures of them."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Images of coloured blocks whose instances are known, and an engine that finds them by colour."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The tutorial does what it says: its scripts run, in its order, and give its figures."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess

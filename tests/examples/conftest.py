@@ -1,7 +1,5 @@
 """Examples as a person starts them: each in a process of its own, over the tests' database."""
 
-from __future__ import annotations
-
 import os
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Each example runs as it stands, and what it prints is true."""
 
-from __future__ import annotations
-
 import re
 from pathlib import Path
 

@@ -1,7 +1,5 @@
 """Fields that are emptied, folded away or hold no whole number: the form says what will be run."""
 
-from __future__ import annotations
-
 import re
 
 import fiftyone.operators.types as types

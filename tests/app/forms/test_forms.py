@@ -1,16 +1,14 @@
 """What the forms offer, say, mark and warn of."""
 
-from __future__ import annotations
-
 import inspect
 
 import fiftyone as fo
 import pytest
-from tests.dataset.samples.test_paths import IMPOSSIBLE
 
 import ntt_plugin as ntt
 from ntt_plugin.app.operators import OPERATORS
 from tests.app.driver import loaded
+from tests.dataset.samples.test_checks import IMPOSSIBLE
 
 WITH_BANK = [
     "load_references_view",

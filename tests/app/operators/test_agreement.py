@@ -1,7 +1,5 @@
 """fiftyone.yml, the registered operators, their files and the SDK agree with one another."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from pathlib import Path

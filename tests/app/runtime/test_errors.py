@@ -1,7 +1,5 @@
 """Errors and stops: a sentence for a person, a traceback for what nobody foresaw."""
 
-from __future__ import annotations
-
 import time
 
 import fiftyone as fo

@@ -1,7 +1,5 @@
 """Banks that several threads or processes read and change at the same moment."""
 
-from __future__ import annotations
-
 import sys
 import threading
 from collections import Counter

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import base64
 from dataclasses import replace
 
@@ -12,11 +10,6 @@ from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.errors import BankError, DatasetError, ReferenceRefusedError
 from tests.dataset import scenes
 from tests.processes import run_elsewhere
-
-
-@pytest.fixture
-def bank(dataset, segmenter):
-    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
 
 
 def test_a_bank_holds_one_feature_a_label(bank):

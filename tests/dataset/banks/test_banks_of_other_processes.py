@@ -1,7 +1,5 @@
 """What another process did to the banks of a dataset that this one has loaded already."""
 
-from __future__ import annotations
-
 import fiftyone.core.odm as foo
 import pytest
 import torch

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import errno
 import os
 import resource
@@ -10,18 +8,13 @@ from pathlib import Path
 import fiftyone as fo
 import pytest
 import torch
-from tests.dataset.samples.test_paths import IMPOSSIBLE
 
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.banks.files import export_memory_bank, import_memory_bank
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError, DatasetError
-
-
-@pytest.fixture
-def bank(dataset, segmenter):
-    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+from tests.dataset.samples.test_checks import IMPOSSIBLE
 
 
 @pytest.fixture

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import math
 import threading
 
@@ -26,12 +24,6 @@ from tests.processes import run_elsewhere
 class NoSegmenter(scenes.ColourSegmenter):
     def masks_from_boxes(self, image, boxes):
         raise AssertionError("It was to be left alone.")
-
-
-@pytest.fixture
-def bank(dataset, segmenter):
-    """Its references are told apart by label alone: every red block is as red as the others."""
-    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
 
 
 def by_label(dataset, checks):

@@ -3,8 +3,6 @@
 Where a new version of FiftyOne changes one of them, a test here fails first and names it.
 """
 
-from __future__ import annotations
-
 from collections.abc import MutableMapping
 
 import fiftyone as fo

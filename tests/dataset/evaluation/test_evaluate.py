@@ -1,7 +1,5 @@
 """Scores of sound labels, equal to those of pycocotools by hand."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import numpy as np
 import pytest

@@ -4,8 +4,6 @@ Nothing here goes through the code under test but ``evaluate`` itself: scenes ar
 the files are made from these, with run lengths counted here, and the dataset beside them.
 """
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """Labels and samples that cannot be scored, which are left out and told of."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import fiftyone as fo

@@ -1,7 +1,5 @@
 """A run that is killed while it keeps proposals loses none that it kept, and corrupts nothing."""
 
-from __future__ import annotations
-
 import signal
 
 import pytest

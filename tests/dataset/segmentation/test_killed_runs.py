@@ -1,13 +1,10 @@
 """Runs that end in the middle, by SIGKILL and otherwise; the large version is a benchmark."""
 
-from __future__ import annotations
-
 import signal
 
 import pytest
 from pymongo.collection import Collection
 
-from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.labels import label_field
 from ntt_plugin.dataset.segmentation import field_run
 from ntt_plugin.dataset.segmentation.report import load_segment_report
@@ -46,11 +43,7 @@ segmentation.segment(fo.load_dataset(name), bank, overwrite=overwrite == "1",
 """
 
 
-@pytest.fixture(autouse=True)
-def bank(dataset, segmenter):
-    bank = banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
-    bank.remove("red")
-    banks.save_memory_bank(dataset, "others", bank)
+pytestmark = pytest.mark.usefixtures("two_banks")
 
 
 def die(dataset, moment, bank="blocks", overwrite=False, mask_dir=""):

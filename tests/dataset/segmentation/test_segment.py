@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from pathlib import Path
 
 import fiftyone as fo
@@ -12,16 +10,12 @@ from ntt_plugin.dataset.labels.convert import pixel_box
 from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
-from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.engine.segmenter import Segmenter
 from ntt_plugin.errors import BankError, DatasetError
 from tests.dataset import scenes
 
-
-@pytest.fixture(autouse=True)
-def bank(dataset, segmenter):
-    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+pytestmark = pytest.mark.usefixtures("bank")
 
 
 class Stopped(Exception):
@@ -233,20 +227,6 @@ def test_failed_samples_are_tried_again_by_the_next_call(dataset, segmenter):
     assert (report.segmented, report.skipped, report.failed) == (1, 5, [])
 
 
-def test_a_sample_that_cannot_be_saved_loses_only_itself(dataset, segmenter, monkeypatch):
-    victim, update = dataset.skip(2).first().id, FieldWriter._update
-
-    def failing(target, sample_id, *rest):
-        if sample_id == victim:
-            raise RuntimeError("BSON document too large")
-        return update(target, sample_id, *rest)
-
-    monkeypatch.setattr(FieldWriter, "_update", failing)
-    report = segment(dataset, "blocks", segmenter=segmenter)
-    assert report.segmented == 5
-    assert [f.reason for f in report.failed] == ["BSON document too large"]
-
-
 def test_what_is_written_is_what_fiftyone_would_write(dataset, segmenter):
     segment(dataset, "blocks", segmenter=segmenter)
     sample = dataset.first()
@@ -267,23 +247,6 @@ def test_a_sample_in_memory_gets_its_labels(dataset, segmenter):
     held = dataset.first()
     segment(dataset, "blocks", segmenter=segmenter)
     assert held.ntt.detections[0].label in ("red", "green", "blue")
-
-
-def test_samples_deleted_during_the_run_are_counted(dataset, segmenter):
-    ids = dataset.values("id")
-
-    def delete_two(bar):
-        if bar.iteration == 1:
-            dataset.delete_samples(ids[1:6:4])
-
-    report = segment(dataset, "blocks", segmenter=segmenter, progress=delete_two)
-    assert (report.segmented, report.deleted, report.failed) == (4, 2, [])
-
-
-def test_the_report_is_kept_with_the_dataset(dataset, segmenter):
-    report = segment(dataset, "blocks", segmenter=segmenter)
-    assert report.state == "finished"
-    assert load_segment_report(dataset, "ntt") == report
 
 
 def test_a_filtered_view_keeps_what_it_hides(dataset, segmenter):

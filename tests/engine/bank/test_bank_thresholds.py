@@ -1,7 +1,5 @@
 """Thresholds that a bank keeps: what can be one, and how they go through file and change."""
 
-from __future__ import annotations
-
 import json
 import struct
 

@@ -1,7 +1,5 @@
 """What a hostile or huge file of a memory bank may cost."""
 
-from __future__ import annotations
-
 import json
 import os
 import struct

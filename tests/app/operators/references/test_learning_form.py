@@ -1,7 +1,5 @@
 """Marking and teaching by hand: selections, Alt, patches, what the forms say, what comes next."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import fiftyone as fo

@@ -1,7 +1,5 @@
 """Suggestions in the App: the form asks before a person's work goes, the run opens the patches."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import pytest
 
