@@ -50,6 +50,23 @@ def run_elsewhere(code: str, *arguments: str) -> str:
     return ended.stdout
 
 
+def run_script(folder: Path, *command: str) -> str:
+    """``python COMMAND`` in a folder: a script's path or ``-m`` and a module, and arguments."""
+    return run_elsewhere(_SCRIPT, str(folder), *command)
+
+
+_SCRIPT = """
+import os, runpy, sys
+_, folder, *sys.argv = sys.argv
+os.chdir(folder)
+if sys.argv[0] == "-m":
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+else:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
 def _run(code: str, arguments: tuple[str, ...], streams: list[Path]) -> None:
     from fiftyone.core.odm import database
 

@@ -54,6 +54,17 @@ def make_dataset(name: str, folder: Path, count: int) -> fo.Dataset:
     return dataset
 
 
+def polylines(index: int, **options: object) -> list[fo.Polyline]:
+    """The blocks of image ``index`` as polylines."""
+    height, width = SIZE
+    drawn = []
+    for label, (x1, y1, x2, y2) in blocks(index).items():
+        corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+        points = [(x / width, y / height) for x, y in corners]
+        drawn.append(fo.Polyline(label=label, points=[points], filled=True, **options))
+    return drawn
+
+
 def wait_until_written(dataset: fo.Dataset, count: int) -> None:
     """Wait until a run into ``ntt`` has written so many samples; it writes beside its work."""
     written, deadline = {"ntt.run": {"$exists": True}}, time.monotonic() + 60

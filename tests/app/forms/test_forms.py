@@ -17,6 +17,9 @@ WITH_BANK = [
     "rename_memory_bank",
     "delete_memory_bank",
     "export_memory_bank",
+    "promote_references",
+    "add_negatives",
+    "update_memory_bank",
 ]
 WITH_LABELS = [
     "sample_references",
@@ -25,6 +28,14 @@ WITH_LABELS = [
     "evaluate_segmentation",
     "apply_thresholds",
     "compare_segmentations",
+]
+LEARNS = [
+    "build_memory_bank",
+    "sample_references",
+    "add_references",
+    "promote_references",
+    "add_negatives",
+    "update_memory_bank",
 ]
 BUILD = {"label_field": "ground_truth", "name": "second", "preset": "tiny"}
 
@@ -235,10 +246,10 @@ def test_the_field_that_lacks_masks_is_offered_to_be_filled(plugin, dataset):
     assert form.fields["label_field"].default == "boxes"
 
 
-def test_boxes_alone_are_sent_to_masks_from_boxes(plugin, dataset):
-    for operator in ("build_memory_bank", "sample_references"):
-        form = plugin.form(dataset, operator, params={"label_field": "boxes"})
-        assert "Masks from boxes" in form.errors["label_field"]
+@pytest.mark.parametrize("operator", LEARNS)
+def test_boxes_alone_are_sent_to_masks_from_boxes(operator, plugin, dataset):
+    form = plugin.form(dataset, operator, params={"label_field": "boxes"})
+    assert "Masks from boxes" in form.errors["label_field"]
 
 
 def test_a_class_that_is_not_there_is_marked(plugin, dataset):

@@ -101,12 +101,6 @@ def test_no_run_may_write_the_field(dataset):
         require_writable(dataset, "ntt_references", "run", overwrite=True)
 
 
-def test_a_field_of_that_name_that_holds_something_else_is_told(dataset):
-    dataset.add_sample_field("ntt_references", fo.StringField)
-    with pytest.raises(DatasetError, match=r"'ntt_references'.*holds StringField, not Detections"):
-        keep(dataset)
-
-
 def test_copies_of_another_process_are_seen_and_kept(dataset):
     code = (
         "import sys, fiftyone as fo\n"

@@ -12,7 +12,6 @@ import fiftyone as fo
 import fiftyone.core.odm as foo
 import pytest
 from mongoengine.errors import OperationError
-from PIL import Image
 from pymongo.collection import Collection
 from pymongo.errors import (
     AutoReconnect,
@@ -372,18 +371,6 @@ def test_few_large_masks_wait_to_be_written(dataset, segmenter, monkeypatch, bud
     waiting = lambda bar: made.append(bar.iteration - len(written))  # noqa: E731
     segment(dataset, "blocks", segmenter=segmenter, progress=waiting)
     assert max(made) == most
-
-
-def test_an_animated_image_is_noted(dataset, segmenter):
-    sample = dataset.first()
-    path = Path(sample.filepath).with_suffix(".gif")
-    frames = [Image.new("RGB", (96, 64), colour) for colour in ("red", "blue")]
-    frames[0].save(path, save_all=True, append_images=frames[1:])
-    sample.filepath = str(path)
-    sample.save()
-    report = segment(dataset, "blocks", segmenter=segmenter)
-    assert [(note.sample, note.filepath) for note in report.notes] == [(sample.id, str(path))]
-    assert "first frame" in report.notes[0].reason
 
 
 def test_a_halved_point_batch_is_noted_once(dataset):

@@ -193,16 +193,6 @@ def test_a_large_bank_is_written_in_small_pieces():
     assert max(lengths) <= 4 * 1024**2
 
 
-def test_the_version_starts_again_after_the_largest_one(bank):
-    def change(document):
-        document["version"] = 2**31 - 1
-
-    read = MemoryBank.from_bytes(with_document(bank.to_bytes(), change))
-    assert read.version == 2**31 - 1
-    read.add("boat", torch.ones(4))
-    assert MemoryBank.from_bytes(read.to_bytes()).version == read.version == 1
-
-
 def long_texts():
     def label(document, text):
         document["classes"][0]["label"] = text
