@@ -93,7 +93,7 @@ UNREADABLE = {
     "zero-byte-image": (lambda path: path.write_bytes(b""), "copy or download it again"),
     "decompression-bomb": (as_bomb, "NTT_MAX_IMAGE_PIXELS"),
     "missing-file": (lambda path: path.unlink(), "check the path"),
-    "folder-as-file": (as_folder, "is a folder; give the path of an image file"),
+    "folder-as-file": (as_folder, "is a folder, not an image; give the path of an image file"),
     "pipe-as-file": (as_pipe, "save the image as a file"),
     "other-format": (as_postscript, "convert it to PNG"),
     "unknown-scale": (as_heights, "save it with 8 or 16 bits"),
