@@ -1,7 +1,5 @@
 """Options that every call of pytest knows, wherever it starts."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +32,27 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
             "install one, such as Debian's: apt-get install chromium",
             yellow=True,
         )
+
+
+# Handed to the workers first: a long file that comes last leaves the other worker idle.
+LONGEST = (
+    "test_journeys.py",
+    "test_tutorial.py",
+    "test_end_to_end.py",
+    "test_examples.py",
+    "test_run_rows.py",
+    "test_runs.py",
+    "test_errors.py",
+)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest-xdist would begin with the files that hold the most tests, however short they are.
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.name not in LONGEST)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

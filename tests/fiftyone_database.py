@@ -5,8 +5,6 @@ runs on the machine, whatever its folder, and so the tests would work in that of
 Only a server named by its address is the tests' alone.
 """
 
-from __future__ import annotations
-
 import atexit
 import importlib.util
 import os

@@ -4,8 +4,6 @@ Each would take all of them for its networks, as would every process it starts, 
 wait for one another.
 """
 
-from __future__ import annotations
-
 import os
 
 _workers = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import ast
 import importlib.util
 import os
@@ -138,24 +136,6 @@ print(engine.Segmenter.__module__)
 """
     where = run_python(code, tmp_path).split()[-1]
     assert where.startswith("strange.place.ntt_plugin.engine")
-
-
-def test_fiftyone_loads_the_tree_as_a_plugin(tmp_path):
-    copy_of_the_tree(tmp_path / "plugins" / "ntt")
-    code = """
-import fiftyone.plugins as fop
-from fiftyone.plugins.context import build_plugin_contexts
-[context] = [c for c in build_plugin_contexts() if c.name == "@ntt/no-time-to-train"]
-print(context.errors, sorted(i.name for i in context.instances) == sorted(
-    context.plugin_definition.operators))
-fop.ensure_plugin_compatibility("@ntt/no-time-to-train", error_level=0)
-"""
-    out = run_python(
-        code,
-        tmp_path,
-        FIFTYONE_PLUGINS_DIR=str(tmp_path / "plugins"),
-    )
-    assert out.splitlines()[-1] == "[] True"
 
 
 @pytest.mark.skipif(

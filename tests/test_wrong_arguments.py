@@ -1,7 +1,5 @@
 """Arguments of another kind, for every public function: a sentence of ours, and nothing is done."""
 
-from __future__ import annotations
-
 import inspect
 
 import fiftyone as fo

@@ -1,7 +1,5 @@
 """The plugin in FiftyOne's own registry, a dataset that was worked on, and a real worker."""
 
-from __future__ import annotations
-
 import importlib
 import os
 import subprocess

@@ -1,7 +1,5 @@
 """The plugin's operators as the App and scripts call them, through FiftyOne's executor."""
 
-from __future__ import annotations
-
 import asyncio
 import importlib
 import re

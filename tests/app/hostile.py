@@ -1,7 +1,5 @@
 """A dataset whose names are Markdown that a stranger wrote."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import fiftyone as fo

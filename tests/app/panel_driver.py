@@ -1,7 +1,5 @@
 """The panel as the App drives it: each event through FiftyOne's executor, its state kept."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 from typing import Any

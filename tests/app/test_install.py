@@ -1,7 +1,5 @@
 """Installed as people do it: an archive over http, with FiftyOne's own command."""
 
-from __future__ import annotations
-
 import functools
 import http.server
 import json
@@ -26,6 +24,8 @@ registry = OperatorRegistry()
 import sys
 heavy = sorted({"torch", "transformers"} & set(sys.modules))
 names = [o.name for o in registry.list_operators(type="operator") if o.plugin_name == context.name]
+import fiftyone.plugins as fop
+fop.ensure_plugin_compatibility(context.name, error_level=0)
 import fiftyone.plugins.orgs.ntt.no_time_to_train as installed
 where = installed.__path__[0]
 print(json.dumps({"errors": context.errors, "names": names, "heavy": heavy, "where": where}))

@@ -1,7 +1,5 @@
 """FiftyOne lists the skill, and what it names is there."""
 
-from __future__ import annotations
-
 import re
 
 import fiftyone.plugins as fop

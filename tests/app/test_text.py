@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 
 from ntt_plugin.app.text import Table, number_of, part_of_these

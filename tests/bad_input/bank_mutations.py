@@ -1,7 +1,5 @@
 """Ways to damage or forge a memory bank's file, each drawn from one seeded generator."""
 
-from __future__ import annotations
-
 import copy
 import json
 import random

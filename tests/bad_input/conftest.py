@@ -1,7 +1,5 @@
 """A dataset with labels, a memory bank and half of a run: none of it may be lost."""
 
-from __future__ import annotations
-
 import uuid
 
 import fiftyone as fo

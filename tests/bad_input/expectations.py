@@ -1,7 +1,5 @@
 """What the tests of bad input share: rows of the table, refusals, and what must not be lost."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, TypeVar

@@ -3,8 +3,6 @@
 A process of its own, with a database of its own that it may kill.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import subprocess

@@ -7,8 +7,6 @@ Prints one JSON object: how many files were refused and how many were sound, by 
 wrong; every file that was opened meanwhile; and the memory that it took, in MB.
 """
 
-from __future__ import annotations
-
 import json
 import sys
 from collections import Counter

@@ -1,7 +1,5 @@
 """What the App is asked to show or to run, and by which process."""
 
-from __future__ import annotations
-
 import pytest
 from fiftyone.operators.executor import ExecutionContext
 

@@ -1,7 +1,5 @@
 """Memory banks that cannot be used with what they are asked for."""
 
-from __future__ import annotations
-
 import base64
 import json
 import os
@@ -22,6 +20,7 @@ from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from tests.bad_input.bank_mutations import join, nested, split, with_document
 from tests.bad_input.expectations import refused, row
 from tests.dataset import scenes
+from tests.dataset.samples.test_checks import IMPOSSIBLE
 
 
 @row("bank-of-another-encoder")
@@ -196,8 +195,16 @@ def test_a_change_that_was_overtaken_is_refused(dataset, monkeypatch):
 
 
 @row("bank-file-missing")
-@pytest.mark.parametrize("kind", ["missing", "folder", "pipe", "device"])
-def test_what_is_no_bank_file_is_named(unchanged, segmenter, tmp_path, kind):
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [
+        ("missing", "There is no memory bank"),
+        ("folder", "is a folder; name the memory bank's file in it"),
+        ("pipe", "no ordinary file"),
+        ("device", "no ordinary file"),
+    ],
+)
+def test_what_is_no_bank_file_is_named(unchanged, segmenter, tmp_path, kind, said):
     path = tmp_path / "bank.safetensors"
     if kind == "folder":
         path.mkdir()
@@ -205,7 +212,7 @@ def test_what_is_no_bank_file_is_named(unchanged, segmenter, tmp_path, kind):
         os.mkfifo(path)
     if kind == "device":
         path.symlink_to("/dev/zero")
-    with refused(str(path)):
+    with refused(str(path), said):
         files.import_memory_bank(unchanged, path)
     with refused(str(path)):
         segment(unchanged, str(path), segmenter=segmenter)
@@ -226,9 +233,7 @@ def test_a_bank_file_writes_nothing_outside_its_folder(dataset, segmenter, tmp_p
 
 
 @row("path-that-cannot-be")
-@pytest.mark.parametrize(
-    "path", ["~nobody_of_that_name/b.safetensors", "/" + "a" * 5000, "/tmp/a\0b.safetensors"]
-)
+@pytest.mark.parametrize("path", IMPOSSIBLE, ids=["user", "long", "nul", "long name"])
 @pytest.mark.parametrize("action", ["export", "import", "segment", "masks"])
 def test_a_path_that_cannot_be_is_refused_in_words(unchanged, segmenter, path, action):
     steps = {

@@ -1,7 +1,5 @@
 """Damaged, forged and hostile bank files: our error or a sound bank, for little memory."""
 
-from __future__ import annotations
-
 import json
 import subprocess
 import sys

@@ -1,7 +1,5 @@
 """Masks, boxes and crowds that are not what is assumed, from a file to the scores."""
 
-from __future__ import annotations
-
 import itertools
 import os
 import re

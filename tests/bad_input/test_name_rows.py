@@ -1,7 +1,5 @@
 """Names: of fields, banks and classes."""
 
-from __future__ import annotations
-
 import logging
 
 import fiftyone as fo
@@ -57,7 +55,9 @@ def test_a_field_that_we_did_not_make_is_never_written(unchanged, segmenter, ove
 
 
 @row("bank-name")
-@pytest.mark.parametrize("name", ["", "two words", "../evil", "/etc/passwd", "a.b", "a\0b"])
+@pytest.mark.parametrize(
+    "name", ["", "two words", "1st", "a-b", "_hidden", "../evil", "/etc/passwd", "a.b", "a\0b"]
+)
 def test_a_bank_name_that_cannot_be_is_refused_with_those_that_can(
     unchanged, segmenter, name, tmp_path
 ):
@@ -113,7 +113,7 @@ def test_odd_and_long_class_names_go_the_whole_way(dataset, segmenter, kind, tmp
 def test_labels_without_a_name_are_passed_over(dataset, segmenter, name):
     rename_reds(dataset, name)
     bank = banks.build_memory_bank(dataset, "labels", "named", segmenter=segmenter)
-    assert sorted(bank.classes) == ["blue", "green"]
+    assert (sorted(bank.classes), bank.refused) == (["blue", "green"], [])
     with refused("class", "'blue', 'green'"):
         banks.build_memory_bank(dataset, "labels", "none", classes=[""], segmenter=segmenter)
 

@@ -1,7 +1,5 @@
 """No network, no weights, networks from a stranger, and no memory for one."""
 
-from __future__ import annotations
-
 import json
 import os
 import shutil

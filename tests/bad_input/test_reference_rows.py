@@ -1,7 +1,5 @@
 """Views, fields, classes and labels that cannot be learnt from."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import numpy as np
 import pytest

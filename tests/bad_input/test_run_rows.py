@@ -1,7 +1,5 @@
 """What happens to the world while a run goes on."""
 
-from __future__ import annotations
-
 import json
 import os
 import signal
@@ -26,6 +24,7 @@ from ntt_plugin.engine.proposals.store import ProposalStore
 from tests import fiftyone_database
 from tests.bad_input.expectations import refused, row
 from tests.dataset import scenes
+from tests.processes import OtherProcess
 
 ROOT = Path(__file__).parents[2]
 
@@ -57,9 +56,11 @@ def test_samples_deleted_during_the_run_are_counted_and_the_others_done(dataset,
 @row("dataset-deleted")
 def test_a_dataset_deleted_during_the_run_ends_it_with_what_was_done(dataset):
     busy = Meanwhile(dataset, 3, lambda: fo.delete_dataset(dataset.name))
+    lock = {"_id": f"{dataset._doc.id}/ntt"}
     with refused("was deleted during the run", "2 of 6 samples"):
         segment(dataset, "blocks", segmenter=busy)
     assert dataset.name not in fo.list_datasets()
+    assert locks._locks().find_one(lock) is None
 
 
 @row("dataset-deleted")
@@ -236,21 +237,16 @@ def test_a_process_paused_and_overtaken_leaves_no_label_among_the_others(
 ):
     others = banks.load_memory_bank(dataset, "blocks")
     others.remove("red")
-    dataset.persistent = True
     monkeypatch.setattr(locks, "BEAT_SECONDS", 0.2)
     monkeypatch.setattr(locks, "STALE_SECONDS", 1.0)
-    command = [sys.executable, "-c", PAUSED, dataset.name]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    with subprocess.Popen(
-        command, cwd=ROOT, env=environment, stderr=subprocess.PIPE, text=True
-    ) as paused:
-        while psutil.Process(paused.pid).status() != psutil.STATUS_STOPPED:
-            assert paused.poll() is None, paused.stderr.read()
-            time.sleep(0.1)
-        time.sleep(1.5)
-        report = segment(dataset, others, overwrite=True, segmenter=segmenter)
-        os.kill(paused.pid, signal.SIGCONT)
-        said = paused.communicate()[1]
+    paused = OtherProcess(PAUSED, dataset.name)
+    while psutil.Process(paused.pid).status() != psutil.STATUS_STOPPED:
+        assert paused.is_alive(), paused.wait().stderr
+        time.sleep(0.1)
+    time.sleep(1.5)
+    report = segment(dataset, others, overwrite=True, segmenter=segmenter)
+    os.kill(paused.pid, signal.SIGCONT)
+    said = paused.wait().stderr
     assert "taken over the field 'ntt'" in said and "2 of 6 samples" in said
     assert (report.state, report.segmented) == ("finished", 6)
     dataset.reload()

@@ -1,7 +1,5 @@
 """Samples and labels that are missing, that are there twice, or that share their ids."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import pytest
 
@@ -89,6 +87,7 @@ def test_images_that_were_never_segmented_are_left_out_of_scores(dataset, segmen
     assert last["check_fn"] == 3
     with refused("None of the 2 images", "'ntt' was never written"):
         evaluate(dataset.skip(4), "ntt", "ground_truth", "none")
+    assert dataset.list_evaluations() == ["check"]
 
 
 @row("wrong-slice")
@@ -106,7 +105,10 @@ def test_a_slice_without_ground_truth_is_refused_and_the_right_one_named(dataset
             grouped.add_samples([left, right], progress=False)
         with refused("'right' has them", "group_slices"):
             evaluate(grouped, "found", "truth", "check")
-        evaluate(grouped, "found", "truth", "check", group_slices="right")
+        with refused("'right' has them", "group_slices"):
+            compare_segmentations(grouped, "found", "truth")
+        results = evaluate(grouped, "found", "truth", "check", group_slices=["left", "right"])
+        assert results.config.left_out["sample_kinds"] == {"not_labelled": 6}
     finally:
         grouped.delete()
 

@@ -1,7 +1,5 @@
 """Polygons as importers give them, and shapes that are not made as FiftyOne makes them."""
 
-from __future__ import annotations
-
 import json
 import uuid
 from pathlib import Path
@@ -128,12 +126,7 @@ POINTS = [
 @pytest.mark.parametrize("points", POINTS, ids=repr)
 def test_corners_that_are_no_pairs_are_left_out_and_named(dataset, segmenter, write_first, points):
     for index, sample in enumerate(dataset):
-        shapes = []
-        for label, (x1, y1, x2, y2) in scenes.blocks(index).items():
-            corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
-            shape = [(x / scenes.SIZE[1], y / scenes.SIZE[0]) for x, y in corners]
-            shapes.append(fo.Polyline(label=label, points=[shape], filled=True))
-        sample["drawn"] = fo.Polylines(polylines=shapes)
+        sample["drawn"] = fo.Polylines(polylines=scenes.polylines(index))
         sample.save()
     first = write_first("drawn.polylines", "points", points)
 

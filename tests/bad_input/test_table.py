@@ -1,7 +1,5 @@
 """The table in docs/bad_input.md and these tests say the same: each row has a test."""
 
-from __future__ import annotations
-
 import ast
 import re
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Small images whose answer is known, in a FiftyOne dataset."""
 
-from __future__ import annotations
-
 import uuid
 
 import fiftyone as fo
@@ -28,9 +26,14 @@ def segmenter():
 
 
 @pytest.fixture
-def two_banks(dataset, segmenter):
+def bank(dataset, segmenter):
+    """All labels of the dataset, saved as ``blocks``."""
+    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+
+
+@pytest.fixture
+def two_banks(dataset, bank):
     """The bank ``blocks`` of all classes, and ``others``, which lacks one."""
-    bank = banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
     bank.remove("red")
     banks.save_memory_bank(dataset, "others", bank)
 

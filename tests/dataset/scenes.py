@@ -1,7 +1,5 @@
 """Images of coloured blocks whose instances are known, and an engine that finds them by colour."""
 
-from __future__ import annotations
-
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -54,6 +52,17 @@ def make_dataset(name: str, folder: Path, count: int) -> fo.Dataset:
     dataset = fo.Dataset(name)
     dataset.add_samples(samples, progress=False)
     return dataset
+
+
+def polylines(index: int, **options: object) -> list[fo.Polyline]:
+    """The blocks of image ``index`` as polylines."""
+    height, width = SIZE
+    drawn = []
+    for label, (x1, y1, x2, y2) in blocks(index).items():
+        corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
+        points = [(x / width, y / height) for x, y in corners]
+        drawn.append(fo.Polyline(label=label, points=[points], filled=True, **options))
+    return drawn
 
 
 def wait_until_written(dataset: fo.Dataset, count: int) -> None:

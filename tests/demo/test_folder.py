@@ -1,7 +1,5 @@
 """Scenes as files are what the scenes are."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import json

@@ -1,7 +1,5 @@
 """What the bundled networks must still be able to do, on a few held-out scenes."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Reading Markdown: links, anchors, code, and the calls of the SDK in it."""
 
-from __future__ import annotations
-
 import ast
 import inspect
 import re

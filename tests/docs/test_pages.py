@@ -1,7 +1,5 @@
 """What the pages name is there: files, headings, functions, arguments."""
 
-from __future__ import annotations
-
 import ast
 from pathlib import Path
 from urllib.parse import unquote

@@ -1,7 +1,5 @@
 """The reader of pages finds what is planted."""
 
-from __future__ import annotations
-
 import pytest
 
 from tests.docs.pages import anchors, links, problem_of, sdk_calls, table

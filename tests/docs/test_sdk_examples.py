@@ -5,8 +5,6 @@ They work on ``dataset``: four images with masks in ``ground_truth``, those of t
 ``dogs`` as banks of their own; predictions in ``ntt``, and their evaluation ``eval``.
 """
 
-from __future__ import annotations
-
 import doctest
 import inspect
 import uuid

@@ -1,11 +1,6 @@
 """The tutorial does what it says: its scripts run, in its order, and give its figures."""
 
-from __future__ import annotations
-
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import fiftyone as fo
@@ -13,30 +8,19 @@ import pytest
 
 import ntt_plugin as ntt
 from tests.docs.pages import FENCED, ROOT
+from tests.processes import run_script
 
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
 
 
-def run(folder: Path, *arguments: str) -> str:
-    done = subprocess.run(
-        [sys.executable, *arguments],
-        cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    return done.stdout
-
-
 def test_its_commands_and_scripts_give_what_it_tells(tmp_path: Path) -> None:
     [command] = re.findall(r"^    python (.+)$", TUTORIAL, re.MULTILINE)
-    run(tmp_path, *command.split())
+    run_script(tmp_path, *command.split())
     blocks = [code for language, code in FENCED.findall(TUTORIAL) if language == "python"]
     script = tmp_path / "tutorial.py"
     script.write_text("\n".join(blocks))
     try:
-        run(tmp_path, str(script))
+        run_script(tmp_path, str(script))
         dataset = fo.load_dataset("tutorial")
         told = re.search(r"Segm AP (\S+), AP50 (\S+):", TUTORIAL)
         again = re.search(r"segm AP goes from \S+ to (\S+)\. ", TUTORIAL)

@@ -1,7 +1,5 @@
 """A page of the App, driven as a person does: by what is seen, clicked and typed."""
 
-from __future__ import annotations
-
 import re
 from contextlib import suppress
 from pathlib import Path

@@ -1,7 +1,5 @@
 """The browser that drives the App."""
 
-from __future__ import annotations
-
 import shutil
 
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")

@@ -1,7 +1,5 @@
 """A browser, a server for each file of scenarios, and datasets to work on."""
 
-from __future__ import annotations
-
 import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path

@@ -1,7 +1,5 @@
 """What scenarios find in their datasets."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 
 import ntt_plugin as ntt

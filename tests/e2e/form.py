@@ -1,7 +1,5 @@
 """An operator's window in the App: its form, its progress bar, the page that it ends with."""
 
-from __future__ import annotations
-
 import re
 
 from playwright.sync_api import Locator, Page, expect

@@ -1,7 +1,5 @@
 """FiftyOne's server in a process of its own, with the plugin, on the tests' database."""
 
-from __future__ import annotations
-
 import os
 import socket
 import subprocess

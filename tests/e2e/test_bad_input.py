@@ -1,7 +1,5 @@
 """What a person reads who asks for something that cannot be; nothing can be run then."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import pytest
 

@@ -1,7 +1,5 @@
 """Masks from boxes, thresholds, comparison, renaming and deleting a bank, in the App."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import pytest
 

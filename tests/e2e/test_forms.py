@@ -1,7 +1,5 @@
 """Every operator's form, opened from the operator browser: its fields, no fault, on one screen."""
 
-from __future__ import annotations
-
 import re
 from typing import NamedTuple
 

@@ -1,7 +1,5 @@
 """A stranger's names in the App: shown as they are written, nothing fetched, no link."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 

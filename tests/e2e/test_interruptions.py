@@ -1,7 +1,5 @@
 """A page loaded anew in the middle of a run, a second tab, and a run that a worker does."""
 
-from __future__ import annotations
-
 import re
 import subprocess
 import sys

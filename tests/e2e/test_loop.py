@@ -1,7 +1,5 @@
 """The whole loop by hand: pick, build, segment, judge, correct, relabel; one story, in order."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import pytest
 

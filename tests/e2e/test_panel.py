@@ -1,7 +1,5 @@
 """Each part of the panel Memory banks."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator
 

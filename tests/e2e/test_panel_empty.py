@@ -1,7 +1,5 @@
 """The panel Memory banks where there is no bank yet: what to do next, by what the dataset holds."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import pytest
 

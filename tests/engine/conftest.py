@@ -1,7 +1,5 @@
 """Small networks on disk, in the hub's format and in Meta's, for the tests of checkpoints."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from typing import Any
 

@@ -1,7 +1,5 @@
 """The examples in the engine's docstrings run, and every public class and function has one."""
 
-from __future__ import annotations
-
 import doctest
 import importlib
 import pkgutil

@@ -1,7 +1,5 @@
 """The engine against the plain recipe that the benchmarks measure it beside."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 
 import numpy as np

@@ -1,15 +1,12 @@
 """Examples as a person starts them: each in a process of its own, over the tests' database."""
 
-from __future__ import annotations
-
-import os
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import fiftyone as fo
 import pytest
+
+from tests.processes import run_script
 
 ROOT = Path(__file__).resolve().parents[2]
 Example = Callable[..., str]
@@ -21,16 +18,8 @@ def example(tmp_path: Path) -> Iterator[Example]:
     before = set(fo.list_datasets())
 
     def run(name: str, *arguments: object) -> str:
-        command = [sys.executable, str(ROOT / "examples" / name), "--folder", str(tmp_path)]
-        done = subprocess.run(
-            [*command, *map(str, arguments)],
-            cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
-            capture_output=True,
-            text=True,
-        )
-        assert done.returncode == 0, done.stderr[-3000:]
-        return done.stdout
+        command = [str(ROOT / "examples" / name), "--folder", str(tmp_path)]
+        return run_script(tmp_path, *command, *map(str, arguments))
 
     yield run
     for name in set(fo.list_datasets()) - before:

@@ -1,7 +1,5 @@
 """Whether two journeys gave the same: exactly, or within what a format loses."""
 
-from __future__ import annotations
-
 import math
 from collections.abc import Iterator
 from typing import Any

@@ -1,7 +1,5 @@
 """What all journeys share: one engine, the right answers, and the counts in the end."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path

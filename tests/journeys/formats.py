@@ -1,7 +1,5 @@
 """The kinds of image files that a person may have, and how to write each."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from collections.abc import Callable

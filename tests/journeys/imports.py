@@ -1,7 +1,5 @@
 """The objects of photos in the files of other tools, read by FiftyOne's importers."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from pathlib import Path

@@ -1,7 +1,5 @@
 """One cell of the table from its files to its outcome: equal, refused by name, or wrong."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The objects of photos as labels of every kind: drawn, from files, or from an importer."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path

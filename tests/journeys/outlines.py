@@ -1,7 +1,5 @@
 """Outlines of masks along the borders of their pixels, as polygons that give the mask back."""
 
-from __future__ import annotations
-
 from typing import Any
 
 import numpy as np

@@ -1,7 +1,5 @@
 """The table of journeys: pairs of what files, labels and paths can be, each pair at least once."""
 
-from __future__ import annotations
-
 import random
 from dataclasses import dataclass
 

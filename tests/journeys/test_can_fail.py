@@ -1,7 +1,5 @@
 """The table sees what it is there to see: planted faults make a cell wrong."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """Real files with real labels go the whole way as a plain PNG with masks does, or are refused."""
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The same way through what people do to fields and views in between."""
 
-from __future__ import annotations
-
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any

@@ -1,7 +1,5 @@
 """The whole way of labels and images: references, bank, masks, scores, export, import, scores."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """Golden data, and the largest difference of each step in the terminal summary."""
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable
 from typing import Any

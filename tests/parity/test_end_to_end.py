@@ -4,8 +4,6 @@ Each step reads what the step before it wrote to disk or to the database: images
 memory bank, the kept proposals, labels.
 """
 
-from __future__ import annotations
-
 import uuid
 
 import fiftyone as fo

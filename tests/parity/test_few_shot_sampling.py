@@ -1,7 +1,5 @@
 """Recipe, section 7, against few_shot_sampling.json."""
 
-from __future__ import annotations
-
 from ntt_plugin.dataset.references.coco_few_shot import NOVEL_COCO_CLASSES, sample_few_shot
 
 

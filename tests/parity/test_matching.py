@@ -1,7 +1,5 @@
 """Recipe, sections 3.6 to 5, against matching.npz and matching_negative.npz."""
 
-from __future__ import annotations
-
 import pytest
 import torch
 from pycocotools import mask as coco_mask

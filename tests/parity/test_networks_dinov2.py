@@ -5,8 +5,6 @@ Registers" (arXiv 2309.16588); its parameters have the names of Meta's files, an
 precision.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable
 from pathlib import Path
 

@@ -5,8 +5,6 @@ is used, which needs no torchvision; it imports hydra (to find YAML files, not u
 (to open files on Meta's storage, not used either): where they are missing, stand-ins serve.
 """
 
-from __future__ import annotations
-
 import importlib.util
 import sys
 from collections.abc import Callable, Iterator

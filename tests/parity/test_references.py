@@ -1,7 +1,5 @@
 """Recipe, sections 1 and 2, against memory_crop.npz and memory_post.npz."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 import torch

@@ -1,7 +1,5 @@
 """Fields that are emptied, folded away or hold no whole number: the form says what will be run."""
 
-from __future__ import annotations
-
 import re
 
 import fiftyone.operators.types as types
@@ -35,8 +33,8 @@ def test_a_choice_that_may_be_none_can_be_emptied(operator, field, plugin, datas
 
 
 @pytest.mark.parametrize("field", ["preset", "label_field"])
-def test_a_choice_that_always_is_one_cannot_be_emptied(field, plugin, dataset):
-    form = plugin.form(dataset, "build_memory_bank")
+def test_a_choice_that_always_is_one_cannot_be_emptied(field, plugin, worked_on):
+    form = plugin.form(worked_on, "build_memory_bank")
     assert isinstance(form.fields[field].view, types.Dropdown)
 
 
@@ -58,8 +56,8 @@ def test_promoting_to_no_bank_is_announced(plugin, dataset):
     assert len(ntt.load_memory_bank(dataset, "shapes")) == before
 
 
-def test_without_a_required_name_nothing_is_announced(plugin, dataset):
-    form = plugin.form(dataset, "build_memory_bank", params={**BUILD, "name": ""})
+def test_without_a_required_name_nothing_is_announced(plugin, worked_on):
+    form = plugin.form(worked_on, "build_memory_bank", params={**BUILD, "name": ""})
     assert "name" in form.errors
     assert "will_do" not in form.fields
 
@@ -88,10 +86,10 @@ def test_references_that_are_taken_out_of_the_list_again_are_not_announced(plugi
         ("sample_references", "seed"),
     ],
 )
-def test_what_is_no_whole_number_is_marked(operator, field, value, plugin, dataset):
+def test_what_is_no_whole_number_is_marked(operator, field, value, plugin, worked_on):
     params = {"label_field": "ground_truth", "tag": "few"} if field in ("shots", "seed") else {}
     params |= {field: value, "advanced": True}
-    form = plugin.form(dataset, operator, params=params)
+    form = plugin.form(worked_on, operator, params=params)
     allowed = (field, value) in (("batch_size", None), ("seed", 0))
     assert ("whole number" in form.errors.get(field, "")) != allowed
     assert ("will_do" in form.fields) == allowed
@@ -117,7 +115,7 @@ def test_what_is_folded_away_is_not_run_with(plugin, dataset):
     assert len(dataset.exists("found")) == len(dataset)
 
 
-def test_what_a_script_gives_is_not_folded_away(plugin, dataset):
-    form = plugin.form(dataset, "segment_with_memory_bank", params={**SEGMENT, "preset": "fast"})
+def test_what_a_script_gives_is_not_folded_away(plugin, worked_on):
+    form = plugin.form(worked_on, "segment_with_memory_bank", params={**SEGMENT, "preset": "fast"})
     assert form.default("advanced")
     assert "sam2.1-hiera-small" in form.said("will_do")

@@ -1,7 +1,5 @@
 """What the forms offer, say, mark and warn of."""
 
-from __future__ import annotations
-
 import inspect
 
 import fiftyone as fo
@@ -19,6 +17,9 @@ WITH_BANK = [
     "rename_memory_bank",
     "delete_memory_bank",
     "export_memory_bank",
+    "promote_references",
+    "add_negatives",
+    "update_memory_bank",
 ]
 WITH_LABELS = [
     "sample_references",
@@ -28,12 +29,20 @@ WITH_LABELS = [
     "apply_thresholds",
     "compare_segmentations",
 ]
+LEARNS = [
+    "build_memory_bank",
+    "sample_references",
+    "add_references",
+    "promote_references",
+    "add_negatives",
+    "update_memory_bank",
+]
 BUILD = {"label_field": "ground_truth", "name": "second", "preset": "tiny"}
 
 
 @pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: o.operator_name)
-def test_what_the_sdk_needs_the_form_requires_and_nothing_else(operator, plugin, dataset):
-    form = plugin.form(dataset, operator.operator_name, params={"advanced": True})
+def test_what_the_sdk_needs_the_form_requires_and_nothing_else(operator, plugin, worked_on):
+    form = plugin.form(worked_on, operator.operator_name, params={"advanced": True})
     given = inspect.signature(getattr(ntt, operator.uses)).parameters
     needed = {name for name in operator.parameters if given[name].default is inspect._empty}
     required = {name for name, field in form.fields.items() if field.required}
@@ -141,16 +150,16 @@ def test_a_file_that_is_no_bank_is_marked_at_its_field(plugin, bare, tmp_path):
         ("segment_with_memory_bank", "mask_dir"),
     ],
 )
-def test_a_path_that_there_cannot_be_is_marked(operator, field, path, plugin, dataset):
+def test_a_path_that_there_cannot_be_is_marked(operator, field, path, plugin, worked_on):
     path = path if path.endswith(".safetensors") else f"{path}.safetensors"
     params = {"bank": "shapes", "name": "shapes"} | {field: path}
-    form = plugin.form(dataset, operator, params=params)
+    form = plugin.form(worked_on, operator, params=params)
     assert list(form.errors) == [field]
     assert "give another path" in form.errors[field]
 
 
-def test_an_unknown_bank_is_marked_with_those_there_are(plugin, dataset):
-    form = plugin.form(dataset, "segment_with_memory_bank", params={"bank": "none"})
+def test_an_unknown_bank_is_marked_with_those_there_are(plugin, worked_on):
+    form = plugin.form(worked_on, "segment_with_memory_bank", params={"bank": "none"})
     assert "'shapes'" in form.errors["bank"]
 
 
@@ -163,42 +172,42 @@ def test_only_fields_of_detections_are_offered_to_be_scored(plugin, dataset):
     assert "ntt" not in form.choices("gt_field")
 
 
-def test_classes_come_with_counts(plugin, dataset):
-    counts = dataset.count_values("ground_truth.detections.label")
-    form = plugin.form(dataset, "build_memory_bank", params={"advanced": True})
+def test_classes_come_with_counts(plugin, worked_on):
+    counts = worked_on.count_values("ground_truth.detections.label")
+    form = plugin.form(worked_on, "build_memory_bank", params={"advanced": True})
     assert form.choices("classes") == {name: f"{name} ({n})" for name, n in sorted(counts.items())}
 
 
-def test_counts_are_those_of_the_chosen_samples(plugin, dataset):
-    one = dataset.limit(1)
-    form = plugin.form(dataset, "sample_references", view=one)
+def test_counts_are_those_of_the_chosen_samples(plugin, worked_on):
+    one = worked_on.limit(1)
+    form = plugin.form(worked_on, "sample_references", view=one)
     assert set(form.choices("classes")) == set(one.distinct("ground_truth.detections.label"))
 
 
-def test_selected_samples_are_the_target_at_first(plugin, dataset):
-    chosen = dataset.values("id")[:2]
+def test_selected_samples_are_the_target_at_first(plugin, worked_on):
+    chosen = worked_on.values("id")[:2]
     form = plugin.form(
-        dataset, "segment_with_memory_bank", selected=chosen, params={"bank": "shapes"}
+        worked_on, "segment_with_memory_bank", selected=chosen, params={"bank": "shapes"}
     )
     assert form.default("view_target") == "SELECTED_SAMPLES"
     params = {"bank": "shapes", "label_field": "found"}
-    form = plugin.form(dataset, "segment_with_memory_bank", selected=chosen, params=params)
+    form = plugin.form(worked_on, "segment_with_memory_bank", selected=chosen, params=params)
     assert "2 images" in form.said("will_do")
 
 
-def test_where_all_is_done_the_form_says_that_nothing_is_left(plugin, dataset):
+def test_where_all_is_done_the_form_says_that_nothing_is_left(plugin, worked_on):
     params = {"bank": "shapes", "label_field": "ntt"}
-    done = dataset.match_tags("target")
-    form = plugin.form(dataset, "segment_with_memory_bank", view=done, params=params)
+    done = worked_on.match_tags("target")
+    form = plugin.form(worked_on, "segment_with_memory_bank", view=done, params=params)
     assert "nothing left to do" in form.said("will_do")
     params["overwrite"] = True
-    form = plugin.form(dataset, "segment_with_memory_bank", view=done, params=params)
+    form = plugin.form(worked_on, "segment_with_memory_bank", view=done, params=params)
     assert "labels into 'ntt' of 2 images" in form.said("will_do")
 
 
-def test_of_labels_without_masks_no_bank_is_announced(plugin, dataset):
+def test_of_labels_without_masks_no_bank_is_announced(plugin, worked_on):
     params = {**BUILD, "label_field": "boxes"}
-    form = plugin.form(dataset, "build_memory_bank", params=params)
+    form = plugin.form(worked_on, "build_memory_bank", params=params)
     assert "Masks from boxes" in form.errors["label_field"]
     assert "will_do" not in form.fields
 
@@ -211,14 +220,14 @@ def test_of_labels_without_masks_no_bank_is_announced(plugin, dataset):
         ("evaluate_segmentation", {"label_field": "ntt", "gt_field": "boxes"}),
     ],
 )
-def test_beside_an_error_nothing_is_announced(operator, params, plugin, dataset):
-    form = plugin.form(dataset, operator, params=params)
+def test_beside_an_error_nothing_is_announced(operator, params, plugin, worked_on):
+    form = plugin.form(worked_on, operator, params=params)
     assert form.errors
     assert "will_do" not in form.fields
 
 
-def test_what_a_tick_would_replace_is_announced(plugin, dataset):
-    form = plugin.form(dataset, "build_memory_bank", params={**BUILD, "name": "shapes"})
+def test_what_a_tick_would_replace_is_announced(plugin, worked_on):
+    form = plugin.form(worked_on, "build_memory_bank", params={**BUILD, "name": "shapes"})
     assert list(form.errors) == ["overwrite"]
     assert "Will save the bank 'shapes'" in form.said("will_do")
 
@@ -232,19 +241,19 @@ def test_selected_labels_alone_are_learned_from(plugin, dataset):
     assert "up to 1 reference" in form.said("will_do")
 
 
-def test_the_field_that_lacks_masks_is_offered_to_be_filled(plugin, dataset):
-    form = plugin.form(dataset, "masks_from_boxes", params={"preset": "tiny"})
+def test_the_field_that_lacks_masks_is_offered_to_be_filled(plugin, worked_on):
+    form = plugin.form(worked_on, "masks_from_boxes", params={"preset": "tiny"})
     assert form.fields["label_field"].default == "boxes"
 
 
-def test_boxes_alone_are_sent_to_masks_from_boxes(plugin, dataset):
-    for operator in ("build_memory_bank", "sample_references"):
-        form = plugin.form(dataset, operator, params={"label_field": "boxes"})
-        assert "Masks from boxes" in form.errors["label_field"]
+@pytest.mark.parametrize("operator", LEARNS)
+def test_boxes_alone_are_sent_to_masks_from_boxes(operator, plugin, worked_on):
+    form = plugin.form(worked_on, operator, params={"label_field": "boxes"})
+    assert "Masks from boxes" in form.errors["label_field"]
 
 
-def test_a_class_that_is_not_there_is_marked(plugin, dataset):
-    form = plugin.form(dataset, "build_memory_bank", params={**BUILD, "classes": ["unicorn"]})
+def test_a_class_that_is_not_there_is_marked(plugin, worked_on):
+    form = plugin.form(worked_on, "build_memory_bank", params={**BUILD, "classes": ["unicorn"]})
     assert "'unicorn'" in form.errors["classes"]
 
 
@@ -262,8 +271,8 @@ def test_a_class_that_is_not_there_is_marked(plugin, dataset):
         ("segment_with_memory_bank", {"bank": "shapes", "label_field": "boxes"}, "label_field"),
     ],
 )
-def test_a_bad_value_is_marked_at_its_field(operator, params, field, plugin, dataset):
-    form = plugin.form(dataset, operator, params=params)
+def test_a_bad_value_is_marked_at_its_field(operator, params, field, plugin, worked_on):
+    form = plugin.form(worked_on, operator, params=params)
     assert list(form.errors) == [field]
     assert len(form.errors[field]) > 10
 
@@ -277,16 +286,16 @@ def test_a_bad_value_is_marked_at_its_field(operator, params, field, plugin, dat
         ("masks_from_boxes", {"label_field": "boxes", "new_field": "ntt", "preset": "tiny"}),
     ],
 )
-def test_what_would_be_replaced_must_be_ticked(operator, params, plugin, dataset):
-    form = plugin.form(dataset, operator, params=params)
+def test_what_would_be_replaced_must_be_ticked(operator, params, plugin, worked_on):
+    form = plugin.form(worked_on, operator, params=params)
     assert form.warns()
     assert list(form.errors) == ["overwrite"]
-    assert plugin.form(dataset, operator, params={**params, "overwrite": True}).errors == {}
+    assert plugin.form(worked_on, operator, params={**params, "overwrite": True}).errors == {}
 
 
-def test_a_run_that_was_interrupted_is_offered_to_go_on(plugin, dataset):
+def test_a_run_that_was_interrupted_is_offered_to_go_on(plugin, worked_on):
     form = plugin.form(
-        dataset, "segment_with_memory_bank", params={"bank": "shapes", "label_field": "ntt"}
+        worked_on, "segment_with_memory_bank", params={"bank": "shapes", "label_field": "ntt"}
     )
     assert form.errors == {}
     assert "2 of these 5 images are done" in form.fields["overwrite"].view.description
@@ -317,9 +326,9 @@ def test_masks_of_other_boxes_must_be_ticked(plugin, dataset):
 
 @pytest.mark.parametrize("field", ["boxes", "ground_truth", "filepath"])
 @pytest.mark.parametrize("tick", [False, True])
-def test_masks_never_go_into_a_field_that_no_run_made(field, tick, plugin, dataset):
+def test_masks_never_go_into_a_field_that_no_run_made(field, tick, plugin, worked_on):
     params = {**BOXES, "new_field": field, "overwrite": tick}
-    form = plugin.form(dataset, "masks_from_boxes", params=params)
+    form = plugin.form(worked_on, "masks_from_boxes", params=params)
     assert list(form.errors) == ["new_field"]
     assert "choose another name" in form.errors["new_field"]
 
@@ -364,17 +373,17 @@ def test_an_evaluation_of_that_name_must_be_ticked(plugin, dataset):
     assert not must_be_ticked(plugin, dataset, "evaluate_segmentation", params)
 
 
-def test_a_tag_that_will_move_must_be_ticked(plugin, dataset):
+def test_a_tag_that_will_move_must_be_ticked(plugin, worked_on):
     params = {"label_field": "ground_truth", "tag": "reference"}
-    assert must_be_ticked(plugin, dataset, "sample_references", params)
+    assert must_be_ticked(plugin, worked_on, "sample_references", params)
     params["tag"] = "other"
-    assert not must_be_ticked(plugin, dataset, "sample_references", params)
+    assert not must_be_ticked(plugin, worked_on, "sample_references", params)
 
 
-def test_downloads_are_named_with_their_size(plugin, dataset):
-    form = plugin.form(dataset, "build_memory_bank", params={**BUILD, "preset": "paper"})
+def test_downloads_are_named_with_their_size(plugin, worked_on):
+    form = plugin.form(worked_on, "build_memory_bank", params={**BUILD, "preset": "paper"})
     assert "facebook/dinov2-large (a download, 1,218 MB)" in form.said("downloads")
-    assert "downloads" not in plugin.form(dataset, "build_memory_bank", params=BUILD).fields
+    assert "downloads" not in plugin.form(worked_on, "build_memory_bank", params=BUILD).fields
 
 
 def test_a_time_is_said_once_a_run_was_measured(plugin, dataset, bare):
@@ -423,8 +432,8 @@ def test_slices_are_asked_for_in_a_grouped_dataset_alone(plugin, dataset):
         grouped.delete()
 
 
-def test_advanced_settings_are_folded(plugin, dataset):
-    form = plugin.form(dataset, "segment_with_memory_bank")
+def test_advanced_settings_are_folded(plugin, worked_on):
+    form = plugin.form(worked_on, "segment_with_memory_bank")
     assert not {"device", "batch_size", "preset", "mask_dir"} & set(form.fields)
-    form = plugin.form(dataset, "segment_with_memory_bank", params={"advanced": True})
+    form = plugin.form(worked_on, "segment_with_memory_bank", params={"advanced": True})
     assert {"device", "batch_size", "preset", "mask_dir"} <= set(form.fields)

@@ -1,7 +1,5 @@
 """fiftyone.yml, the registered operators, their files and the SDK agree with one another."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from pathlib import Path
@@ -104,16 +102,16 @@ def test_the_panel_declares_its_risk(plugin):
 
 
 @each
-def test_what_deletes_asks_for_a_tick(operator, plugin, dataset):
+def test_what_deletes_asks_for_a_tick(operator, plugin, worked_on):
     deletes = operator.operator_name.startswith(("delete_", "clear_", "remove_"))
-    bank = ntt.load_memory_bank(dataset, "shapes")
+    bank = ntt.load_memory_bank(worked_on, "shapes")
     params = {"name": "shapes"} if "name" in operator.parameters else {}
     params |= {"classes": bank.classes[:1]} if "references" in operator.parameters else {}
-    form = plugin.form(dataset, operator.operator_name, params=dict(params))
+    form = plugin.form(worked_on, operator.operator_name, params=dict(params))
     assert ("confirm" in form.errors) == deletes
     if deletes:
         params["confirm"] = True
-        assert plugin.form(dataset, operator.operator_name, params=params).errors == {}
+        assert plugin.form(worked_on, operator.operator_name, params=params).errors == {}
 
 
 def test_a_script_need_not_confirm_and_gets_the_outcomes_dictionary(plugin, dataset):

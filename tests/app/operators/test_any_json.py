@@ -1,7 +1,5 @@
 """Requests written by hand: any JSON value in any place gets a sentence, and nothing is done."""
 
-from __future__ import annotations
-
 import asyncio
 import copy
 import json

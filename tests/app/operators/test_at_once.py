@@ -1,7 +1,5 @@
 """Several operators at the same moment in one server of the App, as two or three people do."""
 
-from __future__ import annotations
-
 import json
 import urllib.request
 from collections.abc import Iterator

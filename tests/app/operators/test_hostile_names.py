@@ -1,7 +1,5 @@
 """Names that are Markdown stay names: in every form, on every page, in the panel."""
 
-from __future__ import annotations
-
 import json
 import re
 

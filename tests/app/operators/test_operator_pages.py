@@ -1,7 +1,5 @@
 """docs/operators and the operators say the same: names, parameters, defaults, labels."""
 
-from __future__ import annotations
-
 import inspect
 import re
 from pathlib import Path

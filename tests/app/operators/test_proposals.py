@@ -1,7 +1,5 @@
 """What the operators of cached proposals say, and that segmenting shows when it used some."""
 
-from __future__ import annotations
-
 import pytest
 
 import ntt_plugin as ntt

@@ -1,7 +1,5 @@
 """Each operator through FiftyOne's executor: at once, and by a real worker."""
 
-from __future__ import annotations
-
 from pathlib import Path
 from types import SimpleNamespace
 

@@ -1,7 +1,5 @@
 """The way from an evaluation over saved thresholds to labels that can be trusted."""
 
-from __future__ import annotations
-
 import pytest
 from fiftyone import ViewField as F
 

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import fiftyone as fo
 import pytest
 import yaml

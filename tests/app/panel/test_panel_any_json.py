@@ -1,7 +1,5 @@
 """Events of the panel written by hand: a toast with a sentence, never a bare error."""
 
-from __future__ import annotations
-
 import asyncio
 
 import pytest

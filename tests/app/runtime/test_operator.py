@@ -1,7 +1,5 @@
 """Errors and stops: a sentence for a person, a traceback for what nobody foresaw."""
 
-from __future__ import annotations
-
 import time
 
 import fiftyone as fo
@@ -76,11 +74,11 @@ def test_the_app_shows_an_unexpected_error_with_its_traceback(plugin, dataset, s
 
 def test_a_closed_tab_stops_the_run_and_a_second_one_goes_on(plugin, dataset):
     # Enough images, none of them kept already, that the run cannot end before the tab is closed.
-    dataset.add_samples([fo.Sample(filepath=path) for path in dataset.values("filepath") * 5])
+    dataset.add_samples([fo.Sample(filepath=path) for path in dataset.values("filepath") * 2])
     params = {**BROKEN, "cache": False}
     stream = plugin.stream(dataset, "segment_with_memory_bank", params)
     for message in stream:
-        if " of 30" in message.body.params["label"]:
+        if " of 15" in message.body.params["label"]:
             break
     stream.close()
     deadline = time.monotonic() + 60

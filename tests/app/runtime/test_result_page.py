@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from ntt_plugin.app.runtime.result_page import Outcome, output_page
 from ntt_plugin.app.text import Table
 

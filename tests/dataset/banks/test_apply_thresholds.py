@@ -1,7 +1,5 @@
 """Labels below their class's threshold: tagged, untagged, hidden, counted; never deleted."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import numpy as np
 import pytest

@@ -1,8 +1,4 @@
-from __future__ import annotations
-
 import base64
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -11,13 +7,9 @@ import torch
 
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
-from ntt_plugin.errors import BankError, DatasetError, ReferenceRefusedError
+from ntt_plugin.errors import BankError, DatasetError
 from tests.dataset import scenes
-
-
-@pytest.fixture
-def bank(dataset, segmenter):
-    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+from tests.processes import run_elsewhere
 
 
 def test_a_bank_holds_one_feature_a_label(bank):
@@ -45,10 +37,8 @@ def test_another_process_sees_it(dataset, bank):
         "results = fo.load_dataset(sys.argv[1]).load_run_results('ntt_bank_blocks')\n"
         "print(results.bank)"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", code, dataset.name], capture_output=True, text=True, check=True
-    )
-    assert base64.b64decode(run.stdout.split()[-1]) == bank.to_bytes()
+    printed = run_elsewhere(code, dataset.name)
+    assert base64.b64decode(printed.split()[-1]) == bank.to_bytes()
 
 
 def test_a_clone_has_the_bank(dataset, bank):
@@ -110,12 +100,6 @@ def test_overwrite_replaces(dataset, bank, segmenter):
     assert banks.load_memory_bank(dataset, "blocks").classes == ["red"]
 
 
-@pytest.mark.parametrize("name", ["", "two words", "1st", "a-b", "_hidden", "a.b"])
-def test_names_that_cannot_be_kept_are_refused(dataset, segmenter, name):
-    with pytest.raises(DatasetError, match="letters, digits and underscores"):
-        banks.build_memory_bank(dataset, "ground_truth", name, segmenter=segmenter)
-
-
 @pytest.mark.parametrize("action", ["load_memory_bank", "delete_memory_bank"])
 def test_an_unknown_bank_is_told_with_those_there_are(dataset, bank, action):
     with pytest.raises(DatasetError, match="no memory bank 'nope'; it has 'blocks'"):
@@ -144,17 +128,6 @@ def test_refused_references_are_kept_in_the_bank(dataset, segmenter):
     assert len(loaded) == 16 and set(reasons) == {red.id, green.id}
     assert "no mask" in reasons[red.id] and "too small" in reasons[green.id]
     assert banks.get_memory_bank_info(dataset, "part").refused == 2
-
-
-def test_a_class_left_without_references_is_an_error_that_names_it(dataset, segmenter):
-    for sample in dataset:
-        for detection in sample.ground_truth.detections:
-            if detection.label == "blue":
-                detection.mask = None
-        sample.save()
-    with pytest.raises(ReferenceRefusedError, match=r"6 references of class 'blue'.*no mask"):
-        banks.build_memory_bank(dataset, "ground_truth", "part", segmenter=segmenter)
-    assert banks.list_memory_banks(dataset) == []
 
 
 def test_classes_with_odd_names_are_kept(dataset, bank):
@@ -197,15 +170,6 @@ def test_what_was_refused_is_told_a_person_with_class_label_sample_and_file(data
         assert told in text
     many = banks.describe_refused(bank.refused * 50, most=3)
     assert "50 references" in many and "47 more" in many and many.count(bare.id) == 3
-
-
-def test_boxes_alone_are_refused_with_the_way_to_masks(dataset, segmenter):
-    for sample in dataset:
-        for detection in sample.ground_truth.detections:
-            detection.mask = None
-        sample.save()
-    with pytest.raises(ReferenceRefusedError, match="masks_from_boxes"):
-        banks.build_memory_bank(dataset, "ground_truth", "part", segmenter=segmenter)
 
 
 def test_a_feature_that_is_not_finite_is_refused_and_the_others_are_learnt(dataset, segmenter):

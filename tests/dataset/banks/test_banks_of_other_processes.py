@@ -1,11 +1,5 @@
 """What another process did to the banks of a dataset that this one has loaded already."""
 
-from __future__ import annotations
-
-import subprocess
-import sys
-from pathlib import Path
-
 import fiftyone.core.odm as foo
 import pytest
 import torch
@@ -14,8 +8,7 @@ from ntt_plugin.dataset.banks import banks, edit, store
 from ntt_plugin.dataset.database.dataset_locks import bank_lock
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.errors import DatasetError
-
-ROOT = Path(__file__).parents[3]
+from tests.processes import run_elsewhere
 
 
 def make_bank(segmenter, label):
@@ -31,8 +24,7 @@ def elsewhere(dataset, code):
         "from ntt_plugin.dataset.banks import banks\n"
         "dataset = fo.load_dataset(sys.argv[1])\n"
     )
-    command = [sys.executable, "-c", start + code, dataset.name]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    run_elsewhere(start + code, dataset.name)
 
 
 def test_banks_of_another_process_are_seen_kept_and_read_as_they_are(dataset, segmenter):

@@ -1,7 +1,5 @@
 """The threshold of the best F1, against trying every cut by hand."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 

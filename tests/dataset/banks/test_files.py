@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import errno
 import os
 import resource
@@ -17,11 +15,6 @@ from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError, DatasetError
 from tests.dataset.samples.test_checks import IMPOSSIBLE
-
-
-@pytest.fixture
-def bank(dataset, segmenter):
-    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
 
 
 @pytest.fixture
@@ -91,17 +84,6 @@ def test_where_a_bank_cannot_be_written_is_told(dataset, bank, tmp_path, path, s
     assert sorted(tmp_path.iterdir()) == before
 
 
-@pytest.mark.parametrize("path", IMPOSSIBLE, ids=["user", "long", "nul", "long name"])
-def test_a_path_that_there_cannot_be_is_told(dataset, bank, path):
-    told = r"cannot be the path of a memory bank"
-    with pytest.raises(DatasetError, match=told):
-        export_memory_bank(dataset, "blocks", path)
-    with pytest.raises(DatasetError, match=told):
-        import_memory_bank(dataset, path, "new")
-    with pytest.raises(DatasetError, match=told):
-        banks.resolve_bank(dataset, Path(path))
-
-
 def test_a_name_too_long_for_a_file_is_refused_when_a_bank_is_saved(dataset, bank, tmp_path):
     with pytest.raises(DatasetError, match=r"201 characters\) is too long .* 200 characters"):
         banks.save_memory_bank(dataset, "a" * 201, bank)
@@ -146,24 +128,6 @@ def test_a_folder_that_takes_no_file_is_told(dataset, bank, tmp_path, monkeypatc
     with pytest.raises(BankError, match=os.strerror(number)):
         export_memory_bank(dataset, "blocks", tmp_path)
     assert not (tmp_path / "blocks.safetensors").exists()
-
-
-def test_a_file_that_cannot_be_read_is_told(dataset, tmp_path):
-    damaged, foreign = tmp_path / "damaged.safetensors", tmp_path / "foreign.safetensors"
-    damaged.write_bytes(b"\0" * 50)
-    foreign.write_text("hello")
-    pipe = tmp_path / "pipe.safetensors"
-    os.mkfifo(pipe)
-    for path, said in (
-        (tmp_path / "missing.safetensors", "missing.safetensors"),
-        (tmp_path, "is a folder"),
-        (pipe, "no ordinary file"),
-        (damaged, "damaged.safetensors.*not a sound memory bank"),
-        (foreign, "foreign.safetensors.*not a sound memory bank"),
-    ):
-        with pytest.raises(BankError, match=said):
-            import_memory_bank(dataset, path, "new")
-    assert banks.list_memory_banks(dataset) == []
 
 
 @pytest.mark.parametrize("name", ["two words", "1st", "_hidden", "größer-als"])

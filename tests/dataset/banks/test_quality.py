@@ -1,8 +1,4 @@
-from __future__ import annotations
-
 import math
-import subprocess
-import sys
 import threading
 
 import fiftyone as fo
@@ -22,17 +18,12 @@ from ntt_plugin.engine.bank.quality import reference_quality as engine_quality
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import DatasetError
 from tests.dataset import scenes
+from tests.processes import run_elsewhere
 
 
 class NoSegmenter(scenes.ColourSegmenter):
     def masks_from_boxes(self, image, boxes):
         raise AssertionError("It was to be left alone.")
-
-
-@pytest.fixture
-def bank(dataset, segmenter):
-    """Its references are told apart by label alone: every red block is as red as the others."""
-    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
 
 
 def by_label(dataset, checks):
@@ -120,9 +111,7 @@ def test_another_process_sees_it_and_a_clone_has_it(dataset, bank, segmenter):
         "checks = ntt.reference_quality(fo.load_dataset(sys.argv[1]), 'blocks')\n"
         "print([check.recut_iou for check in checks].count(1.0))"
     )
-    command = [sys.executable, "-c", code, dataset.name]
-    run = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert run.stdout.split()[-1] == "18"
+    assert run_elsewhere(code, dataset.name).split()[-1] == "18"
     clone = dataset.clone()
     try:
         assert all(check.pixels for check in reference_quality(clone, "blocks"))
@@ -137,7 +126,7 @@ def test_what_another_process_found_meanwhile_stays(dataset, bank, segmenter):
         "from ntt_plugin.dataset.banks.quality import KeptCheck, keep_checks\n"
         "keep_checks(fo.load_dataset(sys.argv[1]), {'theirs': KeptCheck(5, 0.5)})"
     )
-    subprocess.run([sys.executable, "-c", code, dataset.name], capture_output=True, check=True)
+    run_elsewhere(code, dataset.name)
     check_references(dataset, "blocks", segmenter=segmenter)
     kept = quality.read_checks(dataset)
     assert kept["theirs"] == quality.KeptCheck(5, 0.5) and len(kept) == 19

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import fiftyone.core.odm as foo
 import pymongo.errors
 import pytest

@@ -1,7 +1,5 @@
 """Thresholds of an evaluation, against pycocotools matching anew at each cut; their keeping."""
 
-from __future__ import annotations
-
 import contextlib
 import io
 import logging

@@ -1,7 +1,5 @@
 """A database that goes away while references are chosen, learnt from or scored."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import pytest
 from pymongo.errors import ServerSelectionTimeoutError

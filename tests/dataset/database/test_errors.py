@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import pytest
 from pymongo.errors import AutoReconnect, DuplicateKeyError, ServerSelectionTimeoutError
 

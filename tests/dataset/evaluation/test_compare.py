@@ -1,7 +1,5 @@
 """Two fields of labels compared: counts that are known, scores as pycocotools gives them."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import fiftyone as fo

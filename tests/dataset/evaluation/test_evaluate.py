@@ -1,14 +1,12 @@
 """Scores of sound labels, equal to those of pycocotools by hand."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import numpy as np
 import pytest
 
 from ntt_plugin.dataset.evaluation.evaluate import coco_figures, evaluate
 from ntt_plugin.errors import DatasetError
-from tests.dataset.coco_scenes import by_hand
+from tests.dataset.coco_scenes import assert_figures, by_hand
 
 
 @pytest.mark.parametrize(
@@ -40,9 +38,7 @@ def test_chosen_classes_equal_pycocotools_on_files_with_these_alone(make, tmp_pa
     evaluate(dataset, "found", "truth", "check", classes=["dog"])
     ours = coco_figures(dataset, "check")
     assert ours.classes == ["dog"]
-    np.testing.assert_allclose(
-        list(ours.segm.values()), by_hand(scenes, tmp_path, "segm", ["dog"]), rtol=0, atol=1e-9
-    )
+    assert_figures(ours.segm, scenes, tmp_path, "segm", ["dog"])
 
 
 def test_ap_by_class_is_that_of_each_class_alone(make, tmp_path):
@@ -84,8 +80,7 @@ def test_boxes_alone(make, tmp_path):
     evaluate(dataset, "found", "truth", "check", masks=False)
     ours = coco_figures(dataset, "check")
     assert ours.segm is None and ours.segm_ap is None
-    expected = by_hand(scenes, tmp_path, "bbox")
-    np.testing.assert_allclose(list(ours.bbox.values()), expected, rtol=0, atol=1e-9)
+    assert_figures(ours.bbox, scenes, tmp_path, "bbox")
 
 
 def test_figures_survive_a_reload_and_a_new_name(make):
@@ -155,8 +150,7 @@ def test_the_slices_of_a_grouped_dataset_are_scored(make, tmp_path):
         for slices, own in ((None, scenes[::2]), ("right", scenes[1::2])):
             evaluate(grouped, "found", "truth", "check", group_slices=slices)
             ours = coco_figures(grouped, "check").segm
-            expected = by_hand(own, tmp_path, "segm")
-            np.testing.assert_allclose(list(ours.values()), expected, rtol=0, atol=1e-9)
+            assert_figures(ours, own, tmp_path, "segm")
     finally:
         grouped.delete()
 

@@ -1,7 +1,5 @@
 """The name of an evaluation is refused before anything is computed or written."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import pytest
 

@@ -1,4 +1,5 @@
-from __future__ import annotations
+import uuid
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -13,6 +14,7 @@ from ntt_plugin.dataset.segmentation import cached_proposals
 from ntt_plugin.dataset.segmentation.propose import propose
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine import Recipe
+from tests.dataset import scenes
 
 RECIPE = Recipe.from_preset("tiny", grid=3)
 
@@ -25,11 +27,31 @@ def own_store(monkeypatch, tmp_path):
     networks._kept.clear()
 
 
+@pytest.fixture(scope="module")
+def cached_run(tmp_path_factory):
+    """Six images that were segmented by the bundled networks, and the cache of that time."""
+    folder = tmp_path_factory.mktemp("cached_run")
+    dataset = scenes.make_dataset(f"test_{uuid.uuid4().hex}", folder, count=6)
+    options = {"device": "cpu", "progress": False}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NTT_CACHE_DIR", str(folder / "cache"))
+        build_memory_bank(dataset, "ground_truth", "real", preset=RECIPE, **options)
+        segment(dataset, "real", "real", **options)
+    yield dataset, folder / "cache"
+    dataset.delete()
+
+
 @pytest.fixture
-def segmented(dataset):
-    build_memory_bank(dataset, "ground_truth", "real", preset=RECIPE, device="cpu", progress=False)
-    segment(dataset, "real", "real", device="cpu", progress=False)
-    return dataset
+def segmented(cached_run, own_store, monkeypatch):
+    """The dataset, its networks in memory; afterwards its images are what they were."""
+    dataset, cache = cached_run
+    monkeypatch.setenv("NTT_CACHE_DIR", str(cache))
+    segmenters.get_segmenter(RECIPE, "cpu")
+    files = {path: Path(path).read_bytes() for path in dataset.values("filepath")}
+    yield dataset
+    for path, content in files.items():
+        Path(path).write_bytes(content)
+    dataset.set_values("filepath", list(files))
 
 
 def test_of_networks_that_nobody_used_nothing_is_known(dataset):

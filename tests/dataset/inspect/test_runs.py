@@ -1,7 +1,5 @@
 """What is told of a dataset's runs, and how scores spread."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import fiftyone as fo

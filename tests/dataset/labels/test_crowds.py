@@ -1,7 +1,5 @@
 """The values of ``iscrowd`` that people and tools write, and what an evaluation makes of them."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Files of masks outlive what is done to the field that they were written for."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import pytest

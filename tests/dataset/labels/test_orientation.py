@@ -1,7 +1,5 @@
 """Turned photographs the whole way: files, references, segmentation, evaluation."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """Which labels are the same object, against whole masks compared one by one."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import numpy as np
 import pytest

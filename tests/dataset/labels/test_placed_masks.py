@@ -1,7 +1,5 @@
 """Masks of another size than their box: cropped ones stretched, whole ones placed, others told."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import numpy as np
 import pytest

@@ -1,7 +1,5 @@
 """What counts as a mask's values, in the database and in files of many formats."""
 
-from __future__ import annotations
-
 import os
 import resource
 import struct

@@ -1,9 +1,3 @@
-from __future__ import annotations
-
-import subprocess
-import sys
-from pathlib import Path
-
 import fiftyone as fo
 import numpy as np
 import pytest
@@ -15,8 +9,7 @@ from ntt_plugin.dataset.references.copies import keep_labels
 from ntt_plugin.dataset.samples.label_selection import LabelKey
 from ntt_plugin.errors import DatasetError
 from tests.dataset import scenes
-
-ROOT = Path(__file__).parents[3]
+from tests.processes import run_elsewhere
 
 
 def keep(view, classes=None):
@@ -108,12 +101,6 @@ def test_no_run_may_write_the_field(dataset):
         require_writable(dataset, "ntt_references", "run", overwrite=True)
 
 
-def test_a_field_of_that_name_that_holds_something_else_is_told(dataset):
-    dataset.add_sample_field("ntt_references", fo.StringField)
-    with pytest.raises(DatasetError, match=r"'ntt_references'.*holds StringField, not Detections"):
-        keep(dataset)
-
-
 def test_copies_of_another_process_are_seen_and_kept(dataset):
     code = (
         "import sys, fiftyone as fo\n"
@@ -123,8 +110,7 @@ def test_copies_of_another_process_are_seen_and_kept(dataset):
         "keep_labels(choose_references(view, 'ground_truth', classes=['red', 'blue']))\n"
     )
     held = dataset.first()
-    command = [sys.executable, "-c", code, dataset.name]
-    subprocess.run(command, cwd=ROOT, check=True, capture_output=True)
+    run_elsewhere(code, dataset.name)
     keep(dataset.limit(1), ["blue", "green"])
     names = dataset.values("ntt_references.detections.label", unwind=True)
     assert sorted(names) == sorted(scenes.COLOURS)

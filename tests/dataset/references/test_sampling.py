@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import uuid
 from pathlib import Path
 
@@ -178,11 +176,7 @@ def test_bad_arguments_are_named_and_nothing_is_tagged(dataset, arguments, said)
 def drawn(dataset):
     """The blocks as polylines too: of the first sample one is a line, one empty, one not closed."""
     for index, sample in enumerate(dataset):
-        shapes = []
-        for label, (x1, y1, x2, y2) in scenes.blocks(index).items():
-            corners = [(x1, y1), (x2, y1), (x2, y2), (x1, y2)]
-            points = [[(x / scenes.SIZE[1], y / scenes.SIZE[0]) for x, y in corners]]
-            shapes.append(fo.Polyline(label=label, points=points, closed=True, filled=True))
+        shapes = scenes.polylines(index, closed=True)
         if index == 0:
             shapes[0].closed, shapes[0].filled, shapes[1].points = False, False, []
             shapes[2].closed = False

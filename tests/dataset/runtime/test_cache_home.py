@@ -1,7 +1,5 @@
 """Kept proposals lie below FiftyOne's folders; those of former versions are still found."""
 
-from __future__ import annotations
-
 from pathlib import Path
 
 import fiftyone as fo

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 from ntt_plugin.dataset.runtime.caching import Remembered
 
 

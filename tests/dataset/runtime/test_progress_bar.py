@@ -1,7 +1,5 @@
 """A progress bar with a callback draws nothing: ``sys.stdout`` belongs to all threads."""
 
-from __future__ import annotations
-
 import sys
 import threading
 from collections.abc import Callable

@@ -1,7 +1,5 @@
 """Labels whose ids repeat: in a cloned field, in other samples, in a cloned dataset."""
 
-from __future__ import annotations
-
 import zlib
 
 import fiftyone as fo

@@ -1,12 +1,6 @@
 """A run that is killed while it keeps proposals loses none that it kept, and corrupts nothing."""
 
-from __future__ import annotations
-
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,8 +9,7 @@ from ntt_plugin.engine.proposals.codec import decode_proposals
 from ntt_plugin.engine.proposals.record_files import list_records
 from ntt_plugin.engine.proposals.store import ProposalStore
 from tests.dataset.segmentation.test_cached_proposals import Kept, labels_of, run
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.processes import OtherProcess
 
 # A run in a process of its own that kills itself when it takes a step for the n-th time.
 CHILD = """
@@ -47,16 +40,9 @@ segmentation.segment(fo.load_dataset(name), "bank", "ntt", segmenter=Kept(), pro
 
 @pytest.mark.parametrize("moment", ["_checksum:4", "touch:4"])
 def test_what_a_killed_run_kept_is_used_and_whole(dataset, tmp_path, moment):
-    dataset.persistent = True
     bank = ntt.build_memory_bank(dataset, "ground_truth", "bank", segmenter=Kept(), progress=False)
-    arguments = [dataset.name, str(tmp_path / "kept"), *moment.split(":")]
-    ended = subprocess.run(
-        [sys.executable, "-c", CHILD, *arguments],
-        cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-    )
+    kept = str(tmp_path / "kept")
+    ended = OtherProcess(CHILD, dataset.name, kept, *moment.split(":")).wait()
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     dataset.reload()
 

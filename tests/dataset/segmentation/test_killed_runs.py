@@ -1,24 +1,16 @@
 """Runs that end in the middle, by SIGKILL and otherwise; the large version is a benchmark."""
 
-from __future__ import annotations
-
-import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 from pymongo.collection import Collection
 
-from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.labels import label_field
 from ntt_plugin.dataset.segmentation import field_run
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.errors import DatasetError
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.processes import OtherProcess
 
 # A run in a process of its own that kills itself in the middle of a step: of a save, say.
 CHILD = """
@@ -51,21 +43,12 @@ segmentation.segment(fo.load_dataset(name), bank, overwrite=overwrite == "1",
 """
 
 
-@pytest.fixture(autouse=True)
-def bank(dataset, segmenter):
-    bank = banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
-    bank.remove("red")
-    banks.save_memory_bank(dataset, "others", bank)
-    # A dataset that is not kept is deleted when the child that loads it ends.
-    dataset.persistent = True
+pytestmark = pytest.mark.usefixtures("two_banks")
 
 
 def die(dataset, moment, bank="blocks", overwrite=False, mask_dir=""):
     """Run in a child that is killed when it makes a step for the n-th time."""
-    options = [dataset.name, bank, moment, str(int(overwrite)), mask_dir]
-    command = [sys.executable, "-c", CHILD, *options]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    ended = OtherProcess(CHILD, dataset.name, bank, moment, str(int(overwrite)), mask_dir).wait()
     assert ended.returncode == -signal.SIGKILL, ended.stderr
     dataset.reload()
 

@@ -1,7 +1,5 @@
 """A run that was paused, overtaken by another and woken; the large version is a benchmark."""
 
-from __future__ import annotations
-
 import threading
 import time
 from contextlib import contextmanager

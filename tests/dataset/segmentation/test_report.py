@@ -1,9 +1,5 @@
-from __future__ import annotations
-
-import subprocess
-import sys
+import time
 from datetime import datetime
-from pathlib import Path
 
 import pytest
 from fiftyone.core.odm import get_db_conn
@@ -28,8 +24,7 @@ from ntt_plugin.dataset.segmentation.report import (
 )
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.errors import DatasetError
-
-ROOT = Path(__file__).resolve().parents[3]
+from tests.processes import OtherProcess
 
 NOTES = [SampleNote("1", "/a.png", "it is damaged"), SampleNote("", "", "memory ran out")]
 
@@ -84,28 +79,28 @@ def test_a_field_without_a_run_has_no_report(dataset):
         load_segment_report(dataset, "ground_truth")
 
 
-def test_a_process_that_loaded_the_dataset_before_sees_the_newest_report(dataset, segmenter):
-    dataset.persistent = True
+def test_a_process_that_loaded_the_dataset_before_sees_the_newest_report(
+    dataset, segmenter, tmp_path
+):
     banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
     code = (
-        "import sys, fiftyone as fo\n"
+        "import sys, time, fiftyone as fo\n"
+        "from pathlib import Path\n"
         "from ntt_plugin.dataset.segmentation.report import load_segment_report\n"
-        "dataset = fo.load_dataset(sys.argv[1])\n"
-        "print('loaded', flush=True)\n"
-        "input()\n"
+        "dataset, loaded = fo.load_dataset(sys.argv[1]), Path(sys.argv[2])\n"
+        "loaded.touch()\n"
+        "while loaded.exists():\n"
+        "    time.sleep(0.01)\n"
         "print(load_segment_report(dataset, 'ntt').segmented)\n"
     )
-    with subprocess.Popen(
-        [sys.executable, "-c", code, dataset.name],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        cwd=ROOT,
-        text=True,
-    ) as other:
-        while other.stdout.readline().strip() != "loaded":
-            assert other.poll() is None
-        segment(dataset, "blocks", segmenter=segmenter)
-        assert other.communicate("\n")[0].split()[-1] == "6"
+    loaded = tmp_path / "loaded"
+    other = OtherProcess(code, dataset.name, str(loaded))
+    while not loaded.exists():
+        assert other.is_alive()
+        time.sleep(0.01)
+    segment(dataset, "blocks", segmenter=segmenter)
+    loaded.unlink()
+    assert other.wait().stdout.split()[-1] == "6"
 
 
 def test_it_goes_with_a_clone(dataset, segmenter):

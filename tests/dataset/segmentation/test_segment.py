@@ -1,7 +1,3 @@
-from __future__ import annotations
-
-from pathlib import Path
-
 import fiftyone as fo
 import numpy as np
 import pytest
@@ -12,16 +8,12 @@ from ntt_plugin.dataset.labels.convert import pixel_box
 from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
-from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.engine.segmenter import Segmenter
-from ntt_plugin.errors import BankError, DatasetError
+from ntt_plugin.errors import DatasetError
 from tests.dataset import scenes
 
-
-@pytest.fixture(autouse=True)
-def bank(dataset, segmenter):
-    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+pytestmark = pytest.mark.usefixtures("bank")
 
 
 class Stopped(Exception):
@@ -93,15 +85,6 @@ def test_attributes_are_declared_so_that_the_app_can_filter_by_them(dataset, seg
     schema = dataset.get_field_schema(flat=True)
     for name in ("margin", "proposal_iou", "reference", "bank", "bank_version", "preset"):
         assert f"ntt.detections.{name}" in schema
-
-
-def test_a_sample_without_instances_gets_empty_detections(dataset, segmenter):
-    from PIL import Image
-
-    sample = dataset.first()
-    Image.new("RGB", (96, 64)).save(sample.filepath)
-    segment(dataset, "blocks", segmenter=segmenter)
-    assert labels_of(dataset)[sample.id].detections == []
 
 
 def test_a_bank_object_is_known_by_the_name_it_was_saved_under(dataset, segmenter, bank):
@@ -201,52 +184,6 @@ def test_labels_that_a_person_put_into_our_field_are_not_lost(dataset, segmenter
         segment(dataset, "blocks", segmenter=segmenter)
 
 
-@pytest.mark.parametrize("field", ["", "two words", "_hidden", "a.b", "id", "filepath", "tags"])
-def test_field_names_that_cannot_be_are_refused(dataset, segmenter, field):
-    with pytest.raises(DatasetError):
-        segment(dataset, "blocks", label_field=field, segmenter=segmenter)
-
-
-def test_unreadable_images_are_counted_and_named(dataset, segmenter):
-    samples = list(dataset)
-    Path(samples[1].filepath).write_bytes(b"no image")
-    Path(samples[3].filepath).unlink()
-
-    report = segment(dataset, "blocks", segmenter=segmenter)
-
-    assert report.segmented == 4
-    assert [(f.sample, f.filepath) for f in report.failed] == [
-        (samples[i].id, samples[i].filepath) for i in (1, 3)
-    ]
-    assert all(failure.filepath in failure.reason for failure in report.failed)
-    assert labels_of(dataset)[samples[1].id] is None
-
-
-def test_failed_samples_are_tried_again_by_the_next_call(dataset, segmenter):
-    from PIL import Image
-
-    sample = dataset.first()
-    Path(sample.filepath).write_bytes(b"")
-    segment(dataset, "blocks", segmenter=segmenter)
-    Image.fromarray(scenes.draw(0)).save(sample.filepath)
-    report = segment(dataset, "blocks", segmenter=segmenter)
-    assert (report.segmented, report.skipped, report.failed) == (1, 5, [])
-
-
-def test_a_sample_that_cannot_be_saved_loses_only_itself(dataset, segmenter, monkeypatch):
-    victim, update = dataset.skip(2).first().id, FieldWriter._update
-
-    def failing(target, sample_id, *rest):
-        if sample_id == victim:
-            raise RuntimeError("BSON document too large")
-        return update(target, sample_id, *rest)
-
-    monkeypatch.setattr(FieldWriter, "_update", failing)
-    report = segment(dataset, "blocks", segmenter=segmenter)
-    assert report.segmented == 5
-    assert [f.reason for f in report.failed] == ["BSON document too large"]
-
-
 def test_what_is_written_is_what_fiftyone_would_write(dataset, segmenter):
     segment(dataset, "blocks", segmenter=segmenter)
     sample = dataset.first()
@@ -269,47 +206,11 @@ def test_a_sample_in_memory_gets_its_labels(dataset, segmenter):
     assert held.ntt.detections[0].label in ("red", "green", "blue")
 
 
-def test_samples_deleted_during_the_run_are_counted(dataset, segmenter):
-    ids = dataset.values("id")
-
-    def delete_two(bar):
-        if bar.iteration == 1:
-            dataset.delete_samples(ids[1:6:4])
-
-    report = segment(dataset, "blocks", segmenter=segmenter, progress=delete_two)
-    assert (report.segmented, report.deleted, report.failed) == (4, 2, [])
-
-
-def test_the_report_is_kept_with_the_dataset(dataset, segmenter):
-    report = segment(dataset, "blocks", segmenter=segmenter)
-    assert report.state == "finished"
-    assert load_segment_report(dataset, "ntt") == report
-
-
 def test_a_filtered_view_keeps_what_it_hides(dataset, segmenter):
     view = dataset.filter_labels("ground_truth", fo.ViewField("label") == "red")
     segment(view, "blocks", segmenter=segmenter)
     assert dataset.count("ground_truth.detections") == 18
     assert dataset.count("ntt.detections") == 18
-
-
-def test_a_bank_of_another_encoder_is_refused_before_the_field_is_made(dataset):
-    with pytest.raises(BankError, match="colours"):
-        segment(dataset, "blocks", segmenter=scenes.ColourSegmenter(digest="others"))
-    assert "ntt" not in dataset.get_field_schema()
-
-
-def test_a_refused_bank_clears_nothing(dataset, segmenter):
-    segment(dataset, "blocks", segmenter=segmenter)
-    with pytest.raises(BankError):
-        segment(dataset, "blocks", overwrite=True, segmenter=scenes.ColourSegmenter(digest="x"))
-    assert dataset.count("ntt.detections") == 18
-
-
-def test_an_empty_bank_is_refused(dataset, segmenter):
-    empty = MemoryBank(segmenter.fingerprint, "tiny")
-    with pytest.raises(DatasetError, match="empty"):
-        segment(dataset, empty, segmenter=segmenter)
 
 
 def test_the_saved_recipe_is_used_unless_another_is_given(dataset, monkeypatch):

@@ -1,7 +1,5 @@
 """What ends a run for every sample, and what only one sample: said, counted, nothing lost."""
 
-from __future__ import annotations
-
 import os
 import re
 import subprocess
@@ -14,7 +12,6 @@ import fiftyone as fo
 import fiftyone.core.odm as foo
 import pytest
 from mongoengine.errors import OperationError
-from PIL import Image
 from pymongo.collection import Collection
 from pymongo.errors import (
     AutoReconnect,
@@ -33,36 +30,17 @@ from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from ntt_plugin.errors import DatasetError
 from tests.dataset import scenes
+from tests.dataset.segmentation.test_overtaken_runs import at_write
 
 ROOT = Path(__file__).resolve().parents[3]
 
 
-@pytest.fixture(autouse=True)
-def bank(dataset, segmenter):
-    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
+pytestmark = pytest.mark.usefixtures("bank")
 
 
 def at(iteration, act):
     """A progress callback that does something after so many samples."""
     return lambda bar: act() if bar.iteration == iteration else None
-
-
-def test_a_dataset_deleted_during_the_run_ends_it_with_a_word(dataset, segmenter):
-    lock = f"{dataset._doc.id}/ntt"
-    with pytest.raises(DatasetError, match=r"deleted during the run.*[0-2] of 6 samples"):
-        segment(dataset, "blocks", segmenter=segmenter, progress=at(2, dataset.delete))
-    assert run_lock._locks().find_one({"_id": lock}) is None
-
-
-def test_a_field_deleted_during_the_run_does_not_come_back(dataset, segmenter):
-    with pytest.raises(DatasetError, match="'ntt' was deleted during the run"):
-        segment(
-            dataset,
-            "blocks",
-            segmenter=segmenter,
-            progress=at(2, lambda: dataset.delete_sample_field("ntt")),
-        )
-    assert not dataset.has_field("ntt")
 
 
 def test_a_field_deleted_by_another_process_ends_the_run(dataset, segmenter):
@@ -215,37 +193,16 @@ def assert_the_other_run_is_whole(dataset):
     assert (report.bank, report.state, report.segmented) == ("others", "finished", 6)
 
 
-def test_a_database_that_comes_back_is_waited_for(dataset, segmenter, monkeypatch):
-    update, calls = Collection.update_one, []
-
-    def failing(collection, *args, **kwargs):
-        if collection.name.startswith("samples."):
-            calls.append(1)
-            if len(calls) == 3:
-                raise AutoReconnect("connection closed")
-        return update(collection, *args, **kwargs)
-
-    monkeypatch.setattr(Collection, "update_one", failing)
-    report = segment(dataset, "blocks", segmenter=segmenter)
-    assert (report.segmented, report.failed, len(calls)) == (6, [], 7)
+def lose_the_connection():
+    raise AutoReconnect("connection closed")
 
 
-def test_labels_written_before_the_connection_was_lost_count_as_written(
-    dataset, segmenter, monkeypatch
-):
-    update, calls = Collection.update_one, []
-
-    def losing(collection, *args, **kwargs):
-        answer = update(collection, *args, **kwargs)
-        if collection.name.startswith("samples."):
-            calls.append(1)
-            if len(calls) == 3:
-                raise AutoReconnect("connection closed")
-        return answer
-
-    monkeypatch.setattr(Collection, "update_one", losing)
+@pytest.mark.parametrize("moment", ["before", "after"])
+def test_a_connection_lost_at_a_write_loses_no_label(dataset, segmenter, monkeypatch, moment):
+    at_write(monkeypatch, 3, **{moment: lose_the_connection})
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert (report.segmented, report.failed, report.notes) == (6, [], [])
+    assert dataset.count("ntt") == 6
 
 
 @pytest.mark.parametrize("collection", ["runs", "fs.files"])
@@ -270,41 +227,19 @@ def test_a_connection_lost_while_the_report_is_kept_does_not_end_the_run(
     assert load_segment_report(dataset, "ntt") == report
 
 
-def test_labels_of_another_from_the_last_moment_are_left(dataset, segmenter, monkeypatch):
+@pytest.mark.parametrize("second_try", [False, True])
+def test_labels_of_another_from_the_last_moment_are_left(
+    dataset, segmenter, monkeypatch, second_try
+):
     """Between the last look and the write: the database itself refuses."""
-    require, made = FieldWriter._update, {"_cls": "Detections", "detections": [], "run": "other"}
-
-    def late(target, sample_id, *rest):
-        if sample_id == dataset.first().id:
-            place = {"_id": dataset.first()._id}
-            dataset._sample_collection.update_one(place, {"$set": {"ntt": made}})
-        return require(target, sample_id, *rest)
-
-    monkeypatch.setattr(FieldWriter, "_update", late)
-    report = segment(dataset, "blocks", segmenter=segmenter)
-    assert report.segmented == 5 and "left as they are" in report.notes[0].reason
-    kept = dataset._sample_collection.find_one({"_id": dataset.first()._id})
-    assert kept["ntt"] == made
-
-
-def test_labels_that_came_while_the_connection_was_lost_are_left(dataset, segmenter, monkeypatch):
-    update, lost = Collection.update_one, []
     made = {"_cls": "Detections", "detections": [], "run": "other"}
-
-    def losing(collection, *args, **kwargs):
-        if collection.name.startswith("samples.") and len(lost) < 2:
-            lost.append(collection.name)
-            if len(lost) == 1:
-                raise AutoReconnect("connection closed")
-            # At the last moment before the second try.
-            update(collection, {"_id": dataset.first()._id}, {"$set": {"ntt": made}})
-        return update(collection, *args, **kwargs)
-
-    monkeypatch.setattr(Collection, "update_one", losing)
+    samples, place = dataset._sample_collection, {"_id": dataset.first()._id}
+    at_write(monkeypatch, 1, before=lambda: samples.update_one(place, {"$set": {"ntt": made}}))
+    if second_try:
+        at_write(monkeypatch, 1, before=lose_the_connection)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert report.segmented == 5 and "left as they are" in report.notes[0].reason
-    kept = dataset._sample_collection.find_one({"_id": dataset.first()._id})
-    assert kept["ntt"] == made
+    assert samples.find_one(place)["ntt"] == made
 
 
 @pytest.mark.parametrize("step", ["require_writable", "declare", "keep_record", "_clear"])
@@ -320,16 +255,6 @@ def test_a_database_gone_before_the_first_image_says_what_to_do(
         with pytest.raises(DatasetError, match=r"not answer \(connection refused\).*Start again"):
             segment(dataset, "blocks", overwrite=True, segmenter=segmenter)
     assert segment(dataset, "blocks", segmenter=segmenter).state == "finished"
-
-
-def test_the_full_disk_of_the_database_stops_the_run(dataset, segmenter, monkeypatch):
-    def failing(*args):
-        raise OperationFailure("no space left", 14031)
-
-    monkeypatch.setattr(FieldWriter, "_update", failing)
-    with pytest.raises(DatasetError, match=r"disk of the database is full.*0 of 6"):
-        segment(dataset, "blocks", segmenter=segmenter)
-    assert run_lock._locks().find_one({"_id": f"{dataset._doc.id}/ntt"}) is None
 
 
 def no_room(*args, **kwargs):
@@ -348,26 +273,29 @@ def no_room_for_a_document(*args, **kwargs):
 
 
 @pytest.mark.parametrize("refusal", [no_room, no_room_for_some, no_room_for_a_document])
-def test_the_full_disk_is_said_also_where_the_report_meets_it(
-    dataset, segmenter, monkeypatch, refusal
+@pytest.mark.parametrize(("owner", "step"), [(FieldWriter, "_update"), (field_run, "keep_results")])
+def test_the_full_disk_of_the_database_stops_the_run(
+    dataset, segmenter, monkeypatch, owner, step, refusal
 ):
-    monkeypatch.setattr(field_run, "keep_results", refusal)
+    monkeypatch.setattr(owner, step, refusal)
     with pytest.raises(DatasetError, match=r"disk of the database is full.*0 of 6"):
         segment(dataset, "blocks", segmenter=segmenter)
+    assert run_lock._locks().find_one({"_id": f"{dataset._doc.id}/ntt"}) is None
 
 
-def test_another_refusal_of_the_database_fails_that_sample_only(dataset, segmenter, monkeypatch):
-    update, calls = FieldWriter._update, []
+@pytest.mark.parametrize("error", [DuplicateKeyError("odd", 11000), RuntimeError("odd")])
+def test_another_refusal_fails_that_sample_only(dataset, segmenter, monkeypatch, error):
+    victim, update = dataset.skip(2).first().id, FieldWriter._update
 
-    def failing(*args):
-        calls.append(1)
-        if len(calls) == 2:
-            raise DuplicateKeyError("odd", 11000)
-        return update(*args)
+    def failing(target, sample_id, *rest):
+        if sample_id == victim:
+            raise error
+        return update(target, sample_id, *rest)
 
     monkeypatch.setattr(FieldWriter, "_update", failing)
     report = segment(dataset, "blocks", segmenter=segmenter)
-    assert (report.segmented, [note.reason for note in report.failed]) == (5, ["odd"])
+    assert report.segmented == 5
+    assert [(note.sample, note.reason) for note in report.failed] == [(victim, "odd")]
 
 
 def test_a_database_gone_during_the_run_ends_it_at_once(tmp_path):
@@ -443,18 +371,6 @@ def test_few_large_masks_wait_to_be_written(dataset, segmenter, monkeypatch, bud
     waiting = lambda bar: made.append(bar.iteration - len(written))  # noqa: E731
     segment(dataset, "blocks", segmenter=segmenter, progress=waiting)
     assert max(made) == most
-
-
-def test_an_animated_image_is_noted(dataset, segmenter):
-    sample = dataset.first()
-    path = Path(sample.filepath).with_suffix(".gif")
-    frames = [Image.new("RGB", (96, 64), colour) for colour in ("red", "blue")]
-    frames[0].save(path, save_all=True, append_images=frames[1:])
-    sample.filepath = str(path)
-    sample.save()
-    report = segment(dataset, "blocks", segmenter=segmenter)
-    assert [(note.sample, note.filepath) for note in report.notes] == [(sample.id, str(path))]
-    assert "first frame" in report.notes[0].reason
 
 
 def test_a_halved_point_batch_is_noted_once(dataset):

@@ -1,29 +1,14 @@
 """Every kind of view that FiftyOne can iterate: its samples are labelled, and only its own."""
 
-from __future__ import annotations
-
 import uuid
 
 import fiftyone as fo
 import pytest
 from fiftyone import ViewField as F
 
-from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.errors import DatasetError
 from tests.dataset import scenes
-
-
-@pytest.fixture
-def bank(dataset, segmenter):
-    return banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
-
-
-@pytest.fixture
-def others(dataset, bank):
-    bank.remove("red")
-    banks.save_memory_bank(dataset, "others", bank)
-
 
 HIDING = {
     "with other fields": lambda dataset: dataset.select_fields("ground_truth"),
@@ -35,7 +20,7 @@ HIDING = {
 
 
 @pytest.mark.parametrize("hiding", HIDING.values(), ids=HIDING)
-def test_a_view_that_hides_the_field_is_gone_on_with(dataset, segmenter, others, hiding):
+def test_a_view_that_hides_the_field_is_gone_on_with(dataset, segmenter, two_banks, hiding):
     done = dataset.values("id")[1:3]
     segment(dataset.select(done), "blocks", segmenter=segmenter)
     view = hiding(dataset).sort_by("filepath", reverse=True)
@@ -45,7 +30,7 @@ def test_a_view_that_hides_the_field_is_gone_on_with(dataset, segmenter, others,
 
 @pytest.mark.parametrize("hiding", HIDING.values(), ids=HIDING)
 def test_a_view_that_hides_the_field_protects_it_and_may_overwrite(
-    dataset, segmenter, others, hiding
+    dataset, segmenter, two_banks, hiding
 ):
     segment(hiding(dataset), "blocks", segmenter=segmenter)
     with pytest.raises(DatasetError, match=r"6 of 6 samples hold labels.*overwrite=True"):
@@ -63,7 +48,7 @@ OF_THE_FIELD = {
 
 @pytest.mark.parametrize("view", OF_THE_FIELD.values(), ids=OF_THE_FIELD)
 def test_samples_that_were_chosen_by_what_is_replaced_are_all_done(
-    dataset, segmenter, others, view
+    dataset, segmenter, two_banks, view
 ):
     done = dataset.values("id")[1:4]
     segment(dataset.select(done), "blocks", segmenter=segmenter)

@@ -1,7 +1,5 @@
 """What is handed over is written in order, beside the work on the next piece, whatever happens."""
 
-from __future__ import annotations
-
 import threading
 
 import pytest

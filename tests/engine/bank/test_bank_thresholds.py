@@ -1,19 +1,14 @@
 """Thresholds that a bank keeps: what can be one, and how they go through file and change."""
 
-from __future__ import annotations
-
-import json
-import struct
-
 import numpy as np
 import pytest
 import torch
 
 from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank
 from ntt_plugin.errors import BankError
+from tests.bad_input.bank_mutations import with_document
 
 ENCODER = Fingerprint("facebook/dinov2-large", "0123456789abcdef", 518, 4)
-KEY = "ntt_memory_bank"
 NO_THRESHOLD = [-0.1, 1.1, float("nan"), float("inf"), True, None, "0.5", [], 10**400]
 
 
@@ -23,17 +18,6 @@ def bank():
     bank.add("boat", torch.tensor([[0.1, 2, 3, 4], [5, 6, 7, 8]]))
     bank.add("$bird.a", torch.arange(4.0))
     return bank
-
-
-def forged(data, value):
-    """The file with a threshold of its first class that its writer would not have written."""
-    (length,) = struct.unpack("<Q", data[:8])
-    header = json.loads(data[8 : 8 + length])
-    document = json.loads(header["__metadata__"][KEY])
-    document["classes"][0]["threshold"] = value
-    header["__metadata__"][KEY] = json.dumps(document)
-    text = json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + data[8 + length :]
 
 
 def test_a_bank_has_none_at_first(bank):
@@ -75,8 +59,11 @@ def test_what_is_no_threshold_is_refused_and_changes_nothing(bank, value):
 
 @pytest.mark.parametrize("value", NO_THRESHOLD, ids=lambda value: repr(value)[:6])
 def test_what_is_no_threshold_in_a_file_is_refused(bank, value):
+    def forge(document):
+        document["classes"][0]["threshold"] = value
+
     with pytest.raises(BankError, match="not a sound memory bank"):
-        MemoryBank.from_bytes(forged(bank.to_bytes(), value))
+        MemoryBank.from_bytes(with_document(bank.to_bytes(), forge))
 
 
 def test_an_unknown_class_is_refused(bank):

@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import copy
 import json
 import pickle
@@ -14,8 +12,8 @@ from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank, Refused
 from ntt_plugin.engine.recipe import Recipe
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError
+from tests.bad_input.bank_mutations import KEY, join, split, with_document
 
-KEY = "ntt_memory_bank"
 ENCODER = Fingerprint("facebook/dinov2-large", "0123456789abcdef", 518, 4, 0.25)
 RECIPE = Recipe.from_preset("fast", grid=5, nms_iou=0.9, segmenter="/weights/größe.pt")
 
@@ -29,27 +27,6 @@ def bank():
     bank.add_negatives("boat", torch.tensor([1.0, -1, 1, -1]))
     bank.refused.append(Refused("boat", origin, "Its mask is empty."))
     return bank
-
-
-def parts(data):
-    """Header and tensor bytes of a safetensors file."""
-    (length,) = struct.unpack("<Q", data[:8])
-    return json.loads(data[8 : 8 + length]), data[8 + length :]
-
-
-def joined(header, body):
-    text = header if isinstance(header, bytes) else json.dumps(header).encode()
-    return struct.pack("<Q", len(text)) + text + body
-
-
-def with_document(bank, change):
-    """The bank's file after a change to its JSON document."""
-    header, body = parts(bank.to_bytes())
-    document = json.loads(header["__metadata__"][KEY])
-    changed = change(document)
-    text = changed if isinstance(changed, str) else json.dumps(document)
-    header["__metadata__"][KEY] = text
-    return joined(header, body)
 
 
 def everything(bank):
@@ -73,7 +50,7 @@ def test_the_field_of_a_label_comes_back(bank):
 
 
 def test_without_fields_the_file_is_that_of_earlier_versions(bank):
-    header, _ = parts(bank.to_bytes())
+    header, _ = split(bank.to_bytes())
     origins = [
         entry["provenance"]
         for label in json.loads(header["__metadata__"][KEY])["classes"]
@@ -138,11 +115,6 @@ def test_saving_into_a_folder_that_is_not_there_is_refused(bank, tmp_path):
         bank.save(tmp_path / "none" / "bank")
 
 
-def test_a_missing_file_is_named(tmp_path):
-    with pytest.raises(BankError, match=r"gone\.safetensors"):
-        MemoryBank.load(tmp_path / "gone.safetensors")
-
-
 def test_a_damaged_file_is_named(tmp_path):
     (tmp_path / "bad.safetensors").write_bytes(b"bad")
     with pytest.raises(BankError, match=r"bad\.safetensors: .*too short"):
@@ -159,18 +131,6 @@ def test_a_file_cut_short_anywhere_is_refused(bank):
 def test_bytes_after_the_end_are_refused(bank):
     with pytest.raises(BankError):
         MemoryBank.from_bytes(bank.to_bytes() + b"\0")
-
-
-def test_flipped_bytes_give_a_bank_or_a_bank_error(bank):
-    data = bank.to_bytes()
-    generator = np.random.default_rng(0)
-    for _ in range(1500):
-        damaged = bytearray(data)
-        damaged[generator.integers(len(data))] = generator.integers(256)
-        try:
-            MemoryBank.from_bytes(bytes(damaged)).prototypes()
-        except BankError:
-            pass
 
 
 def test_noise_is_refused():
@@ -207,7 +167,7 @@ def test_foreign_safetensors_are_refused():
 @pytest.mark.parametrize("header", [b"[]", b"1", b"{", b"\xff\xfe", b"[" * 100_000])
 def test_headers_that_are_no_mapping_are_refused(header):
     with pytest.raises(BankError):
-        MemoryBank.from_bytes(joined(header, b""))
+        MemoryBank.from_bytes(join(header, b""))
 
 
 @pytest.mark.parametrize(
@@ -216,7 +176,7 @@ def test_headers_that_are_no_mapping_are_refused(header):
 )
 def test_documents_of_another_form_are_refused(bank, document):
     with pytest.raises(BankError):
-        MemoryBank.from_bytes(with_document(bank, lambda _: document))
+        MemoryBank.from_bytes(with_document(bank.to_bytes(), lambda _: document))
 
 
 def set_in(document, path, value):
@@ -293,11 +253,11 @@ REFERENCE = (*FIRST, "references", 0)
 )
 def test_a_wrong_value_in_the_document_is_refused(bank, path, value):
     with pytest.raises(BankError, match="not a sound memory bank"):
-        MemoryBank.from_bytes(with_document(bank, lambda d: set_in(d, path, value)))
+        MemoryBank.from_bytes(with_document(bank.to_bytes(), lambda d: set_in(d, path, value)))
 
 
 def test_a_recipe_of_a_newer_version_is_refused_as_such(bank):
-    data = with_document(bank, lambda d: set_in(d, ("recipe", "temperature"), 0.1))
+    data = with_document(bank.to_bytes(), lambda d: set_in(d, ("recipe", "temperature"), 0.1))
     with pytest.raises(BankError, match=r"'temperature'.*newer"):
         MemoryBank.from_bytes(data)
 
@@ -305,20 +265,22 @@ def test_a_recipe_of_a_newer_version_is_refused_as_such(bank):
 @pytest.mark.parametrize("field", ["grid", "name", "nms_iou"])
 def test_what_a_recipe_lacks_is_not_filled_in(bank, field):
     with pytest.raises(BankError, match=f"lacks the fields .*'{field}'"):
-        MemoryBank.from_bytes(with_document(bank, lambda d: d["recipe"].pop(field) and None))
+        MemoryBank.from_bytes(
+            with_document(bank.to_bytes(), lambda d: d["recipe"].pop(field) and None)
+        )
 
 
 def test_a_file_from_before_a_field_of_the_recipe_existed_is_read(bank):
     def as_it_was(document):
         del document["recipe"]["rescoring"], document["recipe"]["duplicate_iou"]
 
-    recipe = MemoryBank.from_bytes(with_document(bank, as_it_was)).recipe
+    recipe = MemoryBank.from_bytes(with_document(bank.to_bytes(), as_it_was)).recipe
     assert (recipe.rescoring, recipe.duplicate_iou) == ("decay", None)
     assert recipe == bank.recipe
 
 
 def test_a_document_unchanged_is_read(bank):
-    assert everything(MemoryBank.from_bytes(with_document(bank, lambda _: None)))
+    assert everything(MemoryBank.from_bytes(with_document(bank.to_bytes(), lambda _: None)))
 
 
 @pytest.mark.parametrize("where", ["references", "negatives"])
@@ -328,7 +290,7 @@ def test_an_id_that_is_there_twice_is_refused(bank, where):
         first[where][-1]["id"] = first["references"][0]["id"]
 
     with pytest.raises(BankError, match="there twice"):
-        MemoryBank.from_bytes(with_document(bank, duplicate))
+        MemoryBank.from_bytes(with_document(bank.to_bytes(), duplicate))
 
 
 def test_more_references_than_features_are_refused(bank):
@@ -338,7 +300,7 @@ def test_more_references_than_features_are_refused(bank):
         document["classes"][1]["references"].append(entry)
 
     with pytest.raises(BankError, match="`features` has 3 rows, and 4 are listed"):
-        MemoryBank.from_bytes(with_document(bank, lengthen))
+        MemoryBank.from_bytes(with_document(bank.to_bytes(), lengthen))
 
 
 @pytest.mark.parametrize(
@@ -359,7 +321,7 @@ def test_more_references_than_features_are_refused(bank):
     ],
 )
 def test_tensors_of_another_form_are_refused(bank, tensors):
-    metadata = parts(bank.to_bytes())[0]["__metadata__"]
+    metadata = split(bank.to_bytes())[0]["__metadata__"]
     with pytest.raises(BankError, match="not a sound memory bank"):
         MemoryBank.from_bytes(safetensors.torch.save(tensors, metadata=metadata))
 
@@ -380,10 +342,10 @@ def test_tensors_of_another_form_are_refused(bank, tensors):
     ],
 )
 def test_a_header_that_lies_about_a_tensor_is_refused(bank, entry):
-    header, body = parts(bank.to_bytes())
+    header, body = split(bank.to_bytes())
     header["features"] = entry
     with pytest.raises(BankError):
-        MemoryBank.from_bytes(joined(header, body))
+        MemoryBank.from_bytes(join(header, body))
 
 
 @pytest.mark.parametrize(

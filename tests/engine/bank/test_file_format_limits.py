@@ -1,7 +1,5 @@
 """What a hostile or huge file of a memory bank may cost."""
 
-from __future__ import annotations
-
 import json
 import os
 import struct
@@ -193,16 +191,6 @@ def test_a_large_bank_is_written_in_small_pieces():
     lengths = [len(piece) for piece in pieces]
     assert sum(lengths) == size == len(bank.to_bytes())
     assert max(lengths) <= 4 * 1024**2
-
-
-def test_the_version_starts_again_after_the_largest_one(bank):
-    def change(document):
-        document["version"] = 2**31 - 1
-
-    read = MemoryBank.from_bytes(with_document(bank.to_bytes(), change))
-    assert read.version == 2**31 - 1
-    read.add("boat", torch.ones(4))
-    assert MemoryBank.from_bytes(read.to_bytes()).version == read.version == 1
 
 
 def long_texts():

@@ -1,7 +1,5 @@
 """The engine on a pretended GPU: the CPU's results, and few times that the host has to wait."""
 
-from __future__ import annotations
-
 from dataclasses import replace
 from pathlib import Path
 from typing import Any

@@ -1,9 +1,4 @@
-from __future__ import annotations
-
 import multiprocessing
-import os
-import subprocess
-import sys
 import threading
 
 import numpy as np
@@ -13,6 +8,7 @@ import torch
 from ntt_plugin.engine.device import threads
 from ntt_plugin.engine.device.threads import LoadMeter, threads_by_load, threads_for
 from ntt_plugin.engine.segmenter import Segmenter
+from tests.processes import run_elsewhere
 
 
 class FixedLoad(LoadMeter):
@@ -176,7 +172,7 @@ import torch
 from ntt_plugin.engine import NttError, Segmenter
 
 torch.set_num_threads(2)
-segmenter = Segmenter.from_preset("tiny", device="cpu")
+segmenter = Segmenter.from_preset("tiny", device="cpu", grid=8)
 image = np.zeros((40, 40, 3), np.uint8)
 proposals = segmenter.propose(image)
 read, write = os.pipe()
@@ -205,10 +201,7 @@ os.wait()
 
 
 def said_by_a_child(threads: int, work: str = "propose") -> str:
-    command = [sys.executable, "-c", FORK, str(threads), work]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=True, timeout=120, env={**os.environ}
-    ).stdout
+    return run_elsewhere(FORK, str(threads), work).splitlines()[-1]
 
 
 needs_fork = pytest.mark.skipif(
@@ -217,11 +210,10 @@ needs_fork = pytest.mark.skipif(
 
 
 @needs_fork
-@pytest.mark.parametrize("work", ["propose", "with_masks_made"])
-def test_a_forked_child_is_told_to_be_spawned(work: str) -> None:
-    assert "'spawn'" in said_by_a_child(threads=2, work=work)
+def test_a_forked_child_that_makes_masks_is_told_to_be_spawned() -> None:
+    assert "'spawn'" in said_by_a_child(threads=2, work="with_masks_made")
 
 
 @needs_fork
 def test_a_forked_child_with_one_thread_computes() -> None:
-    assert said_by_a_child(threads=1).strip() == "done"
+    assert said_by_a_child(threads=1) == "done"

@@ -1,7 +1,5 @@
 """Image files as cameras and programs write them: turned, and of 16 bits."""
 
-from __future__ import annotations
-
 import struct
 import zlib
 from pathlib import Path

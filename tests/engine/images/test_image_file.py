@@ -1,5 +1,3 @@
-from __future__ import annotations
-
 import errno
 import os
 import struct
@@ -31,17 +29,8 @@ def refusal(path):
     return str(caught.value)
 
 
-def test_a_missing_file_is_named(tmp_path):
-    assert "check the path" in refusal(tmp_path / "gone.png")
-
-
-def test_a_folder_is_told_from_an_image(tmp_path):
-    assert "is a folder" in refusal(tmp_path)
-
-
-@pytest.mark.parametrize("path", ["/dev/zero", "/dev/null"])
-def test_a_device_is_not_read(path):
-    assert "a pipe, a socket or a device" in refusal(path)
+def test_a_device_is_not_read():
+    assert "a pipe, a socket or a device" in refusal("/dev/null")
 
 
 def test_a_pipe_does_not_hang(tmp_path):
@@ -52,11 +41,6 @@ def test_a_pipe_does_not_hang(tmp_path):
     reader.start()
     reader.join(timeout=10)
     assert said and "pipe" in said[0]
-
-
-def test_an_empty_file_is_told_from_a_damaged_one(tmp_path):
-    (tmp_path / "empty.png").touch()
-    assert "empty (0 bytes)" in refusal(tmp_path / "empty.png")
 
 
 @pytest.mark.skipif(not hasattr(os, "seteuid"), reason="this system has no users to change to")
@@ -96,11 +80,6 @@ def test_a_file_cut_short_is_refused(pixels, tmp_path, format):
 def test_a_format_that_is_not_read_is_to_be_converted(tmp_path, content):
     (tmp_path / "picture.png").write_bytes(content)
     assert "convert it" in refusal(tmp_path / "picture.png")
-
-
-def test_postscript_is_refused_as_reading_it_would_run_it(tmp_path):
-    Image.new("RGB", (4, 4)).save(tmp_path / "drawing.eps")
-    assert "convert it to PNG" in refusal(tmp_path / "drawing.eps")
 
 
 def test_a_path_that_no_system_takes_is_our_error():

@@ -1,7 +1,5 @@
 """Deep values and fourth bands: read well with a note, or as viewers show them."""
 
-from __future__ import annotations
-
 import io
 
 import cv2

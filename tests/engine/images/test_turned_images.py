@@ -1,7 +1,5 @@
 """Orientation: what reading gives is upright, and reading it again changes nothing."""
 
-from __future__ import annotations
-
 import numpy as np
 import pytest
 from PIL import Image, ImageFile

@@ -1,7 +1,5 @@
 """Masks and proposals made up for the tests of what is kept of them."""
 
-from __future__ import annotations
-
 import numpy as np
 import torch
 

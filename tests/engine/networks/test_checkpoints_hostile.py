@@ -1,7 +1,5 @@
 """Networks from a stranger: refused at once, in our words, whatever their files ask for."""
 
-from __future__ import annotations
-
 import json
 import os
 import zipfile

@@ -1,7 +1,5 @@
 """Where a hub id's weights come from: the cache, FiftyOne's zoo, a (local) hub, or nowhere."""
 
-from __future__ import annotations
-
 import hashlib
 import importlib.util
 import json

@@ -1,7 +1,5 @@
 """Weight files made and changed by the tests of checkpoints."""
 
-from __future__ import annotations
-
 import json
 from pathlib import Path
 from typing import Any

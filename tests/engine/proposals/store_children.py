@@ -1,7 +1,5 @@
 """What the children of `test_proposal_store_processes` do; a module, so that they can import it."""
 
-from __future__ import annotations
-
 import hashlib
 from multiprocessing.connection import Connection
 from pathlib import Path

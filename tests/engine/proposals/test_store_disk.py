@@ -1,7 +1,5 @@
 """Disks that are full, folders that cannot be written to: a run goes on, and the counts tell."""
 
-from __future__ import annotations
-
 import errno
 import os
 import shutil

@@ -1,7 +1,5 @@
 """Merging in the App: what can be chosen, what is told before and after."""
 
-from __future__ import annotations
-
 import ntt_plugin as ntt
 from tests.app.driver import page
 

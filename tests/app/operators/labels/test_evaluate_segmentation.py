@@ -1,7 +1,5 @@
 """The end of an evaluation, as the App shows it."""
 
-from __future__ import annotations
-
 import pytest
 from pymongo.collection import Collection
 

@@ -1,7 +1,5 @@
 """The operator Check references: what it says before and after."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import torch
 from bson import json_util

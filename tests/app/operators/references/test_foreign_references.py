@@ -1,7 +1,5 @@
 """A bank of the engine alone beside one of the dataset: ids that FiftyOne never gave."""
 
-from __future__ import annotations
-
 import pytest
 
 import ntt_plugin as ntt

@@ -1,7 +1,5 @@
 """Marking and teaching by hand: selections, Alt, patches, what the forms say, what comes next."""
 
-from __future__ import annotations
-
 from types import SimpleNamespace
 
 import fiftyone as fo
@@ -17,7 +15,6 @@ from ntt_plugin.app.runtime.result_page import output_page
 from tests.app.driver import loaded, page
 
 LABELS = "ground_truth.detections"
-TEACHING = ["add_references", "promote_references", "add_negatives", "update_memory_bank"]
 
 
 def entries(sample, field, alt=(), count=2):
@@ -174,13 +171,6 @@ def test_all_predictions_are_taken_with_a_warning_only(operator, plugin, dataset
     assert "everything" not in plugin.form(dataset, operator, view=view).fields
 
 
-@pytest.mark.parametrize("operator", ["promote_references", "add_negatives", "update_memory_bank"])
-def test_without_a_bank_the_form_says_how_to_get_one(operator, plugin, bare):
-    form = plugin.form(bare, operator)
-    assert "Build memory bank" in form.text()
-    assert form.errors
-
-
 def test_classes_that_the_bank_lacks_are_told_before_they_are_left_out(plugin, dataset):
     shots = ntt.get_memory_bank_info(dataset, "shapes").shots
     gone = next(iter(shots))
@@ -191,12 +181,6 @@ def test_classes_that_the_bank_lacks_are_told_before_they_are_left_out(plugin, d
     assert gone in form.said("unknown")
     form = plugin.form(dataset, "promote_references", view=view, params=params)
     assert f"New to it: {gone}" in form.said("will_do")
-
-
-def test_boxes_alone_are_sent_to_masks_from_boxes(plugin, dataset):
-    for operator in TEACHING:
-        form = plugin.form(dataset, operator, params={"label_field": "boxes"})
-        assert "Masks from boxes" in form.errors["label_field"]
 
 
 def test_the_page_at_the_end_opens_the_form_to_segment_again(plugin, dataset):

@@ -1,7 +1,5 @@
 """Suggestions in the App: the form asks before a person's work goes, the run opens the patches."""
 
-from __future__ import annotations
-
 import fiftyone as fo
 import pytest
 
@@ -87,6 +85,8 @@ def test_former_suggestions_alone_go_without_a_tick(plugin, dataset):
     ],
 )
 @pytest.mark.parametrize("tick", [False, True])
-def test_a_bad_value_is_marked_at_its_field(params, field, tick, plugin, dataset):
-    form = plugin.form(dataset, "suggest_references", params={**ASKED, **params, "overwrite": tick})
+def test_a_bad_value_is_marked_at_its_field(params, field, tick, plugin, worked_on):
+    form = plugin.form(
+        worked_on, "suggest_references", params={**ASKED, **params, "overwrite": tick}
+    )
     assert list(form.errors) == [field]

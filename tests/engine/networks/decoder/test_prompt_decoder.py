@@ -1,7 +1,5 @@
 """The folded mask decoder against the stock one of `transformers`, at the published size."""
 
-from __future__ import annotations
-
 import copy
 
 import pytest

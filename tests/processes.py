@@ -1,0 +1,78 @@
+"""Python code in a process of its own, forked from one that has imported FiftyOne and the package.
+
+A new interpreter needs five seconds for these imports. Such a process shares the database with
+the tests, and nothing else; it may be killed, and does not call what is registered for its exit.
+"""
+
+import multiprocessing
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+_METHODS = multiprocessing.get_all_start_methods()
+_CONTEXT = multiprocessing.get_context("forkserver" if "forkserver" in _METHODS else "spawn")
+_CONTEXT.set_forkserver_preload(
+    [
+        "fiftyone",
+        "ntt_plugin.dataset.banks.edit",
+        "ntt_plugin.dataset.segmentation.segment",
+        "tests.dataset.scenes",
+    ]
+)
+
+
+class OtherProcess:
+    """Runs code that finds its arguments in ``sys.argv[1:]``."""
+
+    def __init__(self, code: str, *arguments: str) -> None:
+        self._folder = tempfile.TemporaryDirectory()
+        self._streams = [Path(self._folder.name) / name for name in ("stdout", "stderr")]
+        self._process = _CONTEXT.Process(target=_run, args=(code, arguments, self._streams))
+        self._process.start()
+        self.pid = self._process.pid
+
+    def is_alive(self) -> bool:
+        return self._process.is_alive()
+
+    def wait(self) -> subprocess.CompletedProcess[str]:
+        self._process.join()
+        with self._folder:
+            out, err = (path.read_text() if path.exists() else "" for path in self._streams)
+        return subprocess.CompletedProcess([], self._process.exitcode or 0, out, err)
+
+
+def run_elsewhere(code: str, *arguments: str) -> str:
+    """Wait until code in another process has ended well; what it printed."""
+    ended = OtherProcess(code, *arguments).wait()
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return ended.stdout
+
+
+def run_script(folder: Path, *command: str) -> str:
+    """``python COMMAND`` in a folder: a script's path or ``-m`` and a module, and arguments."""
+    return run_elsewhere(_SCRIPT, str(folder), *command)
+
+
+_SCRIPT = """
+import os, runpy, sys
+_, folder, *sys.argv = sys.argv
+os.chdir(folder)
+if sys.argv[0] == "-m":
+    del sys.argv[0]
+    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
+else:
+    runpy.run_path(sys.argv[0], run_name="__main__")
+"""
+
+
+def _run(code: str, arguments: tuple[str, ...], streams: list[Path]) -> None:
+    from fiftyone.core.odm import database
+
+    for number, path in enumerate(streams, start=1):
+        os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY), number)
+    sys.argv = ["-c", *arguments]
+    # A connection that was open before a fork belongs to the parent.
+    database._disconnect()
+    exec(code, {"__name__": "__main__"})
