@@ -14,7 +14,6 @@ from ntt_plugin.dataset.banks.files import export_memory_bank, import_memory_ban
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError, DatasetError
-from tests.dataset.samples.test_checks import IMPOSSIBLE
 
 
 @pytest.fixture

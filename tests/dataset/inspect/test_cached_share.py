@@ -46,7 +46,7 @@ def segmented(cached_run, own_store, monkeypatch):
     """The dataset, its networks in memory; afterwards its images are what they were."""
     dataset, cache = cached_run
     monkeypatch.setenv("NTT_CACHE_DIR", str(cache))
-    segmenters.get_segmenter(RECIPE, "cpu")
+    networks.get_segmenter(RECIPE, "cpu")
     files = {path: Path(path).read_bytes() for path in dataset.values("filepath")}
     yield dataset
     for path, content in files.items():
