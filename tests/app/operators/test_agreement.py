@@ -26,11 +26,21 @@ NOT_IN_ITS_FORM = {
     "apply_thresholds": {"thresholds"},
 }
 SHARED_FILES = {
-    "manage_memory_bank": ["rename_memory_bank", "duplicate_memory_bank", "delete_memory_bank"],
+    "manage_memory_bank": [
+        "rename_memory_bank",
+        "duplicate_memory_bank",
+        "delete_memory_bank",
+        "merge_memory_banks",
+    ],
     "share_memory_bank": ["export_memory_bank", "import_memory_bank"],
     "show_memory_bank": ["get_memory_bank_info", "load_references_view"],
     "teach_predictions": ["promote_references", "add_negatives"],
-    "cached_proposals": ["get_proposals_info", "clear_proposals"],
+    "proposals": [
+        "compute_proposals",
+        "get_proposals_info",
+        "clear_proposals",
+        "download_networks",
+    ],
 }
 each = pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: o.operator_name)
 
