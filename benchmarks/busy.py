@@ -40,7 +40,7 @@ QUIET_OTHERS = 0.2
 # Reads a number of images from each line, and answers with seconds an image and the load it saw.
 CHILD = """
 import json, sys, time
-from ntt_plugin.demo.scenes import scoring_scene
+from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine.device import threads
 from ntt_plugin.engine.segmenter import Segmenter
 

@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from demo_ap import draw_bank, reference_features, true_names
 from oracle import SeenScene, copy_of, proposal_cache, segm_ap, summary
 
-from ntt_plugin.demo.scenes import reference_scene, scoring_scene
+from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import MemoryBank, Segmenter, match
 
 RESULTS = Path(__file__).parent / "results" / "corrections.json"

@@ -25,7 +25,9 @@ from pycocotools import mask as rle
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ntt_plugin.dataset.evaluation.coco_metrics import evaluate_coco
-from ntt_plugin.demo.scenes import NOVEL_CLASSES, Scene, reference_scene, scoring_scene
+from ntt_plugin.demo.classes import NOVEL_CLASSES
+from ntt_plugin.demo.scenes import Scene
+from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import MemoryBank, Proposals, Reference, Segmenter, match
 
 RESULTS = Path(__file__).parent / "results" / "demo_ap.json"

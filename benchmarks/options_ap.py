@@ -28,7 +28,7 @@ from demo_ap import (
     true_names,
 )
 
-from ntt_plugin.demo.scenes import scoring_scene
+from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Segmenter, match
 from ntt_plugin.engine.proposals.codec import encode_proposals
 

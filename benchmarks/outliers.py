@@ -30,7 +30,8 @@ import torch
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ntt_plugin.demo.scenes import Scene, reference_scene
+from ntt_plugin.demo.scenes import Scene
+from ntt_plugin.demo.streams import reference_scene
 from ntt_plugin.engine import MemoryBank, Reference, Segmenter
 from ntt_plugin.engine.bank.quality import (
     find_badly_cut,

@@ -31,7 +31,8 @@ from demo_ap import (
 )
 from torch import Tensor
 
-from ntt_plugin.demo.scenes import Scene, scoring_scene
+from ntt_plugin.demo.scenes import Scene
+from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Fingerprint, Proposals, Recipe, Segmenter
 from ntt_plugin.engine.networks.checkpoints import load_encoder, load_segmenter
 from ntt_plugin.engine.networks.encoder import PatchEncoder

@@ -34,7 +34,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from store_candidates import CANDIDATES
 
-from ntt_plugin.demo.scenes import scoring_scene
+from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Proposals, Segmenter
 from ntt_plugin.engine.masks.packed import PackedMask
 from ntt_plugin.engine.proposals.codec import decode_proposals, encode_proposals

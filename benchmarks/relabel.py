@@ -30,7 +30,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ntt_plugin.demo.scenes import reference_scene, scoring_scene
+from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import Instances, MemoryBank, Proposals, Reference, Segmenter, match
 from ntt_plugin.engine.images.load import read_image
 from ntt_plugin.engine.proposals.cache import ProposalCache, image_digest

@@ -32,7 +32,7 @@ from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
 from ntt_plugin.dataset.banks.thresholds import best_threshold
-from ntt_plugin.demo.scenes import scoring_scene
+from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import MemoryBank, Proposals, Segmenter, match
 
 RESULTS = Path(__file__).parent / "results" / "thresholds.json"

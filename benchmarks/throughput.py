@@ -39,7 +39,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from benchmarks import plain
 from benchmarks.candidates import made_up_bank, made_up_proposals
 from benchmarks.networks import build_segmenter
-from ntt_plugin.demo.scenes import scoring_scene
+from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Proposals, Recipe, Segmenter, match
 from ntt_plugin.engine.proposals.feature_pooling import pool_features
 

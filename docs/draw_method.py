@@ -16,7 +16,8 @@ from PIL import Image, ImageDraw, ImageFont
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from ntt_plugin.demo.scenes import Scene, reference_scene, scoring_scene
+from ntt_plugin.demo.scenes import Scene
+from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import Instances, MemoryBank, Proposals, Reference, Segmenter, match
 from ntt_plugin.engine.networks.mask_proposer import grid_points
 from ntt_plugin.engine.references import crop_box, tight_box

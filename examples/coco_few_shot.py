@@ -28,7 +28,7 @@ import ntt_plugin as ntt
 from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.references.coco_few_shot import NOVEL_COCO_CLASSES, sample_few_shot
 from ntt_plugin.demo.folder import write_coco
-from ntt_plugin.demo.scenes import reference_scene, scoring_scene
+from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import MemoryBank, Reference, Segmenter
 
 

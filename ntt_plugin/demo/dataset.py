@@ -8,7 +8,8 @@ import fiftyone as fo
 from PIL import Image
 
 from ..errors import DatasetError
-from .scenes import Scene, reference_scene, scoring_scene
+from .scenes import Scene
+from .streams import reference_scene, scoring_scene
 
 DATASET_NAME = "ntt-demo"
 POOL_TAG = "pool"

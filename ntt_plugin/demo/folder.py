@@ -13,7 +13,9 @@ from PIL import Image
 from pycocotools import mask as mask_utils
 
 from ..engine.references import tight_box
-from .scenes import NOVEL_CLASSES, Scene, scoring_scene
+from .classes import NOVEL_CLASSES
+from .scenes import Scene
+from .streams import scoring_scene
 
 _CATEGORY_IDS = {entry: index for index, entry in enumerate(NOVEL_CLASSES, start=1)}
 

@@ -1,15 +1,16 @@
-"""Scenes with exact instance masks: their classes, how they are made, which ones serve what."""
+"""Rendered scenes with exact instance masks, and the colours, patterns and shapes in them."""
 
 from __future__ import annotations
 
 import colorsys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+
+from .classes import SceneClass
 
 Field = NDArray[np.floating[Any]]
 
@@ -166,47 +167,6 @@ _POLYGONS: dict[str, Field] = {
 }
 
 
-SHAPES = ("disc", "square", "triangle", "star", "cross", "ring", "crescent", "arrow")
-PATTERNS = ("plain", "striped", "dotted", "checked")
-COLOURS = ("red", "yellow", "green", "cyan", "blue", "magenta")
-
-
-@dataclass(frozen=True)
-class SceneClass:
-    """A class: one of ``SHAPES`` with one of ``PATTERNS`` in one of ``COLOURS``."""
-
-    shape: str
-    pattern: str
-    colour: str
-
-    @property
-    def name(self) -> str:
-        """The class's label, such as ``red striped star``."""
-        return f"{self.colour} {self.pattern} {self.shape}"
-
-
-def _novel() -> tuple[SceneClass, ...]:
-    # Two classes a shape; the strides spread patterns and colours evenly over them, so that
-    # every attribute is known from base classes and only the combinations are new.
-    return tuple(
-        SceneClass(
-            SHAPES[index // 2],
-            PATTERNS[(index // 2 + 2 * (index % 2) + index // 8) % len(PATTERNS)],
-            COLOURS[(5 * index + index // 6) % len(COLOURS)],
-        )
-        for index in range(2 * len(SHAPES))
-    )
-
-
-ALL_CLASSES = tuple(SceneClass(*attributes) for attributes in product(SHAPES, PATTERNS, COLOURS))
-"""All 192 classes."""
-
-NOVEL_CLASSES = _novel()
-"""The 16 classes that no training scene ever shows."""
-
-BASE_CLASSES = tuple(entry for entry in ALL_CLASSES if entry not in NOVEL_CLASSES)
-"""The 176 classes that the bundled networks were trained on."""
-
 SCENE_SIZE = 256
 """Side of every scene, in pixels."""
 
@@ -269,24 +229,6 @@ def make_scene(seed: int | Sequence[int], classes: Sequence[SceneClass]) -> Scen
     image += 0.012 * rng.standard_normal(image.shape, np.float32)
     pixels = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
     return Scene(pixels, owners, tuple(shown))
-
-
-# Which scenes serve what: no scene is ever in two of these streams.
-
-
-def training_scene(index: int) -> Scene:
-    """A scene of base classes, for training the tiny networks."""
-    return make_scene((1, index), BASE_CLASSES)
-
-
-def reference_scene(index: int) -> Scene:
-    """A scene of novel classes to take references from."""
-    return make_scene((2, index), NOVEL_CLASSES)
-
-
-def scoring_scene(index: int) -> Scene:
-    """A held-out scene of novel classes to segment and score."""
-    return make_scene((3, index), NOVEL_CLASSES)
 
 
 def _paint(entry: SceneClass, rng: np.random.Generator) -> tuple[Window, Field, Field]:

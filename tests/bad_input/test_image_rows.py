@@ -20,7 +20,8 @@ from ntt_plugin.dataset.references.sampling import sample_references
 from ntt_plugin.dataset.segmentation.propose import propose
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
-from ntt_plugin.demo.scenes import BASE_CLASSES, make_scene
+from ntt_plugin.demo.classes import BASE_CLASSES
+from ntt_plugin.demo.scenes import make_scene
 from ntt_plugin.engine import Reference, Segmenter
 from ntt_plugin.engine.proposals.store import ProposalStore
 from ntt_plugin.errors import DatasetError, NoFileHandlesError, NttError

@@ -10,7 +10,7 @@ from PIL import Image
 from pycocotools.coco import COCO
 
 from ntt_plugin.demo.folder import write_folder
-from ntt_plugin.demo.scenes import scoring_scene
+from ntt_plugin.demo.streams import scoring_scene
 
 
 def load(path: Path) -> COCO:

@@ -1,18 +1,9 @@
 import numpy as np
 import pytest
 
-from ntt_plugin.demo.scenes import (
-    ALL_CLASSES,
-    BASE_CLASSES,
-    NOVEL_CLASSES,
-    PATTERNS,
-    SHAPES,
-    make_scene,
-    reference_scene,
-    scoring_scene,
-    shape_distance,
-    training_scene,
-)
+from ntt_plugin.demo.classes import ALL_CLASSES, BASE_CLASSES, NOVEL_CLASSES, PATTERNS, SHAPES
+from ntt_plugin.demo.scenes import make_scene, shape_distance
+from ntt_plugin.demo.streams import reference_scene, scoring_scene, training_scene
 
 
 def test_the_split_is_whole_and_keeps_novel_classes_apart() -> None:

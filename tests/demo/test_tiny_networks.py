@@ -5,7 +5,8 @@ import pytest
 import torch
 from PIL import Image
 
-from ntt_plugin.demo.scenes import NOVEL_CLASSES, reference_scene, scoring_scene
+from ntt_plugin.demo.classes import NOVEL_CLASSES
+from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import Instances, MemoryBank, Reference, Segmenter
 from ntt_plugin.engine.images.load import to_tensor
 from ntt_plugin.engine.networks.checkpoints import load_segmenter

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from ntt_plugin.demo.scenes import BASE_CLASSES, training_scene
+from ntt_plugin.demo.classes import BASE_CLASSES
+from ntt_plugin.demo.streams import training_scene
 from ntt_plugin.demo.train.encoder import EncoderTask
 from ntt_plugin.demo.train.loop import Plan, ScenePool, train
 from ntt_plugin.demo.train.segmenter import SegmenterTask

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from benchmarks import plain
 from benchmarks.candidates import made_up_bank, made_up_proposals
-from ntt_plugin.demo.scenes import scoring_scene
+from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Proposals, Segmenter, match
 from ntt_plugin.engine.proposals.feature_pooling import pool_features
 

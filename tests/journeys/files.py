@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ntt_plugin.demo.scenes import reference_scene, scoring_scene
+from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from tests.journeys.formats import PICTURES, FileKind
 
 Array = np.ndarray[Any, Any]

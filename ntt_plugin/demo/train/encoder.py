@@ -11,7 +11,7 @@ from transformers import Dinov2Model
 from ...engine.images.load import normalise
 from ...engine.recipe import Recipe
 from ...engine.references import crop_box, crop_reference
-from ..scenes import BASE_CLASSES, COLOURS, PATTERNS, SHAPES
+from ..classes import BASE_CLASSES, COLOURS, PATTERNS, SHAPES
 from .loop import Scenes, image_batch
 from .networks import encoder_config, see_like_a_convolution, start_afresh
 

@@ -13,7 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ..scenes import BASE_CLASSES, SCENE_SIZE, training_scene
+from ..classes import BASE_CLASSES
+from ..scenes import SCENE_SIZE
+from ..streams import training_scene
 
 Scenes = list[tuple[np.ndarray, np.ndarray, list[int]]]
 """Of each scene its image, the owner of each pixel and its classes, as ``ScenePool`` gives them."""

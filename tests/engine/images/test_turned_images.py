@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from ntt_plugin.demo.scenes import BASE_CLASSES, make_scene
+from ntt_plugin.demo.classes import BASE_CLASSES
+from ntt_plugin.demo.scenes import make_scene
 from ntt_plugin.engine import Reference, Segmenter
 from ntt_plugin.engine.images.image_file import image_sizes
 from ntt_plugin.engine.images.load import image_notes, read_image, shown_size
