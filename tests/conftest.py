@@ -36,13 +36,13 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 
 # Handed to the workers first: a long file that comes last leaves the other worker idle.
 LONGEST = (
-    "test_journeys.py",
-    "test_tutorial.py",
-    "test_end_to_end.py",
-    "test_examples.py",
-    "test_run_rows.py",
-    "test_runs.py",
-    "test_errors.py",
+    "journeys/test_journeys.py",
+    "docs/test_tutorial.py",
+    "parity/test_end_to_end.py",
+    "examples/test_examples.py",
+    "bad_input/test_run_rows.py",
+    "app/operators/test_runs.py",
+    "app/runtime/test_operator.py",
 )
 
 
@@ -52,7 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    items.sort(key=lambda item: item.path.name not in LONGEST)
+    items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

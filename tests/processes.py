@@ -1,7 +1,9 @@
-"""Python code in a process of its own, forked from one that has imported FiftyOne and the package.
+"""Python code in other processes.
 
-A new interpreter needs five seconds for these imports. Such a process shares the database with
-the tests, and nothing else; it may be killed, and does not call what is registered for its exit.
+What users start themselves runs in a new interpreter. What only has to be another process is
+forked from one that has imported FiftyOne and the package, for these imports take five seconds.
+Such a process shares the database with the tests, and nothing else; it may be killed, and does not
+call what is registered for its exit.
 """
 
 import multiprocessing
@@ -10,6 +12,8 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[1]
 
 _METHODS = multiprocessing.get_all_start_methods()
 _CONTEXT = multiprocessing.get_context("forkserver" if "forkserver" in _METHODS else "spawn")
@@ -51,20 +55,16 @@ def run_elsewhere(code: str, *arguments: str) -> str:
 
 
 def run_script(folder: Path, *command: str) -> str:
-    """``python COMMAND`` in a folder: a script's path or ``-m`` and a module, and arguments."""
-    return run_elsewhere(_SCRIPT, str(folder), *command)
-
-
-_SCRIPT = """
-import os, runpy, sys
-_, folder, *sys.argv = sys.argv
-os.chdir(folder)
-if sys.argv[0] == "-m":
-    del sys.argv[0]
-    runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
-else:
-    runpy.run_path(sys.argv[0], run_name="__main__")
-"""
+    """``python COMMAND`` in a folder, in a new interpreter, as a person starts it."""
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "HF_HUB_OFFLINE": "1"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done.stdout
 
 
 def _run(code: str, arguments: tuple[str, ...], streams: list[Path]) -> None:

@@ -2,10 +2,7 @@
 
 import lazy_loader
 
-# Imported when they are first used: forms look at images' headers, and need no torch for it.
+# For scripts. Imported when they are first used: forms look at images' headers without torch.
 __getattr__, __dir__, __all__ = lazy_loader.attach(
-    __name__,
-    submod_attrs={
-        "load": ["image_notes", "normalise", "read_image", "read_with_notes", "to_tensor"]
-    },
+    __name__, submod_attrs={"load": ["image_notes", "read_image"]}
 )

@@ -16,22 +16,27 @@ from ...text import number_of
 from ..references import learning_form
 
 
-class RenameMemoryBank(NttOperator):
-    """Form of ``rename_memory_bank``."""
+class _UnderNewName(NttOperator):
+    """What the forms of a new name share: a bank of the dataset, and the name."""
 
-    operator_name = "rename_memory_bank"
-    title = "Rename memory bank"
-    about = "Give a memory bank another name. Labels that were made with it keep the old one."
-    icon = "drive_file_rename_outline"
     parameters = ("name", "new_name")
-    submit = "Rename"
-    doing = "Renaming"
 
     def build_form(self, form: Form) -> None:
         from ...forms import bank_choice
 
         bank_choice.bank_of_dataset(form)
         bank_choice.new_name(form)
+
+
+class RenameMemoryBank(_UnderNewName):
+    """Form of ``rename_memory_bank``."""
+
+    operator_name = "rename_memory_bank"
+    title = "Rename memory bank"
+    about = "Give a memory bank another name. Labels that were made with it keep the old one."
+    icon = "drive_file_rename_outline"
+    submit = "Rename"
+    doing = "Renaming"
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import rename_memory_bank
@@ -43,7 +48,7 @@ class RenameMemoryBank(NttOperator):
         )
 
 
-class DuplicateMemoryBank(NttOperator):
+class DuplicateMemoryBank(_UnderNewName):
     """Form of ``duplicate_memory_bank``."""
 
     operator_name = "duplicate_memory_bank"
@@ -53,15 +58,8 @@ class DuplicateMemoryBank(NttOperator):
         "compare the two."
     )
     icon = "content_copy"
-    parameters = ("name", "new_name")
     submit = "Duplicate"
     doing = "Copying"
-
-    def build_form(self, form: Form) -> None:
-        from ...forms import bank_choice
-
-        bank_choice.bank_of_dataset(form)
-        bank_choice.new_name(form)
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import duplicate_memory_bank
