@@ -24,19 +24,19 @@ def build_bank(
     recipe: Recipe,
     device: str | None,
     segmenter: Segmenter | None = None,
-) -> MemoryBank:
-    """The bank of chosen annotations, kept with the dataset of the images to segment.
+) -> tuple[MemoryBank, bool]:
+    """The bank of chosen annotations, kept with the dataset of the images, and whether it is new.
 
     One of the same annotations and recipe is taken as it is, so that a stopped run goes on with it.
     """
     if name in ntt.list_memory_banks(dataset):
         kept = ntt.load_memory_bank(dataset, name)
         if kept.recipe == recipe and _annotation_ids(kept) == Counter(str(a["id"]) for a in chosen):
-            return kept
+            return kept, False
     segmenter = segmenter or get_segmenter(recipe, device)
     bank = segmenter.build_bank(as_references(task, chosen, segmenter))
     ntt.save_memory_bank(dataset, name, bank, overwrite=True)
-    return bank
+    return bank, True
 
 
 def as_references(

@@ -217,7 +217,7 @@ def run_task(
     dataset = image_dataset(dataset_name)
     view = add_images(dataset, task)
     field = field_name("ntt", preset, task.part, str(shots), str(seed))
-    bank = build_bank(dataset, field, task, chosen, recipe, device, segmenter)
+    bank, is_new = build_bank(dataset, field, task, chosen, recipe, device, segmenter)
     if bank.refused:
         notes.append(ntt.describe_refused(bank.refused))
     report = ntt.segment(
@@ -227,6 +227,8 @@ def run_task(
         device=device,
         preset=recipe,
         segmenter=segmenter,
+        # Labels of an earlier bank of that name go.
+        overwrite=is_new,
         **segment_options,
     )
     if report.failed:

@@ -184,8 +184,8 @@ def make_lvis(folder: Path) -> None:
     """A rare, a common and a frequent class: red, green and blue.
 
     Red: of two one is found, and one more in an image where red was not annotated exhaustively.
-    Green: one is found in an image that was checked to have none, then one that is there. Blue: one is
-    found, and one more in an image that was not checked for blue.
+    Green: one is found in an image that was checked to have none, then one that is there. Blue: one
+    is found, and one more in an image that was not checked for blue.
     """
 
     def entry(key, part, negative=(), incomplete=()):

@@ -38,11 +38,11 @@ def test_another_number_of_classes_is_another_dataset(folder):
     content = json.loads(path.read_text())
     content["annotations"].pop()
     path.write_text(json.dumps(content))
-    with pytest.raises(DatasetError, match="references of 2 classes and UODD has 3"):
+    with pytest.raises(DatasetError, match=r"references of 2 classes and UODD has 3"):
         cdfsod.load(folder, "UODD", 1)
 
 
 def test_missing_images_are_counted_and_the_first_is_named(folder):
     (folder / "FISH/test/b.jpg").unlink()
-    with pytest.raises(DatasetError, match="lacks 1 of the 1 images .*, the first b.jpg"):
+    with pytest.raises(DatasetError, match=r"lacks 1 of the 1 images .*, the first b.jpg"):
         cdfsod.load(folder, "DeepFish", 1)

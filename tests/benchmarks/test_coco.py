@@ -60,7 +60,7 @@ def test_a_zoo_that_cannot_be_reached_is_said_in_a_sentence(tmp_path, monkeypatc
 
     monkeypatch.setattr(coco, "is_zoo", lambda folder: True)
     monkeypatch.setattr(foz, "download_zoo_dataset", fail)
-    with pytest.raises(DatasetError, match="cannot fetch COCO .no route to host.*--data"):
+    with pytest.raises(DatasetError, match=r"cannot fetch COCO .no route to host.*--data"):
         coco.fetch(tmp_path)
 
 

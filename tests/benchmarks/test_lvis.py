@@ -23,7 +23,7 @@ def test_the_references_are_those_that_the_protocol_gives_by_hand(task):
     for keys in (rare, small, blue):
         random.shuffle(keys)
     # One valid object is repeated; where none is valid, invalid ones are taken.
-    expected = [1, 1, 1] + small[:3] + blue[:3]
+    expected = [1, 1, 1, *small[:3], *blue[:3]]
     assert [a["id"] for a in TABLE.choose(task, 3, 33)] == expected
 
 
@@ -58,5 +58,5 @@ def test_a_file_of_coco_is_not_taken_for_one_of_lvis(tmp_path):
     for image in content["images"]:
         del image["neg_category_ids"]
     path.write_text(json.dumps(content))
-    with pytest.raises(DatasetError, match="no 'neg_category_ids'.*not LVIS v1"):
+    with pytest.raises(DatasetError, match=r"no 'neg_category_ids'.*not LVIS v1"):
         lvis.load(tmp_path, "", 1)

@@ -1,5 +1,8 @@
 """LVIS's rules that an imitation of whole files does not reach."""
 
+import json
+from pathlib import Path
+
 import numpy as np
 import pytest
 
@@ -87,3 +90,10 @@ def test_federated_precision_equals_a_plain_computation_of_random_scores():
     recall = np.cumsum(right) / len(with_object)
     points = [max(precision[recall >= at], default=0) for at in np.linspace(0, 1, 101)]
     assert lvis_figures(test, results, "bbox", 300)["AP"] == pytest.approx(np.mean(points))
+
+
+def test_figures_equal_those_of_the_package_of_lvis():
+    known = json.loads((Path(__file__).parent / "lvis_figures.json").read_text())
+    for case in known["figures"]:
+        ours = lvis_figures(known["file"], known["results"], case["kind"], case["max_detections"])
+        assert ours == pytest.approx(case["figures"], abs=1e-12)

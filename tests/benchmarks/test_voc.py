@@ -79,7 +79,7 @@ def test_the_splits_hold_the_published_novel_classes(tmp_path):
 def test_a_damaged_annotation_is_named(tmp_path):
     make_voc(tmp_path)
     (tmp_path / "VOCdevkit/VOC2012/Annotations/2008_000002.xml").write_text("<annotation>")
-    with pytest.raises(DatasetError, match="2008_000002.xml is not an XML file"):
+    with pytest.raises(DatasetError, match=r"2008_000002.xml is not an XML file"):
         voc.load(tmp_path, "split1", 1)
 
 
