@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -50,8 +51,8 @@ def describe(
             f"  references  {table.classes * shots:,} for all parts: {table.classes} classes "
             f"x {shots}",
             f"  data        {data_needed(table, folder, parts, shots)}",
-            f"  networks    {', '.join(map(str, networks_of(recipe)))}",
-            f"  time        {_hours(count, rate)} at {rate:.3g} images a second on {device}, "
+            f"  networks    {', '.join(dict.fromkeys(map(str, networks_of(recipe))))}",
+            f"  time        {_time(count, rate)} at {rate:.3g} images a second on {device}, "
             f"{source}; change it with --images-per-second",
             "A run that is stopped goes on where it was, and no image is computed twice.",
         ]
@@ -119,7 +120,13 @@ def _images(table: Table, parts: Sequence[str], count: int | None) -> str:
     return f"{count:,} to segment{once}"
 
 
-def _hours(count: int | None, rate: float) -> str:
+def _time(count: int | None, rate: float) -> str:
     if count is None:
-        return f"{1000 / rate / 3600:.1f} hours for each 1,000 images"
-    return f"{count / rate / 3600:.1f} hours"
+        return f"{_duration(1000 / rate)} for each 1,000 images"
+    return _duration(count / rate)
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 3600:
+        return f"{math.ceil(seconds / 60)} minutes"
+    return f"{seconds / 3600:.1f} hours"

@@ -121,6 +121,8 @@ def reproduce(options: argparse.Namespace) -> dict[str, float]:
         NttError: no part can be computed.
     """
     table = TABLES[options.table]
+    # Before gigabytes of data are fetched: without networks they are of no use.
+    ntt.download_networks(recipe_for(table, options.preset))
     bring_data(table, options)
     outcomes: dict[str, Outcome] = {}
     left_out: list[DatasetError] = []

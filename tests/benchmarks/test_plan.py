@@ -35,6 +35,12 @@ def test_hours_follow_from_images_and_speed(tmp_path):
     assert "2.8 hours at 0.5 images a second on cuda, which you gave" in text
 
 
+def test_less_than_an_hour_is_said_in_minutes(tmp_path):
+    assert "42 minutes at 2 images" in described("coco", tmp_path, 10, images_per_second=2)
+    text = described("cdfsod", tmp_path, 10, images_per_second=2)
+    assert "9 minutes for each 1,000 images" in text
+
+
 def test_a_speed_that_nobody_measured_is_called_a_guess(tmp_path):
     assert "a guess, for the preset paper, not yours" in described("coco", tmp_path, 10)
 

@@ -12,12 +12,13 @@ import ntt_plugin as ntt
 from benchmarks.published import cdfsod, reproduce
 from benchmarks.published.cdfsod import TABLE
 from benchmarks.published.reproduce import main, run_task
+from ntt_plugin.errors import CheckpointError
 from tests.benchmarks.imitations import BlockEngine, make_cdfsod
 from tests.processes import ROOT
 
 
 def command(folder, *more):
-    return ["--table", "cdfsod", "--shots", "1", "--data", str(folder), *more]
+    return ["--table", "cdfsod", "--shots", "1", "--preset", "tiny", "--data", str(folder), *more]
 
 
 @pytest.fixture
@@ -44,7 +45,7 @@ def test_the_table_and_the_file_hold_the_same_figures(blocks, tmp_path, capsys):
     written = json.loads(output.read_text())
     assert written["ours"] == {"DeepFish AP": pytest.approx(0.6), "UODD AP": pytest.approx(2 / 3)}
     assert written["parts"]["UODD"]["references"] == [1, 2, 3]
-    assert (written["seed"], written["recipe"]["name"]) == (33, "paper")
+    assert (written["seed"], written["recipe"]["name"]) == (33, "tiny")
 
 
 def test_a_dataset_that_is_not_there_is_left_out_and_said(blocks, tmp_path, capsys):
@@ -74,6 +75,20 @@ def test_what_no_table_has_is_refused(arguments, said, capsys):
     with pytest.raises(SystemExit):
         main(arguments)
     assert said in capsys.readouterr().err
+
+
+def test_networks_that_cannot_be_had_stop_it_before_any_data_are_fetched(
+    tmp_path, capsys, monkeypatch
+):
+    def fail(recipe):
+        raise CheckpointError("The hub cannot be reached.")
+
+    fetched = []
+    monkeypatch.setattr(ntt, "download_networks", fail)
+    monkeypatch.setattr(reproduce, "bring_data", lambda *arguments: fetched.append(arguments))
+    assert main(command(tmp_path)) == 1
+    assert capsys.readouterr().err == "Stopped: The hub cannot be reached.\n"
+    assert fetched == []
 
 
 def test_a_preset_that_is_not_there_is_one_sentence(tmp_path, capsys):
