@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -96,6 +97,7 @@ def speed(
         return given, "which you gave"
     images = list(islice(_images_below(folder), _IMAGES_MEASURED + 1))
     if len(images) > 1 and not missing_networks(recipe):
+        print(f"Trying {len(images)} of your images, for the time.", file=sys.stderr)
         segmenter = get_segmenter(recipe, device)
         # The first image pays for what is made once.
         segmenter.propose(images[0])
