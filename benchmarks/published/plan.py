@@ -64,7 +64,7 @@ def images_to_segment(table: Table, folder: Path, parts: Sequence[str], shots: i
     """How many images are segmented; None if that is not known before the data are there."""
     if table.images is not None:
         return table.images
-    files = table.annotations(folder, parts, shots)[: len(parts)]
+    files = table.annotation_files(folder, parts, shots)[: len(parts)]
     if not all(path.is_file() for path in files):
         return None
     return sum(len(json.loads(path.read_bytes())["images"]) for path in files)
@@ -72,7 +72,7 @@ def images_to_segment(table: Table, folder: Path, parts: Sequence[str], shots: i
 
 def data_needed(table: Table, folder: Path, parts: Sequence[str], shots: int) -> str:
     """What is there, what would be fetched, and the room for it."""
-    missing = [p for p in table.annotations(folder, parts, shots) if not p.is_file()]
+    missing = [p for p in table.annotation_files(folder, parts, shots) if not p.is_file()]
     if not missing:
         return f"{folder} is there"
     if not table.downloads:

@@ -174,7 +174,7 @@ def bring_data(table: Table, options: argparse.Namespace) -> None:
     """
     if table.fetch is None:
         return
-    files = table.annotations(options.data, options.part, options.shots)
+    files = table.annotation_files(options.data, options.part, options.shots)
     if not all(path.is_file() for path in files):
         require_room(options.data, table.downloads)
     table.fetch(options.data)
