@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
@@ -24,11 +25,15 @@ from .networks.checkpoints import load_encoder, load_segmenter
 from .networks.encoder import PatchEncoder
 from .networks.mask_proposer import MaskProposer
 from .proposals.cache import upstream_digest
+from .proposals.joined import join_proposals
 from .proposals.mask_upsampling import upsample_masks
 from .proposals.proposals import Proposals, mask_boxes
+from .proposals.tiles import Tile, tile_grid, whole_image
 from .recipe import Recipe
 from .references import Reference, crop_reference, grid_weights, pool_reference
 from .typing import Array
+
+Progress = Callable[[int, int], None]
 
 
 class Segmenter:
@@ -216,17 +221,45 @@ class Segmenter:
     @with_threads_by_load
     @reraise_oom("segment an image", SMALLER_IMAGE)
     @torch.inference_mode()
-    def propose(self, image: ImageLike) -> Proposals:
+    def propose(self, image: ImageLike, progress: Progress | None = None) -> Proposals:
         """Compute an image's proposals, which do not depend on a bank (recipe, section 3).
 
-        If memory runs out it continues with smaller batches; see ``point_batch``.
+        If the recipe says so, an image larger than a tile is looked at in tiles as well: each is
+        proposed and encoded like an image. Memory is that of the image, of one tile and of the
+        masks kept. If memory runs out it continues with smaller batches; see ``point_batch``.
+
+        Args:
+            image: a path, a PIL image or a uint8 array.
+            progress: called after each look with the number of looks done and of all, where an
+                image takes more than one. What it raises ends the work.
 
         Raises:
             ImageError: the image cannot be read.
             OutOfMemoryError: the device has not the memory for an image, or for one point.
         """
         require_own_process(self.device)
-        pixels, image_size = self._input(image)
+        picture = read_image(image)
+        size = (picture.height, picture.width)
+        tiles = tile_grid(size, self.recipe.tile, self.recipe.tile_overlap)
+        if not tiles:
+            return self._look(picture)
+        parts = self._looks(picture, [whole_image(size), *tiles], progress)
+        return join_proposals(parts, size, self.fingerprint)
+
+    def _looks(
+        self, picture: Image.Image, tiles: Sequence[Tile], progress: Progress | None
+    ) -> Iterator[tuple[Proposals, Tile]]:
+        """The proposals of each tile of an RGB image, in coordinates of the tile."""
+        for done, tile in enumerate(tiles, start=1):
+            # A crop is a copy, even of the whole image.
+            whole = tile == (0, 0, *picture.size)
+            yield self._look(picture if whole else picture.crop(tile)), tile
+            if progress is not None:
+                progress(done, len(tiles))
+
+    def _look(self, picture: Image.Image) -> Proposals:
+        """The proposals of an RGB image or of a part of one."""
+        pixels, image_size = self._input(picture), (picture.height, picture.width)
         size = (self._encoder.size, self._encoder.size)
         small = F.interpolate(pixels[None], size, mode="bicubic", align_corners=False)
         recipe = self.recipe
@@ -272,7 +305,8 @@ class Segmenter:
         """
         require_own_process(self.device)
         prompts = _box_prompts(boxes)
-        pixels, (height, width) = self._input(image)
+        picture = read_image(image)
+        pixels, height, width = self._input(picture), picture.height, picture.width
         scale = torch.tensor([1 / width, 1 / height] * 2) * self._proposer.size
         prompts = prompts * scale
         logits, _ = self._proposer.masks_from_boxes(pixels, prompts, self.recipe.point_batch)
@@ -285,15 +319,14 @@ class Segmenter:
                 masks[index][y1:y2, x1:x2] = mask.unpack()
         return masks
 
-    def _input(self, image: ImageLike) -> tuple[Tensor, tuple[int, int]]:
-        """The image as the segmenter sees it, (3, R, R) in [0, 1], and its own (H, W)."""
-        picture = read_image(image)
+    def _input(self, picture: Image.Image) -> Tensor:
+        """An RGB image as the segmenter sees it, (3, R, R) in [0, 1]."""
         side = self._proposer.size
         pixels = to_tensor(picture.resize((side, side)))
         if self.device.type == "cuda":
             # Pinned memory allows an asynchronous copy.
             pixels = send(pixels.pin_memory(), self.device)
-        return pixels, (picture.height, picture.width)
+        return pixels
 
 
 def _box_prompts(boxes: Array | Sequence[Sequence[float]]) -> Tensor:

@@ -112,6 +112,8 @@ AFTER_PROPOSALS = frozenset(
 # Replaced by the networks' digests and the dtype, which say more.
 _REPLACED = frozenset({"segmenter", "encoder", "precision"})
 
+_OF_TILES = frozenset({"tile", "tile_overlap"})
+
 # Fields of a network's configuration that do not change what it computes.
 _NOT_COMPUTED = frozenset(
     {
@@ -153,6 +155,8 @@ def upstream_digest(
         dtype: what the recipe's precision came to on the device.
         architectures: the ``architecture`` of each network.
     """
+    # Proposals of the versions before tiles stay valid.
+    without = _OF_TILES if recipe.tile is None else frozenset()
     upstream = {
         "codec": CODEC_VERSION,
         "pipeline": PIPELINE_VERSION,
@@ -163,7 +167,7 @@ def upstream_digest(
         "recipe": {
             field: value
             for field, value in asdict(recipe).items()
-            if field not in AFTER_PROPOSALS | _REPLACED
+            if field not in AFTER_PROPOSALS | _REPLACED | without
         },
     }
     return _hash(json.dumps(upstream, sort_keys=True).encode())

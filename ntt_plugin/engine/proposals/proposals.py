@@ -37,7 +37,9 @@ class Proposals:
     Attributes:
         ious: predicted IoUs, float (n,).
         features: unit-length features, float (n, C).
-        boxes: x1 y1 x2 y2 of each low-resolution mask, inclusive pixel indices, float (n, 4).
+        boxes: the boxes that non-maximum suppression compares, x1 y1 x2 y2, float (n, 4): of the
+            low-resolution masks, inclusive pixel indices; of proposals from tiles, the tight boxes
+            of ``masks`` in pixels, x2 and y2 exclusive.
         masks: n masks at the image's own size.
         image_size: (H, W) of the original image.
         fingerprint: the encoder that made the features; None if unknown.
