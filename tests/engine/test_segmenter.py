@@ -13,19 +13,6 @@ from ntt_plugin.engine.proposals.codec import decode_proposals, encode_proposals
 from ntt_plugin.errors import BankError, ImageError, RecipeError, ReferenceRefusedError
 
 
-@pytest.fixture
-def segmenter(sam2_folder: Path, dinov2_folder: Path) -> Segmenter:
-    recipe = Recipe(
-        name="small",
-        segmenter=str(sam2_folder),
-        encoder=str(dinov2_folder),
-        encoder_size=42,
-        grid=4,
-        iou_threshold=0.0,
-    )
-    return Segmenter.from_preset(recipe, device="cpu")
-
-
 def picture(seed: int, height: int = 50, width: int = 80) -> np.ndarray:
     return np.random.default_rng(seed).integers(0, 256, (height, width, 3), dtype=np.uint8)
 

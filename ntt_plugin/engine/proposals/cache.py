@@ -80,6 +80,8 @@ def _require_plausible(
     if proposals.features.shape[1] != channels:
         raise RecordError(f"its features have {proposals.features.shape[1]} channels")
     numbers = ((proposals.ious, inf), (proposals.boxes, inf), (proposals.features, _LONGEST))
+    if proposals.sources is not None and (proposals.sources < -1).any():
+        raise RecordError("it names candidates that cannot be")
     for values, most in numbers:
         # One that is NaN makes both NaN, which no comparison holds of.
         low, high = values.aminmax()
@@ -197,6 +199,14 @@ def image_digest(image: ImageLike) -> str:
             digest.update(chunk)
             left -= len(chunk)
     return digest.hexdigest()
+
+
+def digest_with_candidates(image: str, candidates: str) -> str:
+    """What stands for an ``image_digest`` where proposals depend on candidates, too.
+
+    ``candidates`` is the ``candidates_digest`` of an image.
+    """
+    return _hash(f"{image} {candidates}".encode())
 
 
 def proposal_key(image: str, upstream: str) -> str:

@@ -43,6 +43,8 @@ class Proposals:
         masks: n masks at the image's own size.
         image_size: (H, W) of the original image.
         fingerprint: the encoder that made the features; None if unknown.
+        sources: index of the candidate that each was made of, -1 for the point grid, int64 (n,);
+            None if none was made of a candidate.
 
     Example:
         >>> from ntt_plugin.engine import Proposals
@@ -60,6 +62,7 @@ class Proposals:
     masks: MaskSource
     image_size: tuple[int, int]
     fingerprint: Fingerprint | None = None
+    sources: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ious)
