@@ -329,10 +329,8 @@ class Segmenter:
         """
         require_own_process(self.device)
         prompts = _box_prompts(boxes)
-        picture = read_image(image)
-        height, width = picture.height, picture.width
-        prompts = self._pictures.prompts(prompts, picture)
-        pixels = self._pictures.pixels(picture)
+        pixels, (height, width) = self._input(image)
+        prompts = self._pictures.prompts(prompts, (height, width))
         logits, _ = self._proposer.masks_from_boxes(pixels, prompts, self.recipe.point_batch)
         masks = [np.zeros((height, width), bool) for _ in range(len(logits))]
         filled = (logits > 0).flatten(1).any(dim=1).nonzero()[:, 0]
@@ -342,6 +340,11 @@ class Segmenter:
                 x1, y1, x2, y2 = mask.box
                 masks[index][y1:y2, x1:x2] = mask.unpack()
         return masks
+
+    def _input(self, image: ImageLike) -> tuple[Tensor, tuple[int, int]]:
+        """The image as the segmenter sees it, (3, R, R) in [0, 1], and its own (H, W)."""
+        picture = read_image(image)
+        return self._pictures.pixels(picture), (picture.height, picture.width)
 
 
 def _part(picture: Image.Image, tile: Tile) -> Image.Image:

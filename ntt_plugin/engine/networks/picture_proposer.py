@@ -67,7 +67,7 @@ class PictureProposer:
         if boxed:
             corner = torch.tensor([tile.left, tile.top] * 2)
             boxes = torch.tensor([candidates[index].box for index in boxed]) - corner
-            prompts = self.prompts(boxes, picture)
+            prompts = self.prompts(boxes, (picture.height, picture.width))
             logits, _ = self.proposer.box_masks(features, prompts, recipe.point_batch)
             confidences = torch.tensor([candidates[index].confidence for index in boxed])
             # A box of which the segmenter makes an empty mask has no proposal.
@@ -90,11 +90,10 @@ class PictureProposer:
             pixels = send(pixels.pin_memory(), self.device)
         return pixels
 
-    def prompts(self, boxes: Tensor, picture: Image.Image) -> Tensor:
-        """Boxes x1 y1 x2 y2 in pixels of the picture, float (n, 4), in the segmenter's pixels."""
-        return boxes * (
-            torch.tensor([1 / picture.width, 1 / picture.height] * 2) * self.proposer.size
-        )
+    def prompts(self, boxes: Tensor, size: tuple[int, int]) -> Tensor:
+        """Boxes in pixels of a picture (H, W), float (n, 4), in the segmenter's pixels."""
+        scale = torch.tensor([1 / size[1], 1 / size[0]] * 2) * self.proposer.size
+        return boxes * scale
 
     def _patches(self, pixels: Tensor) -> Tensor:
         """Patch features, float (C, g, g), of the segmenter's input (recipe, section 3.2)."""
