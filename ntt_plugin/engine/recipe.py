@@ -47,6 +47,7 @@ class Recipe:
         merge_exponent: strength of the rescoring; 0 turns it off.
         negative_sigma: the larger, the less negatives lower a score.
         tile: side of the tiles that larger images are looked at in, too, pixels; None for none.
+            ``max_instances`` is for the whole image: raise it where there are more objects.
         tile_overlap: of neighbouring tiles, relative to ``tile``, at least. An object that is
             smaller than the overlap lies in some tile as a whole.
 
