@@ -24,7 +24,7 @@ DATASETS = {
 }
 
 
-def annotations(folder: Path, parts: Sequence[str], shots: int) -> list[Path]:
+def annotation_files(folder: Path, parts: Sequence[str], shots: int) -> list[Path]:
     """The annotation files of some datasets: those to score against, then the references."""
     roots = [folder / DATASETS[part][0] / "annotations" for part in parts]
     return [root / name for name in ("test.json", f"{shots}_shot.json") for root in roots]
@@ -38,7 +38,7 @@ def load(folder: Path, part: str, shots: int) -> Task:
     """
     name, train_images, test_images, classes = DATASETS[part]
     root = folder / name
-    test_file, train_file = annotations(folder, [part], shots)
+    test_file, train_file = annotation_files(folder, [part], shots)
     test = read_coco(test_file)
     require_images(test, root / test_images)
     train = read_coco(train_file)
@@ -66,7 +66,7 @@ TABLE = Table(
     classes=sum(classes for *_, classes in DATASETS.values()),
     folder="cdfsod",
     downloads=(),
-    annotations=annotations,
+    annotation_files=annotation_files,
     fetch=None,
     load=load,
     choose=take_all,

@@ -28,7 +28,7 @@ def layout(folder: Path) -> tuple[Path, Path, Path]:
     return labels, train, val
 
 
-def annotations(folder: Path, parts: Sequence[str], shots: int) -> list[Path]:
+def annotation_files(folder: Path, parts: Sequence[str], shots: int) -> list[Path]:
     """The two annotation files."""
     return [layout(folder)[0] / f"instances_{name}2017.json" for name in ("val", "train")]
 
@@ -70,7 +70,7 @@ def load(folder: Path, part: str, shots: int) -> Task:
         DatasetError: a file or an image of the validation part is missing.
     """
     _, train_images, val_images = layout(folder)
-    val_file, train_file = annotations(folder, [part], shots)
+    val_file, train_file = annotation_files(folder, [part], shots)
     test = read_coco(val_file)
     require_images(test, val_images)
     train = read_coco(train_file)
@@ -80,7 +80,7 @@ def load(folder: Path, part: str, shots: int) -> Task:
 
 def score(task: Task, results: Sequence[dict[str, Any]]) -> dict[str, float]:
     """AP of boxes and of masks, by pycocotools."""
-    found = {}
+    found: dict[str, float] = {}
     for kind in ("bbox", "segm"):
         figures = coco_figures(task.test, task.category_ids, results, kind)
         found |= {f"{kind} AP": figures["AP"], f"{kind} AP50": figures["AP50"]}
@@ -101,7 +101,7 @@ TABLE = Table(
         Download("annotations_trainval2017.zip", 0.25, 0.9),
         Download("the references' images, one by one", 0.1, 0.0),
     ),
-    annotations=annotations,
+    annotation_files=annotation_files,
     fetch=fetch,
     fetch_references=fetch_references,
     load=load,

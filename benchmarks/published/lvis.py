@@ -16,7 +16,7 @@ CLASSES = 1203
 MAX_DETECTIONS = 300
 
 
-def annotations(folder: Path, parts: Sequence[str], shots: int) -> list[Path]:
+def annotation_files(folder: Path, parts: Sequence[str], shots: int) -> list[Path]:
     """The two annotation files."""
     return [folder / f"lvis_v1_{name}.json" for name in ("val", "train")]
 
@@ -27,7 +27,7 @@ def load(folder: Path, part: str, shots: int) -> Task:
     Raises:
         DatasetError: a file or an image is missing, or the files are not those of LVIS v1.
     """
-    val_file, train_file = annotations(folder, [part], shots)
+    val_file, train_file = annotation_files(folder, [part], shots)
     test = read_lvis(val_file)
     require_images(test, folder)
     train = read_lvis(train_file)
@@ -68,7 +68,7 @@ TABLE = Table(
     classes=CLASSES,
     folder="lvis",
     downloads=(),
-    annotations=annotations,
+    annotation_files=annotation_files,
     fetch=None,
     load=load,
     choose=draw_lvis,

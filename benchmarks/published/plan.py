@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from itertools import islice
@@ -63,7 +64,7 @@ def images_to_segment(table: Table, folder: Path, parts: Sequence[str], shots: i
     """How many images are segmented; None if that is not known before the data are there."""
     if table.images is not None:
         return table.images
-    files = table.annotations(folder, parts, shots)[: len(parts)]
+    files = table.annotation_files(folder, parts, shots)[: len(parts)]
     if not all(path.is_file() for path in files):
         return None
     return sum(len(json.loads(path.read_bytes())["images"]) for path in files)
@@ -71,7 +72,7 @@ def images_to_segment(table: Table, folder: Path, parts: Sequence[str], shots: i
 
 def data_needed(table: Table, folder: Path, parts: Sequence[str], shots: int) -> str:
     """What is there, what would be fetched, and the room for it."""
-    missing = [p for p in table.annotations(folder, parts, shots) if not p.is_file()]
+    missing = [p for p in table.annotation_files(folder, parts, shots) if not p.is_file()]
     if not missing:
         return f"{folder} is there"
     if not table.downloads:
@@ -96,6 +97,7 @@ def speed(
         return given, "which you gave"
     images = list(islice(_images_below(folder), _IMAGES_MEASURED + 1))
     if len(images) > 1 and not missing_networks(recipe):
+        print(f"Trying {len(images)} of your images, for the time.", file=sys.stderr)
         segmenter = get_segmenter(recipe, device)
         # The first image pays for what is made once.
         segmenter.propose(images[0])

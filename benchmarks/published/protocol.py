@@ -72,8 +72,8 @@ class Table:
         classes: classes of all parts together, for the number of references.
         folder: the data's folder below FiftyOne's folder of zoo datasets.
         downloads: what is fetched where the data are missing; empty if you fetch them yourself.
-        annotations: the files of some parts that must be there, in a folder, for some shots; those
-            with the images to segment come first.
+        annotation_files: the files that must be there, in a folder, for some parts and shots; those
+            of the images to segment come first.
         fetch: brings annotations and test images into a folder; None if you fetch them yourself.
         fetch_references: brings the images of chosen references; None if ``fetch`` brought them.
         load: reads one part for a number of shots; says what is missing.
@@ -93,7 +93,7 @@ class Table:
     classes: int
     folder: str
     downloads: tuple[Download, ...]
-    annotations: Callable[[Path, Sequence[str], int], list[Path]]
+    annotation_files: Callable[[Path, Sequence[str], int], list[Path]]
     fetch: Callable[[Path], None] | None
     load: Callable[[Path, str, int], Task]
     choose: Callable[[Task, int, int], list[Annotation]]

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
+import fiftyone as fo
 import numpy as np
 from pycocotools import mask as mask_utils
 
 import ntt_plugin as ntt
-from ntt_plugin.dataset.networks import get_segmenter
 from ntt_plugin.engine import MemoryBank, Provenance, Recipe, Reference, Segmenter
 
 from .protocol import Annotation, Task
@@ -33,8 +34,9 @@ def build_bank(
         kept = ntt.load_memory_bank(dataset, name)
         if kept.recipe == recipe and _annotation_ids(kept) == Counter(str(a["id"]) for a in chosen):
             return kept, False
-    segmenter = segmenter or get_segmenter(recipe, device)
-    bank = segmenter.build_bank(as_references(task, chosen, segmenter))
+    zoo = Path(fo.config.model_zoo_dir)
+    engine = segmenter or Segmenter.from_preset(recipe, device, [zoo])
+    bank = engine.build_bank(as_references(task, chosen, engine))
     ntt.save_memory_bank(dataset, name, bank, overwrite=True)
     return bank, True
 
@@ -66,7 +68,8 @@ def decode_mask(segmentation: Any, height: int, width: int) -> np.ndarray:
         rle = mask_utils.frPyObjects(segmentation, height, width)
     else:
         rle = segmentation
-    return mask_utils.decode(rle).astype(bool)
+    mask: np.ndarray = mask_utils.decode(rle).astype(bool)
+    return mask
 
 
 def _annotation_ids(bank: MemoryBank) -> Counter[str | None]:

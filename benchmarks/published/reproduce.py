@@ -93,7 +93,9 @@ def parse_options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     if options.images_per_second is not None and options.images_per_second <= 0:
         parser.error("--images-per-second must be above 0")
     options.data = options.data or Path(fo.config.dataset_zoo_dir) / table.folder
-    options.output = options.output or RESULTS / f"published_{table.name}_{options.shots}.json"
+    if options.output is None:
+        run = field_name("published", table.name, str(options.shots), options.preset)
+        options.output = RESULTS / f"{run}_seed{options.seed}.json"
     return options
 
 
@@ -172,7 +174,7 @@ def bring_data(table: Table, options: argparse.Namespace) -> None:
     """
     if table.fetch is None:
         return
-    files = table.annotations(options.data, options.part, options.shots)
+    files = table.annotation_files(options.data, options.part, options.shots)
     if not all(path.is_file() for path in files):
         require_room(options.data, table.downloads)
     table.fetch(options.data)

@@ -47,7 +47,6 @@ ARCHIVES = (
     Archive(f"{_SITE}/voc2007/VOCtrainval_06-Nov-2007.tar", "c52e279531787c972589f7e41ab4ae64"),
     Archive(f"{_SITE}/voc2012/VOCtrainval_11-May-2012.tar", "6cd6e144f989b92b3379bac3b3de84fd"),
 )
-_SIDES = ("width", "height")
 _EDGES = ("xmin", "ymin", "xmax", "ymax")
 IMAGE_SETS = (("VOC2007", "test"), ("VOC2007", "trainval"), ("VOC2012", "trainval"))
 
@@ -57,14 +56,14 @@ def devkit(folder: Path) -> Path:
     return folder if (folder / "VOC2007").is_dir() else folder / "VOCdevkit"
 
 
-def annotations(folder: Path, parts: Sequence[str], shots: int) -> list[Path]:
+def annotation_files(folder: Path, parts: Sequence[str], shots: int) -> list[Path]:
     """The lists of images: test, and those that references come from."""
     return [devkit(folder) / year / f"ImageSets/Main/{name}.txt" for year, name in IMAGE_SETS]
 
 
 def fetch(folder: Path) -> None:
     """The three archives from the challenge's own site; what is there is left alone."""
-    lists = annotations(folder, (), 0)
+    lists = annotation_files(folder, (), 0)
     # An archive that is still there was not unpacked to its end.
     fetch_archives(
         [
@@ -113,27 +112,25 @@ def read_voc(root: Path, image_sets: Sequence[tuple[str, str]]) -> Coco:
     for year, name in image_sets:
         listed = require_file(root / year / "ImageSets" / "Main" / f"{name}.txt")
         for stem in listed.read_text().split():
-            entry = _parsed(require_file(root / year / "Annotations" / f"{stem}.xml"))
+            size, objects = _read(root / year / "Annotations" / f"{stem}.xml", ids)
             image_id = len(coco["images"]) + 1
-            width, height = (
-                int(entry.findtext(f"size/{side}", "0")) for side in ("width", "height")
-            )
             file_name = f"{year}/JPEGImages/{stem}.jpg"
-            coco["images"].append(
-                {"id": image_id, "file_name": file_name, "width": width, "height": height}
-            )
-            for annotation in _objects(entry, ids):
+            coco["images"].append({"id": image_id, "file_name": file_name, **size})
+            for annotation in objects:
                 key = len(coco["annotations"]) + 1
                 coco["annotations"].append({"id": key, "image_id": image_id, **annotation})
     return coco
 
 
-def _parsed(path: Path) -> ET.Element:
+def _read(path: Path, ids: dict[str, int]) -> tuple[dict[str, int], list[Annotation]]:
+    """An image's width and height, and its objects."""
     try:
-        return ET.parse(path).getroot()
-    except ET.ParseError as error:
+        root = ET.parse(require_file(path)).getroot()
+        size = {side: int(root.findtext(f"size/{side}", "")) for side in ("width", "height")}
+        return size, list(_objects(root, ids))
+    except (ET.ParseError, ValueError, KeyError) as error:
         raise DatasetError(
-            f"{path} is not an XML file ({error}); unpack its archive again."
+            f"{path} is no annotation of PASCAL VOC ({error}); unpack its archive again."
         ) from error
 
 
@@ -141,7 +138,8 @@ def _objects(root: ET.Element, ids: dict[str, int]) -> Iterator[Annotation]:
     """An image's objects, the difficult ones last."""
     objects = sorted(root.findall("object"), key=_is_difficult)
     for entry in objects:
-        edges = [int(entry.findtext(f"bndbox/{edge}", "0")) for edge in _EDGES]
+        # A few annotations of 2012 have fractions.
+        edges = [int(float(entry.findtext(f"bndbox/{edge}", ""))) for edge in _EDGES]
         x1, y1, x2, y2 = (edge - 1 for edge in edges)
         yield {
             "category_id": ids[entry.findtext("name", "")],
@@ -174,7 +172,7 @@ TABLE = Table(
         Download("VOCtest_06-Nov-2007.tar", 0.45, 0.45),
         Download("VOCtrainval_11-May-2012.tar", 2.0, 2.0),
     ),
-    annotations=annotations,
+    annotation_files=annotation_files,
     fetch=fetch,
     load=load,
     choose=draw,

@@ -122,6 +122,17 @@ def test_other_references_make_another_bank(tmp_path, run):
     ]
 
 
+def test_another_recipe_makes_another_bank(tmp_path, run):
+    make_cdfsod(tmp_path)
+    task = cdfsod.load(tmp_path, "UODD", 1)
+    run(TABLE, task, 1)
+    engine = BlockEngine(max_instances=1)
+    assert run(TABLE, task, 1, engine).figures == {"UODD AP": pytest.approx(1 / 3)}
+    [name] = [n for n in fo.list_datasets() if "ntt_tiny_UODD_1_33" in names_of_banks(n)]
+    bank = ntt.load_memory_bank(fo.load_dataset(name), "ntt_tiny_UODD_1_33")
+    assert bank.recipe.max_instances == 1
+
+
 def names_of_banks(name):
     return ntt.list_memory_banks(fo.load_dataset(name))
 
@@ -149,6 +160,15 @@ def test_make_passes_table_shots_and_its_own_dry_run_on():
     assert made("ARGS=--part x") == f"{started} --part x"
     assert made("--dry-run") == f"{started} --dry-run"
     assert made("--no-print-directory") == started
+
+
+def test_runs_of_other_seeds_and_presets_write_other_files():
+    def output(*more):
+        arguments = ["--table", "voc", "--shots", "5", *more]
+        return reproduce.parse_options(arguments).output.name
+
+    assert output() == "published_voc_5_paper_seed33.json"
+    assert output("--seed", "42", "--preset", "fast") == "published_voc_5_fast_seed42.json"
 
 
 @pytest.mark.parametrize("name", reproduce.TABLES)

@@ -76,11 +76,23 @@ def test_the_splits_hold_the_published_novel_classes(tmp_path):
     assert len(set().union(*voc.NOVEL_SPLITS.values())) == 11
 
 
-def test_a_damaged_annotation_is_named(tmp_path):
+@pytest.mark.parametrize(
+    ("old", "new"), [("</annotation>", ""), ("<xmin>13<", "<xmin>left<"), (">cow<", ">cattle<")]
+)
+def test_a_damaged_annotation_is_named(tmp_path, old, new):
     make_voc(tmp_path)
-    (tmp_path / "VOCdevkit/VOC2012/Annotations/2008_000002.xml").write_text("<annotation>")
-    with pytest.raises(DatasetError, match=r"2008_000002.xml is not an XML file"):
+    path = tmp_path / "VOCdevkit/VOC2012/Annotations/2008_000002.xml"
+    path.write_text(path.read_text().replace(old, new))
+    with pytest.raises(DatasetError, match=r"2008_000002.xml is no annotation of PASCAL VOC"):
         voc.load(tmp_path, "split1", 1)
+
+
+def test_fractions_of_pixels_are_cut_off(tmp_path):
+    make_voc(tmp_path)
+    path = tmp_path / "VOCdevkit/VOC2012/Annotations/2008_000002.xml"
+    path.write_text(path.read_text().replace("<xmax>53<", "<xmax>53.7<"))
+    annotations = voc.load(tmp_path, "split1", 1).train["annotations"]
+    assert annotations[9]["bbox"] == [12, 12, 40, 40]
 
 
 def test_archives_that_are_missing_or_were_not_unpacked_are_fetched(tmp_path, monkeypatch):
