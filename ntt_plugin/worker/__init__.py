@@ -1,0 +1,1 @@
+"""What a worker does with an image, without FiftyOne: item in, finished bytes out."""
