@@ -15,7 +15,7 @@ from ..engine.device.device import resolve_device
 from ..engine.networks.hub import download, find_cached, find_in_zoo
 from ..engine.recipe import Recipe
 from ..errors import RecipeError
-from ..worker.networks import SegmenterLike
+from ..worker.tasks.networks import SegmenterLike
 from .runtime.progress_bar import Progress, progress_bar
 from .samples.checks import is_whole
 

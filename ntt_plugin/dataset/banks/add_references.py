@@ -11,7 +11,7 @@ import torch
 
 from ...engine.bank.memory_bank import Refused
 from ...errors import ReferenceRefusedError
-from ...worker.networks import SegmenterLike
+from ...worker.tasks.networks import SegmenterLike
 from ..database.errors import database_errors
 from ..labels.crowds import IS_CROWD
 from ..labels.label_field import segmentation_fields

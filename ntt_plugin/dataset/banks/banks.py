@@ -13,7 +13,7 @@ import torch
 from ...engine.bank.memory_bank import MemoryBank, Refused
 from ...engine.recipe import Recipe
 from ...errors import BankError, DatasetError, ReferenceRefusedError
-from ...worker.networks import SegmenterLike
+from ...worker.tasks.networks import SegmenterLike
 from ..database.errors import database_errors
 from ..networks import as_recipe, get_segmenter
 from ..references.choose import choose_references

@@ -11,7 +11,7 @@ import torch
 from ...engine.bank.memory_bank import MemoryBank, StoredReference
 from ...engine.references import may_be_same
 from ...errors import BankError, DatasetError
-from ...worker.networks import SegmenterLike
+from ...worker.tasks.networks import SegmenterLike
 from ..database.errors import database_errors
 from ..references.choose import choose_references
 from ..runtime.progress_bar import Progress

@@ -13,7 +13,7 @@ from ...engine.bank.memory_bank import MemoryBank, Refused
 from ...engine.bank.records import BankEntry
 from ...engine.references import Provenance, may_be_same
 from ...errors import BankError, ReferenceRefusedError
-from ...worker.networks import SegmenterLike
+from ...worker.tasks.networks import SegmenterLike
 from ..networks import get_segmenter
 from ..references.choose import ChosenReferences, ReadReference, read_references
 from ..runtime.progress_bar import Progress, progress_bar

@@ -23,7 +23,7 @@ from ...engine.images.load import read_image
 from ...engine.references import Box, Provenance, crop_box
 from ...engine.typing import Array
 from ...errors import ImageError, NoFileHandlesError
-from ...worker.networks import SegmenterLike
+from ...worker.tasks.networks import SegmenterLike
 from ..database import custom_runs
 from ..database.errors import database_errors
 from ..database.locks import RunLock

@@ -13,7 +13,7 @@ from ...engine.device.device import resolve_device
 from ...engine.proposals.cache import image_digest, proposal_key
 from ...engine.recipe import Recipe
 from ...errors import NttError, StoreError
-from ...worker.cached_proposals import key_conditions
+from ...worker.tasks.cached_proposals import key_conditions
 from ..database.run_record import is_segmentation_by, read_facts
 from ..labels.label_field import segmentation_fields
 from ..networks import upstream_in_memory

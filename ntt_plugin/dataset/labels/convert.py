@@ -12,7 +12,7 @@ from fiftyone import ViewField as F
 
 from ...engine.references import Box
 from ...errors import DatasetError
-from ...worker.boxes import pixel_corners
+from ...worker.labels.boxes import pixel_corners
 from ..samples.checks import quoted
 
 # In widths and heights of the image, beyond its border. Annotated boxes reach a little outside;

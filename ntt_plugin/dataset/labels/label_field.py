@@ -13,7 +13,7 @@ from bson import ObjectId
 
 from ...engine.recipe import ADDED_LATER, Recipe
 from ...errors import DatasetError
-from ...worker.label_bytes import WRITER
+from ...worker.labels.label_bytes import WRITER
 from ..database.dataset_locks import schema_lock
 from ..database.fiftyone_internals import (
     JOURNALED,

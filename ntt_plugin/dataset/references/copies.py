@@ -14,7 +14,7 @@ from ...engine.bank.memory_bank import Refused
 from ...engine.images.load import shown_size
 from ...engine.typing import Array
 from ...errors import DatasetError, ImageError
-from ...worker.boxes import relative_box
+from ...worker.labels.boxes import relative_box
 from ..database.dataset_locks import schema_lock
 from ..database.locks import RunLock
 from ..database.run_record import catch_up

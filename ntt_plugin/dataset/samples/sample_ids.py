@@ -24,17 +24,17 @@ class SampleIds(Sequence[str]):
 
     def __init__(self, ids: Iterable[str | ObjectId] = ()) -> None:
         """The ids, 24 hex digits each."""
-        self._data = bytearray()
+        self._ids = bytearray()
         self.extend(ids)
 
     def append(self, sample_id: str | ObjectId) -> None:
         """Add an id at the end."""
-        self._data += _packed(sample_id)
+        self._ids += _packed(sample_id)
 
     def extend(self, ids: Iterable[str | ObjectId]) -> None:
         """Add ids at the end."""
         if isinstance(ids, SampleIds):
-            self._data += ids._data
+            self._ids += ids._ids
         else:
             for sample_id in ids:
                 self.append(sample_id)
@@ -42,27 +42,27 @@ class SampleIds(Sequence[str]):
     def remove(self, sample_id: str) -> None:
         """Take an id out; ValueError if it is not there."""
         place = self.index(sample_id)
-        del self._data[_BYTES * place : _BYTES * (place + 1)]
+        del self._ids[_BYTES * place : _BYTES * (place + 1)]
 
     def index(self, value: str, start: int = 0, stop: int | None = None) -> int:
         """Place of an id; ValueError if it is not there."""
         wanted, at = _packed(value), _BYTES * start - 1
-        end = len(self._data) if stop is None else _BYTES * stop
-        while (at := self._data.find(wanted, at + 1, end)) >= 0:
+        end = len(self._ids) if stop is None else _BYTES * stop
+        while (at := self._ids.find(wanted, at + 1, end)) >= 0:
             if at % _BYTES == 0:
                 return at // _BYTES
         raise ValueError(f"{value} is not among the ids")
 
     def object_ids(self) -> Iterator[ObjectId]:
         """The ids as the database has them."""
-        view = bytes(self._data)
+        view = bytes(self._ids)
         return (ObjectId(view[at : at + _BYTES]) for at in range(0, len(view), _BYTES))
 
     def json(self) -> str:
         """The ids as a list in JSON."""
-        if not self._data:
+        if not self._ids:
             return "[]"
-        listed = self._data.hex(",", _BYTES).replace(",", '", "')
+        listed = self._ids.hex(",", _BYTES).replace(",", '", "')
         return f'["{listed}"]'
 
     def __contains__(self, value: object) -> bool:
@@ -73,7 +73,7 @@ class SampleIds(Sequence[str]):
         return True
 
     def __len__(self) -> int:
-        return len(self._data) // _BYTES
+        return len(self._ids) // _BYTES
 
     @overload
     def __getitem__(self, place: int) -> str: ...
@@ -84,23 +84,23 @@ class SampleIds(Sequence[str]):
             chosen = SampleIds()
             start, stop, step = place.indices(len(self))
             if step == 1:
-                chosen._data[:] = self._data[_BYTES * start : _BYTES * max(start, stop)]
+                chosen._ids[:] = self._ids[_BYTES * start : _BYTES * max(start, stop)]
             else:
                 chosen.extend(self[at] for at in range(start, stop, step))
             return chosen
         place = range(len(self))[place]
-        return self._data[_BYTES * place : _BYTES * (place + 1)].hex()
+        return self._ids[_BYTES * place : _BYTES * (place + 1)].hex()
 
     def __iter__(self) -> Iterator[str]:
         # Ids may be added meanwhile.
         at = 0
-        while at < len(self._data):
-            yield self._data[at : at + _BYTES].hex()
+        while at < len(self._ids):
+            yield self._ids[at : at + _BYTES].hex()
             at += _BYTES
 
     def __eq__(self, other: object) -> bool:
         if isinstance(other, SampleIds):
-            return self._data == other._data
+            return self._ids == other._ids
         if isinstance(other, Sequence) and not isinstance(other, str):
             return len(self) == len(other) and all(a == b for a, b in zip(self, other, strict=True))
         return NotImplemented

@@ -9,8 +9,8 @@ from bson import ObjectId
 
 from ...engine.proposals.cache import image_digest
 from ...errors import ImageError
-from ...worker.label_bytes import IMAGE
-from ...worker.reading import image_state
+from ...worker.labels.label_bytes import IMAGE
+from ...worker.tasks.reading import image_state
 from ..database.fiftyone_internals import samples_of
 from .report import SampleNote
 

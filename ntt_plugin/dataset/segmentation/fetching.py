@@ -55,10 +55,10 @@ def fetch_samples(
 
     In the place of one that FiftyOne cannot load is the error.
     """
-    view = all_images(dataset).select_fields(list(fields))
     found: dict[str, Any | Exception] = {}
     try:
-        return {sample.id: sample for sample in view.select(list(sample_ids))}
+        view = all_images(dataset).select_fields(list(fields)).select(list(sample_ids))
+        return {sample.id: sample for sample in view}
     except _NO_DATABASE:
         raise
     # A document may have any form, and what FiftyOne raises of it has no base of its own.

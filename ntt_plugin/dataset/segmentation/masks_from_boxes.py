@@ -14,9 +14,9 @@ from fiftyone import ViewField as F
 
 from ...engine.recipe import Recipe
 from ...errors import DatasetError, NttError
-from ...worker.networks import SegmenterLike
-from ...worker.task_handler import TaskHandler
-from ...worker.tasks import filling_boxes
+from ...worker.tasks.image_tasks import filling_boxes
+from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.task_handler import TaskHandler
 from ..database.errors import database_errors
 from ..labels.convert import BOX_MASK_ATTRIBUTES, box_problem, stored_boxes
 from ..labels.crowds import IS_CROWD, is_crowd_label

@@ -13,11 +13,11 @@ from pymongo.errors import ConnectionFailure
 from ...engine.proposals.store import StoreInfo
 from ...engine.recipe import Recipe
 from ...errors import DatasetError, NoFileHandlesError, StoreError
-from ...worker.cached_proposals import CachedProposals
 from ...worker.messages import Result
-from ...worker.networks import SegmenterLike
-from ...worker.task_handler import TaskHandler
-from ...worker.tasks import proposing, require_stored
+from ...worker.tasks.cached_proposals import CachedProposals
+from ...worker.tasks.image_tasks import proposing, require_stored
+from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.task_handler import TaskHandler
 from ..networks import as_recipe, get_segmenter
 from ..runtime.caching import ProposalStore
 from ..runtime.progress_bar import Progress

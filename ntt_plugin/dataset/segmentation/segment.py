@@ -12,10 +12,10 @@ import torch
 from ...engine.bank.memory_bank import MemoryBank
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
-from ...worker.cached_proposals import CachedProposals
-from ...worker.networks import SegmenterLike
-from ...worker.task_handler import TaskHandler
-from ...worker.tasks import segmenting
+from ...worker.tasks.cached_proposals import CachedProposals
+from ...worker.tasks.image_tasks import segmenting
+from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.task_handler import TaskHandler
 from ..banks.banks import resolve_bank
 from ..banks.info import bank_digest
 from ..database.errors import database_errors

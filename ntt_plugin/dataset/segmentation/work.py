@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterator, Mapping
 from typing import Any, Protocol
 
 from ...worker.messages import Item, Result
-from ...worker.task_handler import TaskHandler
+from ...worker.tasks.task_handler import TaskHandler
 
 # Images that are read ahead of the one that is worked on.
 _AHEAD = 4

@@ -21,7 +21,7 @@ from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 
 from ...errors import DatasetError
-from ...worker.label_bytes import (
+from ...worker.labels.label_bytes import (
     MOST_INLINE,
     WRITER,
     Stamp,
@@ -100,8 +100,10 @@ class FieldWriter:
         """
         return held is None or held.get(WRITER) in self.lock.overtaken()
 
-    def write(self, results: Sequence[Result]) -> None:
+    def write(self, results: Sequence[Result]) -> Iterator[Result]:
         """Write the labels of some samples, masks too large for the database to files.
+
+        Gives the results in their order, each once it is written.
 
         A sample that cannot be written gets its error, and no other is concerned:
         ``FilledError`` where it got labels from elsewhere, ``LookupError`` where it is there no
@@ -115,9 +117,11 @@ class FieldWriter:
             OperationFailure: the database's disk is full.
             ConnectionFailure: the database does not answer.
         """
-        labelled = [entry for entry in results if entry.error is None and entry.document]
-        for bulk in _bulks(labelled):
-            self._write(bulk)
+        for bulk in _bulks(results):
+            labelled = [result for result in bulk if result.error is None and result.document]
+            if labelled:
+                self._write(labelled)
+            yield from bulk
 
     def drop_strays(self) -> None:
         """Take away labels that were written while somebody deleted their field.
@@ -299,14 +303,22 @@ def _well(bulk: Sequence[Result]) -> list[Result]:
 
 
 def _bulks(results: Sequence[Result]) -> Iterator[list[Result]]:
-    """Results that go out together: one that is very large goes alone.
+    """Results that go out together; one that is very large or has mask files goes alone.
 
     One document that is too large fails a whole bulk, innocents included.
     """
-    together = [result for result in results if len(result.document or b"") <= MOST_INLINE]
+    together: list[Result] = []
+    for result in results:
+        if result.pngs is None and len(result.document or b"") <= MOST_INLINE:
+            together.append(result)
+            continue
+        # In order: what was written before a full disk stopped the run is what came before.
+        if together:
+            yield together
+        yield [result]
+        together = []
     if together:
         yield together
-    yield from ([result] for result in results if len(result.document or b"") > MOST_INLINE)
 
 
 def _refused(bulk: Sequence[Result], error: BulkWriteError) -> Iterator[Result]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import nullcontext, suppress
 from typing import Any, Generic, TypeVar
 
@@ -31,14 +31,15 @@ class WritingBehind(Generic[T]):
 
     def __init__(
         self,
-        write: Callable[[list[T]], None],
+        write: Callable[[list[T]], Iterable[T]],
         done: Callable[[T], None],
         size: Callable[[T], int] = lambda piece: 0,
     ) -> None:
         """Write nothing yet.
 
         Args:
-            write: writes some pieces, in the thread. What it raises ends all writing.
+            write: writes some pieces, in the thread, and gives each that is written. What it
+                raises ends all writing.
             done: callback for each piece written, in order, in the thread that puts them.
             size: bytes that a piece holds until it is written.
         """
@@ -107,14 +108,13 @@ class WritingBehind(Generic[T]):
     def _run(self) -> None:
         while bulk := self._next_bulk():
             try:
-                self._write([piece for piece, _ in bulk])
+                self._written.extend(self._write([piece for piece, _ in bulk]))
             except BaseException as error:
                 with self._changed:
                     self._error = error
                     self._changed.notify_all()
                 return
             with self._changed:
-                self._written.extend(piece for piece, _ in bulk)
                 self._count -= len(bulk)
                 self._bytes -= sum(size for _, size in bulk)
                 self._changed.notify_all()

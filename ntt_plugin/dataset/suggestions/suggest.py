@@ -19,12 +19,12 @@ from ...engine.proposals.store import ProposalStore
 from ...engine.recipe import Recipe
 from ...engine.references import Box
 from ...errors import DatasetError
-from ...worker.cached_proposals import CachedProposals
 from ...worker.messages import Result
-from ...worker.networks import SegmenterLike
-from ...worker.reading import ReadImage
-from ...worker.task_handler import TaskHandler
-from ...worker.tasks import Made, placing_suggestions
+from ...worker.tasks.cached_proposals import CachedProposals
+from ...worker.tasks.image_tasks import Made, placing_suggestions
+from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.reading import ReadImage
+from ...worker.tasks.task_handler import TaskHandler
 from ..database.errors import database_errors
 from ..labels.convert import SUGGESTION_ATTRIBUTES, box_problem, stored_boxes
 from ..labels.label_field import require_writable

@@ -10,15 +10,15 @@ from typing import Any, TypeVar
 
 import torch
 
-from ..engine.device.device import resolve_dtype
-from ..engine.images.load import read_image, shown_size
-from ..engine.masks.packed import RecordError
-from ..engine.proposals.cache import PIPELINE_VERSION, ProposalCache, image_digest
-from ..engine.proposals.codec import CODEC_VERSION
-from ..engine.proposals.proposals import Proposals
-from ..engine.proposals.store import ProposalStore
-from ..engine.recipe import Recipe
-from ..errors import ImageError
+from ...engine.device.device import resolve_dtype
+from ...engine.images.load import read_image, shown_size
+from ...engine.masks.packed import RecordError
+from ...engine.proposals.cache import PIPELINE_VERSION, ProposalCache, image_digest
+from ...engine.proposals.codec import CODEC_VERSION
+from ...engine.proposals.proposals import Proposals
+from ...engine.proposals.store import ProposalStore
+from ...engine.recipe import Recipe
+from ...errors import ImageError
 from .networks import SegmenterLike
 from .reading import ReadImage
 

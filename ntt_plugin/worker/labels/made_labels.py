@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from bson import ObjectId
 
-from ..engine.typing import Array
+from ...engine.typing import Array
 
 MADE = "made"
 """Where a sample's labels keep the digests."""

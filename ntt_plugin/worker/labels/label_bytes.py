@@ -15,9 +15,9 @@ import numpy as np
 from bson import ObjectId
 from PIL import Image
 
-from ..engine.matching.match import Instances
-from ..engine.references import Provenance
-from ..engine.typing import Array
+from ...engine.matching.match import Instances
+from ...engine.references import Provenance
+from ...engine.typing import Array
 from .boxes import relative_box
 from .made_labels import MADE, label_digest, pack_made
 

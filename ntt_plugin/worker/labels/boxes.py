@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..engine.references import Box
-from ..engine.typing import Array
+from ...engine.references import Box
+from ...engine.typing import Array
 
 # Relative boxes carry float noise of about 1e-13 pixels, ours 1e-10 more: rounded here, pixels
 # come back exactly.

@@ -8,12 +8,12 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from ..engine.bank.memory_bank import Fingerprint
-from ..engine.images.load import ImageLike
-from ..engine.proposals.proposals import Proposals
-from ..engine.recipe import Recipe
-from ..engine.references import Reference
-from ..engine.typing import Array
+from ...engine.bank.memory_bank import Fingerprint
+from ...engine.images.load import ImageLike
+from ...engine.proposals.proposals import Proposals
+from ...engine.recipe import Recipe
+from ...engine.references import Reference
+from ...engine.typing import Array
 
 
 class SegmenterLike(Protocol):

@@ -9,19 +9,19 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from ..engine.bank.memory_bank import MemoryBank
-from ..engine.masks.containers import UnpackedMasks
-from ..engine.masks.packed import PackedMask
-from ..engine.matching.match import Instances, match
-from ..engine.proposals.proposals import Proposals
-from ..engine.recipe import Recipe
-from ..engine.references import Box, tight_box
-from ..engine.typing import Array
-from ..errors import StoreError
-from .boxes import pixel_corners, relative_box
+from ...engine.bank.memory_bank import MemoryBank
+from ...engine.masks.containers import UnpackedMasks
+from ...engine.masks.packed import PackedMask
+from ...engine.matching.match import Instances, match
+from ...engine.proposals.proposals import Proposals
+from ...engine.recipe import Recipe
+from ...engine.references import Box, tight_box
+from ...engine.typing import Array
+from ...errors import StoreError
+from ..labels.boxes import pixel_corners, relative_box
+from ..labels.label_bytes import NewLabel, Origin, to_labels
+from ..messages import SampleError
 from .cached_proposals import CachedProposals
-from .label_bytes import NewLabel, Origin, to_labels
-from .messages import SampleError
 from .networks import SegmenterLike
 from .reading import ReadImage
 

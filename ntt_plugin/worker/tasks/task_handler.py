@@ -6,12 +6,12 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from ..labels.label_bytes import Stamp, field_bytes
+from ..messages import Item, Result
 from .cached_proposals import CachedProposals, upstream_facts
-from .label_bytes import Stamp, field_bytes
-from .messages import Item, Result
+from .image_tasks import Made, Task
 from .networks import SegmenterLike, halved_note
 from .reading import ReadImage, ReadingAhead
-from .tasks import Made, Task
 
 
 class TaskHandler:

@@ -13,9 +13,9 @@ from functools import lru_cache
 
 from PIL import Image
 
-from ..engine.images.load import image_notes, notes_need_pixels, read_with_notes, shown_size
-from ..engine.proposals.proposals import Proposals
-from .messages import Item
+from ...engine.images.load import image_notes, notes_need_pixels, read_with_notes, shown_size
+from ...engine.proposals.proposals import Proposals
+from ..messages import Item
 
 _THREADS = 4
 # Decoded pixels waiting or worked on, bytes; an image larger than that waits until it is alone.
