@@ -1,1 +1,1 @@
-"""What a worker does with an image, without FiftyOne: item in, finished bytes out."""
+"""What runs in other processes: tasks without FiftyOne, local processes and Ray actors for them."""
