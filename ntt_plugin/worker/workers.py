@@ -36,8 +36,8 @@ def require_workers(workers: Workers, device: object = None) -> None:
         not isinstance(workers, int) or isinstance(workers, bool) or not 1 <= workers <= _MOST
     ):
         raise WorkerError(
-            f"workers={workers!r}: give a number of processes from 1 to {_MOST}, 'auto', ntt.Ray(), "
-            "or None for none."
+            f"workers={workers!r}: give a number of processes from 1 to {_MOST}, 'auto', an "
+            "ntt.Ray, or None for none."
         )
     if device is not None and ":" in str(device):
         raise WorkerError(

@@ -43,7 +43,9 @@ def cluster() -> Iterator[object]:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
         from ray.cluster_utils import Cluster
 
-        nodes = Cluster(head_node_args={"num_cpus": 1, "include_dashboard": False})
+        nodes = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+        )
         # Ray takes 20 seconds to refuse it, beside the other tests.
         nodes.refused = subprocess.Popen(
             [sys.executable, "-c", DRIVER, nodes.address],
