@@ -1,4 +1,4 @@
-"""What `workers=` may be."""
+"""What describes a cluster, where Ray may not be installed."""
 
 import subprocess
 import sys
@@ -6,37 +6,7 @@ import sys
 import pytest
 
 from ntt_plugin.errors import WorkerError
-from ntt_plugin.worker import workers
 from ntt_plugin.worker.ray_cluster import Ray
-
-
-@pytest.mark.parametrize("asked", [0, -1, True, 2.0, "4", "all", 100_000, [2]])
-def test_what_is_no_number_of_workers_is_refused(asked):
-    with pytest.raises(WorkerError, match="give a number of processes"):
-        workers.require_workers(asked)
-
-
-@pytest.mark.parametrize("asked", [None, 1, 64, "auto", Ray(workers=2)])
-def test_what_can_be_had_is_taken(asked):
-    workers.require_workers(asked, device="cuda")
-
-
-def test_one_device_for_all_workers_is_refused():
-    with pytest.raises(WorkerError, match="cuda:1"):
-        workers.require_workers(2, device="cuda:1")
-    workers.require_workers(None, device="cuda:1")
-
-
-@pytest.mark.parametrize(
-    ("gpus", "cores", "size"),
-    [(["0", "1", "2"], 64, 3), ([], 64, 16), ([], 2, 1)],
-)
-def test_auto_is_one_a_gpu_or_one_for_four_cores(monkeypatch, gpus, cores, size):
-    monkeypatch.setattr(workers, "gpus_here", lambda: gpus)
-    monkeypatch.setattr(workers, "cores_here", lambda: cores)
-    pool = workers.open_pool("auto", "any:handler", b"")
-    pool.close(finished=False)
-    assert pool.size == size
 
 
 @pytest.mark.parametrize(
@@ -72,10 +42,9 @@ def test_without_ray_one_sentence_says_how_to_install_it(tmp_path):
         "plain = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *a: None if name == 'ray' else plain(name, *a)\n"
         "import ntt_plugin as ntt\n"
-        "from ntt_plugin.worker.workers import open_pool\n"
         "cluster = ntt.Ray(workers=2)\n"
         "try:\n"
-        "    open_pool(cluster, 'any:handler', b'')\n"
+        "    cluster.pool('any:handler', b'')\n"
         "except ntt.NttError as error:\n"
         "    print(error)\n"
     )
