@@ -42,7 +42,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "scale.json"
 PARTS = ("stub", "written", "tiny")
 PLACES = ("local", "ray")
 STUB_SECONDS = 0.02
-WRITTEN_WORKERS, WRITTEN_BANK = 16, "stub 25 100"
+WRITTEN_WORKERS, WRITTEN_BANK = 16, "stub_25_100"
 WARM_SECONDS = 5.0
 
 
@@ -144,7 +144,7 @@ def measure_written(place: str, options: argparse.Namespace) -> dict[str, Any]:
 
     dataset = paths_without_files(options.samples)
     bank = Standin().bank()
-    ntt.save_memory_bank(dataset, bank, WRITTEN_BANK)
+    ntt.save_memory_bank(dataset, WRITTEN_BANK, bank)
     usual, workers.HANDLER = workers.HANDLER, "benchmarks.stub_workers:Labelling"
     moments: list[float] = []
     began, cpu = time.monotonic(), time.process_time()

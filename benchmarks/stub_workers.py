@@ -37,12 +37,12 @@ class Echo:
 class Labelling:
     """Gives each sample the same labels after a while, as the real handler gives its own.
 
-    Its bank's name says how long it takes and how many: ``stub 25 100`` is 25 ms, 100 labels.
+    Its bank's name says how long it takes and how many: ``stub_25_100`` is 25 ms, 100 labels.
     """
 
     def __init__(self, spec: bytes) -> None:
         values = bson.decode(spec)
-        _, milliseconds, labels = str(values["bank_name"]).split()
+        _, milliseconds, labels = str(values["bank_name"]).split("_")
         self._seconds, self._labels = float(milliseconds) / 1000, int(labels)
         self._stamp = Stamp(**values["stamp"])
         self._items: deque[Item] = deque()
