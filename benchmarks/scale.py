@@ -3,11 +3,13 @@
     python benchmarks/scale.py                                 # all parts, as committed
     python benchmarks/scale.py stub --places local --workers 2 --samples 500
     python benchmarks/scale.py written tiny --seconds 20 --runs 1
+    python benchmarks/scale.py --table                         # the results for docs/scale.md
 
 ``stub``: workers that sleep 20 ms an item. Efficiency is the rate of the middle of the run beside
 that of workers that wait for nothing; start-up, and the driver's processor time a sample.
 ``written``: 16 workers that sleep 25 ms and give 100 labels a sample, through ``ntt.segment`` into
-a database on the same machine.
+a database on the same machine. ``limit``: the same with workers that do not sleep, at 8 and 100
+labels: what one driver and its database can take.
 ``tiny``: the tiny networks in 2 workers of ``ntt.segment``, beside 2 plain loops over
 ``Segmenter.segment`` that run at the same time with the same priority, one thread each; images
 done by the workers for each one done by the loops.
@@ -39,10 +41,11 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 RESULTS = ROOT / "benchmarks" / "results" / "scale.json"
-PARTS = ("stub", "written", "tiny")
+PARTS = ("stub", "written", "limit", "tiny")
 PLACES = ("local", "ray")
 STUB_SECONDS = 0.02
 WRITTEN_WORKERS, WRITTEN_BANK = 16, "stub_25_100"
+LIMIT_WORKERS, LIMIT_LABELS = 4, (8, 100)
 WARM_SECONDS = 5.0
 
 
@@ -59,8 +62,12 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=3, help="of tiny networks")
     parser.add_argument("--images", type=int, default=4000, help="for the tiny networks")
     parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--table", action="store_true", help="print the results, measure nothing")
     parser.add_argument("--loop", nargs=3, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.table:
+        print("\n".join(table_rows(json.loads(options.output.read_text()))))
+        return
     # Before the networks' code: workers and loops have one thread each.
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["PYTHONPATH"] = str(ROOT)
@@ -70,9 +77,11 @@ def main() -> None:
 
     import tests.fiftyone_database  # noqa: F401  (before fiftyone)
 
+    os.environ["FIFTYONE_SHOW_PROGRESS_BARS"] = "false"
     parts: dict[str, Callable[[str, argparse.Namespace], Any]] = {
         "stub": measure_stubs,
         "written": measure_written,
+        "limit": measure_limit,
         "tiny": measure_tiny,
     }
     for place in options.places:
@@ -138,29 +147,41 @@ def stub_run(place: str, workers: int, samples: int) -> dict[str, Any]:
 
 def measure_written(place: str, options: argparse.Namespace) -> dict[str, Any]:
     """Samples a second that many sleeping workers get into the database."""
+    return written_run(place, WRITTEN_WORKERS, WRITTEN_BANK, options.samples)
+
+
+def measure_limit(place: str, options: argparse.Namespace) -> dict[str, Any]:
+    """Samples a second of workers that do not sleep, by the number of labels."""
+    return {
+        str(labels): written_run(place, LIMIT_WORKERS, f"stub_0_{labels}", options.samples)
+        for labels in LIMIT_LABELS
+    }
+
+
+def written_run(place: str, count: int, name: str, samples: int) -> dict[str, Any]:
+    """One run of stubs through ``segment``; the bank's name tells them what to do."""
     import ntt_plugin as ntt
     from benchmarks.long_run import Standin
     from ntt_plugin.dataset.segmentation import workers
 
-    dataset = paths_without_files(options.samples)
-    bank = Standin().bank()
-    ntt.save_memory_bank(dataset, WRITTEN_BANK, bank)
+    dataset = paths_without_files(samples)
+    ntt.save_memory_bank(dataset, name, Standin().bank())
     usual, workers.HANDLER = workers.HANDLER, "benchmarks.stub_workers:Labelling"
     moments: list[float] = []
     began, cpu = time.monotonic(), time.process_time()
     try:
         report = ntt.segment(
             dataset,
-            WRITTEN_BANK,
-            workers=workers_of(place, WRITTEN_WORKERS),
+            name,
+            workers=workers_of(place, count),
             progress=lambda bar: moments.append(time.monotonic()),
             cache=False,
         )
     finally:
         workers.HANDLER = usual
     used = time.process_time() - cpu
-    count = len(moments)
-    first, last = count // 5, count - count // 20 - 1
+    done = len(moments)
+    first, last = done // 5, done - done // 20 - 1
     result = {
         "samples": report.segmented,
         "failed": len(report.failed),
@@ -168,7 +189,7 @@ def measure_written(place: str, options: argparse.Namespace) -> dict[str, Any]:
         "samples_a_second": round((last - first) / (moments[last] - moments[first])),
         "seconds_to_the_first_result": round(moments[0] - began, 2),
         "seconds": round(time.monotonic() - began, 1),
-        "driver_ms_a_sample": round(used / count * 1000, 3),
+        "driver_ms_a_sample": round(used / done * 1000, 3),
     }
     dataset.delete()
     return result
@@ -320,6 +341,50 @@ def write(output: Path, part: str, place: str, figures: dict[str, Any]) -> None:
     )
     output.parent.mkdir(parents=True, exist_ok=True)
     output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def table_rows(result: dict[str, Any]) -> Iterator[str]:
+    """The figures as rows of a table in Markdown."""
+
+    def row(what: str, figure: Callable[[dict[str, Any]], Any], *keys: str) -> str:
+        cells = []
+        for place in PLACES:
+            try:
+                found = result[keys[0]][place]
+                for key in keys[1:]:
+                    found = found[key]
+                cells.append(f"{figure(found)}")
+            except KeyError:
+                cells.append("not measured")
+        return f"| {what} | {' | '.join(cells)} |"
+
+    for count in ("1", "2", "4"):
+        what = f"{count} workers that sleep {STUB_SECONDS * 1000:.0f} ms an item"
+        yield row(f"{what}: efficiency", lambda f: f["efficiency"], "stub", count)
+        yield row(
+            f"{what}: seconds to the first result",
+            lambda f: f["seconds_to_the_first_result"],
+            "stub",
+            count,
+        )
+        yield row(
+            f"{what}: the driver's processor time a sample, ms",
+            lambda f: f["driver_ms_a_sample"],
+            "stub",
+            count,
+        )
+    what = f"{WRITTEN_WORKERS} workers that sleep 25 ms, 100 labels written: samples a second"
+    yield row(what, lambda f: f["samples_a_second"], "written")
+    for labels in map(str, LIMIT_LABELS):
+        what = f"written, workers that do not sleep, {labels} labels"
+        yield row(
+            f"{what}: samples a second; bytes a sample",
+            lambda f: f"{f['samples_a_second']:,}; {f['bytes_a_sample']:,}",
+            "limit",
+            labels,
+        )
+    what = "tiny networks, 2 workers: images for each one of 2 plain loops beside them"
+    yield row(what, lambda f: f["median"], "tiny")
 
 
 if __name__ == "__main__":
