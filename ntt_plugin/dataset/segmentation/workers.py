@@ -21,7 +21,7 @@ from ...worker.labels.label_bytes import Stamp
 from ...worker.local_processes import LocalPool, cores_here, gpus_here
 from ...worker.messages import Item, Result, SampleError
 from ...worker.pool import Pool
-from ...worker.spec import HANDLER, WorkerSpec
+from ...worker.tasks.spec import HANDLER, WorkerSpec
 from ..database.fiftyone_internals import stream
 from ..samples.checks import is_whole, quoted
 from .work import Told
