@@ -25,7 +25,7 @@ _KINDS = {
     ),
     **dict.fromkeys(("label_field", "mask_dir", "name", "new_field", "new_name"), _TEXT),
     **dict.fromkeys(("other_field", "path", "preset", "protocol", "sample_tag", "tag"), _TEXT),
-    **dict.fromkeys(("classes", "group_slices", "names", "references"), _TEXTS),
+    **dict.fromkeys(("classes", "group_slices", "names", "recipes", "references"), _TEXTS),
     **dict.fromkeys(("batch_size", "count", "seed", "shots"), _NUMBER),
     **dict.fromkeys(
         ("advanced", "cache", "confirm", "include_missing", "masks", "negatives", "overwrite"),

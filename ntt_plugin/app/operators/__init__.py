@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..runtime.operator import NttOperator
 from .banks.build_memory_bank import BuildMemoryBank
+from .banks.change_recipe import ChangeRecipe
 from .banks.manage_memory_bank import (
     DeleteMemoryBank,
     DuplicateMemoryBank,
@@ -15,6 +16,7 @@ from .banks.share_memory_bank import ExportMemoryBank, ImportMemoryBank
 from .banks.show_memory_bank import GetMemoryBankInfo, LoadReferencesView
 from .banks.update_memory_bank import UpdateMemoryBank
 from .labels.apply_thresholds import ApplyThresholds
+from .labels.compare_recipes import CompareRecipes
 from .labels.compare_segmentations import CompareSegmentations
 from .labels.evaluate_segmentation import EvaluateSegmentation
 from .labels.masks_from_boxes import MasksFromBoxes
@@ -38,6 +40,8 @@ OPERATORS: tuple[type[NttOperator], ...] = (
     SaveThresholds,
     ApplyThresholds,
     CompareSegmentations,
+    CompareRecipes,
+    ChangeRecipe,
     SuggestReferences,
     PromoteReferences,
     AddNegatives,

@@ -106,6 +106,10 @@ def compared(dataset, folder):
     assert dataset.list_evaluations() == []
 
 
+def settings_changed(dataset, folder):
+    assert ntt.load_memory_bank(dataset, "shapes").recipe.rescoring == "diffusion"
+
+
 def renamed(dataset, folder):
     assert ntt.list_memory_banks(dataset) == ["forms"]
 
@@ -162,6 +166,15 @@ CASES = {
         {"label_field": "ntt", "other_field": "boxes", "gt_field": "ground_truth"},
         compared,
     ),
+    "compare_recipes": (
+        {
+            "bank": "shapes",
+            "recipes": ["own", "own rescoring=diffusion"],
+            "gt_field": "ground_truth",
+        },
+        unchanged,
+    ),
+    "change_recipe": ({"name": "shapes", "preset": "own rescoring=diffusion"}, settings_changed),
     "suggest_references": ({"bank": "shapes", "count": 7}, suggested),
     "promote_references": ({"label_field": "ntt", "bank": "shapes"}, promoted),
     "add_negatives": ({"label_field": "ntt", "bank": "shapes"}, demoted),
