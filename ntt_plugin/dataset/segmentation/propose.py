@@ -12,14 +12,21 @@ from pymongo.errors import ConnectionFailure
 
 from ...engine.proposals.store import StoreInfo
 from ...engine.recipe import Recipe
-from ...errors import DatasetError, NoFileHandlesError, StoreError
-from ..networks import SegmenterLike, as_recipe, get_segmenter, halved_note
-from ..runtime.caching import ProposalStore
+from ...errors import DatasetError, NoFileHandlesError, StoreError, WorkerError
+from ...worker.messages import Result
+from ...worker.tasks.cached_proposals import CachedProposals
+from ...worker.tasks.image_tasks import proposing, require_stored
+from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.spec import PROPOSE
+from ...worker.tasks.task_handler import TaskHandler
+from ..networks import as_recipe, get_segmenter
+from ..runtime.caching import Cache, ProposalStore, store_of
 from ..runtime.progress_bar import Progress
 from ..samples.views import image_view
-from .cached_proposals import Cache, CachedProposals, store_of
-from .pipeline import ReadSample
+from .image_pass import concerns_every_image, each_image
 from .report import SampleNote, in_words, run_notes
+from .work import Work, WorkHere
+from .workers import Workers, require_usable, work_by
 
 
 @dataclass
@@ -66,6 +73,7 @@ def propose(
     group_slices: str | Iterable[str] | None = None,
     segmenter: SegmenterLike | None = None,
     cache: Cache = True,
+    workers: Workers = None,
 ) -> ProposeReport:
     """Compute ahead of time all that ``segment`` needs of images whatever the memory bank.
 
@@ -84,6 +92,7 @@ def propose(
             if None.
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
         cache: a store of one's own for them; the default store if True.
+        workers: where to work, as for ``segment``. All workers keep proposals in one folder.
 
     Returns:
         What was done, counted and named; samples that fail do not stop the run.
@@ -103,31 +112,40 @@ def propose(
     store = store_of(cache)
     if store is None:
         raise StoreError("There is nowhere to keep proposals: leave cache out, or give a store.")
+    require_usable(workers, device, segmenter)
     repeats: list[str] = []
     images = image_view(samples, group_slices, repeats)
-    loaded = segmenter or get_segmenter(as_recipe(preset), device, batch_size)
-    if loaded.upstream is None:
-        raise StoreError(
-            "The segmenter's weights are not known by a digest, so its proposals cannot be kept; "
-            "load it with Segmenter.from_preset."
+    recipe = segmenter.recipe if segmenter else as_recipe(preset)
+    work: Work
+    cached = None
+    if workers is None:
+        loaded = segmenter or get_segmenter(recipe, device, batch_size)
+        if loaded.upstream is None:
+            raise StoreError(
+                "The segmenter's weights are not known by a digest, so its proposals cannot be "
+                "kept; load it with Segmenter.from_preset."
+            )
+        cached = CachedProposals(loaded, store)
+        task = proposing(cached)
+        work = WorkHere(TaskHandler(task, loaded, cached, passes_on=concerns_every_image))
+    else:
+        work = work_by(
+            workers, images, PROPOSE, recipe, device=device, batch_size=batch_size, store=store
         )
-    report = ProposeReport(loaded.recipe.name, str(loaded.device))
-    started, at_once = time.monotonic(), loaded.point_batch
-    cached = CachedProposals(loaded, store)
+    report = ProposeReport(recipe.name, work.told.device)
+    started = time.monotonic()
 
-    def compute(read: ReadSample) -> None:
-        cached.use(read, lambda proposals: None)
-        report.notes.extend(map(read.note, read.notes))
-        if read.image is None:
+    def count(result: Result) -> None:
+        notes = (SampleNote(result.sample_id, result.filepath, note) for note in result.notes)
+        report.notes.extend(notes)
+        if result.from_cache:
             report.from_cache += 1
         else:
             report.computed += 1
-        # Hours of work that nobody will find again are worse than none.
-        _require_stored(cached)
 
     try:
-        report.failed, report.deleted = cached.each_image(images, compute, progress)
-    except (ConnectionFailure, NoFileHandlesError) as error:
+        report.failed, report.deleted = each_image(images, work, count, progress)
+    except (ConnectionFailure, NoFileHandlesError, WorkerError) as error:
         problem = str(error)
         if isinstance(error, ConnectionFailure):
             problem = f"The database does not answer ({error!s:.200})."
@@ -136,10 +154,12 @@ def propose(
             "and a second call goes on."
         ) from error
     finally:
-        notes = cached.finish()
+        notes = work.finish()
         report.seconds = time.monotonic() - started
-    _require_stored(cached)
-    report.notes += run_notes([*repeats, *notes, *halved_note(loaded, at_once)])
+    report.device = work.told.device
+    if cached is not None:
+        require_stored(cached)
+    report.notes += run_notes([*repeats, *notes])
     return report
 
 
@@ -172,11 +192,3 @@ def clear_proposals() -> int:
         0
     """
     return ProposalStore().clear()
-
-
-def _require_stored(cached: CachedProposals) -> None:
-    if cached.not_stored is not None:
-        raise StoreError(
-            f"Proposals cannot be kept: {cached.not_stored} Free some space, check that you may "
-            "write there, or choose another folder with NTT_CACHE_DIR."
-        )
