@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,6 +214,8 @@ class FieldRun:
             closing(self._results(work, to_do, content)) as results,
             WritingBehind(writer.write, self._count, lambda result: result.size) as behind,
         ):
+            # A run that is stopped need not wait for workers that start, or hang.
+            work.waiting = partial(bar.update, 0)
             for result in results:
                 writer.lock.require()
                 if result.worker is not None:
