@@ -9,9 +9,8 @@ import pytest
 
 from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank
 from ntt_plugin.engine.recipe import Recipe
-from ntt_plugin.errors import BankError, ImageError, NoFileHandlesError, StoreError, WorkerError
+from ntt_plugin.errors import BankError, WorkerError
 from ntt_plugin.worker.labels.label_bytes import Stamp
-from ntt_plugin.worker.messages import Item, Result, SampleError
 from ntt_plugin.worker.tasks.spec import (
     SEGMENT,
     WorkerSpec,
@@ -77,30 +76,6 @@ def test_a_bank_of_another_encoder_is_refused():
 )
 def test_paths_begin_as_this_machine_has_them(path, mapped):
     assert mapping_of({"/data/": "/mnt/data/", "/data/deep": "/ssd"})(path) == mapped
-
-
-def test_items_and_results_travel_whole():
-    item = Item("id", "/a.png", "run", [{"box": [0.5, 1.0]}], ["a note"])
-    assert Item.from_bytes(item.to_bytes()) == item
-    result = Result(
-        "id", "/a.png", b"\x00document", [b"png"], 3, ["a note"], None, True, 2, {"n": 1}
-    )
-    assert Result.from_bytes(result.to_bytes()) == result
-
-
-@pytest.mark.parametrize(
-    ("sent", "arrives"),
-    [
-        (ImageError("odd"), SampleError("odd")),
-        (KeyError(), SampleError("KeyError")),
-        (MemoryError("full"), MemoryError("full")),
-        (NoFileHandlesError("none left"), NoFileHandlesError("none left")),
-        (StoreError("no room"), StoreError("no room")),
-    ],
-)
-def test_an_error_arrives_as_its_kind_and_its_words(sent, arrives):
-    error = Result.from_bytes(Result("id", error=sent).to_bytes()).error
-    assert type(error) is type(arrives) and str(error) == str(arrives)
 
 
 def test_a_workers_code_needs_neither_fiftyone_nor_a_database_client():
