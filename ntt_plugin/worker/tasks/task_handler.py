@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..labels.label_bytes import Stamp, field_bytes
@@ -64,7 +65,7 @@ class TaskHandler:
         self._ahead.submit(item)
 
     def next_result(self) -> Result:
-        """As ``next``, a result that need not travel."""
+        """As ``next``, a result that need not travel; its labels are still to be encoded."""
         with self._ahead.next() as read:
             item = read.item
             result = Result(item.sample_id, item.filepath, notes=[*item.notes, *read.notes])
@@ -79,7 +80,7 @@ class TaskHandler:
             except Exception as error:
                 if self._passes_on(error):
                     raise
-                result.error, result.document, result.pngs = error, None, None
+                result.error, result.unfinished = error, None
         facts = self.facts()
         if facts != self._told:
             result.worker = self._told = facts
@@ -99,7 +100,9 @@ class TaskHandler:
         result.left_out = made.left_out
         if made.labels is None or self._stamp is None:
             return
-        result.count = len(made.labels)
-        result.document, result.pngs = field_bytes(
-            made.labels, self._stamp, read.item.run, read.file_state
+        labels = made.labels
+        result.count = len(labels)
+        result.mask_bytes = sum(label.mask.nbytes for label in labels if label.mask is not None)
+        result.unfinished = partial(
+            field_bytes, labels, self._stamp, read.item.run, read.file_state
         )
