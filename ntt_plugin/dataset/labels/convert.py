@@ -47,7 +47,9 @@ BOX_MASK_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
 }
 """The attributes of a mask made from a box; ``source`` is the id of the label with the box."""
 
-RESERVED_ATTRIBUTES = frozenset({"iscrowd", *SUGGESTION_ATTRIBUTES, *BOX_MASK_ATTRIBUTES})
+RESERVED_ATTRIBUTES = frozenset(
+    {"iscrowd", "candidate", *SUGGESTION_ATTRIBUTES, *BOX_MASK_ATTRIBUTES}
+)
 """Every attribute that this plugin reads or writes; evaluations may not take these names."""
 
 

@@ -37,14 +37,26 @@ class SegmentWithMemoryBank(NttOperator):
         "mask_dir",
         "cache",
         "workers",
+        "proposals",
+        "min_confidence",
+        "tile",
     )
-    seldom = ("preset", "device", "batch_size", "mask_dir", "cache", "workers")
+    seldom = (
+        "preset",
+        "device",
+        "batch_size",
+        "mask_dir",
+        "cache",
+        "workers",
+        "proposals",
+        "min_confidence",
+    )
     submit = "Segment"
     doing = "Segmenting"
 
     def build_form(self, form: Form) -> None:
         from ....dataset.labels.label_field import run_id
-        from ...forms import bank_choice, run_options, target
+        from ...forms import bank_choice, proposal_sources, run_options, target
 
         images = target.target(form, "Segment")
         info = bank_choice.any_bank(form)
@@ -56,11 +68,16 @@ class SegmentWithMemoryBank(NttOperator):
             run_options.mask_dir(form)
             run_options.cache(form)
             run_options.workers(form)
+            proposal_sources.sources(form, images)
         if info is None or recipe is None or field is None:
             return
+        recipe = proposal_sources.tiles(form, images, recipe)
+        chosen = proposal_sources.chosen_sources(form, images, field)
+        if chosen is None:
+            return
         run = run_id(info.digest, recipe)
-        found = target.asked_once(form, images, run_options.held, field, run)
-        others = "another memory bank, recipe or person"
+        found = target.asked_once(form, images, proposal_sources.held, field, run, chosen)
+        others = "another memory bank, recipe, proposals or person"
         to_do = run_options.ask_to_replace(form, "label_field", field, found, others)
         if to_do is None:
             return
