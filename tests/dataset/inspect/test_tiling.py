@@ -7,7 +7,7 @@ import pytest
 
 from ntt_plugin.dataset.inspect.tiling import segmenter_side, tile_cost
 from ntt_plugin.engine.networks.checkpoints import load_segmenter
-from ntt_plugin.engine.networks.convert_sam2 import Traits
+from ntt_plugin.engine.networks.convert_sam2 import HieraTraits
 from ntt_plugin.engine.recipe import PRESETS
 from tests.dataset import scenes
 
@@ -17,7 +17,7 @@ TINY = replace(PRESETS["tiny"], tile_overlap=0.0)
 def test_the_sides_are_those_of_the_networks():
     config = load_segmenter("tiny", ()).model.config
     assert segmenter_side(PRESETS["tiny"]) == config.prompt_encoder_config.image_size
-    assert segmenter_side(PRESETS["paper"]) == Traits.image_size
+    assert segmenter_side(PRESETS["paper"]) == HieraTraits.image_size
 
 
 def test_sizes_are_read_from_the_files(dataset):
