@@ -265,3 +265,21 @@ def _is_double(entry: StoredReference, other: StoredReference) -> bool:
     if not may_be_same(one, two):
         return False
     return one.dataset == two.dataset or bool(torch.equal(entry.feature, other.feature))
+
+
+@database_errors("the memory bank is whole, as it was or as it was before; look when it is back.")
+def undo_memory_bank(dataset: Any, name: str) -> BankChange:
+    """Take back the last change of a saved bank: it is as it was before. Once more brings it back.
+
+    Args:
+        dataset: the dataset, or a view of it.
+        name: the bank's name in the dataset.
+
+    Returns:
+        What it gained and lost by it.
+
+    Raises:
+        DatasetError: there is no such bank, or no former state of it is kept.
+        BankError: the bank is damaged.
+    """
+    raise NotImplementedError

@@ -1,0 +1,1 @@
+"""Labels of a field: read, converted, written, with their masks."""
