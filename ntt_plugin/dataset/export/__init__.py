@@ -1,1 +1,1 @@
-"""Labels of a field: read, converted, written, with their masks."""
+"""Labels written to files of other formats, exact to the pixel."""

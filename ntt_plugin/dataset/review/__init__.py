@@ -1,1 +1,1 @@
-"""Labels of a field: read, converted, written, with their masks."""
+"""Predictions tried, judged by a person, handed on and taught."""
