@@ -83,8 +83,8 @@ class MaskFiles:
         """The files of a sample's masks."""
         return [str(self.root / sample_id / f"{index}.png") for index in range(count)]
 
-    def store_one(self, sample_id: str, name: str, mask: Array) -> str:
-        """Write one mask of a sample to a file of a name of its own; gives the file's path.
+    def store_one(self, sample_id: str, name: str, png: bytes) -> str:
+        """Write one mask of a sample, a PNG file, under a name of its own; gives its path.
 
         Raises:
             MaskFolderError: the disk is full, or the folder cannot be written.
@@ -93,7 +93,7 @@ class MaskFiles:
         path = folder / f"{name}.png"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write(path, mask)
+            _write(path, png)
         except OSError as error:
             raise _folder_error(folder, error) from error
         return str(path)
