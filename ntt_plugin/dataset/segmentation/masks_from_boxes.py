@@ -14,6 +14,7 @@ from fiftyone import ViewField as F
 
 from ...engine.recipe import Recipe
 from ...errors import DatasetError, NttError
+from ...worker.spec import BOXES
 from ...worker.tasks.image_tasks import filling_boxes
 from ...worker.tasks.networks import SegmenterLike
 from ...worker.tasks.task_handler import TaskHandler
@@ -28,7 +29,8 @@ from ..samples.views import image_view
 from .fetching import fetch_samples
 from .field_run import ends_the_run, field_run
 from .report import SegmentReport, run_notes
-from .work import WorkHere
+from .work import Work, WorkHere
+from .workers import Workers, require_usable, work_by
 
 # What a written label is made of, beside its id and its box.
 _DECIDES = ("label", "confidence", "tags")
@@ -50,6 +52,7 @@ def masks_from_boxes(
     group_slices: str | Iterable[str] | None = None,
     mask_dir: str | Path | None = None,
     segmenter: SegmenterLike | None = None,
+    workers: Workers = None,
 ) -> SegmentReport:
     """Cut the object out of each box, and write it with its mask into a new field.
 
@@ -79,6 +82,7 @@ def masks_from_boxes(
         mask_dir: write masks as PNG files below this folder, not into the database. The files
             stay when labels, field or dataset are replaced or deleted: a clone may name them too.
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
+        workers: where to work, as for ``segment``.
 
     Returns:
         What was done; boxes that gave no mask are named in its ``notes``.
@@ -95,6 +99,7 @@ def masks_from_boxes(
         >>> report.segmented
         4
     """
+    require_usable(workers, device, segmenter)
     notes: list[str] = []
     images = image_view(samples, group_slices, notes)
     require_labels(images, label_field, (fo.Detections,))
@@ -109,14 +114,18 @@ def masks_from_boxes(
     run = {sample: boxes_run_id(label_field, made, recipe) for sample, made in wanted.items()}
 
     with field_run(chosen, run, report, overwrite, mask_dir) as labelling:
-        loaded = segmenter or get_segmenter(recipe, device, batch_size)
-
-        handler = TaskHandler(
-            filling_boxes(loaded), loaded, stamp=labelling.stamp, passes_on=ends_the_run
-        )
-
+        stamp = labelling.stamp
+        work: Work
+        if workers is None:
+            loaded = segmenter or get_segmenter(recipe, device, batch_size)
+            task = filling_boxes(loaded)
+            work = WorkHere(TaskHandler(task, loaded, stamp=stamp, passes_on=ends_the_run))
+        else:
+            work = work_by(
+                workers, chosen, BOXES, recipe, device=device, batch_size=batch_size, stamp=stamp
+            )
         labelling.label_each(
-            WorkHere(handler),
+            work,
             BOX_MASK_ATTRIBUTES,
             {"boxes": label_field, "recipe": asdict(recipe)},
             progress,

@@ -11,7 +11,7 @@ from typing import Any
 from pymongo.errors import PyMongoError
 
 from ...engine.device.batching import is_out_of_memory
-from ...errors import DatasetError, NoFileHandlesError
+from ...errors import DatasetError, NoFileHandlesError, WorkerError
 from ..database.errors import database_errors, is_disk_full
 from ..database.run_record import is_stored, read_results
 from ..samples.checks import dataset_of
@@ -170,7 +170,7 @@ def stop_reason(error: BaseException, dataset_id: Any, field: str) -> str | None
     """
     if is_disk_full(error):
         return "The disk of the database is full; free some space."
-    if isinstance(error, (DatasetError, NoFileHandlesError)):
+    if isinstance(error, (DatasetError, NoFileHandlesError, WorkerError)):
         return str(error)
     if problem := no_memory(error):
         return problem

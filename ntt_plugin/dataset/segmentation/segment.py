@@ -12,6 +12,7 @@ import torch
 from ...engine.bank.memory_bank import MemoryBank
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
+from ...worker.spec import SEGMENT
 from ...worker.tasks.cached_proposals import CachedProposals
 from ...worker.tasks.image_tasks import segmenting
 from ...worker.tasks.networks import SegmenterLike
@@ -29,7 +30,8 @@ from ..samples.views import image_view
 from .field_run import Truncated, ends_the_run, field_run
 from .proposal_stores import Cache, usable_store
 from .report import SegmentReport, run_notes
-from .work import WorkHere
+from .work import Work, WorkHere
+from .workers import Workers, require_usable, work_by
 
 
 @database_errors("nothing is half written. Start again when it does, and the run goes on.")
@@ -48,6 +50,7 @@ def segment(
     mask_dir: str | Path | None = None,
     segmenter: SegmenterLike | None = None,
     cache: Cache = True,
+    workers: Workers = None,
 ) -> SegmentReport:
     """Find the bank's classes in each image and write them as ``fo.Detections``.
 
@@ -92,6 +95,9 @@ def segment(
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
         cache: whether to read and keep proposals, or a store of one's own for them. One that
             cannot be read or written stops no run; the report notes it.
+        workers: None to work in this process; a number of processes of this machine, ``"auto"``
+            (one a GPU; without GPUs one for four cores), or ``ntt.Ray(...)``. The labels are the
+            same.
 
     Returns:
         What was done, counted and named; samples that fail do not stop the run.
@@ -108,6 +114,7 @@ def segment(
         >>> report.segmented, report.failed
         (4, [])
     """
+    require_usable(workers, device, segmenter)
     notes: list[str] = []
     images = image_view(samples, group_slices, notes)
     name, bank = bank_with_classes(images, bank, bank_dataset)
@@ -116,13 +123,28 @@ def segment(
     report = SegmentReport(label_field, name, recipe.name, bank.version)
 
     with field_run(images, run, report, overwrite, mask_dir) as labelling:
-        loaded = segmenter or get_segmenter(recipe, device, batch_size)
-        bank.require_encoder(loaded.fingerprint)
         store, store_notes = usable_store(cache)
+        work: Work
+        if workers is None:
+            loaded = segmenter or get_segmenter(recipe, device, batch_size)
+            bank.require_encoder(loaded.fingerprint)
+            cached = CachedProposals(loaded, store)
+            task = segmenting(name, bank, recipe, cached)
+            work = WorkHere(TaskHandler(task, loaded, cached, labelling.stamp, ends_the_run))
+        else:
+            work = work_by(
+                workers,
+                images,
+                SEGMENT,
+                recipe,
+                device=device,
+                batch_size=batch_size,
+                stamp=labelling.stamp,
+                bank=bank,
+                bank_name=name,
+                store=store,
+            )
         report.notes += run_notes([*notes, *turned_references_note(bank, images), *store_notes])
-        cached = CachedProposals(loaded, store)
-        task = segmenting(name, bank, recipe, cached)
-        work = WorkHere(TaskHandler(task, loaded, cached, labelling.stamp, ends_the_run))
         labelling.label_each(
             work,
             LABEL_ATTRIBUTES,

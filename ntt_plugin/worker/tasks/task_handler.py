@@ -28,6 +28,7 @@ class TaskHandler:
         cached: CachedProposals | None = None,
         stamp: Stamp | None = None,
         passes_on: Callable[[Exception], bool] = lambda error: False,
+        path_of: Callable[[str], str] = str,
     ) -> None:
         """Read and compute nothing yet.
 
@@ -37,6 +38,7 @@ class TaskHandler:
             cached: looks up an image's proposals, so that it need not be read.
             stamp: what the run writes with labels; None if the task makes none.
             passes_on: whether an error is raised rather than told in the result of its sample.
+            path_of: gives an item's path as this machine has it.
         """
         self.name = uuid.uuid4().hex
         self._task = task
@@ -44,7 +46,7 @@ class TaskHandler:
         self._cached = cached
         self._stamp = stamp
         self._passes_on = passes_on
-        self._ahead = ReadingAhead(cached.recall if cached else None)
+        self._ahead = ReadingAhead(cached.recall if cached else None, path_of=path_of)
         self._known: dict[str, Any] = {"name": self.name, "device": str(segmenter.device)}
         self._known["facts"] = upstream_facts(segmenter)
         self._told: dict[str, Any] = {}
