@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from ..labels.kept_labels import without_kept
 from ..labels.label_bytes import Stamp, field_bytes
 from ..messages import Item, Result
 from .cached_proposals import CachedProposals, upstream_facts
@@ -99,7 +100,11 @@ class TaskHandler:
         result.left_out = made.left_out
         if made.labels is None or self._stamp is None:
             return
-        result.count = len(made.labels)
+        labels = made.labels
+        if read.item.kept is not None:
+            result.kept = len(read.item.kept)
+            labels, result.overlapping = without_kept(labels, read.item.kept)
+        result.count = len(labels)
         result.document, result.pngs = field_bytes(
-            made.labels, self._stamp, read.item.run, read.file_state
+            labels, self._stamp, read.item.run, read.file_state
         )
