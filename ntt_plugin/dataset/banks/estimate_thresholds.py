@@ -93,6 +93,11 @@ def estimate_thresholds(
     Raises:
         DatasetError: there is no such bank, or no image of its references is there any more.
         BankError: the bank is damaged, or another encoder made it than the segmenter has.
+
+    Example:
+        >>> found = ntt.estimate_thresholds(dataset, "animals")
+        >>> all(0 <= one.recall <= 1 for one in found.thresholds.values())
+        True
     """
     dataset = store.require_bank(samples, bank)
     saved = store.read(dataset, bank)

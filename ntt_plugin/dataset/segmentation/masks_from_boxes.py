@@ -58,7 +58,8 @@ def masks_from_boxes(
 
     The field of the boxes is only read. A label of the new field has the pixel-tight box of its
     mask, the class, tags and confidence of the label it came from, that label's id as
-    ``source``, and ``preset``. Look at them in the App; then ``build_memory_bank`` can learn
+    ``source``, ``preset``, and ``box_iou``: how well the mask's box and the given one agree (IoU,
+    0 to 1; look at the lowest). Look at them in the App; then ``build_memory_bank`` can learn
     from the new field. A sample without a box that is asked for is left alone.
 
     A run may be stopped or killed at any moment: a second call goes on where it stopped. A
