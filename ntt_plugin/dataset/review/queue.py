@@ -132,8 +132,8 @@ def review_queue(
 
     Example:
         >>> queue = ntt.review_queue(dataset, "ntt")
-        >>> len(queue.page()), queue.counts.total == dataset.count("ntt.detections")
-        (24, True)
+        >>> len(queue.items) == queue.counts.todo == dataset.count("ntt.detections")
+        True
     """
     images = image_view(samples, group_slices)
     require_detections(images, label_field)
