@@ -21,7 +21,6 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import fiftyone as fo
 import numpy as np
 from PIL import Image, ImageDraw
 from pycocotools import mask as mask_utils
@@ -29,7 +28,6 @@ from pycocotools.coco import COCO
 from scipy import ndimage
 
 import ntt_plugin as ntt
-from tests import fiftyone_database  # noqa: F401  (before anything imports fiftyone)
 
 RESULTS = Path(__file__).parent / "results" / "export.json"
 SIZE = (240, 320)
@@ -42,6 +40,8 @@ def main() -> None:
     parser.add_argument("--masks", type=int, default=1000)
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
+    import tests.fiftyone_database  # noqa: F401  (before fiftyone)
+
     with tempfile.TemporaryDirectory() as folder:
         dataset, masks = make_dataset(Path(folder), options.masks)
         try:
@@ -63,6 +63,8 @@ def main() -> None:
 
 def make_dataset(folder: Path, count: int) -> tuple[Any, list[np.ndarray]]:
     """A dataset of random masks, and the masks in its order."""
+    import fiftyone as fo
+
     rng, masks, samples = np.random.default_rng(0), [], []
     for index in range(-(-count // AN_IMAGE)):
         path = folder / f"{index:05}.png"
