@@ -30,13 +30,13 @@ from ..labels.convert import SUGGESTION_ATTRIBUTES, box_problem, stored_boxes
 from ..labels.label_field import require_writable
 from ..networks import as_recipe, get_segmenter
 from ..references.copies import KEPT_FIELD
+from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, is_whole
 from ..samples.sample_ids import ids_of
 from ..samples.views import all_images, image_view
 from ..segmentation.field_run import ends_the_run, field_run
 from ..segmentation.image_pass import concerns_every_image, each_image
-from ..segmentation.proposal_stores import Cache, usable_store
 from ..segmentation.propose import ProposeReport, propose
 from ..segmentation.report import SampleNote, SegmentReport, in_words, run_notes
 from ..segmentation.segment import bank_facts, bank_with_classes
