@@ -8,8 +8,11 @@ PYTEST_ARGS ?=
 JOBS ?= 2
 export PYTHON
 
+TABLE ?= coco
+SHOTS ?= 30
+
 .DEFAULT_GOAL := help
-.PHONY: help demo app test lint format train-tiny clean venv-run venv-tests
+.PHONY: help demo app test lint format train-tiny reproduce clean venv-run venv-tests
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +37,10 @@ format: venv-tests ## let ruff put the code in order
 
 train-tiny: venv-run ## train the bundled networks anew (two hours on two CPU cores; goes on where it stopped)
 	$(VENV_PYTHON) -m ntt_plugin.demo.train $(ARGS)
+
+# With --dry-run make prints what it would do; the line with a plus is run all the same, and says it better.
+reproduce: venv-run ## a published table on your machine: TABLE=coco, voc, cdfsod or lvis, SHOTS=30; --dry-run says what it takes
+	+@$(VENV_PYTHON) -m benchmarks.published.reproduce --table $(TABLE) --shots $(SHOTS) $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run) $(ARGS)
 
 clean: ## remove what the targets made, but not .venv
 	rm -rf build dist *.egg-info demo .cache .pytest_cache .mypy_cache .ruff_cache
