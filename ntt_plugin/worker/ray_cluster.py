@@ -16,8 +16,7 @@ from ..errors import WorkerError
 from .pool import Pool
 
 INSTALL = (
-    'Ray is not installed; ntt.Ray needs it: pip install "no-time-to-train[ray]" here and on '
-    "each node."
+    "Ray is not installed; ntt.Ray needs it, here and on each node: pip install 'ray>=2.60,<3'"
 )
 _CONNECT_SECONDS = 5.0
 

@@ -49,7 +49,7 @@ def test_without_ray_one_sentence_says_how_to_install_it(tmp_path):
         "    print(error)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert 'pip install "no-time-to-train[ray]"' in done.stdout, done.stderr
+    assert "pip install 'ray>=2.60,<3'" in done.stdout, done.stderr
     assert len(done.stdout.splitlines()) == 1
 
 

@@ -44,8 +44,13 @@ SUGGESTION_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
 BOX_MASK_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
     "source": fo.StringField,
     "preset": fo.StringField,
+    "box_iou": fo.FloatField,
 }
-"""The attributes of a mask made from a box; ``source`` is the id of the label with the box."""
+"""The attributes of a mask made from a box.
+
+``source`` is the id of the label with the box; ``box_iou`` tells how well the mask's own box and
+that one agree.
+"""
 
 RESERVED_ATTRIBUTES = frozenset(
     {"iscrowd", "candidate", *SUGGESTION_ATTRIBUTES, *BOX_MASK_ATTRIBUTES}

@@ -83,6 +83,21 @@ class MaskFiles:
         """The files of a sample's masks."""
         return [str(self.root / sample_id / f"{index}.png") for index in range(count)]
 
+    def store_one(self, sample_id: str, name: str, png: bytes) -> str:
+        """Write one mask of a sample, a PNG file, under a name of its own; gives its path.
+
+        Raises:
+            MaskFolderError: the disk is full, or the folder cannot be written.
+        """
+        folder = self.root / sample_id
+        path = folder / f"{name}.png"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(path, png)
+        except OSError as error:
+            raise _folder_error(folder, error) from error
+        return str(path)
+
     def drop_leftovers(self, sample_id: str, used: Iterable[str | None]) -> None:
         """Remove files of a sample that none of its labels in the database uses.
 

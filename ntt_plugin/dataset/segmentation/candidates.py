@@ -19,8 +19,8 @@ from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
 from ..labels.placed_masks import placed_mask
 from ..samples.checks import as_names, dataset_of, quoted, require_labels
+from ..samples.fetching import fetch_documents, fetch_samples
 from ..samples.sample_ids import ids_of
-from .fetching import fetch_documents, fetch_samples
 
 GRID = "grid"
 """Names the segmenter's point grid among the sources of proposals."""

@@ -23,17 +23,17 @@ from ..database.dataset_locks import schema_lock
 from ..database.errors import is_disk_full, server_process, with_patience
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import catch_up, claim_record, keep_record, keep_results, usable_results
+from ..labels.clear_field import clear
 from ..labels.label_field import (
     FieldState,
     RunIds,
-    clear,
     declare,
     require_writable,
     segmentation_fields,
 )
 from ..labels.mask_files import MaskFiles, MaskFolderError, folder_of_run, keep_folder
 from ..runtime.progress_bar import Progress, progress_bar
-from ..samples.checks import dataset_of
+from ..samples.checks import dataset_of, quoted
 from ..samples.sample_ids import SampleIds, ids_of
 from .changed_images import changed_images
 from .report import (
@@ -49,6 +49,10 @@ from .work import Work
 from .writer import FieldWriter
 from .writing_behind import WritingBehind
 
+EVERYTHING = "everything"
+Overwrite = bool | str
+"""False; True, which leaves what people made or judged; or ``everything``."""
+
 KEEP_SECONDS = 20.0
 # A report that takes long to keep is kept less often: this share of the time at most.
 _KEEP_SHARE = 0.02
@@ -63,7 +67,7 @@ def field_run(
     samples: Any,
     run: RunIds,
     report: SegmentReport,
-    overwrite: bool = False,
+    overwrite: Overwrite = False,
     mask_dir: str | Path | None = None,
 ) -> Iterator[FieldRun]:
     """Lock the report's field for a run, from ``with`` to its end; no label is changed yet.
@@ -72,13 +76,16 @@ def field_run(
         samples: a dataset or view of images, not grouped.
         run: id of the run; a run resumes an earlier one of the same id.
         report: names the field.
-        overwrite: the run first deletes what earlier runs wrote to these samples.
+        overwrite: the run first deletes what earlier runs wrote to these samples; what people
+            tagged, edited, judged or drew stays, unless it is ``everything``.
         mask_dir: a folder for the masks, in place of the database.
 
     Raises:
         DatasetError: the field or the folder cannot be written, or another run is writing the
             field; or memory ran out within.
     """
+    if overwrite not in (True, False, EVERYTHING):
+        raise DatasetError(f"overwrite is {quoted(overwrite)}; use True, False or 'everything'.")
     dataset, field = dataset_of(samples), report.label_field
     work_id = _work_id(run)
     try:
@@ -88,8 +95,9 @@ def field_run(
             _finish_clearing(dataset, field, lock)
             # A call that was killed before it had taken anything away goes on without it.
             overwrite = overwrite or (lock.former or {}).get("intent") == work_id
-            state = require_writable(samples, field, run, overwrite)
-            folder = folder_of_run(dataset, field, overwrite, lock)
+            made_with = report.bank, report.bank_version
+            state = require_writable(samples, field, run, bool(overwrite), made_with)
+            folder = folder_of_run(dataset, field, bool(overwrite), lock)
             masks = MaskFiles(dataset, folder, mask_dir)
             if mask_dir is not None:
                 masks.require_writable()
@@ -115,7 +123,7 @@ class FieldRun:
         writer: FieldWriter,
         report: SegmentReport,
         state: FieldState,
-        overwrite: bool,
+        overwrite: Overwrite,
     ) -> None:
         """Change nothing yet; ``state`` is what the field holds in the samples."""
         self.stamp = writer.stamp
@@ -246,7 +254,8 @@ class FieldRun:
                 if filled:
                     # Looked up before: the view may be of the samples that hold what is cleared.
                     to_do = ids_of(self._samples)
-                    _clear(dataset, self._report, filled, lock)
+                    everything = self._overwrite == EVERYTHING
+                    _clear(dataset, self._report, filled, lock, everything)
             else:
                 skipped = self.counts.skipped
                 skipped.extend(self._state.done)
@@ -327,12 +336,15 @@ def _so_far(report: SegmentReport, total: int) -> str:
     )
 
 
-def _clear(dataset: Any, report: SegmentReport, sample_ids: SampleIds, lock: RunLock) -> None:
+def _clear(
+    dataset: Any, report: SegmentReport, sample_ids: SampleIds, lock: RunLock, everything: bool
+) -> None:
     """Delete labels; the intent is recorded first, so that a killed run can be completed."""
     field = report.label_field
-    keep_results(dataset, field, lock, report=to_dict(report), clearing=sample_ids)
+    doing = {"clearing": sample_ids, "everything": everything}
+    keep_results(dataset, field, lock, report=to_dict(report), **doing)
     lock.drop_intent()
-    clear(dataset, field, sample_ids, lock)
+    report.dropped = clear(dataset, field, sample_ids, lock, everything)
     keep_results(dataset, field, lock, report=to_dict(report))
 
 
@@ -341,7 +353,7 @@ def _finish_clearing(dataset: Any, field: str, lock: RunLock) -> None:
         return
     results = usable_results(dataset, field)
     if results.get("clearing"):
-        clear(dataset, field, results["clearing"], lock)
+        clear(dataset, field, results["clearing"], lock, bool(results.get("everything")))
         keep_results(dataset, field, lock, report=results["report"])
 
 

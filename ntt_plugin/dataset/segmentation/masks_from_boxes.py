@@ -25,9 +25,9 @@ from ..labels.orientation import stored_pixels_problem
 from ..networks import as_recipe, get_segmenter
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
+from ..samples.fetching import fetch_samples
 from ..samples.views import image_view
-from .fetching import fetch_samples
-from .field_run import ends_the_run, field_run
+from .field_run import Overwrite, ends_the_run, field_run
 from .report import SegmentReport, run_notes
 from .work import Work, WorkHere
 from .workers import Workers, require_usable, work_by
@@ -44,7 +44,7 @@ def masks_from_boxes(
     preset: str | Recipe = "paper",
     device: str | torch.device | None = None,
     batch_size: int | None = None,
-    overwrite: bool = False,
+    overwrite: Overwrite = False,
     progress: Progress = None,
     *,
     tag: str | None = None,
@@ -58,7 +58,8 @@ def masks_from_boxes(
 
     The field of the boxes is only read. A label of the new field has the pixel-tight box of its
     mask, the class, tags and confidence of the label it came from, that label's id as
-    ``source``, and ``preset``. Look at them in the App; then ``build_memory_bank`` can learn
+    ``source``, ``preset``, and ``box_iou``: how well the mask's box and the given one agree (IoU,
+    0 to 1; look at the lowest). Look at them in the App; then ``build_memory_bank`` can learn
     from the new field. A sample without a box that is asked for is left alone.
 
     A run may be stopped or killed at any moment: a second call goes on where it stopped. A
@@ -72,7 +73,8 @@ def masks_from_boxes(
         preset: a preset's name, or a recipe: the segmenter to use.
         device: where to run; the best there is if None.
         batch_size: boxes decoded at once; less needs less memory. The recipe's if None.
-        overwrite: start anew: take away first what runs wrote in these samples before.
+        overwrite: start anew: take away first what runs wrote in these samples before; what
+            people made or changed stays, as for ``segment``, unless it is ``everything``.
         progress: FiftyOne's: True, False, a callback, or None for the configured default. An
             exception out of the callback stops the run.
         tag: only boxes with this label tag; all if None.

@@ -52,6 +52,8 @@ class RunCounts:
             report.segmented += 1
             report.instances += result.count
             report.from_cache += result.from_cache
+            report.kept += result.kept or 0
+            report.overlapping += result.overlapping
             self.segmented.append(result.sample_id)
         # Whoever holds the sample in memory sees its labels, as after ``save``; if it is there.
         reload_held(self._writer.dataset, [result.sample_id])

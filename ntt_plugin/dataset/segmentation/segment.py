@@ -38,7 +38,7 @@ from .candidates import (
     run_ids,
     shown_labels,
 )
-from .field_run import ends_the_run, field_run
+from .field_run import Overwrite, ends_the_run, field_run
 from .report import SegmentReport, run_notes
 from .run_counts import Truncated
 from .work import Work, WorkHere
@@ -52,7 +52,7 @@ def segment(
     label_field: str = "ntt",
     device: str | torch.device | None = None,
     batch_size: int | None = None,
-    overwrite: bool = False,
+    overwrite: Overwrite = False,
     progress: Progress = None,
     *,
     bank_dataset: Any = None,
@@ -88,8 +88,11 @@ def segment(
         label_field: the field to write; made if it is new.
         device: where to run; the best there is if None.
         batch_size: points decoded at once; less needs less memory. The recipe's if None.
-        overwrite: start anew: take away first what runs wrote in these samples before. A call
-            that was killed over it goes on without it.
+        overwrite: start anew: take away first what runs wrote in these samples before. A label
+            that a person tagged, edited, approved, rejected or drew stays, and new ones that
+            overlap it (mask IoU >= 0.5) are left out; the report counts both. ``everything``
+            takes these away too, and the report says how many. A call that was killed over it
+            goes on without it.
         progress: FiftyOne's: True, False, a callback, or None for the configured default. An
             exception out of the callback stops the run.
         bank_dataset: the dataset, or its name, that keeps the bank of that name; the samples'

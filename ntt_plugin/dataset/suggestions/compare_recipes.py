@@ -3,29 +3,22 @@
 from __future__ import annotations
 
 import random
-import time
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from typing import Any
 
 import torch
 
 from ...engine.bank.memory_bank import MemoryBank
 from ...engine.images.load import shown_size
-from ...engine.matching.match import Instances, match
 from ...engine.proposals.cache import AFTER_PROPOSALS
-from ...engine.proposals.proposals import Proposals
 from ...engine.recipe import Recipe, recipe_of_text, text_of_recipe
 from ...errors import DatasetError, NoFileHandlesError, NttError
 from ...worker.tasks.cached_proposals import CachedProposals
-from ...worker.tasks.image_tasks import Made
 from ...worker.tasks.networks import SegmenterLike
-from ...worker.tasks.reading import ReadImage
-from ...worker.tasks.task_handler import TaskHandler
 from ..banks.change_recipe import bank_for
 from ..database.errors import database_errors
 from ..evaluation.coco_metrics import export_coco, has_masks
@@ -36,16 +29,13 @@ from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, require_classes, require_detections
 from ..samples.views import all_images, image_view
-from ..segmentation.image_pass import concerns_every_image, each_image
 from ..segmentation.report import SampleNote
 from ..segmentation.segment import bank_with_classes
-from ..segmentation.work import WorkHere
 from .recipe_scores import Figures, KnownObjects, RecipeScores
+from .recipe_trials import Trial, TrialImages, try_recipes
 
 # More reference images tell little more, and their proposals may have to be computed.
 _MOST_IMAGES = 200
-# Images on which the networks are timed where all proposals are kept already.
-_TIMED = 2
 # Differences of AP that are none: of such recipes the fastest is the best.
 _SAME_AP = 0.0005
 
@@ -95,32 +85,6 @@ class RecipeComparison:
         tried = [(one.figures.ap, one) for one in self.results if one.figures is not None]
         highest = max(ap for ap, _ in tried)
         return min((one for ap, one in tried if ap >= highest - _SAME_AP), key=lambda r: r.seconds)
-
-
-@dataclass
-class _Trial:
-    """A recipe with the bank as it needs it, while it is tried."""
-
-    name: str
-    recipe: Recipe
-    bank: MemoryBank
-    scores: RecipeScores
-    matching: list[float] = field(default_factory=list)
-
-
-@dataclass
-class _Task:
-    """The images with what is known of them.
-
-    Attributes:
-        numbers: of each image by its sample's id, as the known objects have it.
-        held: ids of the references that lie in an image and that the bank is to lack there.
-    """
-
-    images: Any
-    known: KnownObjects
-    numbers: dict[str, int]
-    held: Mapping[str, set[str]] = field(default_factory=dict)
 
 
 Recipes = Mapping[str, str | Recipe] | Iterable[str | Recipe]
@@ -194,9 +158,11 @@ def compare_recipes(
         segmenter, trials = _prepared(images, loaded, group, device, task, results, found)
         if segmenter is not None:
             cached = CachedProposals(segmenter, store)
-            seconds = _try(task, trials, segmenter, cached, progress, found)
+            report = try_recipes(task, trials, segmenter, cached, progress)
+            found.failed += [one for one in report.failed if one not in found.failed]
+            found.notes += [note for note in report.notes if note not in found.notes]
             for trial in trials:
-                each = seconds + mean(trial.matching or [0.0])
+                each = report.seconds + mean(trial.matching or [0.0])
                 figures = trial.scores.figures()
                 results[trial.name] = RecipeResult(trial.name, trial.recipe, figures, each)
     found.results = [results[name] for name in wanted]
@@ -231,7 +197,9 @@ def _sharing_proposals(recipes: Mapping[str, Recipe]) -> list[dict[str, Recipe]]
     return [groups[key] for key in sorted(groups)]
 
 
-def _reference_images(dataset: Any, name: str, bank: MemoryBank, found: RecipeComparison) -> _Task:
+def _reference_images(
+    dataset: Any, name: str, bank: MemoryBank, found: RecipeComparison
+) -> TrialImages:
     """The images of the bank's references, with the labels that can be found again."""
     held = entries_here(dataset, bank)
     chosen = sorted(held)
@@ -269,7 +237,7 @@ def _reference_images(dataset: Any, name: str, bank: MemoryBank, found: RecipeCo
             "references in other images."
         )
     ids = {key: {entry.stored.id for entry, _ in entries} for key, entries in held.items()}
-    return _Task(images.select(list(numbers)), known, numbers, ids)
+    return TrialImages(images.select(list(numbers)), known, numbers, ids)
 
 
 def _labelled_images(
@@ -279,7 +247,7 @@ def _labelled_images(
     gt_field: str,
     progress: Progress,
     found: RecipeComparison,
-) -> _Task:
+) -> TrialImages:
     """The samples in which ground truth was written."""
     require_detections(images, gt_field)
     left_out = LeftOut()
@@ -310,7 +278,7 @@ def _labelled_images(
             f"{len(shown)} of the {len(numbers)} images hold references of the bank, which are "
             "easy to find there; choose a view without them."
         )
-    return _Task(labelled, KnownObjects(tables.ground_truth, masks, whole=True), numbers)
+    return TrialImages(labelled, KnownObjects(tables.ground_truth, masks, whole=True), numbers)
 
 
 def _prepared(
@@ -318,10 +286,10 @@ def _prepared(
     bank: MemoryBank,
     group: Mapping[str, Recipe],
     device: str | torch.device | None,
-    task: _Task,
+    task: TrialImages,
     results: dict[str, RecipeResult],
     found: RecipeComparison,
-) -> tuple[SegmenterLike | None, list[_Trial]]:
+) -> tuple[SegmenterLike | None, list[Trial]]:
     """A group's segmenter and trials; recipes that cannot be tried get their result at once."""
     segmenter, trials = None, []
     for name, recipe in group.items():
@@ -339,63 +307,5 @@ def _prepared(
                 f"it was tried without them. {left_out[0]}"
             )
         segmenter = segmenter or loaded
-        trials.append(_Trial(name, recipe, own, RecipeScores(task.known)))
+        trials.append(Trial(name, recipe, own, RecipeScores(task.known)))
     return segmenter, trials
-
-
-def _try(
-    task: _Task,
-    trials: Sequence[_Trial],
-    segmenter: SegmenterLike,
-    cached: CachedProposals,
-    progress: Progress,
-    found: RecipeComparison,
-) -> float:
-    """Match each image by each trial; gives the seconds that an image's proposals take."""
-    proposing: list[float] = []
-
-    def look(read: ReadImage) -> Made:
-        without = task.held.get(read.item.sample_id, set())
-        started, fresh = time.perf_counter(), read.proposals is None
-        made = cached.use(
-            read, lambda proposals: [_matched(trial, proposals, without) for trial in trials]
-        )
-        matching = sum(seconds for _, seconds in made)
-        if fresh:
-            proposing.append(time.perf_counter() - started - matching)
-        for trial, (instances, seconds) in zip(trials, made, strict=True):
-            trial.matching.append(seconds)
-            trial.scores.add(task.numbers[read.item.sample_id], instances)
-        return Made()
-
-    work = WorkHere(TaskHandler(look, segmenter, cached, passes_on=concerns_every_image))
-    try:
-        images = task.images.select(list(task.numbers))
-        failed, _ = each_image(images, work, lambda result: None, progress)
-    finally:
-        notes = work.finish()
-    known = {(one.sample, one.reason) for one in found.failed}
-    found.failed += [one for one in failed if (one.sample, one.reason) not in known]
-    found.notes += [note for note in notes if note not in found.notes]
-    if not proposing:
-        for filepath in images.limit(_TIMED).values("filepath"):
-            with suppress(NttError):
-                started = time.perf_counter()
-                segmenter.propose(filepath)
-                proposing.append(time.perf_counter() - started)
-    return median(proposing) if proposing else 0.0
-
-
-def _matched(trial: _Trial, proposals: Proposals, without: set[str]) -> tuple[Instances, float]:
-    """What a trial finds without some references, and the seconds that it takes."""
-    bank = bank_without(trial.bank, without) if without else trial.bank
-    if proposals.fingerprint is not None:
-        # Recipes that differ in what is done with references alone share proposals.
-        ratio = trial.bank.fingerprint.context_ratio
-        shared = replace(proposals.fingerprint, context_ratio=ratio)
-        proposals = replace(proposals, fingerprint=shared)
-    started = time.perf_counter()
-    if not bank.classes:
-        return Instances.empty(proposals.image_size), 0.0
-    instances = match(proposals, bank, trial.recipe)
-    return instances, time.perf_counter() - started

@@ -66,7 +66,8 @@ class Former:
 def former_suggestions(samples: Any, field: str) -> Former:
     """What new suggestions would replace.
 
-    A suggestion that was promoted, or added as a negative, has a copy elsewhere and may go.
+    A suggestion that was promoted, or added as a negative, has a copy elsewhere and may go, unless
+    a person changed it: that stays, as in every field.
 
     The field need not be there.
 
@@ -101,7 +102,7 @@ def require_replaceable(samples: Any, field: str, overwrite: bool) -> tuple[str,
         raise DatasetError(
             f"{former.changed} labels in {field!r} were drawn, tagged or given another class by a "
             "person and are no references yet. Promote them first, choose another field, or pass "
-            "overwrite=True to let them go."
+            "overwrite=True: they stay, beside the new suggestions."
         )
     return former.sample_ids
 
@@ -226,8 +227,8 @@ def suggest_references(
             if None.
         device: where to run; the best there is if None.
         batch_size: points decoded at once; less needs less memory. The recipe's if None.
-        overwrite: let go of former suggestions that a person changed and that are no references
-            yet, too.
+        overwrite: suggest anew also where a person changed former suggestions that are no
+            references yet; these stay beside the new ones.
         progress: FiftyOne's: True, False, a callback, or None for the configured default. An
             exception out of the callback stops the work; former suggestions are left then.
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.

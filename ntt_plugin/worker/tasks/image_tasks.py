@@ -118,11 +118,12 @@ def filling_boxes(segmenter: SegmenterLike) -> Task:
                 usable.append(source)
                 boxes.append(box)
         labels = []
-        for source, mask in zip(usable, _masks(segmenter, read.image, boxes), strict=True):
+        masks = _masks(segmenter, read.image, boxes)
+        for source, given, mask in zip(usable, boxes, masks, strict=True):
             if mask is None:
                 notes.append(source["note"] + "The segmenter found nothing in its box.")
             else:
-                labels.append(_box_label(source, *mask, size, segmenter.recipe.name))
+                labels.append(_box_label(source, given, *mask, size, segmenter.recipe.name))
         return Made(labels, notes)
 
     return task
@@ -188,7 +189,12 @@ def _masks(
 
 
 def _box_label(
-    source: Mapping[str, Any], mask: Array, box: Box, size: tuple[int, int], preset: str
+    source: Mapping[str, Any],
+    given: Box,
+    mask: Array,
+    box: Box,
+    size: tuple[int, int],
+    preset: str,
 ) -> NewLabel:
     return NewLabel(
         label=source["label"],
@@ -196,8 +202,15 @@ def _box_label(
         mask=mask,
         confidence=source["confidence"],
         tags=list(source["tags"]),
-        attributes={"source": source["id"], "preset": preset},
+        attributes={"source": source["id"], "preset": preset, "box_iou": _box_iou(given, box)},
     )
+
+
+def _box_iou(one: Box, other: Box) -> float:
+    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
+    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (one, other)]
+    return float(width * height / (sum(areas) - width * height))
 
 
 def _instances(

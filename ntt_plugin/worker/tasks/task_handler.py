@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+from ..labels.kept_labels import without_kept
 from ..labels.label_bytes import Stamp, field_bytes
 from ..messages import Item, Result
 from .cached_proposals import CachedProposals, upstream_facts
@@ -101,6 +102,9 @@ class TaskHandler:
         if made.labels is None or self._stamp is None:
             return
         labels = made.labels
+        if read.item.kept is not None:
+            result.kept = len(read.item.kept)
+            labels, result.overlapping = without_kept(labels, read.item.kept)
         result.count = len(labels)
         result.mask_bytes = sum(label.mask.nbytes for label in labels if label.mask is not None)
         result.unfinished = partial(

@@ -1,0 +1,1 @@
+"""Labels written to files of other formats, exact to the pixel."""

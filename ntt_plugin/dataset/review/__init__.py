@@ -1,0 +1,1 @@
+"""Predictions tried, judged by a person, handed on and taught."""
