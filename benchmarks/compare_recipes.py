@@ -37,7 +37,9 @@ NEAR = 0.01
 RECIPES = [
     " ".join(["own", *filter(None, settings)])
     for settings in product(
-        ["", "tile=256"], ["", "grid=8 context_ratio=1.0"], ["", "rescoring=diffusion"]
+        ["", "tile=192 tile_overlap=0.34"],
+        ["", "grid=8 context_ratio=1.0"],
+        ["", "rescoring=diffusion"],
     )
 ]
 _STREAM = 6
