@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import fiftyone.operators.types as types
@@ -13,7 +14,7 @@ from ...dataset.samples.checks import as_path
 from ...engine.recipe import PRESETS, Recipe
 from ...errors import DatasetError
 from ..text import part_of_these
-from . import target
+from . import first_choice, target
 from .fields import Form
 
 _WORDS = {
@@ -24,11 +25,26 @@ _WORDS = {
 }
 
 
-def preset(form: Form, description: str, default: str | None = "paper") -> Recipe | None:
-    """The recipe of a chosen preset, or None; a ``default`` of None leaves it to the bank."""
-    choices = {name: f"{name}: {_WORDS[name]}; {_downloads(PRESETS[name])}" for name in PRESETS}
-    chosen = form.choice("preset", choices, "Preset", description, default, required=False)
+Needed = Callable[[Recipe], list[Network]]
+"""Which of a recipe's networks a run loads."""
+
+
+def segmenter_alone(recipe: Recipe) -> list[Network]:
+    """The network that box prompts need: no encoder."""
+    return networks_of(recipe)[:1]
+
+
+def preset(form: Form, description: str, needed: Needed = networks_of) -> Recipe | None:
+    """The recipe of a chosen preset, or None; what was last used, or is here, comes first."""
+    first = first_choice.preset(form)
+    chosen = form.choice("preset", _presets(needed), "Preset", description, first, required=False)
     return PRESETS[chosen] if chosen else None
+
+
+def _presets(needed: Needed) -> dict[str, str]:
+    return {
+        name: f"{name}: {_WORDS[name]}; {_downloads(needed(PRESETS[name]))}" for name in PRESETS
+    }
 
 
 def recipe_for(form: Form, made_with: Recipe | None) -> Recipe | None:
@@ -37,10 +53,11 @@ def recipe_for(form: Form, made_with: Recipe | None) -> Recipe | None:
     ``made_with`` is the bank's own recipe, None while no bank is chosen.
     """
     description = "In place of the one that the bank was made with."
-    other = preset(form, description, default=None)
+    choices = _presets(networks_of)
+    other = form.choice("preset", choices, "Preset", description, None, required=False)
     device(form)
     batch_size(form)
-    return other or made_with
+    return PRESETS[other] if other else made_with
 
 
 def device(form: Form) -> str | None:
@@ -85,9 +102,15 @@ def cache(form: Form) -> None:
     form.tick("cache", "Keep proposals", what_for, default=True)
 
 
-def announce(form: Form, what: str, recipe: Recipe, estimate: Estimate | None = None) -> None:
+def announce(
+    form: Form,
+    what: str,
+    recipe: Recipe,
+    estimate: Estimate | None = None,
+    needed: Needed = networks_of,
+) -> None:
     """Say what the run will write, what it loads or downloads first, and how long it takes."""
-    networks = networks_of(recipe)
+    networks = needed(recipe)
     names = " and ".join(dict.fromkeys(network.name for network in networks))
     takes = f" Takes {estimate}." if estimate else ""
     warn_of_downloads(form.inputs, networks)
@@ -111,8 +134,8 @@ def warn_of_downloads(page: types.Object, networks: list[Network]) -> None:
         page.view("downloads", types.Warning(label=text))
 
 
-def _downloads(recipe: Recipe) -> str:
-    absent = [network for network in networks_of(recipe) if not network.here]
+def _downloads(networks: list[Network]) -> str:
+    absent = [network for network in networks if not network.here]
     if not absent:
         return "nothing to download"
     total = sum(network.megabytes or 0 for network in absent)

@@ -150,7 +150,7 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
     def open_evaluations(self, ctx: Any) -> None:
         """Open FiftyOne's panel of evaluations."""
-        ctx.ops.open_panel("model_evaluation_panel_builtin", layout="horizontal")
+        ctx.ops.open_panel("model_evaluation_panel_builtin")
 
     def render(self, ctx: Any) -> types.Property:
         """Draw the page where the person is."""

@@ -16,7 +16,8 @@ from ...dataset.runtime.caching import remembered
 from ...dataset.segmentation.report import SampleNote
 from ...errors import DatasetError
 from ..operators import OPERATORS
-from ..runtime.result_page import MOST_BY_ID, PLUGIN
+from ..request import PLUGIN
+from ..runtime.result_page import MOST_BY_ID
 from ..text import bullets, escaped, number_of
 from . import charts, widgets
 from .banks import bank_in_words

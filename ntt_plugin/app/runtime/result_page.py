@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,9 +11,9 @@ import fiftyone.operators.types as types
 from bson import json_util
 
 from ...dataset.database.fiftyone_internals import view_as_json
+from ..request import PLUGIN
 from ..text import Table, bullets, escaped, show_as_written
 
-PLUGIN = "@ntt/no-time-to-train"
 MOST_BY_ID = 1000
 """Samples or labels that a view names by id: the ids go to the browser, and into the database."""
 
@@ -105,6 +105,7 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
         for name, value in results.items()
         if name not in ("message", "problems", _RESULT_VIEW, _PANEL, _NEXT_STEP, _TABLE)
     }
+    _buttons(outputs, results)
     if facts:
         lines = [f"- **{escaped(name)}**: {escaped(value)}" for name, value in facts.items()]
         outputs.view("facts", types.MarkdownView(label="\n".join(lines)))
@@ -113,18 +114,23 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
     if problems:
         words = f"Left out or to note: {len(problems):,}\n\n{bullets(problems, _MOST_PROBLEMS)}"
         outputs.view("problems", types.MarkdownView(label=words))
+    show_as_written(outputs)
+    return types.Property(outputs)
+
+
+def _buttons(outputs: types.Object, results: Mapping[str, Any]) -> None:
+    """What a person may do next, above the lists: those may be long."""
     view, panel, step = (results.get(name) for name in (_RESULT_VIEW, _PANEL, _NEXT_STEP))
     if view is not None:
         shown = {"view": json.loads(view["stages"])}
         _button(outputs, "show", view["label"], "@voxel51/operators/set_view", shown)
     if panel is not None:
-        opened = {"name": panel["name"], "isActive": True, "layout": "horizontal"}
+        # In a tab of its own: beside two others it would be a third narrow column.
+        opened = {"name": panel["name"], "isActive": True}
         _button(outputs, "panel", panel["label"], "@voxel51/operators/open_panel", opened)
     if step is not None:
         operator = f"{PLUGIN}/{step['operator']}"
         _button(outputs, "next", step["label"], operator, dict(step["params"]), prompt=True)
-    show_as_written(outputs)
-    return types.Property(outputs)
 
 
 def _button(
@@ -135,7 +141,11 @@ def _button(
 
 def notes_in_words(report: Any) -> list[str]:
     """What failed in a run and what is to note, each with its file if it is of one."""
-    notes = (*report.failed, *report.notes)
+    return notes_of((*report.failed, *report.notes))
+
+
+def notes_of(notes: Iterable[Any]) -> list[str]:
+    """Notes on samples in words, each with its file if it is of one."""
     return [f"{note.filepath}: {note.reason}".removeprefix(": ") for note in notes]
 
 

@@ -67,8 +67,13 @@ SUGGESTION_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
 BOX_MASK_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
     "source": fo.StringField,
     "preset": fo.StringField,
+    "box_iou": fo.FloatField,
 }
-"""The attributes of a mask made from a box; ``source`` is the id of the label with the box."""
+"""The attributes of a mask made from a box.
+
+``source`` is the id of the label with the box; ``box_iou`` how well the mask's own box agrees with
+the box that was given, an IoU.
+"""
 
 RESERVED_ATTRIBUTES = frozenset({"iscrowd", *SUGGESTION_ATTRIBUTES, *BOX_MASK_ATTRIBUTES})
 """Every attribute that this plugin reads or writes; evaluations may not take these names."""

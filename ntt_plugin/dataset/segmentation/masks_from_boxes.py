@@ -21,7 +21,7 @@ from ..database.errors import database_errors
 from ..labels.convert import BOX_MASK_ATTRIBUTES, NewLabel, pixel_box, relative_box, stored_boxes
 from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
-from ..networks import SegmenterLike, as_recipe, get_segmenter
+from ..networks import SegmenterLike, as_recipe, get_box_segmenter
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from ..samples.views import image_view
@@ -111,7 +111,7 @@ def masks_from_boxes(
     run = {sample: boxes_run_id(label_field, made, recipe) for sample, made in wanted.items()}
 
     with field_run(chosen, run, report, overwrite, mask_dir) as labelling:
-        loaded = segmenter or get_segmenter(recipe, device, batch_size)
+        loaded = segmenter or get_box_segmenter(recipe, device, batch_size)
 
         def label(read: ReadSample) -> list[NewLabel]:
             return _labels(read, loaded, label_field, set(wanted[read.sample_id]))
@@ -185,11 +185,12 @@ def _labels(
             except DatasetError as error:
                 read.notes.append(_note(source, str(error)))
     labels = []
-    for source, mask in zip(usable, _masks(segmenter, image, boxes), strict=True):
+    masks = _masks(segmenter, image, boxes)
+    for source, box, mask in zip(usable, boxes, masks, strict=True):
         if mask is None:
             read.notes.append(_note(source, "The segmenter found nothing in its box."))
         else:
-            labels.append(_label(source, *mask, size, segmenter.recipe.name))
+            labels.append(_label(source, box, *mask, size, segmenter.recipe.name))
     return labels
 
 
@@ -224,7 +225,12 @@ def _masks(
 
 
 def _label(
-    source: fo.Detection, mask: Array, box: Box, size: tuple[int, int], preset: str
+    source: fo.Detection,
+    given: Box,
+    mask: Array,
+    box: Box,
+    size: tuple[int, int],
+    preset: str,
 ) -> NewLabel:
     return NewLabel(
         label=source.label,
@@ -232,8 +238,17 @@ def _label(
         mask=mask,
         confidence=source.confidence,
         tags=list(source.tags),
-        attributes={"source": source.id, "preset": preset},
+        attributes={"source": source.id, "preset": preset, "box_iou": _iou(given, box)},
     )
+
+
+def _iou(one: Box, other: Box) -> float:
+    """IoU of two boxes x1 y1 x2 y2 that are not empty."""
+    width = min(one[2], other[2]) - max(one[0], other[0])
+    height = min(one[3], other[3]) - max(one[1], other[1])
+    shared = max(0.0, width) * max(0.0, height)
+    areas = sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (one, other))
+    return shared / (areas - shared)
 
 
 def _note(source: fo.Detection, reason: str) -> str:

@@ -43,9 +43,8 @@ class UpdateMemoryBank(NttOperator):
 
         images = target.target(form, "Learn from", labels=True)
         name = bank_choice.bank_of_dataset(form)
-        first = learning_form.field_at_first(form, predictions=False)
         what_for = "The field of the references."
-        field, counts = target.labels_with_masks(form, images, what_for, first)
+        field, counts = target.labels_with_masks(form, images, what_for)
         if field is None:
             return
         tag = label_tag(form, counts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.operators.types as types
 
 from ...forms.fields import Form
@@ -76,7 +77,39 @@ class SegmentWithMemoryBank(NttOperator):
         from ...forms import target
 
         report = segment(target.target_of(ctx), **self.arguments(ctx), progress=progress)
-        return reported(ctx, report)
+        colour_by_class(ctx.dataset)
+        outcome = reported(ctx, report)
+        if outcome.view is not None:
+            _hide_below(ctx.dataset, report, outcome)
+        return outcome
+
+
+def colour_by_class(dataset: Any) -> None:
+    """Let the App colour labels by their class, unless the dataset has colours of its own."""
+    if dataset.app_config.color_scheme is None:
+        dataset.app_config.color_scheme = fo.ColorScheme(color_by="value")
+        dataset.save()
+
+
+def _hide_below(dataset: Any, report: Any, outcome: Outcome) -> None:
+    """Show what is above the bank's thresholds, where it keeps some; the rest is hidden only."""
+    from .... import apply_thresholds
+    from ...forms.bank_choice import thresholds_of
+
+    thresholds = thresholds_of(dataset, report.bank)
+    if not thresholds:
+        return
+    applied = apply_thresholds(
+        outcome.view, report.label_field, thresholds=thresholds, action="hide"
+    )
+    if not applied.below:
+        return
+    outcome.view = applied.view
+    outcome.view_label = f"{outcome.view_label}, without the doubtful labels"
+    outcome.facts = {
+        **outcome.facts,
+        "Below their thresholds": f"{applied.below:,}, hidden and not deleted",
+    }
 
 
 def reported(ctx: Any, report: Any) -> Outcome:

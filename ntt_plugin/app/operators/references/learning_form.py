@@ -24,18 +24,6 @@ PARAMETERS = ("label_field", "bank", "tag", "classes", "group_slices", "device")
 SELDOM = ("classes", "device")
 
 
-def field_at_first(form: Form, predictions: bool) -> str:
-    """The field to offer first: that of the selected labels, else predictions or ground truth."""
-    from ....dataset.labels.label_field import segmentation_fields
-    from ...forms import selection
-
-    selected = selection.field_of_selection(form.ctx)
-    if selected is not None:
-        return selected
-    made = segmentation_fields(form.dataset) if predictions else []
-    return made[0] if made else "ground_truth"
-
-
 def bank_that_learns(
     form: Form,
     names: Sequence[str],
