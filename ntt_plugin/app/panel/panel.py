@@ -28,8 +28,8 @@ class _PanelConfig(foo.PanelConfig):  # type: ignore[misc]
 
     @property
     def risk_level(self) -> types.RiskLevel:
-        """The panel shows what there is; only the operators that it opens change anything."""
-        return types.RiskLevel.LOW
+        """A review writes its marks to labels, and can take them back."""
+        return types.RiskLevel.MEDIUM
 
 
 class MemoryBanks(foo.Panel):  # type: ignore[misc]
@@ -148,6 +148,73 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
         self._show(ctx, layout.failed_view, ctx.params["field"])
 
+    def look(self, ctx: Any) -> None:
+        """Draw anew what has changed since; the panel's clock asks for it."""
+
+    def try_bank(self, ctx: Any) -> None:
+        """Try a bank on a few images, in the background."""
+        from . import trial
+
+        bank = ctx.params["bank"]
+        trial.start(ctx.dataset, trial.chosen(ctx), bank, ctx.params["others"])
+        place = self._place(ctx)
+        self._move(ctx, replace(place.moved({"bank": bank, "shown": "try"}), visit=place.visit + 1))
+
+    def stop_trial(self, ctx: Any) -> None:
+        """Stop it."""
+        from . import trial
+
+        trial.stop(ctx.dataset, ctx.params["bank"])
+
+    def move_confidence(self, ctx: Any) -> None:
+        """Draw what is above a slider; its value is in the panel's state."""
+
+    def move_thresholds(self, ctx: Any) -> None:
+        """Let the grid show what is above the sliders of a run."""
+        from . import layout
+
+        run, limits = layout.chosen_thresholds(ctx.dataset, self._place(ctx), ctx.panel_state or {})
+        self._show(ctx, layout.kept_view, run.label_field, limits)
+
+    def keep_thresholds(self, ctx: Any) -> None:
+        """Keep the thresholds of the sliders with the bank of the run."""
+        from ... import save_thresholds
+        from . import layout
+
+        run, limits = layout.chosen_thresholds(ctx.dataset, self._place(ctx), ctx.panel_state or {})
+        saved = save_thresholds(ctx.dataset, run.bank, thresholds=limits)
+        told = f"The memory bank {run.bank!r} keeps thresholds of {len(saved):,} classes."
+        ctx.ops.notify(told, variant="success")
+
+    def choose_field(self, ctx: Any) -> None:
+        """Review another field."""
+        self._move(ctx, self._place(ctx).moved({"run": str(ctx.params.get("value") or "")}))
+
+    def review(self, ctx: Any) -> None:
+        """Take a step of a review: begin, judge the page, take a step back, edit masks."""
+        from . import judge
+
+        self._count_step(ctx)
+        judge.step(ctx, self._place(ctx), ctx.params["do"], ctx.params["field"])
+
+    def review_above(self, ctx: Any) -> None:
+        """Approve all labels of a class from a confidence on."""
+        from . import judge
+
+        self._count_step(ctx)
+        given = ctx.params
+        place = self._place(ctx)
+        judge.approve(ctx, place, given["field"], given["label"], float(given["confidence"]))
+
+    def review_change(self, ctx: Any) -> None:
+        """Give the clicked labels another class."""
+        from . import judge
+
+        label = str(ctx.params.get("value") or "").strip()
+        if label:
+            self._count_step(ctx)
+            judge.change(ctx, self._place(ctx), label)
+
     def open_evaluations(self, ctx: Any) -> None:
         """Open FiftyOne's panel of evaluations."""
         ctx.ops.open_panel("model_evaluation_panel_builtin")
@@ -156,7 +223,10 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         """Draw the page where the person is."""
         from . import layout
 
-        return layout.draw(ctx, self._place(ctx), self)
+        place = self._place(ctx)
+        if ctx.dataset is not None:
+            ctx.panel.set_state("stamp", layout.stamp(ctx.dataset, place))
+        return layout.draw(ctx, place, self)
 
     def _show(self, ctx: Any, view: Any, *arguments: Any) -> None:
         try:
@@ -167,16 +237,28 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
     def _place(self, ctx: Any) -> Place:
         return from_state(ctx.panel.get_state("place"))
 
+    def _count_step(self, ctx: Any) -> None:
+        """Count the steps of a review: fields get names of their own by it."""
+        steps = ctx.panel.get_state("steps")
+        ctx.panel.set_state("steps", steps + 1 if isinstance(steps, int) else 1)
+
     def _move(self, ctx: Any, place: Place) -> None:
         ctx.panel.set_state("place", asdict(place))
 
     def _is_echo(self, ctx: Any) -> bool:
-        """Whether the field for classes only tells what it shows, as when it comes into sight."""
+        """Whether a field only tells what it shows, or the clock asks and nothing has changed."""
         from . import layout
 
-        if ctx.params.get("__method__") != "choose_class" or ctx.dataset is None:
-            return False
+        event = ctx.params.get("__method__")
+        if ctx.dataset is None or event not in ("choose_class", "choose_field", "look"):
+            return event == "look"
         try:
+            if event == "look":
+                now = layout.stamp(ctx.dataset, self._place(ctx))
+                return bool(now == ctx.panel.get_state("stamp"))
+            if event == "choose_field":
+                shown = layout.reviewed_field(ctx.dataset, self._place(ctx))
+                return bool(shown == ctx.params.get("value"))
             return layout.shown_class(ctx.dataset, self._place(ctx)) == _chosen_class(ctx)
         except NttError:
             return False

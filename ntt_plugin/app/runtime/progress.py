@@ -40,34 +40,47 @@ class RunStopped(Exception):
         self.ended = ended
 
 
-class _Watch:
-    """Latest progress of a running function, written by its thread and read by another."""
+class Watch:
+    """Latest progress of a running function, written by its thread and read by another.
+
+    Attributes:
+        token: names the run.
+    """
 
     def __init__(self) -> None:
+        """Of a function that has just begun."""
         self.token = uuid.uuid4().hex
         self._bar: Any = None
         self._stop = threading.Event()
         self._started = time.monotonic()
 
     def report(self, bar: Any) -> None:
+        """The callback for the function's ``progress``.
+
+        Raises:
+            RunStopped: it is to stop.
+        """
         if self._stop.is_set():
             raise RunStopped("Stopped; a second run goes on where this one stopped.")
         self._bar = bar
 
     def stop(self) -> None:
+        """Let the function stop at its next report."""
         self._stop.set()
 
     @property
     def stopped(self) -> bool:
+        """Whether it is to stop, or has ended."""
         return self._stop.is_set()
 
     def now(self, label: str) -> tuple[str, float | None]:
+        """The progress in words that begin with a label, and its share as ``describe``."""
         if self._bar is None:
             return f"{label}: getting ready, {time.monotonic() - self._started:.0f} s", None
         return describe(label, self._bar)
 
 
-_watched: dict[str, _Watch] = {}
+_watched: dict[str, Watch] = {}
 
 
 def stop_run(token: str) -> bool:
@@ -91,7 +104,7 @@ def run_watched(ctx: Any, label: str, work: Callable[[Report], T]) -> Generator[
     Raises:
         RunStopped: the person pressed Stop.
     """
-    watch = _Watch()
+    watch = Watch()
     outcome: dict[str, Any] = {}
 
     def run() -> None:
@@ -124,7 +137,7 @@ def run_watched(ctx: Any, label: str, work: Callable[[Report], T]) -> Generator[
     return value
 
 
-def _moved(ctx: Any, watch: _Watch, label: str) -> Any:
+def _moved(ctx: Any, watch: Watch, label: str) -> Any:
     """The message that moves the progress bar; to the App with a button that stops the run."""
     text, share = watch.now(label)
     if not is_app(ctx):

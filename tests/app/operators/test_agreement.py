@@ -108,7 +108,7 @@ def test_what_may_download_says_so_and_is_of_medium_risk_at_least(operator):
 
 def test_the_panel_declares_its_risk(plugin):
     [panel] = [o for o in OperatorRegistry().list_operators(type="panel") if o.plugin_name == NAME]
-    assert panel.risk_level == RiskLevel.LOW
+    assert panel.risk_level == RiskLevel.MEDIUM
 
 
 @each

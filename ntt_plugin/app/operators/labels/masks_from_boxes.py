@@ -12,7 +12,7 @@ from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import MOST_BY_ID, NextStep, Outcome
 from ...text import Table, number_of
-from .segment_with_memory_bank import colour_by_class, reported
+from .segment_with_memory_bank import reported
 
 if TYPE_CHECKING:
     from ....dataset.inspect.box_masks import BoxMask
@@ -101,6 +101,7 @@ class MasksFromBoxes(NttOperator):
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import masks_from_boxes
         from ....dataset.inspect.box_masks import POOR, worst_box_masks
+        from ....dataset.labels.colours import colour_by_class
         from ....dataset.samples.label_selection import select_labels
         from ....dataset.samples.views import all_images
         from ...forms import target

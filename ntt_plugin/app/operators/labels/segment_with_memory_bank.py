@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import fiftyone as fo
 import fiftyone.operators.types as types
 
 from ...forms.fields import Form
@@ -74,6 +73,7 @@ class SegmentWithMemoryBank(NttOperator):
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import segment
+        from ....dataset.labels.colours import colour_by_class
         from ...forms import target
 
         report = segment(target.target_of(ctx), **self.arguments(ctx), progress=progress)
@@ -82,13 +82,6 @@ class SegmentWithMemoryBank(NttOperator):
         if outcome.view is not None:
             _hide_below(ctx.dataset, report, outcome)
         return outcome
-
-
-def colour_by_class(dataset: Any) -> None:
-    """Let the App colour labels by their class, unless the dataset has colours of its own."""
-    if dataset.app_config.color_scheme is None:
-        dataset.app_config.color_scheme = fo.ColorScheme(color_by="value")
-        dataset.save()
 
 
 def _hide_below(dataset: Any, report: Any, outcome: Outcome) -> None:
