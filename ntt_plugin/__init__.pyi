@@ -25,7 +25,7 @@ from .dataset.banks.quality import check_references as check_references
 from .dataset.banks.quality import class_similarity as class_similarity
 from .dataset.banks.quality import reference_quality as reference_quality
 from .dataset.banks.thresholds import AppliedThresholds as AppliedThresholds
-from .dataset.banks.thresholds import Threshold as Threshold
+from .dataset.banks.best_threshold import Threshold as Threshold
 from .dataset.banks.thresholds import apply_thresholds as apply_thresholds
 from .dataset.banks.thresholds import best_thresholds as best_thresholds
 from .dataset.banks.thresholds import save_thresholds as save_thresholds

@@ -10,6 +10,7 @@ from mongoengine.errors import MongoEngineException  # type: ignore[import-untyp
 from pymongo.errors import (
     BulkWriteError,
     ConnectionFailure,
+    DocumentTooLarge,
     OperationFailure,
     ServerSelectionTimeoutError,
 )
@@ -20,6 +21,7 @@ from .fiftyone_internals import database
 _T = TypeVar("_T")
 
 _DISK_FULL_CODES = (14031,)
+_TOO_LARGE_CODES = (10334, 17419, 17420)
 
 
 def server_process() -> Any:
@@ -69,3 +71,9 @@ def is_disk_full(error: BaseException | None) -> bool:
     if isinstance(error, BulkWriteError):
         codes += [refused.get("code") for refused in error.details.get("writeErrors", [])]
     return any(code in _DISK_FULL_CODES for code in codes)
+
+
+def is_too_large(error: BaseException) -> bool:
+    """Whether the database refused a document because it is larger than the 16 MB it takes."""
+    code = error.code if isinstance(error, OperationFailure) else None
+    return isinstance(error, DocumentTooLarge) or code in _TOO_LARGE_CODES

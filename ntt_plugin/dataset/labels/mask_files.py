@@ -89,6 +89,21 @@ class MaskFiles:
         except OSError as error:
             raise _folder_error(folder, error) from error
 
+    def store_one(self, sample_id: str, name: str, mask: Array) -> str:
+        """Write one mask of a sample to a file of a name of its own; gives the file's path.
+
+        Raises:
+            MaskFolderError: the disk is full, or the folder cannot be written.
+        """
+        folder = self.root / sample_id
+        path = folder / f"{name}.png"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write(path, mask)
+        except OSError as error:
+            raise _folder_error(folder, error) from error
+        return str(path)
+
     def drop_leftovers(self, sample_id: str, used: Iterable[str | None]) -> None:
         """Remove files of a sample that none of its labels in the database uses.
 

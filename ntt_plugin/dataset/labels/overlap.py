@@ -61,7 +61,7 @@ def same_objects(first: Sequence[Outline], second: Sequence[Outline]) -> list[tu
     By falling score, each of ``first`` takes the one of its class in ``second`` that overlaps it
     most, at an IoU of 0.5 or more. The rest is then matched in the same way across classes.
     """
-    ious = _overlaps(first, second)
+    ious = overlaps(first, second)
     order = sorted(range(len(first)), key=lambda index: -first[index].score)
     pairs: dict[int, int] = {}
 
@@ -78,7 +78,7 @@ def same_objects(first: Sequence[Outline], second: Sequence[Outline]) -> list[tu
     return sorted(pairs.items())
 
 
-def _overlaps(first: Sequence[Outline], second: Sequence[Outline]) -> list[dict[int, float]]:
+def overlaps(first: Sequence[Outline], second: Sequence[Outline]) -> list[dict[int, float]]:
     """For each of the first, the IoUs of at least ``SAME_IOU`` by position in the second."""
     found: list[dict[int, float]] = [{} for _ in first]
     if not first or not second:

@@ -102,17 +102,16 @@ def _updates(field: str, changes: Sequence[Change]) -> list[UpdateOne]:
     for change in changes:
         alike[change.sample, change.before, change.after].append(ObjectId(change.label_id))
     path = f"{field}.detections"
-    updates = []
+    updates, now = [], datetime.now(timezone.utc)
     for (sample, before, after), ids in alike.items():
         expected = {"label": before.label, REVIEW: before.review, STEP: before.step}
         values = {"label": after.label, REVIEW: after.review, STEP: after.step}
         kept = {f"{path}.$[one].{name}": v for name, v in values.items() if v is not None}
         gone = {f"{path}.$[one].{name}": "" for name, v in values.items() if v is None}
-        kept["last_modified_at"] = datetime.now(timezone.utc)
         updates.append(
             UpdateOne(
                 {"_id": ObjectId(sample), f"{path}._id": {"$in": ids}},
-                {"$set": kept, **({"$unset": gone} if gone else {})},
+                {"$set": {**kept, "last_modified_at": now}, **({"$unset": gone} if gone else {})},
                 # For MongoDB, None is equal to what is not there.
                 array_filters=[
                     {

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime, timezone
 from typing import Any
 
-from ..labels.clean import Clean
-from ..runtime.progress_bar import Progress
+import fiftyone as fo
+import numpy as np
+from bson import ObjectId
+from pymongo.errors import PyMongoError
+
+from ...engine.images.load import shown_size
+from ...errors import DatasetError, ImageError
+from ..banks.thresholds import check_thresholds
+from ..database.dataset_locks import schema_lock
+from ..database.errors import database_errors, is_too_large
+from ..database.fiftyone_internals import reload_samples, samples_of
+from ..labels.clean import Clean, tight_mask
+from ..labels.convert import NewLabel, relative_box
+from ..labels.label_field import segmentation_fields
+from ..labels.mask_files import MaskFiles
+from ..labels.overlap import outline, overlaps
+from ..labels.review_marks import APPROVED, REJECTED
+from ..runtime.progress_bar import Progress, progress_bar
+from ..samples.checks import dataset_of, quoted, require_detections, require_name
+from ..samples.views import all_images, image_view, load_sample
 from ..segmentation.report import SampleNote
+from .queue import ALL, ReviewItem, review_queue, saved_thresholds
+
+_TRIES = 5
 
 
 @dataclass
@@ -32,6 +56,7 @@ class Accepted:
     label_ids: list[str] = field(default_factory=list)
 
 
+@database_errors("nothing is half copied; do it again when it is back, and it goes on.")
 def accept_labels(
     samples: Any,
     label_field: str,
@@ -63,4 +88,183 @@ def accept_labels(
     Raises:
         DatasetError: there is no such field, or ``into`` cannot be written.
     """
-    raise NotImplementedError
+    images = image_view(samples, group_slices)
+    dataset, cleaning = dataset_of(images), Clean.of(clean)
+    require_detections(images, label_field)
+    limits = _limits(images, label_field, thresholds)
+    queue = review_queue(images, label_field, classes, state=ALL, thresholds=limits)
+    chosen: dict[str, list[ReviewItem]] = defaultdict(list)
+    for item in queue.items:
+        if _is_wanted(item, limits):
+            chosen[item.sample].append(item)
+    _require_field(dataset, label_field, into)
+    done = Accepted(label_field, into)
+    writer = _Writer(dataset, label_field, into, cleaning, done)
+    order = [sample_id for sample_id in images.values("id") if sample_id in chosen]
+    try:
+        with progress_bar(len(order), progress) as bar:
+            for sample_id in bar(order):
+                writer.accept(sample_id, chosen[sample_id])
+    finally:
+        with suppress(PyMongoError):
+            reload_samples(dataset)
+    return done
+
+
+class _Writer:
+    """Copies labels of a sample from one field into another, in one step a sample."""
+
+    def __init__(
+        self, dataset: Any, label_field: str, into: str, clean: Clean | None, done: Accepted
+    ) -> None:
+        self._view = all_images(dataset).select_fields([label_field, into])
+        self._samples = samples_of(dataset)
+        self._label_field, self._into, self._clean, self._done = label_field, into, clean, done
+        self._files = MaskFiles(dataset, f"accepted_{into}")
+
+    def accept(self, sample_id: str, items: Sequence[ReviewItem]) -> None:
+        """Copy the labels that are not there yet; what fails is noted."""
+        filepath = ""
+        try:
+            sample = load_sample(self._view, sample_id)
+            filepath = sample.filepath
+            new = self._new(sample, {item.label_id for item in items})
+            if new:
+                self._write(sample_id, new)
+        except KeyError:
+            return  # deleted meanwhile
+        except (DatasetError, ImageError) as error:
+            self._done.failed.append(SampleNote(sample_id, filepath, str(error)))
+            return
+        for label_id, label in new.items():
+            self._done.label_ids.append(label_id)
+            self._done.accepted[label.label] = self._done.accepted.get(label.label, 0) + 1
+
+    def _new(self, sample: Any, wanted: set[str]) -> dict[str, NewLabel]:
+        """Copies of the labels whose objects the field does not hold, by their ids."""
+        labels = sample[self._label_field].detections if sample[self._label_field] else []
+        there = sample[self._into].detections if sample[self._into] else []
+        held = {label.id for label in there}
+        missing = [label for label in labels if label.id in wanted - held]
+        self._done.already += len(wanted & held)
+        if not missing:
+            return {}
+        size = shown_size(sample.filepath)
+        # Labels that were accepted from here before stand side by side as their review has them.
+        siblings = {label.id for label in labels}
+        others = []
+        for label in there:
+            # A label that a person left without an area covers nothing.
+            with suppress(DatasetError):
+                others += [] if label.id in siblings else [outline(label, size)]
+        found = {}
+        for label in missing:
+            try:
+                if overlaps([outline(label, size)], others)[0]:
+                    self._done.already += 1
+                else:
+                    found[label.id] = self._copy(sample.id, label, size)
+            except DatasetError as error:
+                reason = f"label {label.id}: {error}"
+                self._done.failed.append(SampleNote(sample.id, sample.filepath, reason))
+        return found
+
+    def _copy(self, sample_id: str, label: fo.Detection, size: tuple[int, int]) -> NewLabel:
+        if not label.has_mask:
+            return NewLabel(label.label, list(label.bounding_box), None, label.confidence)
+        mask, box = tight_mask(label, size, self._clean)
+        copy = NewLabel(
+            label.label, relative_box(box, size), np.ascontiguousarray(mask), label.confidence
+        )
+        if label.mask_path is not None:
+            # It was too large for the database, or its user wants files.
+            self._to_file(sample_id, label.id, copy)
+        return copy
+
+    def _to_file(self, sample_id: str, label_id: str, copy: NewLabel) -> None:
+        if copy.mask is not None:
+            copy.mask_path = self._files.store_one(sample_id, label_id, copy.mask)
+            copy.mask = None
+
+    def _write(self, sample_id: str, new: Mapping[str, NewLabel]) -> None:
+        try:
+            self._push(sample_id, new)
+        except PyMongoError as error:
+            if not is_too_large(error):
+                raise
+            for label_id, copy in new.items():
+                self._to_file(sample_id, label_id, copy)
+            self._push(sample_id, new)
+
+    def _push(self, sample_id: str, new: Mapping[str, NewLabel]) -> None:
+        """Add labels to what the field holds at this moment, each once."""
+        path, now = f"{self._into}.detections", datetime.now(timezone.utc)
+        documents = [{**copy.document(), "_id": ObjectId(key)} for key, copy in new.items()]
+        this = {"_id": ObjectId(sample_id)}
+        whole = {**fo.Detections().to_dict(), "detections": documents}
+        for _ in range(_TRIES):
+            # Another person may be accepting the same labels.
+            free = {**this, path: {"$type": "array"}, f"{path}._id": {"$nin": list(_ids(new))}}
+            added = {"$push": {path: {"$each": documents}}, "$set": {"last_modified_at": now}}
+            if self._samples.update_one(free, added).matched_count:
+                return
+            empty = {**this, path: None}
+            if self._samples.update_one(
+                empty, {"$set": {self._into: whole, "last_modified_at": now}}
+            ).matched_count:
+                return
+            held = self._samples.distinct(f"{path}._id", this)
+            documents = [one for one in documents if one["_id"] not in held]
+            new = {key: copy for key, copy in new.items() if ObjectId(key) not in held}
+            whole["detections"] = documents
+            if not documents:
+                return
+
+
+def _ids(new: Mapping[str, NewLabel]) -> Iterable[ObjectId]:
+    return map(ObjectId, new)
+
+
+def _limits(
+    images: Any, label_field: str, thresholds: Mapping[str, float] | bool | None
+) -> dict[str, float]:
+    if thresholds is None or thresholds is False:
+        return {}
+    if thresholds is not True:
+        return check_thresholds(thresholds)
+    limits = saved_thresholds(images, label_field)
+    if not limits:
+        raise DatasetError(
+            f"The memory bank that {label_field!r} was segmented with keeps no thresholds; "
+            "estimate them with estimate_thresholds(), or give some."
+        )
+    return limits
+
+
+def _is_wanted(item: ReviewItem, limits: Mapping[str, float]) -> bool:
+    if item.state in (APPROVED, REJECTED):
+        return item.state == APPROVED
+    limit = limits.get(item.label)
+    return limit is not None and item.confidence is not None and item.confidence >= limit
+
+
+def _require_field(dataset: Any, label_field: str, into: str) -> None:
+    """Make sure that labels may be added to a field; make it if it is new.
+
+    Raises:
+        DatasetError: it is the reviewed one, one that runs write, or of another type.
+    """
+    require_name(into, "label field")
+    if into == label_field or into in segmentation_fields(dataset):
+        raise DatasetError(
+            f"Runs write the field {into!r}, and a later one would replace what is accepted; "
+            "choose a field of your own, or a new one."
+            if into != label_field
+            else f"{quoted(into)} is the field that is reviewed; accept into another one."
+        )
+    if dataset.get_field(into) is None:
+        with schema_lock(dataset):
+            dataset.add_sample_field(
+                into, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
+            )
+    require_detections(all_images(dataset), into)

@@ -12,7 +12,7 @@ from ...runtime.result_page import NextStep, Outcome
 from ...text import Table, listed_briefly, number_of
 
 if TYPE_CHECKING:
-    from ....dataset.banks.thresholds import Threshold
+    from ....dataset.banks.best_threshold import Threshold
 
 
 class SaveThresholds(NttOperator):
