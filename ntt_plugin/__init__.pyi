@@ -12,6 +12,7 @@ from .dataset.banks.banks import load_memory_bank as load_memory_bank
 from .dataset.banks.banks import load_references_view as load_references_view
 from .dataset.banks.banks import rename_memory_bank as rename_memory_bank
 from .dataset.banks.banks import save_memory_bank as save_memory_bank
+from .dataset.banks.best_threshold import Threshold as Threshold
 from .dataset.banks.edit import duplicate_memory_bank as duplicate_memory_bank
 from .dataset.banks.edit import merge_memory_banks as merge_memory_banks
 from .dataset.banks.edit import remove_references as remove_references
@@ -25,7 +26,6 @@ from .dataset.banks.quality import check_references as check_references
 from .dataset.banks.quality import class_similarity as class_similarity
 from .dataset.banks.quality import reference_quality as reference_quality
 from .dataset.banks.thresholds import AppliedThresholds as AppliedThresholds
-from .dataset.banks.best_threshold import Threshold as Threshold
 from .dataset.banks.thresholds import apply_thresholds as apply_thresholds
 from .dataset.banks.thresholds import best_thresholds as best_thresholds
 from .dataset.banks.thresholds import save_thresholds as save_thresholds

@@ -6,7 +6,10 @@ import os
 import shutil
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from ..errors import StoreError
 
@@ -18,9 +21,19 @@ def write_whole(path: Path, data: bytes | bytearray, part: Path) -> None:
         OSError: it cannot be written; an existing file is unchanged.
         ValueError: the path is invalid for the file system.
     """
+    with whole_file(path, part) as file:
+        file.write(data)
+
+
+@contextmanager
+def whole_file(path: Path, part: Path) -> Iterator[BinaryIO]:
+    """Write or replace a file piece by piece: it gets its name at the end of the ``with``.
+
+    ``part`` is the temporary file, in the same folder. Errors as for ``write_whole``.
+    """
     try:
         with part.open("wb") as file:
-            file.write(data)
+            yield file
             # Otherwise a power failure could leave the name without the bytes.
             file.flush()
             os.fsync(file.fileno())

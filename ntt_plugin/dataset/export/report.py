@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..segmentation.report import SampleNote
+from ..segmentation.report import SampleNote, in_words
 
 
 @dataclass
@@ -26,3 +26,10 @@ class ExportReport:
     instances: dict[str, int] = field(default_factory=dict)
     failed: list[SampleNote] = field(default_factory=list)
     notes: list[SampleNote] = field(default_factory=list)
+
+    def __str__(self) -> str:
+        """The counts in words, for logs and messages."""
+        count = sum(self.instances.values())
+        parts = [f"{count} labels of {self.label_field!r} in {self.images} images: {self.path}"]
+        parts += [*in_words(self.failed, "left out"), *in_words(self.notes, "to note")]
+        return "; ".join(parts)

@@ -2,15 +2,30 @@
 
 from __future__ import annotations
 
+import json
+import os
+import shutil
+import uuid
 from collections.abc import Iterable
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
+from ...errors import DatasetError
+from ..database.errors import database_errors
 from ..labels.clean import Clean
 from ..runtime.progress_bar import Progress
+from ..samples.checks import as_path, quoted
+from ..segmentation.report import SampleNote, run_notes
+from .polygons import mask_polygon
+from .read_labels import ExportImage, ExportLabel, LabelReader
 from .report import ExportReport
 
+_MADE_HERE = "# Written by ntt.export_yolo_seg."
+# Of an image 10,000 pixels wide, a thousandth of a pixel.
+_DECIMALS = 7
 
+
+@database_errors("nothing was written; export again when it is back.")
 def export_yolo_seg(
     samples: Any,
     field: str,
@@ -30,11 +45,17 @@ def export_yolo_seg(
     are cut in by bridges. Crowds are left out: the format has none.
 
     Args:
-        samples, field, classes, clean, only_approved, overwrite, group_slices, progress: as for
-            ``export_coco``.
+        samples: as for ``export_coco``.
+        field: as for ``export_coco``.
         path: a folder, new or empty; gets ``data.yaml``, ``labels`` with a text file an image,
             and ``images`` if they are copied, else ``images.txt``, which lists them.
-        copy_images: copy the images too.
+        classes: as for ``export_coco``; their numbers count from 0.
+        clean: as for ``export_coco``.
+        only_approved: as for ``export_coco``.
+        copy_images: copy the images too: YOLO's trainers look for labels beside images.
+        overwrite: replace a folder that an export wrote; no other one is ever replaced.
+        group_slices: as for ``export_coco``.
+        progress: FiftyOne's.
 
     Returns:
         What was written; images and labels that cannot be exported are named, and stop nothing.
@@ -42,4 +63,90 @@ def export_yolo_seg(
     Raises:
         DatasetError: there is no such field or class, or the folder cannot be written.
     """
-    raise NotImplementedError
+    folder = _free_folder(path, overwrite)
+    report = ExportReport(field, str(folder))
+    reader = LabelReader(samples, field, report, classes, clean, only_approved, group_slices)
+    part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
+    try:
+        part.mkdir(parents=True)
+        _write(reader, report, progress, part, copy_images)
+        _take_place(part, folder)
+    except OSError as error:
+        raise DatasetError(
+            f"{quoted(str(folder), 200)} cannot be written ({error.strerror or error}); free some "
+            "space, or choose another folder."
+        ) from error
+    finally:
+        shutil.rmtree(part, ignore_errors=True)
+    return report
+
+
+def _write(
+    reader: LabelReader, report: ExportReport, progress: Progress, folder: Path, copy: bool
+) -> None:
+    numbers = {label: number for number, label in enumerate(reader.classes)}
+    names = "\n".join(f"  {number}: {json.dumps(label)}" for label, number in numbers.items())
+    train = "images" if copy else "images.txt"
+    (folder / "data.yaml").write_text(
+        f"{_MADE_HERE}\ntrain: {train}\nval: {train}\nnames:\n{names}\n", encoding="utf-8"
+    )
+    (folder / "labels").mkdir()
+    listed, crowds = open(folder / "images.txt", "w", encoding="utf-8"), 0
+    with listed:
+        for image in reader.images(progress):
+            text = folder / "labels" / PurePosixPath(image.name).with_suffix(".txt")
+            if text.exists():
+                reason = f"another image has the same labels file, labels/{image.name}; rename one"
+                report.failed.append(SampleNote(image.sample, image.filepath, reason))
+                continue
+            crowds += sum(label.crowd for label in image.labels)
+            labels = [label for label in image.labels if not label.crowd]
+            text.parent.mkdir(parents=True, exist_ok=True)
+            lines = [f"{numbers[one.label]} {_polygon(one, image)}\n" for one in labels]
+            text.write_text("".join(lines), encoding="ascii")
+            if copy:
+                copied = folder / "images" / image.name
+                copied.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(image.filepath, copied)
+            listed.write(f"{os.path.abspath(image.filepath)}\n")
+            report.images += 1
+            for one in labels:
+                report.instances[one.label] = report.instances.get(one.label, 0) + 1
+    if copy:
+        (folder / "images.txt").unlink()
+    if crowds:
+        report.notes += run_notes([f"{crowds} crowds were left out: the format has none"])
+
+
+def _polygon(label: ExportLabel, image: ExportImage) -> str:
+    height, width = image.size
+    corners = (mask_polygon(label.mask) + label.box[:2]) / (width, height)
+    return " ".join(f"{value:.{_DECIMALS}f}" for value in corners.ravel().tolist())
+
+
+def _free_folder(path: str | Path, overwrite: bool) -> Path:
+    folder = as_path(path, "a YOLO dataset").absolute()
+    if folder.is_dir() and overwrite and _is_ours(folder):
+        return folder
+    if folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise DatasetError(
+            f"{quoted(str(folder), 200)} is there already; choose a new or an empty folder. With "
+            "overwrite=True one that an export wrote is replaced."
+        )
+    return folder
+
+
+def _is_ours(folder: Path) -> bool:
+    try:
+        return (folder / "data.yaml").read_text(encoding="utf-8").startswith(_MADE_HERE)
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _take_place(part: Path, folder: Path) -> None:
+    """Give a whole folder its name; one that was there goes only then."""
+    former = part.with_suffix(".former")
+    if folder.exists():
+        os.replace(folder, former)
+    os.replace(part, folder)
+    shutil.rmtree(former, ignore_errors=True)

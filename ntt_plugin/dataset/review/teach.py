@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
 
-from ..banks.add_references import AddedReferences
+from ...errors import DatasetError
+from ..banks import store
+from ..banks.add_references import AddedReferences, add_negatives, add_references
+from ..banks.learn import held_labels
+from ..database.errors import database_errors
+from ..labels.review_marks import APPROVED, REJECTED
 from ..networks import SegmenterLike
 from ..runtime.progress_bar import Progress
+from ..samples.checks import quoted, whole_number
+from ..samples.label_selection import LabelKey, select_labels
+from ..samples.views import all_images
+from .queue import ReviewItem, review_queue
 
 MOST_TAUGHT = 10
-"""How many labels of a class are taught at once, so that a bank does not drown in them."""
+"""How many labels of a class a bank learns of a field, so that it does not drown in them."""
+
+_STATES = {"negatives": REJECTED, "references": APPROVED}
 
 
+@database_errors("not all may be marked or learnt; do it again when it is back.")
 def teach_review(
     samples: Any,
     label_field: str,
@@ -40,7 +53,10 @@ def teach_review(
         kind: ``negatives`` (the rejected labels) or ``references`` (the approved ones).
         most: the most labels of a class.
         classes: only labels of these classes; all if None.
-        group_slices, device, progress, segmenter: as for ``add_references``.
+        group_slices: as for ``add_references``.
+        device: where to run.
+        progress: FiftyOne's.
+        segmenter: an engine ``Segmenter`` to use.
 
     Raises:
         DatasetError, ReferenceRefusedError, BankError: as ``add_references``; or nothing was

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,12 +11,18 @@ from typing import Any
 import torch
 
 from ...engine.bank.memory_bank import MemoryBank
-from ...engine.matching.match import Instances
+from ...engine.matching.match import Instances, match
 from ...engine.recipe import Recipe
-from ..networks import SegmenterLike
+from ...errors import DatasetError
+from ..database.errors import database_errors
+from ..networks import SegmenterLike, as_recipe, get_segmenter
 from ..runtime.progress_bar import Progress
-from ..segmentation.cached_proposals import Cache
-from ..segmentation.report import SampleNote
+from ..samples.checks import dataset_of, whole_number
+from ..samples.views import image_view
+from ..segmentation.cached_proposals import Cache, CachedProposals, usable_store
+from ..segmentation.pipeline import ReadSample
+from ..segmentation.report import SampleNote, run_notes
+from ..segmentation.segment import bank_with_classes
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,7 @@ class Trial:
     notes: list[SampleNote] = field(default_factory=list)
 
 
+@database_errors("nothing was changed; start again when it is back.")
 def try_bank(
     samples: Any,
     bank: MemoryBank | str | Path,
@@ -77,11 +85,57 @@ def try_bank(
         count: how many images, at random; all if the view has no more.
         seed: the same seed gives the same images; another one each time if None.
         exclude: ids of samples that were tried before.
-        device, batch_size, progress, bank_dataset, preset, group_slices, segmenter, cache: as for
-            ``segment``.
+        device: where to run; the best there is if None.
+        batch_size: points decoded at once; the recipe's if None.
+        progress: FiftyOne's: True, False, a callback, or None for the configured default.
+        bank_dataset: the dataset, or its name, that keeps the bank of that name.
+        preset: as for ``segment``.
+        group_slices: slices to take of a grouped dataset; its active one if None.
+        segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
+        cache: as for ``segment``.
 
     Raises:
         DatasetError: no such bank, an empty one, or no image is left to try.
         BankError: as for ``segment``.
     """
-    raise NotImplementedError
+    count = whole_number("count", count)
+    notes: list[str] = []
+    images = image_view(samples, group_slices, notes)
+    name, bank = bank_with_classes(images, bank, bank_dataset)
+    recipe = segmenter.recipe if segmenter else as_recipe(preset or bank.recipe)
+    chosen = _chosen(images, count, seed, set(exclude))
+    loaded = segmenter or get_segmenter(recipe, device, batch_size)
+    bank.require_encoder(loaded.fingerprint)
+    store, store_notes = usable_store(cache)
+    cached, trial = CachedProposals(loaded, store), Trial(name)
+
+    def work(read: ReadSample) -> None:
+        found = cached.use(read, lambda proposals: match(proposals, bank, recipe))
+        trial.images.append(TriedImage(read.sample.id, read.sample.filepath, found))
+        trial.notes.extend(map(read.note, read.notes))
+
+    try:
+        trial.failed, _ = cached.each_image(chosen, work, progress)
+    finally:
+        # What is not written yet would be computed again.
+        notes += [*store_notes, *cached.finish()]
+    trial.notes += run_notes(notes)
+    return trial
+
+
+def _chosen(images: Any, count: int, seed: int | None, tried: set[str]) -> Any:
+    """A view of some images at random, in order.
+
+    Raises:
+        DatasetError: none is left, or none is asked for.
+    """
+    left = [sample_id for sample_id in images.values("id") if sample_id not in tried]
+    if count < 1 or not left:
+        raise DatasetError(
+            f"count is {count}; try at least one image."
+            if count < 1
+            else f"All images of this view of {dataset_of(images).name!r} were tried already; "
+            "leave exclude out to try them again."
+        )
+    chosen = set(random.Random(seed).sample(left, min(count, len(left))))
+    return images.select([sample_id for sample_id in left if sample_id in chosen], ordered=True)

@@ -14,8 +14,8 @@ from pycocotools.cocoeval import COCOeval
 
 import ntt_plugin as ntt
 from ntt_plugin.dataset.banks import banks, thresholds
-from ntt_plugin.dataset.banks.info import bank_digest
 from ntt_plugin.dataset.banks.best_threshold import Threshold
+from ntt_plugin.dataset.banks.info import bank_digest
 from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank
 from ntt_plugin.errors import BankError, DatasetError
 

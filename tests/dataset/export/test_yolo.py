@@ -1,0 +1,85 @@
+"""YOLO's text files, read again in plain Python and drawn by COCO's rasteriser."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from pycocotools import mask as mask_utils
+
+from ntt_plugin.dataset.export.yolo import export_yolo_seg
+from ntt_plugin.errors import DatasetError
+
+
+def read(folder, name, size):
+    """The class number and the mask of each line of a text file."""
+    height, width = size
+    found = []
+    for line in (folder / "labels" / name).read_text().splitlines():
+        number, *values = line.split()
+        corners = np.array(values, dtype=float).reshape(-1, 2)
+        assert (corners >= 0).all()
+        assert (corners <= 1).all()
+        polygon = (corners * (width, height)).ravel().tolist()
+        drawn = mask_utils.decode(mask_utils.frPyObjects([polygon], height, width))[..., 0]
+        found.append((int(number), drawn.astype(bool)))
+    return found
+
+
+def test_every_line_is_one_label_to_the_pixel(ragged, tmp_path):
+    dataset, masks = ragged
+    report = export_yolo_seg(dataset, "labels", tmp_path / "yolo", copy_images=True)
+    names = yaml.safe_load((tmp_path / "yolo" / "data.yaml").read_text())["names"]
+    count = 0
+    for index, sample in enumerate(dataset):
+        labels = [one for one in sample["labels"].detections if "iscrowd" not in one]
+        lines = read(tmp_path / "yolo", f"part{index % 2}/{index}.txt", (120, 160))
+        for label, (number, mask) in zip(labels, lines, strict=True):
+            assert names[number] == label.label
+            assert (mask == masks[label.id]).all()
+            count += 1
+        copied = tmp_path / "yolo" / "images" / f"part{index % 2}" / f"{index}.png"
+        assert copied.read_bytes() == Path(sample.filepath).read_bytes()
+    assert count == sum(report.instances.values()) == 30
+    assert any("10 crowds" in note.reason for note in report.notes)
+
+
+def test_images_that_are_not_copied_are_listed(dataset, tmp_path):
+    report = export_yolo_seg(dataset, "ground_truth", tmp_path / "yolo")
+    listed = (tmp_path / "yolo" / "images.txt").read_text().splitlines()
+    assert listed == dataset.values("filepath")
+    assert report.images == 6
+
+
+def test_an_image_without_objects_has_an_empty_file(dataset, tmp_path):
+    sample = dataset.first()
+    sample["ground_truth"].detections = []
+    sample.save()
+    export_yolo_seg(dataset, "ground_truth", tmp_path / "yolo")
+    assert (tmp_path / "yolo" / "labels" / "000.txt").read_text() == ""
+
+
+def test_two_images_of_one_name_are_not_mixed_up(dataset, tmp_path):
+    second = dataset.skip(1).first()
+    twin = Path(dataset.first().filepath).with_suffix(".jpg")
+    os.rename(second.filepath, twin)
+    second.filepath = str(twin)
+    second.save()
+    report = export_yolo_seg(dataset, "ground_truth", tmp_path / "yolo")
+    assert [note.sample for note in report.failed] == [second.id]
+    assert report.images == 5
+
+
+def test_only_a_folder_of_ours_is_ever_replaced(dataset, tmp_path):
+    folder = tmp_path / "yolo"
+    folder.mkdir()
+    export_yolo_seg(dataset, "ground_truth", folder)
+    with pytest.raises(DatasetError, match="already"):
+        export_yolo_seg(dataset, "ground_truth", folder)
+    export_yolo_seg(dataset.limit(2), "ground_truth", folder, overwrite=True)
+    assert len(os.listdir(folder / "labels")) == 2
+    (folder / "data.yaml").write_text("mine")
+    with pytest.raises(DatasetError, match="already"):
+        export_yolo_seg(dataset, "ground_truth", folder, overwrite=True)
+    assert not list(tmp_path.glob(".*"))
