@@ -22,6 +22,7 @@ _RESULT_VIEW = "ntt_view"
 _PANEL = "ntt_panel"
 _NEXT_STEP = "ntt_next"
 _TABLE = "ntt_table"
+_CLOSE = "This window lies over what a button shows: press **Done** to see it."
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,17 @@ class Outcome:
     def show(self, ctx: Any) -> Any:
         """The message to the App that opens the page."""
         results = self.as_dict()
-        page = output_page(results)
-        if self.view is not None or self.panel is not None:
-            # The App closes this window for nothing but its own button.
-            words = "This window lies over what a button shows: press **Done** to see it."
-            page.type.view("done", types.MarkdownView(label=words))
+        # The App closes this window for nothing but its own button.
+        lies_over = self.view is not None or self.panel is not None
+        page = output_page(results, _CLOSE if lies_over else None)
         return ctx.ops.show_output(outputs=page.to_json(), results=results)
 
 
-def output_page(results: Mapping[str, Any]) -> types.Property:
-    """Result page for the values of ``Outcome.as_dict``, with a button that opens their view."""
+def output_page(results: Mapping[str, Any], hint: str | None = None) -> types.Property:
+    """Result page for the values of ``Outcome.as_dict``, with a button that opens their view.
+
+    ``hint`` is a sentence below the buttons, in Markdown.
+    """
     outputs = types.Object()
     problems = results.get("problems", [])
     kind = types.Warning if problems else types.Success
@@ -106,6 +108,8 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
         if name not in ("message", "problems", _RESULT_VIEW, _PANEL, _NEXT_STEP, _TABLE)
     }
     _buttons(outputs, results)
+    if hint is not None:
+        outputs.view("done", types.MarkdownView(label=hint))
     if facts:
         lines = [f"- **{escaped(name)}**: {escaped(value)}" for name, value in facts.items()]
         outputs.view("facts", types.MarkdownView(label="\n".join(lines)))

@@ -99,9 +99,7 @@ def test_a_closed_tab_stops_the_run_and_a_second_one_goes_on(plugin, dataset):
 def test_stop_in_the_window_ends_the_run_and_keeps_what_is_written(plugin, dataset):
     dataset.add_samples([fo.Sample(filepath=path) for path in dataset.values("filepath") * 2])
     messages = []
-    for message in plugin.stream(
-        dataset, "segment_with_memory_bank", {**BROKEN, "cache": False}
-    ):
+    for message in plugin.stream(dataset, "segment_with_memory_bank", {**BROKEN, "cache": False}):
         messages.append(message)
         moved = message.body.operator_uri == "show_output"
         if moved and " of 15" in words_of(message.body):
