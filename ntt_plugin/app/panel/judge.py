@@ -35,7 +35,7 @@ def step(ctx: Any, place: Place, do: str, field: str) -> None:
         _show(ctx, field, review.shown_ids(ctx.panel_state or {}, field))
         return
     if do == "start":
-        colour_by_class(ctx.dataset)
+        colour_by_class(ctx.dataset, in_app=True)
     _show_page(ctx, place, field)
 
 
@@ -130,6 +130,8 @@ def _show(ctx: Any, field: str, ids: list[str]) -> None:
 def _tidy(ctx: Any, field: str) -> None:
     ctx.ops.clear_selected_samples()
     ctx.ops.clear_selected_labels()
+    # What is clicked is wrong.
+    ctx.ops.set_sample_selection_style(default="red-checkmark", alt="red-checkmark")
     # The App shows a field that was switched off before by nothing but a bare crop.
     ctx.ops.set_active_fields([field])
 

@@ -100,7 +100,10 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
     def go(self, ctx: Any) -> None:
         """Go to another page of the panel."""
         place = self._place(ctx)
-        self._move(ctx, replace(place.moved(ctx.params["to"]), visit=place.visit + 1))
+        to = place.moved(ctx.params["to"])
+        if place.tab == "review" and to.tab != "review":
+            self.on_load(ctx)
+        self._move(ctx, replace(to, visit=place.visit + 1))
 
     def choose_class(self, ctx: Any) -> None:
         """Show a bank's references, or a run's scores, of one class."""

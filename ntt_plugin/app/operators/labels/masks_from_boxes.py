@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import fiftyone.operators.types as types
 
 from ...forms.fields import Form, with_counts
+from ...request import is_app
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import MOST_BY_ID, NextStep, Outcome
@@ -108,7 +109,7 @@ class MasksFromBoxes(NttOperator):
 
         report = masks_from_boxes(target.target_of(ctx), **self.arguments(ctx), progress=progress)
         outcome = reported(ctx, report)
-        colour_by_class(ctx.dataset)
+        colour_by_class(ctx.dataset, in_app=is_app(ctx))
         worst = worst_box_masks(ctx.dataset, report.label_field)
         outcome.table = _worst_first(worst)
         poor = [mask for mask in worst if mask.box_iou < POOR]

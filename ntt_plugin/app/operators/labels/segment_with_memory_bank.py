@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ...forms.fields import Form
+from ...request import is_app
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import MOST_BY_ID, Outcome, notes_in_words
@@ -77,7 +78,7 @@ class SegmentWithMemoryBank(NttOperator):
         from ...forms import target
 
         report = segment(target.target_of(ctx), **self.arguments(ctx), progress=progress)
-        colour_by_class(ctx.dataset)
+        colour_by_class(ctx.dataset, in_app=is_app(ctx))
         outcome = reported(ctx, report)
         if outcome.view is not None:
             _hide_below(ctx.dataset, report, outcome)
