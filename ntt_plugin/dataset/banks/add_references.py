@@ -134,6 +134,7 @@ def add_negatives(
     device: str | torch.device | None = None,
     progress: Progress = None,
     segmenter: SegmenterLike | None = None,
+    from_references: bool = False,
 ) -> AddedReferences:
     """Mark the labels that a view holds as wrong for their class, and teach a saved bank so.
 
@@ -152,6 +153,8 @@ def add_negatives(
         device: where to run.
         progress: FiftyOne's.
         segmenter: an engine ``Segmenter`` to use.
+        from_references: whether labels that the bank holds as references may become negatives;
+            they are refused otherwise.
 
     Raises:
         DatasetError, ReferenceRefusedError, BankError: as ``add_references``.
@@ -163,7 +166,17 @@ def add_negatives(
         True
     """
     return _add(
-        samples, label_field, bank, tag, True, classes, group_slices, device, progress, segmenter
+        samples,
+        label_field,
+        bank,
+        tag,
+        True,
+        classes,
+        group_slices,
+        device,
+        progress,
+        segmenter,
+        from_references,
     )
 
 
@@ -189,6 +202,7 @@ def _add(
     device: str | torch.device | None = None,
     progress: Progress = None,
     segmenter: SegmenterLike | None = None,
+    from_references: bool = False,
 ) -> AddedReferences:
     require_tag(tag)
     dataset = dataset_of(samples) if bank is None else store.require_bank(samples, bank)
@@ -209,7 +223,7 @@ def _add(
     change = None
     if bank is not None:
         change = learn_labels(
-            dataset, bank, chosen, negatives, device, progress, segmenter, sources
+            dataset, bank, chosen, negatives, device, progress, segmenter, sources, from_references
         )
         refused += change.refused
     chosen = _without(chosen, refused)

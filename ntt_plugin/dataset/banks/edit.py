@@ -32,6 +32,7 @@ def update_memory_bank(
     progress: Progress = None,
     *,
     negatives: bool = False,
+    from_references: bool = False,
     sample_tag: str | None = None,
     group_slices: str | Iterable[str] | None = None,
     segmenter: SegmenterLike | None = None,
@@ -59,6 +60,8 @@ def update_memory_bank(
             callback raises ends the work, and the bank is as it was.
         negatives: learn them as negatives of their classes (recipe, section 5): what is taken
             for the class and is not.
+        from_references: whether labels that the bank holds as references may become negatives;
+            they are refused otherwise.
         sample_tag: only labels of samples with this tag; of all samples if None.
         group_slices: slices to take of a grouped dataset; its active one if None.
         segmenter: an engine ``Segmenter`` to use in place of the bank's recipe and ``device``.
@@ -86,7 +89,16 @@ def update_memory_bank(
         sample_tag=sample_tag,
         group_slices=group_slices,
     )
-    return learn_labels(dataset, name, chosen, negatives, device, progress, segmenter)
+    return learn_labels(
+        dataset,
+        name,
+        chosen,
+        negatives,
+        device,
+        progress,
+        segmenter,
+        from_references=from_references,
+    )
 
 
 @database_errors("the memory bank is whole, with the change or without; look when it is back.")

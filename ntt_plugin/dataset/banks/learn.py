@@ -131,6 +131,7 @@ def learn_labels(
     progress: Progress,
     segmenter: SegmenterLike | None,
     sources: Mapping[LabelKey, LabelKey] | None = None,
+    from_references: bool = False,
 ) -> BankChange:
     """Make a saved bank hold labels, as references or as negatives of their classes.
 
@@ -148,6 +149,7 @@ def learn_labels(
         progress: FiftyOne's.
         segmenter: in place of the bank's recipe and ``device``.
         sources: for copies of labels, the labels they were made from: the bank may hold either.
+        from_references: whether a reference of the bank may become a negative.
 
     Raises:
         DatasetError: there is no such bank, or another process was changing it for too long.
@@ -163,7 +165,7 @@ def learn_labels(
         segmenter = segmenter or get_segmenter(bank.recipe, device)
         bank.require_encoder(segmenter.fingerprint)
         learn_references(learnt, chosen.only(one.key for one in new), segmenter, progress)
-    edit = _Edit(name, labels, learnt)
+    edit = _Edit(name, labels, learnt, from_references)
     version = store.change(dataset, name, edit).version
     return edit.result(version)
 
@@ -182,8 +184,11 @@ def is_label(provenance: Provenance, key: LabelKey, fields: Collection[str]) -> 
 class _Edit:
     """The change of a bank that makes it hold the wanted labels; counts what it does."""
 
-    def __init__(self, name: str, labels: Iterable[_Wanted], learnt: MemoryBank) -> None:
+    def __init__(
+        self, name: str, labels: Iterable[_Wanted], learnt: MemoryBank, from_references: bool
+    ) -> None:
         self._name = name
+        self._from_references = from_references
         self._labels = labels
         self._learnt = learnt
         self._features = {_key(entry.stored.provenance): entry.stored for entry in learnt.entries()}
@@ -228,6 +233,8 @@ class _Edit:
             self._already += 1
             return
         reason = _no_class(bank, wanted) or _last_one(bank, wanted, held)
+        if not self._from_references:
+            reason = reason or _is_reference(wanted, held)
         if reason:
             self._refused.append(Refused(wanted.label, wanted.provenance, reason))
             return
@@ -294,6 +301,16 @@ def _no_class(bank: MemoryBank, wanted: _Wanted) -> str:
     return (
         f"The bank has no class {quoted(wanted.label)}, so nothing can be taken for it by mistake; "
         "add references of it first."
+    )
+
+
+def _is_reference(wanted: _Wanted, held: list[BankEntry]) -> str:
+    """Why a label that a bank learnt as right is not to become wrong; empty if it may."""
+    if not wanted.negative or all(entry.negative for entry in held):
+        return ""
+    return (
+        "The bank holds it as a reference, so it is right; negatives are predictions that are "
+        "wrong. If it is wrong after all, pass from_references=True."
     )
 
 

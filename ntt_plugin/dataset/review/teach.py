@@ -11,7 +11,6 @@ import torch
 from ...errors import DatasetError
 from ..banks import store
 from ..banks.add_references import AddedReferences, add_negatives, add_references
-from ..banks.learn import held_labels
 from ..database.errors import database_errors
 from ..labels.review_marks import APPROVED, REJECTED
 from ..networks import SegmenterLike
@@ -62,4 +61,43 @@ def teach_review(
         DatasetError, ReferenceRefusedError, BankError: as ``add_references``; or nothing was
             rejected or approved.
     """
-    raise NotImplementedError
+    if kind not in _STATES:
+        raise DatasetError(f"There is no kind {quoted(kind)}; use 'negatives' or 'references'.")
+    if whole_number("most", most) < 1:
+        raise DatasetError(f"most is {most}; let the bank learn at least one label of a class.")
+    dataset = store.require_bank(samples, bank)
+    state = _STATES[kind]
+    queue = review_queue(samples, label_field, classes, state=state, group_slices=group_slices)
+    if not queue.items:
+        raise DatasetError(
+            f"No label in {label_field!r} of {dataset.name!r} is {state} in this view; review some "
+            "first."
+        )
+    keys = [
+        LabelKey(item.sample, label_field, item.label_id)
+        for item in _spread(queue.items, most, surest_first=state == REJECTED)
+    ]
+    chosen = select_labels(all_images(dataset), keys)
+    teach = add_negatives if kind == "negatives" else add_references
+    return teach(chosen, label_field, bank, device=device, progress=progress, segmenter=segmenter)
+
+
+def _spread(items: Sequence[ReviewItem], most: int, surest_first: bool) -> list[ReviewItem]:
+    """At most so many of each class, from as many images as there are.
+
+    Confident mistakes do the most harm, and what is right without being sure teaches the most.
+    """
+    by_class: dict[str, list[ReviewItem]] = defaultdict(list)
+    for item in items:
+        by_class[item.label].append(item)
+    chosen = []
+    for same in by_class.values():
+        same.sort(key=lambda item: item.confidence or 0.0, reverse=surest_first)
+        seen: Counter[str] = Counter()
+        turns = []
+        for place, item in enumerate(same):
+            turns.append((seen[item.sample], place))
+            seen[item.sample] += 1
+        # The first one of each image, then the second ones, and so on.
+        chosen += [same[place] for _, place in sorted(turns)[:most]]
+    return chosen

@@ -176,7 +176,10 @@ def test_a_promoted_prediction_that_turns_out_wrong_becomes_a_negative(predicted
     one = predicted[2:3]
     blue = one.select_labels(ids=labels_of(one, "blue", "ntt"))
     promoted = add_references(blue, "ntt", "blocks", segmenter=segmenter)
-    demoted = add_negatives(blue, "ntt", "blocks", segmenter=segmenter)
+    with pytest.raises(ReferenceRefusedError, match="from_references=True"):
+        add_negatives(blue, "ntt", "blocks", segmenter=segmenter)
+    assert banks.load_memory_bank(predicted, "blocks").shots("blue") == 2
+    demoted = add_negatives(blue, "ntt", "blocks", segmenter=segmenter, from_references=True)
     loaded = banks.load_memory_bank(predicted, "blocks")
     assert promoted.label_ids == demoted.label_ids
     assert [r.provenance.label for r in loaded.negative_references("blue")] == list(

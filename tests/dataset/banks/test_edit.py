@@ -114,7 +114,8 @@ def test_a_negative_of_a_class_that_is_not_there_is_left_out_without_computing(
 
 def test_a_reference_becomes_a_negative_with_its_feature(dataset, bank, counting):
     first = dataset.first()
-    change = update(dataset.select(first.id), counting, negatives=True, classes=["red"])
+    wrong = {"negatives": True, "from_references": True}
+    change = update(dataset.select(first.id), counting, classes=["red"], **wrong)
     loaded = banks.load_memory_bank(dataset, "blocks")
     assert (change.negatives, change.removed, counting.asked) == ({"red": 1}, {"red": 1}, [])
     assert [r.provenance.sample for r in loaded.negative_references("red")] == [first.id]
@@ -124,8 +125,19 @@ def test_a_reference_becomes_a_negative_with_its_feature(dataset, bank, counting
     assert (loaded.shots("red"), len(loaded.negatives("red"))) == (2, 0)
 
 
-def test_the_last_reference_of_a_class_does_not_become_its_negative(dataset, bank, counting):
+def test_a_reference_is_not_made_a_negative_by_mistake(dataset, bank, counting):
+    """The field of the references was chosen in place of that of the predictions."""
     change = update(dataset, counting, negatives=True, classes=["red"])
+    assert change.negatives == {"red": 4}
+    assert {entry.reason.split(",")[0] for entry in change.refused} == {
+        "The bank holds it as a reference"
+    }
+    loaded = banks.load_memory_bank(dataset, "blocks")
+    assert loaded.shots("red") == bank.shots("red") == 2
+
+
+def test_the_last_reference_of_a_class_does_not_become_its_negative(dataset, bank, counting):
+    change = update(dataset, counting, negatives=True, classes=["red"], from_references=True)
     loaded = banks.load_memory_bank(dataset, "blocks")
     assert loaded.shots("red") == 1
     assert change.negatives == {"red": 5}
