@@ -120,9 +120,8 @@ def reviewed(shared_tab: AppPage, panel: Locator, segmented: int) -> tuple[int, 
             shared_tab.shoot("review_4_clicked")
         words = panel.get_by_role("button", name=re.compile("^Next: ")).inner_text()
         judged += sum(int(number) for number in re.findall(r"\d+", words))
-        done = panel.get_by_text(re.compile(rf"{judged:,} of [\d,]+ labels"))
         press(panel, re.compile("^Next: "))
-        done.wait_for()
+        panel.get_by_text(re.compile(rf"^{judged:,} of [\d,]+ labels")).first.wait_for()
     shared_tab.shoot("review_5_reviewed")
     return judged, clicks_of(shared_tab) - before
 

@@ -71,8 +71,8 @@ def _card(page: types.Object, name: str, info: BankInfo, clicks: Clicks) -> None
     widgets.button(
         buttons, "open", "Open", clicks.go(tab="banks", bank=info.name), "folder_open", strong=True
     )
-    words = f"Try on {trial.IMAGES} images"
-    widgets.button(buttons, "try", words, clicks.try_bank(info.name, False), "science")
+    few = f"Try on {trial.IMAGES} images"
+    widgets.button(buttons, "try", few, clicks.try_bank(info.name, False), "science")
     widgets.operator_button(buttons, "segment_with_memory_bank", clicks, "Segment", bank=info.name)
 
 

@@ -22,6 +22,7 @@ _OF_THE_APP = (
     "on_unload",
     "on_change_dataset",
     "on_change_selected",
+    "on_change_view",
     "on_change_selected_labels",
 )
 """What FiftyOne tells the panel of by itself."""
@@ -75,7 +76,7 @@ def require_event(ctx: Any) -> None:
         raise DatasetError("No dataset is open. Open one first.")
 
 
-REVIEW_STEPS = ("start", "next", "undo", "annotate")
+REVIEW_STEPS = ("start", "show", "next", "undo", "annotate")
 
 
 class Clicks:

@@ -9,7 +9,7 @@ from ...dataset.labels.annotation_schema import set_up_annotation
 from ...dataset.labels.colours import colour_by_class
 from ...dataset.review.steps import ReviewStep, approve_above, review_labels, undo_review
 from ...dataset.samples.checks import quoted
-from ...dataset.samples.views import all_images, is_patches
+from ...dataset.samples.views import all_images
 from ...errors import DatasetError
 from ..text import number_of
 from . import layout, review
@@ -30,9 +30,13 @@ def step(ctx: Any, place: Place, do: str, field: str) -> None:
         return
     if do == "undo":
         _undo(ctx, field)
+    ids = review.shown_ids(ctx.panel_state or {}, field)
+    if do == "show" and ids:
+        _show(ctx, field, ids)
+        return
     if do == "next" and not _judge(ctx, place, field):
         ctx.ops.notify("The grid shows something else; here is the page. Nothing was judged.")
-        _show(ctx, field, review.shown_ids(ctx.panel_state or {}, field))
+        _show(ctx, field, ids)
         return
     if do == "start":
         colour_by_class(ctx.dataset, in_app=True)
@@ -61,7 +65,7 @@ def change(ctx: Any, place: Place, label: str) -> None:
     if not clicked:
         return
     images = all_images(ctx.dataset)
-    classes = dict.fromkeys(clicked, label)
+    classes: dict[str | tuple[str, str], str] = dict.fromkeys(clicked, label)
     _tell(ctx, review_labels(images, field, change=classes, reviewer=_reviewer(ctx)))
     left = [one for one in review.shown_ids(ctx.panel_state or {}, field) if one not in classes]
     if left:
@@ -75,7 +79,7 @@ def _judge(ctx: Any, place: Place, field: str) -> bool:
     ids = review.shown_ids(ctx.panel_state or {}, field)
     if not ids:
         return True
-    if not is_patches(ctx.view) or not set(ids) <= set(ctx.view.values("id")):
+    if not layout.is_in_grid(ctx, ids):
         return False
     wrong = layout.clicked_labels(ctx, place)
     right = [one for one in ids if one not in set(wrong)]

@@ -15,7 +15,7 @@ from ...dataset.inspect.runs import RunInfo
 from ...dataset.runtime.caching import state_stamp
 from ...dataset.samples.label_lookup import find_labels
 from ...dataset.samples.label_selection import select_labels
-from ...dataset.samples.views import all_images
+from ...dataset.samples.views import all_images, is_patches
 from ...dataset.segmentation.report import load_segment_report
 from ...errors import DatasetError, NttError
 from ..operators import OPERATORS
@@ -85,8 +85,10 @@ def _part(page: types.Object, ctx: Any, place: Place, clicks: Clicks) -> None:
     if place.tab == "actions":
         _actions(page, clicks)
     elif place.tab == "review":
+        field = reviewed_field(ctx.dataset, place)
         clicked = len(clicked_labels(ctx, place))
-        review.draw(page, ctx.dataset, place, clicks, state, clicked)
+        in_grid = is_in_grid(ctx, review.shown_ids(state, field))
+        review.draw(page, ctx.dataset, place, clicks, state, clicked, in_grid)
     elif place.tab == "runs" and place.run is not None and place.shown == "thresholds":
         runs.draw_thresholds(page, ctx.dataset, place, clicks, state)
     elif place.tab == "banks" and place.bank is not None and place.shown == "try":
@@ -144,6 +146,11 @@ def reviewed_field(dataset: Any, place: Place) -> str:
     """The field that is reviewed at a place; empty where there is none."""
     fields = review.reviewed_fields(dataset)
     return place.run if place.run in fields else next(iter(fields), "")
+
+
+def is_in_grid(ctx: Any, ids: list[str]) -> bool:
+    """Whether the grid shows the patches of these labels."""
+    return bool(ids) and is_patches(ctx.view) and set(ids) <= set(ctx.view.values("id"))
 
 
 def kept_view(dataset: Any, field: str, limits: dict[str, float]) -> Any:

@@ -91,6 +91,9 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
             ctx.panel.set_state("dataset", name)
             self._move(ctx, Place())
 
+    def on_change_view(self, ctx: Any) -> None:
+        """In a review, offer to judge what the grid shows now."""
+
     def on_change_selected_labels(self, ctx: Any) -> None:
         """Show which reference made a selected prediction."""
 
@@ -253,8 +256,10 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         from . import layout
 
         event = ctx.params.get("__method__")
+        if event == "on_change_view":
+            return self._place(ctx).tab != "review"
         if ctx.dataset is None or event not in ("choose_class", "choose_field", "look"):
-            return event == "look"
+            return bool(event == "look")
         try:
             if event == "look":
                 now = layout.stamp(ctx.dataset, self._place(ctx))

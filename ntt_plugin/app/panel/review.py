@@ -37,6 +37,7 @@ def draw(
     clicks: Clicks,
     state: Mapping[str, Any],
     clicked: int,
+    in_grid: bool,
 ) -> None:
     """The review of a field, or the choice of one.
 
@@ -47,6 +48,7 @@ def draw(
         clicks: the panel's events.
         state: values of the panel's state: what the grid shows, the slider.
         clicked: how many labels of the grid's page are selected.
+        in_grid: whether the grid shows the page that is to be judged.
     """
     fields = reviewed_fields(dataset)
     if not fields:
@@ -63,7 +65,7 @@ def draw(
     found = queue(dataset, field, place)
     _progress(page, field, found)
     _classes(page, found, place, clicks)
-    _judge(page, field, found, place, clicks, state, clicked)
+    _judge(page, field, found, place, clicks, state, clicked, in_grid)
     _hand_on(page, dataset, field, found, clicks)
 
 
@@ -134,10 +136,15 @@ def _judge(
     clicks: Clicks,
     state: Mapping[str, Any],
     clicked: int,
+    in_grid: bool,
 ) -> None:
     ids = shown_ids(state, field)
     row = widgets.row(page, "judge")
-    if ids:
+    if ids and not in_grid:
+        # It is on its way to the grid, or the person went elsewhere: nothing unseen is judged.
+        words = f"Show these {len(ids)} in the grid"
+        widgets.button(row, "show", words, clicks.review("show", field), "rule")
+    elif ids:
         right = len(ids) - clicked
         words = f"Next: {right} right, {clicked} wrong"
         widgets.button(row, "next", words, clicks.review("next", field), "done_all", strong=True)
@@ -149,7 +156,7 @@ def _judge(
     words = "Only above the thresholds" if everything else "Also what is below the thresholds"
     to = "" if everything else EVERYTHING
     widgets.button(row, "below", words, clicks.go(tab="review", run=field, shown=to), "filter_alt")
-    if ids:
+    if ids and in_grid:
         widgets.text(page, "how", _HOW)
         if clicked:
             _other_class(page, found, place, clicks, state)

@@ -186,7 +186,7 @@ def _use(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: C
         widgets.button(row, "scores", "Scores by class", click, "bar_chart")
     there = run.bank in list_memory_banks(dataset)
     # Without the bank that made the labels the form asks for another.
-    bank = {"bank": run.bank} if there else {}
+    bank: dict[str, Any] = {"bank": run.bank} if there else {}
     widgets.operator_button(row, "apply_thresholds", clicks, label_field=field, **bank)
     if there:
         click = clicks.go(tab="banks", bank=run.bank)

@@ -160,9 +160,9 @@ def _at_first(thresholds: dict[str, float]) -> float:
 
 
 def _try(job: _Job, samples: Any, bank: str) -> None:
-    from ... import try_bank
-
     try:
+        from ... import try_bank
+
         job.trial = try_bank(samples, bank, IMAGES, exclude=job.tried, progress=job.watch.report)
         job.tried += tuple(tried.sample for tried in job.trial.images)
     except RunStopped:

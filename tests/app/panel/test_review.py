@@ -21,6 +21,7 @@ class Grid:
         [asked] = self.panel.asked("set_view")
         view = fo.DatasetView._build(self.dataset, asked["view"])
         self.panel.request["view"] = asked["view"]
+        self.panel.event("on_change_view")
         return view.values("id")
 
     def click(self, *ids: str) -> None:
@@ -78,10 +79,17 @@ def test_what_is_not_in_the_grid_is_not_judged(panel, grid, dataset):
     grid.press("Show the first")
     page = grid.ids()
     del panel.request["view"]
-    grid.press("Next")
+    panel.event("review", do="next", field="ntt")
     assert set(states(dataset).values()) == {"todo"}
-    assert grid.ids() == page
     assert "Nothing was judged" in panel.asked("notify")[0]["message"]
+    assert grid.ids() == page
+
+
+def test_next_waits_until_the_grid_shows_the_page(panel, grid):
+    grid.press("Show the first")
+    assert not [words for words in panel.buttons() if words.startswith("Next")]
+    grid.ids()
+    assert [words for words in panel.buttons() if words.startswith("Next")]
 
 
 def test_a_step_is_taken_back(grid, dataset):
