@@ -50,3 +50,7 @@ class DatasetError(NttError):
 
 class StoreError(NttError):
     """A folder of cached proposals cannot be read or cleared."""
+
+
+class WorkerError(NttError):
+    """Workers cannot be started, or end again and again; says the cause."""

@@ -13,12 +13,13 @@ PACKAGE = ROOT / "ntt_plugin"
 MAY_IMPORT = {
     "errors": set(),
     "engine": {"engine", "errors"},
-    "dataset": {"dataset", "engine", "errors"},
-    "": {"dataset", "engine", "errors"},
-    "app": {"app", "dataset", "engine", "errors", ""},
+    "worker": {"worker", "engine", "errors"},
+    "dataset": {"dataset", "worker", "engine", "errors"},
+    "": {"dataset", "worker", "engine", "errors"},
+    "app": {"app", "dataset", "worker", "engine", "errors", ""},
     "demo": {"demo", "dataset", "engine", "errors", ""},
 }
-WITHOUT_FIFTYONE = {"errors", "engine"}
+WITHOUT_FIFTYONE = {"errors", "engine", "worker"}
 
 
 def imported_names(tree: ast.AST, package: str) -> Iterator[tuple[int, str]]:
@@ -88,7 +89,7 @@ def violations(package: Path) -> list[str]:
 def plant(folder: Path, module: str, source: str) -> Path:
     """A package of empty floors, with one module of the given source."""
     package = folder / "ntt_plugin"
-    for floor in ("", "engine", "dataset", "app", "demo"):
+    for floor in ("", "engine", "worker", "dataset", "app", "demo"):
         (package / floor).mkdir(parents=True, exist_ok=True)
         (package / floor / "__init__.py").write_text("")
     (package / module).write_text(source)
@@ -110,6 +111,9 @@ def test_every_module_belongs_to_a_known_floor():
         ("engine/a.py", "from ..dataset import banks"),
         ("engine/a.py", "from ..dataset.banks import save"),
         ("engine/a.py", "from .. import dataset"),
+        ("engine/a.py", "from ..worker import dispatcher"),
+        ("worker/a.py", "from ..dataset import banks"),
+        ("worker/a.py", "def f():\n    import fiftyone as fo"),
         ("engine/a.py", "from .. import segment"),
         ("engine/a.py", "def f():\n    import fiftyone as fo"),
         ("engine/a.py", "if True:\n    from fiftyone.core import labels"),
@@ -135,6 +139,8 @@ def test_a_planted_violation_is_found(tmp_path, module, source):
     [
         ("engine/a.py", "import torch\nfrom ..errors import NttError\nfrom . import config"),
         ("dataset/a.py", "import fiftyone as fo\nfrom ..engine.memory import MemoryBank"),
+        ("worker/a.py", "import bson\nfrom ..engine import Segmenter"),
+        ("dataset/a.py", "from ..worker import dispatcher"),
         ("app/a.py", "from ..dataset import banks\nfrom .. import segment"),
         ("demo/a.py", "from ..engine import Segmenter\nfrom .scenes import Scene"),
     ],

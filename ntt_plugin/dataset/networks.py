@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING
 
 import fiftyone as fo
 import torch
-from torch import Tensor
 
-from ..engine.bank.memory_bank import Fingerprint
 from ..engine.device.device import resolve_device
-from ..engine.images.load import ImageLike
 from ..engine.networks.hub import download, find_cached, find_in_zoo
-from ..engine.proposals.proposals import Proposals
 from ..engine.recipe import Recipe
-from ..engine.references import Reference
-from ..engine.typing import Array
 from ..errors import RecipeError
+from ..worker.tasks.networks import SegmenterLike
 from .runtime.progress_bar import Progress, progress_bar
 from .samples.checks import is_whole
 
@@ -142,43 +136,6 @@ _kept: OrderedDict[tuple[_Networks, str], Segmenter] = OrderedDict()
 _lock = Lock()
 
 
-class SegmenterLike(Protocol):
-    """What the dataset floor needs of an engine ``Segmenter``.
-
-    Attributes:
-        device: where the networks run.
-    """
-
-    device: torch.device
-
-    @property
-    def recipe(self) -> Recipe:
-        """The constants it runs with."""
-
-    @property
-    def fingerprint(self) -> Fingerprint:
-        """Its encoder's fingerprint."""
-
-    @property
-    def upstream(self) -> str | None:
-        """A digest of all that its proposals depend on but the image; None if that is unknown."""
-
-    @property
-    def point_batch(self) -> int:
-        """Prompts decoded at once: the recipe's, or fewer since memory ran out."""
-
-    def reference_feature(self, reference: Reference) -> Tensor:
-        """The feature of one reference, float (C,)."""
-
-    def propose(self, image: ImageLike) -> Proposals:
-        """The proposals of one image."""
-
-    def masks_from_boxes(
-        self, image: ImageLike, boxes: Array | Sequence[Sequence[float]]
-    ) -> list[Array]:
-        """A mask of the image's size, bool (H, W), for each pixel box x1 y1 x2 y2."""
-
-
 def get_segmenter(
     recipe: Recipe, device: str | torch.device | None = None, batch_size: int | None = None
 ) -> SegmenterLike:
@@ -229,13 +186,6 @@ def upstream_in_memory(recipe: Recipe, device: str | torch.device | None = None)
     # Without the lock, which is held for as long as others are loaded.
     kept = _kept.get((recipe.networks, str(resolve_device(device))))
     return None if kept is None else kept.with_recipe(recipe).upstream
-
-
-def halved_note(segmenter: SegmenterLike, before: int) -> list[str]:
-    """What to note if memory ran out: the point batch is smaller than before."""
-    if segmenter.point_batch >= before:
-        return []
-    return [f"memory ran out: the point batch was halved to {segmenter.point_batch}"]
 
 
 def as_recipe(preset: str | Recipe) -> Recipe:

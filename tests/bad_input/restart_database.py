@@ -14,6 +14,7 @@ from tests import fiftyone_database
 import fiftyone as fo  # isort: skip
 
 from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.segmentation import writing_behind
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from tests.dataset import scenes
@@ -39,12 +40,14 @@ def main() -> None:
     update, written = FieldWriter._update, []
 
     def killing(*args):
-        update(*args)
+        too_large = update(*args)
         written.append(1)
         if len(written) in (15, COUNT):
             restart()
+        return too_large
 
     FieldWriter._update = killing
+    writing_behind.MOST_AT_ONCE = 1
     report = segment(dataset, bank, segmenter=segmenter)
     samples = dataset._sample_collection
     held = samples.count_documents({"ntt.detections.2": {"$exists": True}})

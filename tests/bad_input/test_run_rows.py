@@ -17,7 +17,7 @@ from PIL import Image
 
 from ntt_plugin.dataset.banks import banks, files
 from ntt_plugin.dataset.database import locks
-from ntt_plugin.dataset.segmentation import field_run, writer
+from ntt_plugin.dataset.segmentation import changed_images, field_run
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine.proposals import store as proposal_store
 from ntt_plugin.engine.proposals.store import ProposalStore
@@ -111,7 +111,7 @@ def test_a_system_without_room_for_a_thread_is_told_in_words(dataset, monkeypatc
         raise RuntimeError("can't start new thread")
 
     with monkeypatch.context() as patch:
-        patch.setattr(field_run, "ReadingAhead", no_thread)
+        patch.setattr(field_run, "WritingBehind", no_thread)
         with refused("no memory for another thread", "ulimit", "0 of 6 samples"):
             segment(dataset, "blocks", segmenter=segmenter)
         patch.setattr(field_run, "RunLock", no_thread)
@@ -148,7 +148,7 @@ def test_files_with_new_dates_that_were_not_compared_are_counted(dataset, monkey
     segment(dataset, "blocks", segmenter=Kept())
     for path in dataset.values("filepath"):
         os.utime(path, (1, 1))
-    monkeypatch.setattr(writer, "_MOST_READ", 4)
+    monkeypatch.setattr(changed_images, "_MOST_READ", 4)
     (note,) = segment(dataset, "blocks", segmenter=Kept()).notes
     assert note.reason.startswith("2 image files with new dates were not compared")
     assert "overwrite=True" in note.reason
@@ -214,10 +214,12 @@ import os, signal, sys
 import fiftyone as fo
 from ntt_plugin.dataset.database import locks as run_lock
 from ntt_plugin.dataset.segmentation import segment as segmentation
+from ntt_plugin.dataset.segmentation import writing_behind
 from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from tests.dataset.scenes import ColourSegmenter
 
 run_lock.BEAT_SECONDS, run_lock.STALE_SECONDS = 0.2, 1.0
+writing_behind.MOST_AT_ONCE = 1
 update, calls = FieldWriter._update, []
 
 def pausing(*args):

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from ntt_plugin.dataset.banks import banks
+from ntt_plugin.dataset.segmentation import writing_behind
 from tests.dataset import coco_scenes, scenes
 
 
@@ -60,3 +61,9 @@ def make(tmp_path):
     yield build
     for dataset in made:
         dataset.delete()
+
+
+@pytest.fixture
+def one_by_one(monkeypatch):
+    """Runs write each sample by itself, so that a test can come between any two."""
+    monkeypatch.setattr(writing_behind, "MOST_AT_ONCE", 1)

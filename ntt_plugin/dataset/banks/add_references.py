@@ -11,10 +11,10 @@ import torch
 
 from ...engine.bank.memory_bank import Refused
 from ...errors import ReferenceRefusedError
+from ...worker.tasks.networks import SegmenterLike
 from ..database.errors import database_errors
 from ..labels.crowds import IS_CROWD
 from ..labels.label_field import segmentation_fields
-from ..networks import SegmenterLike
 from ..references.choose import NO_AREA, NO_MASK, ChosenReferences, choose_references
 from ..references.copies import KEPT_FIELD, keep_labels
 from ..references.sampling import find_candidates

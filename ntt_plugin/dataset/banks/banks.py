@@ -13,8 +13,9 @@ import torch
 from ...engine.bank.memory_bank import MemoryBank, Refused
 from ...engine.recipe import Recipe
 from ...errors import BankError, DatasetError, ReferenceRefusedError
+from ...worker.tasks.networks import SegmenterLike
 from ..database.errors import database_errors
-from ..networks import SegmenterLike, as_recipe, get_segmenter
+from ..networks import as_recipe, get_segmenter
 from ..references.choose import choose_references
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, quoted

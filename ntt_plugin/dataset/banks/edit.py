@@ -11,8 +11,8 @@ import torch
 from ...engine.bank.memory_bank import MemoryBank, StoredReference
 from ...engine.references import may_be_same
 from ...errors import BankError, DatasetError
+from ...worker.tasks.networks import SegmenterLike
 from ..database.errors import database_errors
-from ..networks import SegmenterLike
 from ..references.choose import choose_references
 from ..runtime.progress_bar import Progress
 from ..samples.checks import as_names, dataset_of, listed, quoted

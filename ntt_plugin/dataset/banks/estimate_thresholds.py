@@ -7,9 +7,9 @@ from typing import Any
 
 import torch
 
-from ..networks import SegmenterLike
+from ...worker.tasks.networks import SegmenterLike
 from ..runtime.progress_bar import Progress
-from ..segmentation.cached_proposals import Cache
+from ..segmentation.proposal_stores import Cache
 from ..segmentation.report import SampleNote
 
 

@@ -13,7 +13,8 @@ from ...engine.bank.memory_bank import MemoryBank, Refused
 from ...engine.bank.records import BankEntry
 from ...engine.references import Provenance, may_be_same
 from ...errors import BankError, ReferenceRefusedError
-from ..networks import SegmenterLike, get_segmenter
+from ...worker.tasks.networks import SegmenterLike
+from ..networks import get_segmenter
 from ..references.choose import ChosenReferences, ReadReference, read_references
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import dataset_of, quoted

@@ -23,11 +23,12 @@ from ...engine.images.load import read_image
 from ...engine.references import Box, Provenance, crop_box
 from ...engine.typing import Array
 from ...errors import ImageError, NoFileHandlesError
+from ...worker.tasks.networks import SegmenterLike
 from ..database import custom_runs
 from ..database.errors import database_errors
 from ..database.locks import RunLock
 from ..labels.orientation import turned_references
-from ..networks import SegmenterLike, get_segmenter
+from ..networks import get_segmenter
 from ..references.choose import label_geometry
 from ..runtime.caching import Remembered, in_own_thread
 from ..runtime.progress_bar import Progress, progress_bar

@@ -9,6 +9,7 @@ either finds what the caller read before, or changes nothing.
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from datetime import datetime, timezone
@@ -65,8 +66,28 @@ def replace(dataset: Any, key: str, **results: Any) -> None:
 
 
 def encode(results: Mapping[str, Any]) -> bytes:
-    """Results as FiftyOne's ``RunResults.serialize`` writes them."""
-    return json_util.dumps({"cls": RESULTS_CLASS, **results}).encode()
+    """Results as FiftyOne's ``RunResults.serialize`` writes them.
+
+    Values of theirs, and of mappings in them, may have a method ``json``: long lists of ids make
+    their own text, which is a hundred times faster.
+    """
+    texts: dict[str, str] = {}
+
+    def plain(values: Mapping[str, Any], depth: int) -> dict[str, Any]:
+        found = {}
+        for name, value in values.items():
+            if hasattr(value, "json"):
+                mark = uuid.uuid4().hex
+                texts[f'"{mark}"'], value = value.json(), mark
+            elif depth and isinstance(value, Mapping):
+                value = plain(value, depth - 1)
+            found[name] = value
+        return found
+
+    encoded = json_util.dumps(plain({"cls": RESULTS_CLASS, **results}, 1))
+    for mark, text in texts.items():
+        encoded = encoded.replace(mark, text, 1)
+    return encoded.encode()
 
 
 def read(dataset: Any, key: str) -> dict[str, Any] | None:

@@ -8,15 +8,15 @@ first where a later version changes one of these, or where another folder uses o
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.odm as foo
+from mongoengine.errors import DoesNotExist  # type: ignore[import-untyped]
 from pymongo import WriteConcern
 
-from ...engine.typing import Array
 from ...errors import DatasetError
 
 JOURNALED = WriteConcern(w="majority", j=True)
@@ -37,6 +37,11 @@ def dataset_id(dataset: Any) -> Any:
 def samples_of(dataset: Any) -> Any:
     """The collection of MongoDB's that holds a dataset's samples."""
     return dataset._sample_collection
+
+
+def stream(samples: Any, stages: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
+    """What MongoDB's stages make of the samples of a collection, in its order, one by one."""
+    return iter(samples._aggregate(post_pipeline=list(stages)))
 
 
 def database() -> Any:
@@ -62,13 +67,18 @@ def reload_runs(dataset: Any) -> None:
     dataset._doc.reload("runs")
 
 
-def reload_sample(sample: Any) -> None:
-    """Let whoever holds a sample in memory see what the database has of it.
+def reload_held(dataset: Any, sample_ids: Iterable[str]) -> None:
+    """Let whoever holds some samples in memory see what the database has of them.
 
-    Raises:
-        DoesNotExist: it was deleted.
+    Samples that nobody holds, or that were deleted, are passed over.
     """
-    sample._reload_parents()
+    # FiftyOne 1.22: a weak dictionary of samples by the name of their collection, and by id.
+    held = fo.Sample._instances.get(dataset._sample_collection_name)
+    for sample_id in sample_ids if held else ():
+        sample = held.get(sample_id)
+        if sample is not None:
+            with suppress(DoesNotExist):
+                sample.reload()
 
 
 def reload_samples(dataset: Any) -> None:
@@ -90,11 +100,6 @@ def add_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
 def label_list(kind: Any) -> str | None:
     """Where a type of labels has its list, such as ``detections``; None if it is one label."""
     return getattr(kind, "_LABEL_LIST_FIELD", None)
-
-
-def encoded_mask(mask: Array) -> Any:
-    """A mask as a label's document holds it."""
-    return fo.Detection._fields["mask"].to_mongo(mask)
 
 
 def set_undeclared(samples: Any, path: str, expression: Any) -> Any:

@@ -13,12 +13,12 @@ from ...engine.device.device import resolve_device
 from ...engine.proposals.cache import image_digest, proposal_key
 from ...engine.recipe import Recipe
 from ...errors import NttError, StoreError
+from ...worker.tasks.cached_proposals import key_conditions
 from ..database.run_record import is_segmentation_by, read_facts
 from ..labels.label_field import segmentation_fields
 from ..networks import upstream_in_memory
 from ..runtime.caching import ProposalStore, Remembered
 from ..samples.checks import dataset_of
-from ..segmentation.cached_proposals import key_conditions
 from ..segmentation.report import read_report
 
 # Images whose files are read, for their digests; again only when they were changed.

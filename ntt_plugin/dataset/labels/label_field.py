@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timezone
 from typing import Any
 
 import fiftyone as fo
 from bson import ObjectId
-from fiftyone import ViewField as F
 
 from ...engine.recipe import ADDED_LATER, Recipe
 from ...errors import DatasetError
+from ...worker.labels.label_bytes import WRITER
 from ..database.dataset_locks import schema_lock
 from ..database.fiftyone_internals import (
     JOURNALED,
@@ -22,19 +22,18 @@ from ..database.fiftyone_internals import (
     datasets,
     reload_samples,
     samples_of,
+    stream,
 )
 from ..database.locks import RunLock
 from ..database.run_record import is_stored
 from ..samples.checks import dataset_of, require_name
-from ..samples.views import all_images
+from ..samples.sample_ids import SampleIds, ids_of
 
 # Stored with the field, so that it is created, deleted, renamed and cloned with it.
 _MARK = {"made_by": "ntt_plugin"}
 _CLEARED_AT_ONCE = 1000
+_LOOKED_UP_AT_ONCE = 1000
 _DECLARE_TRIES = 5
-
-WRITER = "writer"
-"""Where a sample's labels hold the token of the lock that they were written under."""
 
 RunIds = str | Mapping[str, str]
 """A run's id: one for all its samples, or by sample id where it depends on what each holds."""
@@ -52,9 +51,9 @@ class FieldState:
     """
 
     foreign: bool
-    to_do: list[str]
-    done: list[str]
-    others: list[str]
+    to_do: SampleIds
+    done: SampleIds
+    others: SampleIds
 
 
 def run_id(digest: str, recipe: Recipe) -> str:
@@ -86,8 +85,8 @@ def field_state(samples: Any, field: str, run: RunIds) -> FieldState:
     """
     found = dataset_of(samples).get_field(field)
     if found is None or not _is_marked(found):
-        return FieldState(found is not None, samples.values("id"), [], [])
-    state = FieldState(False, [], [], [])
+        return FieldState(found is not None, ids_of(samples), SampleIds(), SampleIds())
+    state = FieldState(False, SampleIds(), SampleIds(), SampleIds())
     for sample, found_run, filled in _made_by(samples, field):
         if not filled:
             state.to_do.append(sample)
@@ -166,7 +165,7 @@ def declare_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
         add_fields(dataset, schema)
 
 
-def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) -> None:
+def clear(dataset: Any, field: str, sample_ids: Sequence[str], lock: RunLock) -> None:
     """Delete what a field holds in some samples; ids of deleted samples do no harm.
 
     Labels with the token of a lock are deleted only if they were there before the lock was
@@ -177,9 +176,9 @@ def clear(dataset: Any, field: str, sample_ids: Iterable[str], lock: RunLock) ->
     """
     # Journaled before the run's record forgets that they are to be cleared.
     samples = samples_of(dataset).with_options(write_concern=JOURNALED)
-    ids = list(sample_ids)
-    for start in range(0, len(ids), _CLEARED_AT_ONCE):
-        these = [ObjectId(sample_id) for sample_id in ids[start : start + _CLEARED_AT_ONCE]]
+    for start in range(0, len(sample_ids), _CLEARED_AT_ONCE):
+        some = sample_ids[start : start + _CLEARED_AT_ONCE]
+        these = [ObjectId(sample_id) for sample_id in some]
         seen = samples.distinct(f"{field}.{WRITER}", {"_id": {"$in": these}})
         lock.require()
         samples.update_many(
@@ -219,16 +218,26 @@ def _is_declared(dataset: Any, field: str) -> bool:
     return dataset.get_field(f"{field}.run") is not None
 
 
-def _made_by(samples: Any, field: str) -> Iterable[tuple[str, str | None, bool]]:
+def _made_by(samples: Any, field: str) -> Iterator[tuple[str, str | None, bool]]:
     """For each sample its id, the run that made its labels, and whether it has labels."""
-    wanted = ["id", F(f"{field}.run"), F(field).exists()]
+    run, filled = f"${field}.run", {"$gt": [f"${field}", None]}
     if samples.get_field(f"{field}.run") is not None:
-        return zip(*samples.values(wanted), strict=True)
-    # The view hides the field, so read the dataset; an ordered select would take minutes.
-    ids = samples.values("id")
-    held = zip(*all_images(dataset_of(samples)).select(ids).values(wanted), strict=True)
-    found = {sample: (run, filled) for sample, run, filled in held}
-    return [(sample, *found[sample]) for sample in ids if sample in found]
+        for found in stream(samples, [{"$project": {"run": run, "filled": filled}}]):
+            yield str(found["_id"]), found.get("run"), found["filled"]
+        return
+    # The view hides the field, so look into the database; an ordered select would take minutes.
+    ids, held = ids_of(samples), samples_of(dataset_of(samples))
+    for start in range(0, len(ids), _LOOKED_UP_AT_ONCE):
+        these = {"_id": {"$in": list(ids[start : start + _LOOKED_UP_AT_ONCE].object_ids())}}
+        found_here = {
+            str(found["_id"]): (found.get("run"), found["filled"])
+            for found in held.aggregate(
+                [{"$match": these}, {"$project": {"run": run, "filled": filled}}]
+            )
+        }
+        for sample in ids[start : start + _LOOKED_UP_AT_ONCE]:
+            if sample in found_here:
+                yield sample, *found_here[sample]
 
 
 def _is_marked(field: fo.Field) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import tempfile
 import uuid
 from collections.abc import Iterable, Sequence
@@ -11,20 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
-from PIL import Image
 
 from ...engine.files import write_whole
-from ...engine.typing import Array
 from ...errors import DatasetError
 from ..database.fiftyone_internals import dataset_id, datasets
 from ..database.locks import RunLock
 from ..database.run_record import usable_results
 from ..samples.checks import quoted
-from .convert import NewLabel
-
-# MongoDB takes 16 MB a document; the rest of it is the sample's other fields.
-_MOST_INLINE = 10_000_000
 
 
 class MaskFolderError(DatasetError):
@@ -72,25 +64,27 @@ class MaskFiles:
         except (OSError, ValueError) as error:
             raise _folder_error(parent, error) from error
 
-    def store(self, sample_id: str, labels: Sequence[NewLabel]) -> None:
-        """Write the masks of a sample's labels to files; the labels then name the files.
+    def store(self, sample_id: str, pngs: Sequence[bytes]) -> list[str]:
+        """Write the masks of a sample's labels, PNG files each; gives their paths.
 
         Raises:
             MaskFolderError: the disk is full, or the folder cannot be written.
         """
-        folder = self.root / sample_id
+        folder, paths = self.root / sample_id, self.paths(sample_id, len(pngs))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            for index, label in enumerate(labels):
-                path = folder / f"{index}.png"
-                assert label.mask is not None
-                _write(path, label.mask)
-                label.mask_path, label.mask = str(path), None
+            for path, png in zip(paths, pngs, strict=True):
+                _write(Path(path), png)
         except OSError as error:
             raise _folder_error(folder, error) from error
+        return paths
 
-    def store_one(self, sample_id: str, name: str, mask: Array) -> str:
-        """Write one mask of a sample to a file of a name of its own; gives the file's path.
+    def paths(self, sample_id: str, count: int) -> list[str]:
+        """The files of a sample's masks."""
+        return [str(self.root / sample_id / f"{index}.png") for index in range(count)]
+
+    def store_one(self, sample_id: str, name: str, png: bytes) -> str:
+        """Write one mask of a sample, a PNG file, under a name of its own; gives its path.
 
         Raises:
             MaskFolderError: the disk is full, or the folder cannot be written.
@@ -99,7 +93,7 @@ class MaskFiles:
         path = folder / f"{name}.png"
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write(path, mask)
+            _write(path, png)
         except OSError as error:
             raise _folder_error(folder, error) from error
         return str(path)
@@ -121,24 +115,8 @@ class MaskFiles:
                 folder.rmdir()
 
 
-def are_too_large(masks: Sequence[Array]) -> bool:
-    """Whether the masks of a sample may be too much for one document, judged fast.
-
-    FiftyOne deflates masks: to an eighth of their bytes at worst, and to little more than a byte
-    for each change from a pixel to its neighbour.
-    """
-    if sum(mask.size for mask in masks) / 8 <= _MOST_INLINE:
-        return False
-    changes = [int((mask[:, 1:] != mask[:, :-1]).sum()) + len(mask) for mask in masks]
-    sizes = (min(mask.size / 6, 1.5 * n) for mask, n in zip(masks, changes, strict=True))
-    return sum(sizes) > _MOST_INLINE
-
-
-def _write(path: Path, mask: Array) -> None:
-    # As FiftyOne writes masks: one channel of 8 bits, 0 and 255.
-    png = io.BytesIO()
-    Image.fromarray(mask.astype(np.uint8) * 255).save(png, "PNG")
-    write_whole(path, png.getvalue(), path.with_name(f"{path.name}.part"))
+def _write(path: Path, png: bytes) -> None:
+    write_whole(path, png, path.with_name(f"{path.name}.part"))
 
 
 def _folder_error(folder: str | Path, error: Exception) -> MaskFolderError:

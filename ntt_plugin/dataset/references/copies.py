@@ -14,10 +14,10 @@ from ...engine.bank.memory_bank import Refused
 from ...engine.images.load import shown_size
 from ...engine.typing import Array
 from ...errors import DatasetError, ImageError
+from ...worker.labels.boxes import relative_box
 from ..database.dataset_locks import schema_lock
 from ..database.locks import RunLock
 from ..database.run_record import catch_up
-from ..labels.convert import relative_box
 from ..labels.placed_masks import full_mask, placed_mask
 from ..samples.checks import dataset_of
 from ..samples.label_selection import LabelKey

@@ -16,12 +16,14 @@ from pymongo.errors import PyMongoError
 
 from ...engine.images.load import shown_size
 from ...errors import DatasetError, ImageError
+from ...worker.labels.boxes import relative_box
+from ...worker.labels.label_bytes import NewLabel, png_bytes
 from ..banks.thresholds import check_thresholds
 from ..database.dataset_locks import schema_lock
 from ..database.errors import database_errors, is_too_large
 from ..database.fiftyone_internals import reload_samples, samples_of
 from ..labels.clean import Clean, tight_mask
-from ..labels.convert import NewLabel, relative_box
+from ..labels.convert import label_defaults
 from ..labels.label_field import segmentation_fields
 from ..labels.mask_files import MaskFiles
 from ..labels.overlap import outline, overlaps
@@ -121,6 +123,7 @@ class _Writer:
         self._samples = samples_of(dataset)
         self._label_field, self._into, self._clean, self._done = label_field, into, clean, done
         self._files = MaskFiles(dataset, f"accepted_{into}")
+        self._defaults = label_defaults()
 
     def accept(self, sample_id: str, items: Sequence[ReviewItem]) -> None:
         """Copy the labels that are not there yet; what fails is noted."""
@@ -130,15 +133,15 @@ class _Writer:
             filepath = sample.filepath
             new = self._new(sample, {item.label_id for item in items})
             if new:
-                self._write(sample_id, new)
+                self._push(sample_id, new)
         except KeyError:
             return  # deleted meanwhile
         except (DatasetError, ImageError) as error:
             self._done.failed.append(SampleNote(sample_id, filepath, str(error)))
             return
-        for label_id, label in new.items():
+        for label_id, copy in new.items():
             self._done.label_ids.append(label_id)
-            self._done.accepted[label.label] = self._done.accepted.get(label.label, 0) + 1
+            self._done.accepted[copy.label] = self._done.accepted.get(copy.label, 0) + 1
 
     def _new(self, sample: Any, wanted: set[str]) -> dict[str, NewLabel]:
         """Copies of the labels whose objects the field does not hold, by their ids."""
@@ -163,66 +166,70 @@ class _Writer:
                 if overlaps([outline(label, size)], others)[0]:
                     self._done.already += 1
                 else:
-                    found[label.id] = self._copy(sample.id, label, size)
+                    found[label.id] = self._copy(label, size)
             except DatasetError as error:
                 reason = f"label {label.id}: {error}"
                 self._done.failed.append(SampleNote(sample.id, sample.filepath, reason))
         return found
 
-    def _copy(self, sample_id: str, label: fo.Detection, size: tuple[int, int]) -> NewLabel:
+    def _copy(self, label: fo.Detection, size: tuple[int, int]) -> NewLabel:
         if not label.has_mask:
             return NewLabel(label.label, list(label.bounding_box), None, label.confidence)
         mask, box = tight_mask(label, size, self._clean)
-        copy = NewLabel(
-            label.label, relative_box(box, size), np.ascontiguousarray(mask), label.confidence
-        )
-        if label.mask_path is not None:
-            # It was too large for the database, or its user wants files.
-            self._to_file(sample_id, label.id, copy)
-        return copy
+        whole = np.ascontiguousarray(mask)
+        return NewLabel(label.label, relative_box(box, size), whole, label.confidence)
 
-    def _to_file(self, sample_id: str, label_id: str, copy: NewLabel) -> None:
-        if copy.mask is not None:
-            copy.mask_path = self._files.store_one(sample_id, label_id, copy.mask)
-            copy.mask = None
-
-    def _write(self, sample_id: str, new: Mapping[str, NewLabel]) -> None:
-        try:
-            self._push(sample_id, new)
-        except PyMongoError as error:
-            if not is_too_large(error):
-                raise
-            for label_id, copy in new.items():
-                self._to_file(sample_id, label_id, copy)
-            self._push(sample_id, new)
-
-    def _push(self, sample_id: str, new: Mapping[str, NewLabel]) -> None:
+    def _push(self, sample_id: str, new: dict[str, NewLabel]) -> None:
         """Add labels to what the field holds at this moment, each once."""
-        path, now = f"{self._into}.detections", datetime.now(timezone.utc)
-        documents = [{**copy.document(), "_id": ObjectId(key)} for key, copy in new.items()]
-        this = {"_id": ObjectId(sample_id)}
-        whole = {**fo.Detections().to_dict(), "detections": documents}
+        in_files = self._in_files(sample_id)
         for _ in range(_TRIES):
-            # Another person may be accepting the same labels.
-            free = {**this, path: {"$type": "array"}, f"{path}._id": {"$nin": list(_ids(new))}}
-            added = {"$push": {path: {"$each": documents}}, "$set": {"last_modified_at": now}}
-            if self._samples.update_one(free, added).matched_count:
-                return
-            empty = {**this, path: None}
-            if self._samples.update_one(
-                empty, {"$set": {self._into: whole, "last_modified_at": now}}
-            ).matched_count:
-                return
-            held = self._samples.distinct(f"{path}._id", this)
-            documents = [one for one in documents if one["_id"] not in held]
-            new = {key: copy for key, copy in new.items() if ObjectId(key) not in held}
-            whole["detections"] = documents
-            if not documents:
-                return
+            documents = self._documents(sample_id, new, in_files)
+            try:
+                if not documents or self._add(sample_id, documents):
+                    return
+            except PyMongoError as error:
+                if in_files or not is_too_large(error):
+                    raise
+                in_files = True
+                continue
+            # Another person accepted some of them meanwhile.
+            held = self._samples.distinct(f"{self._into}.detections._id", _this(sample_id))
+            for label_id in map(str, held):
+                new.pop(label_id, None)
+        raise DatasetError("Others are changing its labels again and again; accept again.")
+
+    def _add(self, sample_id: str, documents: list[dict[str, Any]]) -> bool:
+        path, now = f"{self._into}.detections", datetime.now(timezone.utc)
+        ids = [document["_id"] for document in documents]
+        added = {"$push": {path: {"$each": documents}}, "$set": {"last_modified_at": now}}
+        some = {**_this(sample_id), path: {"$type": "array"}, f"{path}._id": {"$nin": ids}}
+        if self._samples.update_one(some, added).matched_count:
+            return True
+        whole = {**fo.Detections().to_dict(), "detections": documents}
+        fresh = {"$set": {self._into: whole, "last_modified_at": now}}
+        none = {**_this(sample_id), path: None}
+        return bool(self._samples.update_one(none, fresh).matched_count)
+
+    def _in_files(self, sample_id: str) -> bool:
+        """Whether the sample's masks are files: too many for the database, or as a user wants."""
+        path = f"{self._label_field}.detections.mask_path"
+        used = {**_this(sample_id), path: {"$type": "string"}}
+        return self._samples.find_one(used, {"_id": 1}) is not None
+
+    def _documents(
+        self, sample_id: str, new: Mapping[str, NewLabel], in_files: bool
+    ) -> list[dict[str, Any]]:
+        documents = []
+        for label_id, copy in new.items():
+            path = None
+            if in_files and copy.mask is not None:
+                path = self._files.store_one(sample_id, label_id, png_bytes(copy.mask))
+            documents.append({**copy.document(self._defaults, path), "_id": ObjectId(label_id)})
+        return documents
 
 
-def _ids(new: Mapping[str, NewLabel]) -> Iterable[ObjectId]:
-    return map(ObjectId, new)
+def _this(sample_id: str) -> dict[str, Any]:
+    return {"_id": ObjectId(sample_id)}
 
 
 def _limits(

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 
 from ...errors import DatasetError
+from ...worker.tasks.networks import SegmenterLike
 from ..banks import store
 from ..banks.add_references import AddedReferences, add_negatives, add_references
 from ..database.errors import database_errors
 from ..labels.review_marks import APPROVED, REJECTED
-from ..networks import SegmenterLike
 from ..runtime.progress_bar import Progress
 from ..samples.checks import quoted, whole_number
 from ..samples.label_selection import LabelKey, select_labels

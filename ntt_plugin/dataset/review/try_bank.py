@@ -14,15 +14,22 @@ from ...engine.bank.memory_bank import MemoryBank
 from ...engine.matching.match import Instances, match
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
+from ...worker.messages import Result
+from ...worker.tasks.cached_proposals import CachedProposals
+from ...worker.tasks.image_tasks import Made
+from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.reading import ReadImage
+from ...worker.tasks.task_handler import TaskHandler
 from ..database.errors import database_errors
-from ..networks import SegmenterLike, as_recipe, get_segmenter
+from ..networks import as_recipe, get_segmenter
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, whole_number
 from ..samples.views import image_view
-from ..segmentation.cached_proposals import Cache, CachedProposals, usable_store
-from ..segmentation.pipeline import ReadSample
+from ..segmentation.image_pass import concerns_every_image, each_image
+from ..segmentation.proposal_stores import Cache, usable_store
 from ..segmentation.report import SampleNote, run_notes
 from ..segmentation.segment import bank_with_classes
+from ..segmentation.work import WorkHere
 
 
 @dataclass(frozen=True)
@@ -108,17 +115,25 @@ def try_bank(
     bank.require_encoder(loaded.fingerprint)
     store, store_notes = usable_store(cache)
     cached, trial = CachedProposals(loaded, store), Trial(name)
+    found: dict[str, Instances] = {}
 
-    def work(read: ReadSample) -> None:
-        found = cached.use(read, lambda proposals: match(proposals, bank, recipe))
-        trial.images.append(TriedImage(read.sample.id, read.sample.filepath, found))
-        trial.notes.extend(map(read.note, read.notes))
+    def task(read: ReadImage) -> Made:
+        found[read.item.sample_id] = cached.use(
+            read, lambda proposals: match(proposals, bank, recipe)
+        )
+        return Made()
 
+    def done(result: Result) -> None:
+        key, filepath = result.sample_id, result.filepath
+        trial.images.append(TriedImage(key, filepath, found.pop(key)))
+        trial.notes.extend(SampleNote(key, filepath, note) for note in result.notes)
+
+    work = WorkHere(TaskHandler(task, loaded, cached, passes_on=concerns_every_image))
     try:
-        trial.failed, _ = cached.each_image(chosen, work, progress)
+        trial.failed, _ = each_image(chosen, work, done, progress)
     finally:
-        # What is not written yet would be computed again.
-        notes += [*store_notes, *cached.finish()]
+        # What is not kept yet would be computed again.
+        notes += [*store_notes, *work.finish()]
     trial.notes += run_notes(notes)
     return trial
 

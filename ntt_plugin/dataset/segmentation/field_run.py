@@ -1,31 +1,31 @@
 """A run that writes labels into one field: locked, recorded, and safe to kill.
 
 A sample either has all its labels or none (``writer``), and what has none is what a second call
-has to do. While a sample is worked on, the images of the next ones are read and the labels of the
-last ones written. What counts and what is said of a sample follows their order.
+has to do. While a sample is worked on (``work``), the images of the next ones are read and the
+labels of the last ones written.
 """
 
 from __future__ import annotations
 
 import hashlib
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from functools import partial
+from collections import deque
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-from mongoengine.errors import DoesNotExist  # type: ignore[import-untyped]
+from bson import ObjectId
 from pymongo.errors import ConnectionFailure, PyMongoError
 
 from ...errors import DatasetError, NoFileHandlesError
+from ...worker.messages import Item, Result, SampleError, in_one_sentence
 from ..database.dataset_locks import schema_lock
 from ..database.errors import is_disk_full, server_process, with_patience
-from ..database.fiftyone_internals import reload_sample
+from ..database.fiftyone_internals import has_sample, reload_held
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import catch_up, claim_record, keep_record, keep_results, usable_results
-from ..labels.convert import NewLabel
 from ..labels.label_field import (
     FieldState,
     RunIds,
@@ -35,13 +35,23 @@ from ..labels.label_field import (
     segmentation_fields,
 )
 from ..labels.mask_files import MaskFiles, MaskFolderError, folder_of_run, keep_folder
-from ..networks import SegmenterLike, halved_note
-from ..runtime.progress_bar import Progress
-from ..samples.checks import dataset_of
-from ..samples.views import all_images
-from .pipeline import ReadingAhead, ReadSample, WritingBehind, fetch_samples
-from .report import SegmentReport, deleted, no_memory, run_notes, stop_reason, to_dict, uncount
-from .writer import FieldWriter, FilledError, changed_images
+from ..runtime.progress_bar import Progress, progress_bar
+from ..samples.checks import dataset_of, quoted
+from ..samples.sample_ids import SampleIds, ids_of
+from .changed_images import changed_images
+from .fetching import fetch_documents, in_batches
+from .report import (
+    SampleNote,
+    SegmentReport,
+    deleted,
+    no_memory,
+    run_notes,
+    stop_reason,
+    to_dict,
+)
+from .work import Work
+from .writer import FieldWriter, FilledError
+from .writing_behind import WritingBehind
 
 KEEP_SECONDS = 20.0
 # A report that takes long to keep is kept less often: this share of the time at most.
@@ -50,6 +60,10 @@ _KEEP_SHARE = 0.02
 _MOST_PASSES = 6
 
 _ENDS_THE_RUN = (ConnectionFailure, LockLostError, MaskFolderError, NoFileHandlesError)
+
+Content = Callable[[Sequence[str]], Mapping[str, Any]]
+"""What a task needs of some samples beside their images, by id: a pair of what the item carries
+and notes on the sample, or an exception that fails it."""
 
 
 @contextmanager
@@ -96,7 +110,12 @@ def field_run(
 
 
 class FieldRun:
-    """A run whose field is locked; ``field_run`` gives one."""
+    """A run whose field is locked; ``field_run`` gives one.
+
+    Attributes:
+        stamp: what is written with the labels of each sample.
+        truncated: the images with more candidates than are kept.
+    """
 
     def __init__(
         self,
@@ -107,26 +126,30 @@ class FieldRun:
         overwrite: bool,
     ) -> None:
         """Change nothing yet; ``state`` is what the field holds in the samples."""
+        self.stamp = writer.stamp
+        self.truncated = Truncated()
         self._samples = samples
         self._writer = writer
         self._report = report
         self._state = state
         self._overwrite = overwrite
+        self._segmented, self._skipped = SampleIds(), SampleIds()
         self._again: set[str] = set()  # samples whose labels were gone, so they are made again
+        # Samples that are known to fail before anything is worked on.
+        self._early: deque[Result] = deque()
         self._began = time.monotonic()
         self._keep_due = 0.0
 
     def label_each(
         self,
-        label: Callable[[ReadSample], list[NewLabel]],
-        segmenter: SegmenterLike,
+        work: Work,
         attributes: Mapping[str, type[fo.Field]],
         facts: Mapping[str, Any],
         progress: Progress = None,
         *,
-        fields: Sequence[str] = (),
+        content: Content | None = None,
         replaces: Sequence[str] = (),
-        recall: Callable[[ReadSample], None] | None = None,
+        records_networks: bool = False,
         finish: Callable[[], Iterable[str]] = tuple,
     ) -> None:
         """Label each sample that has no labels of this run, write them, and fill the report.
@@ -135,49 +158,31 @@ class FieldRun:
         ``stopped``, and nothing is half written.
 
         Args:
-            label: a sample's labels, with masks; may add to its notes. What it raises fails that
-                sample only.
-            segmenter: the one that ``label`` uses.
+            work: makes the labels; what fails one sample fails that sample only. It is finished
+                at the end.
             attributes: the labels' own attributes and their types.
             facts: what to keep of the run with the dataset.
             progress: FiftyOne's.
-            fields: the fields that ``label`` reads, beside the file's path.
+            content: what the work needs of samples beside their images.
             replaces: ids of other samples whose labels go where the run overwrites.
-            recall: looks up an image's cached proposals; on a hit the image is not read.
+            records_networks: whether what the workers tell of their networks is kept, too.
             finish: is called at the end; gives what a person should know, a sentence each.
 
         Raises:
             DatasetError: nothing more can be written: the database is gone, the dataset or field
                 was deleted, the disk is full, or another run took over. Says how far it came.
         """
-        writer, report = self._writer, self._report
-        report.device = str(segmenter.device)
-        to_do = self._begin(attributes, facts, replaces)
-        fetch = partial(fetch_samples, writer.dataset, [writer.field, *fields])
-        with self._kept_report(len(to_do), finish):
+        known = dict(work.told.facts) if records_networks else {}
+        try:
+            self._report.device = work.told.device
+            to_do = self._begin(attributes, {**facts, **known}, replaces)
+        except BaseException:
+            work.finish()
+            raise
+        with self._kept_report(len(to_do), lambda: [*work.finish(), *finish()]):
             server = server_process()
             for _ in range(_MOST_PASSES):
-                with (
-                    ReadingAhead(fetch, to_do, recall=recall, progress=progress) as ahead,
-                    WritingBehind(self._write, self._count, _mask_bytes) as behind,
-                ):
-                    for read in ahead:
-                        writer.lock.require()
-                        try:
-                            _require_read(read)
-                            writer.require_replaceable(read.sample[writer.field])
-                            before = segmenter.point_batch
-                            read.labels = label(read)
-                            read.notes += halved_note(segmenter, before)
-                        except Exception as error:
-                            if _ends_the_run(error):
-                                raise
-                            read.error = error
-                        read.from_cache = read.image is None
-                        # What was put is written, even if the progress callback stops the run.
-                        behind.put(read)
-                        if time.monotonic() >= self._keep_due:
-                            self._keep()
+                self._pass(work, to_do, content, progress, records_networks and not known, facts)
                 self._note_again(to_do)
                 # It is on the disk when it is kept, and so is all that was written before.
                 self._keep()
@@ -192,14 +197,92 @@ class FieldRun:
                     "and log are sound, then run again."
                 )
 
+    def _pass(
+        self,
+        work: Work,
+        to_do: Sequence[str],
+        content: Content | None,
+        progress: Progress,
+        records_networks: bool,
+        facts: Mapping[str, Any],
+    ) -> None:
+        """Label some samples."""
+        writer, report = self._writer, self._report
+        with (
+            progress_bar(len(to_do), progress) as bar,
+            closing(self._results(work, to_do, content)) as results,
+            WritingBehind(writer.write, self._count, lambda result: result.size) as behind,
+        ):
+            for result in results:
+                writer.lock.require()
+                if result.worker is not None:
+                    work.told.hear(result.worker)
+                    report.device = work.told.device
+                    if records_networks:
+                        records_networks = False
+                        known = {**facts, **work.told.facts}
+                        keep_record(writer.dataset, writer.field, known, writer.lock)
+                if result.error is not None and ends_the_run(result.error):
+                    raise result.error
+                self.truncated.add(result)
+                # What was put is written, even if the progress callback stops the run.
+                behind.put(result)
+                if time.monotonic() >= self._keep_due:
+                    self._keep()
+                bar.update()
+
+    def _results(
+        self, work: Work, to_do: Sequence[str], content: Content | None
+    ) -> Generator[Result, None, None]:
+        """A result for each sample."""
+        items = in_batches(lambda ids: self._items(ids, content), to_do)
+        with closing(work.results(items)) as results:
+            for result in results:
+                while self._early:
+                    yield self._early.popleft()
+                yield result
+        while self._early:
+            yield self._early.popleft()
+
+    def _items(self, sample_ids: Sequence[str], content: Content | None) -> list[Item]:
+        """Items of the samples that can be worked on; of the others the results are known."""
+        self._writer.lock.require()
+        field = self._writer.field
+        wanted = {"filepath": 1, f"{field}.writer": 1, f"{field}._cls": 1}
+        found = fetch_documents(self._writer.dataset, wanted, sample_ids)
+        contents = content(list(found)) if content is not None else {}
+        items = []
+        for sample_id in sample_ids:
+            document = found.get(sample_id)
+            if document is None:
+                self._early.append(Result(sample_id, error=LookupError("The sample was deleted.")))
+                continue
+            filepath = document.get("filepath")
+            carried = contents.get(sample_id, (None, ()))
+            error: Exception | None = None
+            if not isinstance(filepath, str):
+                error = SampleError(f"Its filepath is {quoted(filepath)}, which is no path.")
+            elif not self._writer.is_replaceable(document.get(field)):
+                error = FilledError()
+            elif isinstance(carried, Exception):
+                error = carried
+            if error is not None or not isinstance(filepath, str):
+                self._early.append(Result(sample_id, str(filepath or ""), error=error))
+                continue
+            run = self._writer.run
+            own_run = None if isinstance(run, str) else run[sample_id]
+            items.append(Item(sample_id, filepath, own_run, *carried))
+        return items
+
     def _begin(
         self,
         attributes: Mapping[str, type[fo.Field]],
         facts: Mapping[str, Any],
         replaces: Sequence[str],
-    ) -> list[str]:
+    ) -> Sequence[str]:
         """Declare the field, keep the run's record, clear what it overwrites; gives what to do."""
         dataset, field, lock = self._writer.dataset, self._writer.field, self._writer.lock
+        self._report.segmented_ids, self._report.skipped_ids = self._segmented, self._skipped
         # Loading the networks took long: another run may have taken over meanwhile, whose labels
         # and record are not to be touched.
         lock.require()
@@ -210,15 +293,18 @@ class FieldRun:
             keep_record(dataset, field, dict(facts), lock)
             to_do = self._state.to_do
             if self._overwrite:
-                filled = [*self._state.done, *self._state.others, *replaces]
+                filled = SampleIds(self._state.done)
+                filled.extend(self._state.others)
+                mine = {*filled} if replaces else set()
+                filled.extend(sample_id for sample_id in replaces if sample_id not in mine)
                 if filled:
                     # Looked up before: the view may be of the samples that hold what is cleared.
-                    to_do = list(self._samples.values("id"))
-                    _clear(dataset, self._report, list(dict.fromkeys(filled)), lock)
+                    to_do = ids_of(self._samples)
+                    _clear(dataset, self._report, filled, lock)
             else:
-                done = self._state.done
-                self._report.skipped, self._report.skipped_ids = len(done), done
-                self._report.notes += changed_images(dataset, field, done)
+                self._skipped.extend(self._state.done)
+                self._report.skipped = len(self._skipped)
+                self._report.notes += changed_images(dataset, field, self._skipped)
             lock.drop_intent()
         except Exception as error:
             if problem := stop_reason(error, self._writer.dataset_id, field):
@@ -239,6 +325,7 @@ class FieldRun:
                 report.notes += run_notes(finish())
             report.state = "finished"
             self._keep()
+            report.segmented_ids, report.skipped_ids = list(self._segmented), list(self._skipped)
         except ConnectionFailure as error:
             report.state = "stopped"
             problem = f"The database of {writer.field!r} does not answer ({error!s:.200})."
@@ -269,55 +356,48 @@ class FieldRun:
         now = time.monotonic()
         self._keep_due = now + max(KEEP_SECONDS, (now - started) / _KEEP_SHARE)
 
-    def _write(self, read: ReadSample) -> ReadSample:
-        """Write the labels of a sample, in the writer's thread."""
-        if read.labels is None:
-            return read
-        image = read.state
-        if image is not None and read.digest is not None:
-            image = f"{image}/{read.digest}"
-        try:
-            read.notes += self._writer.write(read.sample, read.labels, image)
-        except Exception as error:
-            if _ends_the_run(error):
-                raise
-            read.error = error
-        return read
-
-    def _count(self, read: ReadSample) -> None:
-        report, again = self._report, read.sample_id in self._again
-        if read.labels is None or read.error is not None:
-            if not isinstance(read.error, FilledError):
+    def _count(self, result: Result) -> None:
+        report, again = self._report, result.sample_id in self._again
+        if result.document is None or result.error is not None:
+            if not isinstance(result.error, FilledError):
                 self._require_field()
             if again:
-                uncount(report, read.sample_id)
-            self._count_failed(read)
+                self._uncount(result.sample_id)
+            self._count_failed(result)
             return
         if not again:
-            report.notes.extend(map(read.note, read.notes))
+            report.notes.extend(_note(result, note) for note in result.notes)
             report.segmented += 1
-            report.instances += len(read.labels)
-            report.from_cache += read.from_cache
-            report.segmented_ids.append(read.sample_id)
+            report.instances += result.count
+            report.from_cache += result.from_cache
+            self._segmented.append(result.sample_id)
         # Whoever holds the sample in memory sees its labels, as after ``save``; if it is there.
-        with suppress(DoesNotExist):
-            reload_sample(read.sample)
+        reload_held(self._writer.dataset, [result.sample_id])
 
-    def _count_failed(self, read: ReadSample) -> None:
-        assert read.error is not None
-        if isinstance(read.error, FilledError):
-            self._report.notes.append(read.note(read.error))
-        elif not len(all_images(self._writer.dataset).select([read.sample_id])):
+    def _count_failed(self, result: Result) -> None:
+        assert result.error is not None
+        if isinstance(result.error, FilledError):
+            self._report.notes.append(_note(result, str(result.error)))
+        elif not has_sample(self._writer.dataset, {"_id": ObjectId(result.sample_id)}):
             self._report.deleted += 1
-            self._writer.masks.drop_leftovers(read.sample_id, [])
-        elif isinstance(read.error, MemoryError):
-            reason = str(read.error) or "MemoryError"
-            note = read.note(f"there was not enough memory for it ({reason})")
+            self._writer.masks.drop_leftovers(result.sample_id, [])
+        elif isinstance(result.error, MemoryError):
+            reason = in_one_sentence(result.error)
+            note = _note(result, f"there was not enough memory for it ({reason})")
             self._report.failed.append(note)
         else:
-            self._report.failed.append(read.note(read.error))
+            self._report.failed.append(_note(result, in_one_sentence(result.error)))
 
-    def _lost(self, restarted: bool) -> list[str]:
+    def _uncount(self, sample_id: str) -> None:
+        """Of a sample whose labels were lost or replaced and not made again: it is not done."""
+        if sample_id in self._segmented:
+            self._segmented.remove(sample_id)
+            self._report.segmented -= 1
+        elif sample_id in self._skipped:
+            self._skipped.remove(sample_id)
+            self._report.skipped -= 1
+
+    def _lost(self, restarted: bool) -> Sequence[str]:
         """The samples that the report counts as done and that do not hold this run's labels.
 
         There can be some only if the database was restarted, which forgets what it wrote last, or
@@ -326,13 +406,14 @@ class FieldRun:
         overtaken = self._writer.lock.overtaken()
         if not restarted and not overtaken:
             return []
-        done = [*self._report.skipped_ids, *self._report.segmented_ids]
-        return self._writer.unsettled(done, overtaken)
+        return self._writer.unsettled([self._skipped, self._segmented], overtaken)
 
     def _note_again(self, sample_ids: Sequence[str]) -> None:
         """Note the samples of a pass whose labels had been gone and were made again."""
+        if not self._again:
+            return
         # Those that failed, were deleted or hold other labels now are not counted any more.
-        counted = {*self._report.skipped_ids, *self._report.segmented_ids}
+        counted = {*self._skipped, *self._segmented}
         count = len(counted.intersection(sample_ids) & self._again)
         if count:
             reason = (
@@ -346,18 +427,33 @@ class FieldRun:
             raise DatasetError(deleted(self._writer.field))
 
 
-def _require_read(read: ReadSample) -> None:
-    if read.error is not None:
-        raise read.error
-    if read.sample is None:
-        raise LookupError
+class Truncated:
+    """The images with more candidates than a recipe keeps.
+
+    Attributes:
+        count: how many there are.
+        first: the file of the first.
+        most: the most candidates that were left out of one.
+    """
+
+    def __init__(self) -> None:
+        """None yet."""
+        self.count, self.first, self.most = 0, "", 0
+
+    def add(self, result: Result) -> None:
+        """Count an image if candidates were left out of it."""
+        if result.left_out:
+            self.first = self.first or result.filepath
+            self.count += 1
+            self.most = max(self.most, result.left_out)
 
 
-def _mask_bytes(read: ReadSample) -> int:
-    return sum(label.mask.nbytes for label in read.labels or [] if label.mask is not None)
+def _note(result: Result, reason: str) -> SampleNote:
+    return SampleNote(result.sample_id, result.filepath, reason)
 
 
-def _ends_the_run(error: Exception) -> bool:
+def ends_the_run(error: Exception) -> bool:
+    """Whether an error concerns every sample, not only the one at hand."""
     return isinstance(error, _ENDS_THE_RUN) or is_disk_full(error)
 
 
@@ -368,7 +464,7 @@ def _so_far(report: SegmentReport, total: int) -> str:
     )
 
 
-def _clear(dataset: Any, report: SegmentReport, sample_ids: list[str], lock: RunLock) -> None:
+def _clear(dataset: Any, report: SegmentReport, sample_ids: SampleIds, lock: RunLock) -> None:
     """Delete labels; the intent is recorded first, so that a killed run can be completed."""
     field = report.label_field
     keep_results(dataset, field, lock, report=to_dict(report), clearing=sample_ids)

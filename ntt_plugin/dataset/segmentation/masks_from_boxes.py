@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -11,26 +11,24 @@ from typing import Any
 import fiftyone as fo
 import torch
 from fiftyone import ViewField as F
-from PIL import Image
 
 from ...engine.recipe import Recipe
-from ...engine.references import Box, tight_box
-from ...engine.typing import Array
-from ...errors import DatasetError
+from ...errors import DatasetError, NttError
+from ...worker.tasks.image_tasks import filling_boxes
+from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.task_handler import TaskHandler
 from ..database.errors import database_errors
-from ..labels.convert import BOX_MASK_ATTRIBUTES, NewLabel, pixel_box, relative_box, stored_boxes
+from ..labels.convert import BOX_MASK_ATTRIBUTES, box_problem, stored_boxes
 from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
-from ..networks import SegmenterLike, as_recipe, get_box_segmenter
+from ..networks import as_recipe, get_box_segmenter
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from ..samples.views import image_view
-from .field_run import field_run
-from .pipeline import ReadSample
+from .fetching import fetch_samples
+from .field_run import ends_the_run, field_run
 from .report import SegmentReport, run_notes
-
-# Masks of an image's size, bytes at once; each further batch embeds its image again.
-_MASK_BYTES = 2**30
+from .work import WorkHere
 
 # What a written label is made of, beside its id and its box.
 _DECIDES = ("label", "confidence", "tags")
@@ -113,12 +111,16 @@ def masks_from_boxes(
     with field_run(chosen, run, report, overwrite, mask_dir) as labelling:
         loaded = segmenter or get_box_segmenter(recipe, device, batch_size)
 
-        def label(read: ReadSample) -> list[NewLabel]:
-            return _labels(read, loaded, label_field, set(wanted[read.sample_id]))
+        handler = TaskHandler(
+            filling_boxes(loaded), loaded, stamp=labelling.stamp, passes_on=ends_the_run
+        )
 
-        facts = {"boxes": label_field, "recipe": asdict(recipe)}
         labelling.label_each(
-            label, loaded, BOX_MASK_ATTRIBUTES, facts, progress, fields=[label_field]
+            WorkHere(handler),
+            BOX_MASK_ATTRIBUTES,
+            {"boxes": label_field, "recipe": asdict(recipe)},
+            progress,
+            content=lambda ids: _contents(images, label_field, wanted, ids),
         )
     return report
 
@@ -166,90 +168,60 @@ def boxes_run_id(field: str, labels: Mapping[str, str], recipe: Recipe) -> str:
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
 
 
-def _labels(
-    read: ReadSample, segmenter: SegmenterLike, field: str, asked: Collection[str]
-) -> list[NewLabel]:
-    """A sample's labels, of the boxes asked for by id; those that give no mask are noted."""
-    sample, image = read.sample, read.image
-    assert image is not None
-    labels_of_sample = sample[field].detections if sample[field] else []
-    if problem := stored_pixels_problem(sample, labels_of_sample):
-        raise DatasetError(problem)
-    size = image.height, image.width
-    usable, boxes = [], []
-    for source in labels_of_sample:
-        if source.id in asked:
-            try:
-                boxes.append(_prompt(source, size))
-                usable.append(source)
-            except DatasetError as error:
-                read.notes.append(_note(source, str(error)))
-    labels = []
-    masks = _masks(segmenter, image, boxes)
-    for source, box, mask in zip(usable, boxes, masks, strict=True):
-        if mask is None:
-            read.notes.append(_note(source, "The segmenter found nothing in its box."))
-        else:
-            labels.append(_label(source, box, *mask, size, segmenter.recipe.name))
-    return labels
-
-
-def _prompt(source: fo.Detection, size: tuple[int, int]) -> Box:
-    """A label's box as a prompt: in pixels, cut at the image's border."""
-    if is_crowd_label(source):
-        raise DatasetError(IS_CROWD)
-    height, width = size
-    x1, y1, x2, y2 = pixel_box(source, size)
-    x1, y1, x2, y2 = max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2)
-    if x1 >= x2 or y1 >= y2:
-        raise DatasetError(f"Its box {source.bounding_box} covers nothing of the image.")
-    return x1, y1, x2, y2
-
-
-def _masks(
-    segmenter: SegmenterLike, image: Image.Image, boxes: list[Box]
-) -> list[tuple[Array, Box] | None]:
-    """For each box its mask, cropped, with the mask's tight box; None for an empty mask."""
-    at_once = max(1, _MASK_BYTES // (image.height * image.width))
-    found: list[tuple[Array, Box] | None] = []
-    for start in range(0, len(boxes), at_once):
-        for mask in segmenter.masks_from_boxes(image, boxes[start : start + at_once]):
-            if not mask.any():
-                found.append(None)
-                continue
-            box = tight_box(mask)
-            x1, y1, x2, y2 = map(int, box)
-            # A copy: a window into it would hold the whole mask in memory.
-            found.append((mask[y1:y2, x1:x2].copy(), box))
+def _contents(
+    images: Any, field: str, wanted: Mapping[str, Collection[str]], sample_ids: Sequence[str]
+) -> dict[str, tuple[list[dict[str, Any]], list[str]] | Exception]:
+    """The boxes that are asked for of some samples, and notes on those that cannot be used."""
+    found: dict[str, Any] = {}
+    for sample_id, sample in fetch_samples(dataset_of(images), [field], sample_ids).items():
+        try:
+            found[sample_id] = (
+                sample
+                if isinstance(sample, Exception)
+                else _content(sample, field, set(wanted[sample_id]))
+            )
+        except NttError as error:
+            found[sample_id] = error
     return found
 
 
-def _label(
-    source: fo.Detection,
-    given: Box,
-    mask: Array,
-    box: Box,
-    size: tuple[int, int],
-    preset: str,
-) -> NewLabel:
-    return NewLabel(
-        label=source.label,
-        bounding_box=relative_box(box, size),
-        mask=mask,
-        confidence=source.confidence,
-        tags=list(source.tags),
-        attributes={"source": source.id, "preset": preset, "box_iou": _iou(given, box)},
-    )
+def _content(
+    sample: Any, field: str, asked: Collection[str]
+) -> tuple[list[dict[str, Any]], list[str]]:
+    """A sample's boxes asked for by id, as the task takes them; notes on those of no use.
+
+    Raises:
+        DatasetError: they seem to be made on the photograph before it is turned upright.
+        ImageError: the image's header cannot be read.
+    """
+    labels = sample[field].detections if sample[field] else []
+    if problem := stored_pixels_problem(sample, labels):
+        raise DatasetError(problem)
+    boxes, notes = [], []
+    for source in labels:
+        if source.id in asked:
+            begin = f"no mask for the label {source.id} of class {quoted(source.label)}: "
+            if problem := _problem(source):
+                notes.append(begin + problem)
+            else:
+                boxes.append(
+                    {
+                        "id": source.id,
+                        "label": source.label,
+                        "bounding_box": [float(value) for value in source.bounding_box],
+                        "confidence": source.confidence,
+                        "tags": list(source.tags),
+                        "note": begin,
+                    }
+                )
+    return boxes, notes
 
 
-def _iou(one: Box, other: Box) -> float:
-    """IoU of two boxes x1 y1 x2 y2 that are not empty."""
-    width = min(one[2], other[2]) - max(one[0], other[0])
-    height = min(one[3], other[3]) - max(one[1], other[1])
-    shared = max(0.0, width) * max(0.0, height)
-    areas = sum((x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (one, other))
-    return shared / (areas - shared)
-
-
-def _note(source: fo.Detection, reason: str) -> str:
-    return f"no mask for the label {source.id} of class {quoted(source.label)}: {reason}"
+def _problem(source: fo.Detection) -> str:
+    """Why a label's box is no prompt; empty if it is one."""
+    try:
+        if is_crowd_label(source):
+            return IS_CROWD
+    except DatasetError as error:
+        return str(error)
+    return box_problem(source.bounding_box)

@@ -13,13 +13,19 @@ from pymongo.errors import ConnectionFailure
 from ...engine.proposals.store import StoreInfo
 from ...engine.recipe import Recipe
 from ...errors import DatasetError, NoFileHandlesError, StoreError
-from ..networks import SegmenterLike, as_recipe, get_segmenter, halved_note
+from ...worker.messages import Result
+from ...worker.tasks.cached_proposals import CachedProposals
+from ...worker.tasks.image_tasks import proposing, require_stored
+from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.task_handler import TaskHandler
+from ..networks import as_recipe, get_segmenter
 from ..runtime.caching import ProposalStore
 from ..runtime.progress_bar import Progress
 from ..samples.views import image_view
-from .cached_proposals import Cache, CachedProposals, store_of
-from .pipeline import ReadSample
+from .image_pass import concerns_every_image, each_image
+from .proposal_stores import Cache, store_of
 from .report import SampleNote, in_words, run_notes
+from .work import WorkHere
 
 
 @dataclass
@@ -112,21 +118,21 @@ def propose(
             "load it with Segmenter.from_preset."
         )
     report = ProposeReport(loaded.recipe.name, str(loaded.device))
-    started, at_once = time.monotonic(), loaded.point_batch
+    started = time.monotonic()
     cached = CachedProposals(loaded, store)
+    handler = TaskHandler(proposing(cached), loaded, cached, passes_on=concerns_every_image)
+    work = WorkHere(handler)
 
-    def compute(read: ReadSample) -> None:
-        cached.use(read, lambda proposals: None)
-        report.notes.extend(map(read.note, read.notes))
-        if read.image is None:
+    def count(result: Result) -> None:
+        notes = (SampleNote(result.sample_id, result.filepath, note) for note in result.notes)
+        report.notes.extend(notes)
+        if result.from_cache:
             report.from_cache += 1
         else:
             report.computed += 1
-        # Hours of work that nobody will find again are worse than none.
-        _require_stored(cached)
 
     try:
-        report.failed, report.deleted = cached.each_image(images, compute, progress)
+        report.failed, report.deleted = each_image(images, work, count, progress)
     except (ConnectionFailure, NoFileHandlesError) as error:
         problem = str(error)
         if isinstance(error, ConnectionFailure):
@@ -136,10 +142,10 @@ def propose(
             "and a second call goes on."
         ) from error
     finally:
-        notes = cached.finish()
+        notes = work.finish()
         report.seconds = time.monotonic() - started
-    _require_stored(cached)
-    report.notes += run_notes([*repeats, *notes, *halved_note(loaded, at_once)])
+    require_stored(cached)
+    report.notes += run_notes([*repeats, *notes])
     return report
 
 
@@ -172,11 +178,3 @@ def clear_proposals() -> int:
         0
     """
     return ProposalStore().clear()
-
-
-def _require_stored(cached: CachedProposals) -> None:
-    if cached.not_stored is not None:
-        raise StoreError(
-            f"Proposals cannot be kept: {cached.not_stored} Free some space, check that you may "
-            "write there, or choose another folder with NTT_CACHE_DIR."
-        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
@@ -71,8 +71,8 @@ class SegmentReport:
     deleted: int = 0
     failed: list[SampleNote] = field(default_factory=list)
     notes: list[SampleNote] = field(default_factory=list)
-    segmented_ids: list[str] = field(default_factory=list)
-    skipped_ids: list[str] = field(default_factory=list)
+    segmented_ids: Sequence[str] = field(default_factory=list)
+    skipped_ids: Sequence[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         """The counts in words, for logs and messages."""
@@ -141,18 +141,8 @@ def run_notes(reasons: Iterable[str]) -> list[SampleNote]:
     return [SampleNote("", "", reason) for reason in reasons]
 
 
-def uncount(report: SegmentReport, sample_id: str) -> None:
-    """Of a sample whose labels were lost or replaced and not made again: it is not done."""
-    if sample_id in report.segmented_ids:
-        report.segmented_ids.remove(sample_id)
-        report.segmented -= 1
-    elif sample_id in report.skipped_ids:
-        report.skipped_ids.remove(sample_id)
-        report.skipped -= 1
-
-
 def to_dict(report: SegmentReport) -> dict[str, Any]:
-    """A report as JSON can hold it."""
+    """A report as ``custom_runs.encode`` takes it."""
     return asdict(report)
 
 

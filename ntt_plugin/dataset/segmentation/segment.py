@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -10,23 +10,26 @@ from typing import Any
 import torch
 
 from ...engine.bank.memory_bank import MemoryBank
-from ...engine.matching.match import Instances, match
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
+from ...worker.tasks.cached_proposals import CachedProposals
+from ...worker.tasks.image_tasks import segmenting
+from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.task_handler import TaskHandler
 from ..banks.banks import resolve_bank
 from ..banks.info import bank_digest
 from ..database.errors import database_errors
-from ..labels.convert import LABEL_ATTRIBUTES, NewLabel, Origin, to_labels
+from ..labels.convert import LABEL_ATTRIBUTES
 from ..labels.label_field import run_id
 from ..labels.orientation import turned_references_note
-from ..networks import SegmenterLike, as_recipe, get_segmenter
+from ..networks import as_recipe, get_segmenter
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of
 from ..samples.views import image_view
-from .cached_proposals import Cache, CachedProposals, upstream_facts, usable_store
-from .field_run import field_run
-from .pipeline import ReadSample
+from .field_run import Truncated, ends_the_run, field_run
+from .proposal_stores import Cache, usable_store
 from .report import SegmentReport, run_notes
+from .work import WorkHere
 
 
 @database_errors("nothing is half written. Start again when it does, and the run goes on.")
@@ -118,21 +121,15 @@ def segment(
         store, store_notes = usable_store(cache)
         report.notes += run_notes([*notes, *turned_references_note(bank, images), *store_notes])
         cached = CachedProposals(loaded, store)
-        labels_of = labels_from(name, bank, recipe)
-        truncated: list[tuple[str, int]] = []
-
-        def label(read: ReadSample) -> list[NewLabel]:
-            instances = cached.use(read, lambda proposals: match(proposals, bank, recipe))
-            if instances.left_out:
-                truncated.append((read.sample.filepath, instances.left_out))
-            return labels_of(instances)
-
-        def finish() -> list[str]:
-            return [*cached.finish(), *_truncation_notes(truncated, recipe.max_instances)]
-
-        facts = {**bank_facts(run, name, bank, recipe), **upstream_facts(loaded)}
+        task = segmenting(name, bank, recipe, cached)
+        work = WorkHere(TaskHandler(task, loaded, cached, labelling.stamp, ends_the_run))
         labelling.label_each(
-            label, loaded, LABEL_ATTRIBUTES, facts, progress, recall=cached.recall, finish=finish
+            work,
+            LABEL_ATTRIBUTES,
+            bank_facts(run, name, bank, recipe),
+            progress,
+            records_networks=True,
+            finish=lambda: _truncation_notes(labelling.truncated, recipe.max_instances),
         )
     return report
 
@@ -163,29 +160,12 @@ def bank_facts(run: str, name: str, bank: MemoryBank, recipe: Recipe) -> dict[st
     }
 
 
-def labels_from(
-    name: str, bank: MemoryBank, recipe: Recipe
-) -> Callable[[Instances], list[NewLabel]]:
-    """A function that makes labels of instances, each with its source in a bank."""
-    origin = Origin(name, bank.version, recipe.name)
-    sources = {
-        reference.id: reference.provenance
-        for label in bank.classes
-        for reference in bank.references(label)
-    }
-    return lambda instances: to_labels(instances, origin, sources)
-
-
-def _truncation_notes(truncated: Sequence[tuple[str, int]], limit: int) -> list[str]:
-    """What a person should know of the images with more candidates than a recipe keeps.
-
-    ``truncated`` has each such image's file, and the number of candidates left out of it.
-    """
-    if not truncated:
+def _truncation_notes(truncated: Truncated, limit: int) -> list[str]:
+    """What a person should know of the images with more candidates than a recipe keeps."""
+    if not truncated.count:
         return []
-    most = max(count for _, count in truncated)
     return [
-        f"{len(truncated)} images had more than {limit} candidates (max_instances), the first "
-        f"{truncated[0][0]}: those with the lowest scores were left out, {most} at most of an "
-        "image; to keep more, give a recipe with a higher max_instances"
+        f"{truncated.count} images had more than {limit} candidates (max_instances), the first "
+        f"{truncated.first}: those with the lowest scores were left out, {truncated.most} at most "
+        "of an image; to keep more, give a recipe with a higher max_instances"
     ]

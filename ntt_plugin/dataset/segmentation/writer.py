@@ -1,34 +1,42 @@
-"""One sample's labels into the database: in one step, and only where no labels are.
+"""Labels of many samples into the database in one bulk, each only where no labels are.
 
-The files of its masks come first. So a sample has all its labels or none, whenever a run ends.
+The files of a sample's masks come first. So a sample has all its labels or none, whenever a run
+ends.
 
 A process that was paused may write after another run has taken its lock, for the database can
 compare with the sample's own document only. So labels carry the token of the lock. A writer looks
-after each write whether it still held the lock, and takes its labels away if it did not; and the
-run that took over replaces labels with the token of an overtaken one.
+after each bulk whether it still held the lock, and takes the bulk's labels away if it did not; and
+the run that took over replaces labels with the token of an overtaken one.
 """
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
-import fiftyone as fo
 from bson import ObjectId
-from pymongo.errors import DocumentTooLarge, OperationFailure
+from bson.raw_bson import RawBSONDocument
+from pymongo import UpdateOne
+from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 
-from ...engine.proposals.cache import image_digest
-from ...errors import ImageError
-from ..database.errors import with_patience
+from ...errors import DatasetError
+from ...worker.labels.label_bytes import (
+    MOST_INLINE,
+    WRITER,
+    Stamp,
+    masks_as_png,
+    with_mask_paths,
+)
+from ...worker.messages import Result
+from ..database.errors import is_disk_full, with_patience
 from ..database.fiftyone_internals import dataset_id, samples_of
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import is_stored
-from ..labels.convert import NewLabel
-from ..labels.label_field import WRITER, RunIds, run_of
-from ..labels.mask_files import MaskFiles, are_too_large
-from .report import SampleNote
+from ..labels.convert import label_defaults, list_defaults
+from ..labels.label_field import RunIds, run_of
+from ..labels.mask_files import MaskFiles
+from .report import deleted
 
 _TOO_LARGE_CODES = (10334, 17419, 17420)
 _TRIES = 5
@@ -49,6 +57,7 @@ class FieldWriter:
         dataset_id: the dataset's id, which the dataset does not tell any more once it is deleted.
         run: the run's id, kept with each sample's labels.
         masks: where files of masks go.
+        stamp: what is written with the labels of each sample.
     """
 
     def __init__(
@@ -71,42 +80,48 @@ class FieldWriter:
         self.run = run
         self.lock = lock
         self.masks = masks
-        self._all_in_files = all_in_files
+        self.stamp = Stamp(
+            run if isinstance(run, str) else None,
+            lock.token,
+            label_defaults(),
+            list_defaults(),
+            all_in_files,
+        )
         self._samples = samples_of(dataset)
 
     def is_there(self) -> bool:
         """Whether the database has the dataset and the field, at this moment."""
         return is_stored(self.dataset_id, self.field)
 
-    def require_replaceable(self, held: Any) -> None:
-        """Make sure that a sample's labels may be written where the field holds FiftyOne's label.
+    def is_replaceable(self, held: Mapping[str, Any] | None) -> bool:
+        """Whether a sample's labels may be written where its field holds something.
 
-        Raises:
-            FilledError: it is not what a run wrote that was overtaken while its process may live.
+        ``held`` is what the database has there, its token among it.
         """
-        if held is not None and getattr(held, WRITER, None) not in self.lock.overtaken():
-            raise FilledError
+        return held is None or held.get(WRITER) in self.lock.overtaken()
 
-    def write(self, sample: Any, labels: list[NewLabel], image: str | None = None) -> list[str]:
-        """Write a sample's labels, masks too large for the database to files; returns notes.
+    def write(self, results: Sequence[Result]) -> Iterator[Result]:
+        """Write the labels of some samples, masks too large for the database to files.
 
-        What holds the sample in memory does not see its labels yet.
+        Gives the results in their order, each once it is written.
 
-        ``image`` is the state of its image's file, kept with the labels.
+        A sample that cannot be written gets its error, and no other is concerned:
+        ``FilledError`` where it got labels from elsewhere, ``LookupError`` where it is there no
+        more. Those with an error or without labels are passed over. What holds samples in memory
+        does not see their labels yet.
 
         Raises:
-            FilledError: the sample got labels from elsewhere.
-            LookupError: the sample or the field is there no more.
+            DatasetError: the dataset or the field was deleted.
             LockLostError: another run took over.
-            MaskFolderError: its masks cannot be written to files.
+            MaskFolderError: masks cannot be written to files.
+            OperationFailure: the database's disk is full.
+            ConnectionFailure: the database does not answer.
         """
-        try:
-            return self._write_with_files(sample.id, labels, image)
-        except (FilledError, LookupError, LockLostError):
-            if any(label.mask_path is not None for label in labels):
-                # The run that took over may have kept what was written.
-                self.masks.drop_leftovers(sample.id, self._used_files(sample.id))
-            raise
+        for bulk in _bulks(results):
+            labelled = [result for result in bulk if result.error is None and result.document]
+            if labelled:
+                self._write(labelled)
+            yield from bulk
 
     def drop_strays(self) -> None:
         """Take away labels that were written while somebody deleted their field.
@@ -119,17 +134,18 @@ class FieldWriter:
             mine = {f"{self.field}.{WRITER}": self.lock.token}
             self._samples.update_many(mine, {"$unset": {self.field: ""}})
 
-    def unsettled(self, sample_ids: Sequence[str], overtaken: Sequence[str]) -> list[str]:
+    def unsettled(self, sample_ids: Iterable[Sequence[str]], overtaken: Sequence[str]) -> list[str]:
         """Which samples, counted as done, do not hold labels of this run; not those deleted.
 
         Labels that an overtaken run made under the same id become this run's own, so that it
         cannot take them back any more.
 
-        ``overtaken`` are tokens of overtaken runs whose processes may live.
+        Args:
+            sample_ids: lists of samples.
+            overtaken: tokens of overtaken runs whose processes may live.
         """
         writer, lost = f"{self.field}.{WRITER}", []
-        for start in range(0, len(sample_ids), _LOOKED_UP_AT_ONCE):
-            some = sample_ids[start : start + _LOOKED_UP_AT_ONCE]
+        for some in _in_parts(sample_ids):
             these = {"_id": {"$in": [ObjectId(sample_id) for sample_id in some]}}
             if overtaken:
                 self.lock.require()
@@ -140,178 +156,181 @@ class FieldWriter:
             lost += [key for key in some if key in held and held[key] != run_of(self.run, key)]
         return lost
 
-    def _write_with_files(
-        self, sample_id: str, labels: list[NewLabel], image: str | None
-    ) -> list[str]:
-        root = self.masks.root
-        in_files = f"its masks are too large for the database; they are files below {root}"
-        notes = []
-        if self._all_in_files:
-            self._store(sample_id, labels)
-        elif are_too_large([label.mask for label in labels if label.mask is not None]):
-            self._store(sample_id, labels)
-            notes.append(in_files)
+    def _write(self, bulk: Sequence[Result]) -> None:
         try:
-            self._write(sample_id, labels, image)
-        except (DocumentTooLarge, OperationFailure) as error:
-            if not _is_too_large(error) or all(label.mask is None for label in labels):
-                raise
-            self._store(sample_id, labels)
-            notes.append(in_files)
-            self._write(sample_id, labels, image)
-        self.masks.drop_leftovers(sample_id, [label.mask_path for label in labels])
-        return notes
+            self._store(bulk)
+            for result in self._update(_well(bulk)):
+                # Judged to fit by itself, but the sample's other fields leave too little room.
+                result.pngs = masks_as_png(result.document or b"")
+                if result.pngs is None:
+                    result.error = DocumentTooLarge("its labels are too large for the database")
+                    continue
+                self._store([result])
+                for still in self._update(_well([result])):
+                    still.error = DocumentTooLarge("its labels are too large for the database")
+            self._require_in_time(bulk)
+        except LockLostError:
+            # The run that took over may have kept what was written.
+            self._drop_files([result for result in bulk if result.pngs])
+            raise
+        self._drop_files([result for result in bulk if result.pngs and result.error is not None])
+        if self.masks.root.exists():
+            for result in _well(bulk):
+                used = self.masks.paths(result.sample_id, len(result.pngs or []))
+                self.masks.drop_leftovers(result.sample_id, used)
 
-    def _store(self, sample_id: str, labels: list[NewLabel]) -> None:
+    def _store(self, bulk: Sequence[Result]) -> None:
+        """Write masks to files, of results with any; samples that are not free get an error."""
+        in_files = []
+        for result in bulk:
+            if result.pngs is None and len(result.document or b"") > MOST_INLINE:
+                result.pngs = masks_as_png(result.document or b"")
+            if result.pngs is not None:
+                in_files.append(result)
+        if not in_files:
+            return
         self.lock.require()
-        self._require_free(sample_id)
-        self.masks.store(sample_id, labels)
+        self._free(in_files)
+        for result in _well(in_files):
+            paths = self.masks.store(result.sample_id, result.pngs or [])
+            result.document = with_mask_paths(result.document or b"", paths)
+            if not self.stamp.in_files:
+                root = self.masks.root
+                large = f"its masks are too large for the database; they are files below {root}"
+                result.notes.append(large)
 
-    def _write(self, sample_id: str, labels: list[NewLabel], image: str | None) -> None:
-        document = {
-            **fo.Detections(run=run_of(self.run, sample_id)).to_dict(),
-            WRITER: self.lock.token,
-            "detections": [label.document() for label in labels],
-        }
-        if image is not None:
-            document[IMAGE] = image
+    def _update(self, bulk: Sequence[Result]) -> list[Result]:
+        """Write labels where samples have no others, in one bulk; gives those that are too large.
 
-        def update() -> None:
+        ``sample.save()`` cannot say of which state it takes the sample to be. What is written
+        again after a lost connection meets its own labels.
+        """
+        waiting, writers = list(bulk), [self.lock.token]
+        too_large: list[Result] = []
+        for _ in range(_TRIES):
+            if not waiting:
+                return too_large
+            matched, refused = with_patience(lambda: self._send(waiting, writers))  # noqa: B023
+            too_large += [result for result in refused if result.error is None]
+            waiting = [result for result in waiting if result not in refused]
+            if matched >= len(waiting):
+                return too_large
             self.lock.require()
-            self._update(sample_id, document)
+            waiting, overtaken = self._free(waiting)
+            writers = [self.lock.token, *overtaken]
+        for result in waiting:
+            result.error = FilledError()
+        return too_large
 
-        with_patience(update)
+    def _send(self, bulk: Sequence[Result], writers: Sequence[str]) -> tuple[int, list[Result]]:
+        """One bulk; gives how many samples matched, and those that were refused.
+
+        A refused sample has an error, unless it is too large.
+        """
+        self.lock.require()
+        # A field that was deleted meanwhile must not come back.
+        if not self.is_there():
+            raise DatasetError(deleted(self.field))
+        free = [{self.field: None}, {f"{self.field}.{WRITER}": {"$in": list(writers)}}]
+        now = datetime.now(timezone.utc)
+        updates = [
+            UpdateOne(
+                {"_id": ObjectId(result.sample_id), "$or": free},
+                {
+                    "$set": {
+                        self.field: RawBSONDocument(result.document or b""),
+                        "last_modified_at": now,
+                    }
+                },
+            )
+            for result in bulk
+        ]
+        try:
+            return self._samples.bulk_write(updates, ordered=False).matched_count, []
+        except DocumentTooLarge:
+            if len(bulk) > 1:
+                raise
+            return 0, list(bulk)
+        except BulkWriteError as error:
+            if is_disk_full(error):
+                raise
+            return int(error.details.get("nMatched", 0)), list(_refused(bulk, error))
+
+    def _free(self, bulk: Sequence[Result]) -> tuple[list[Result], list[str]]:
+        """Those of some samples that have no labels but those of overtaken runs; their tokens.
+
+        The others get an error, unless they hold this run's own labels.
+        """
+        wanted = {f"{self.field}.{WRITER}": 1, f"{self.field}._cls": 1}
+        ids = [ObjectId(result.sample_id) for result in bulk]
+        found = self._samples.find({"_id": {"$in": ids}}, wanted)
+        held = {str(entry["_id"]): entry.get(self.field) for entry in found}
+        overtaken: list[str] = []
+        if any(value is not None for value in held.values()):
+            overtaken = self.lock.overtaken()
+        free = []
+        for result in bulk:
+            labels = held.get(result.sample_id)
+            if result.sample_id not in held:
+                result.error = LookupError("The sample was deleted.")
+            elif labels is None or labels.get(WRITER) in overtaken:
+                free.append(result)
+            elif labels.get(WRITER) != self.lock.token:
+                result.error = FilledError()
+        return free, overtaken
+
+    def _require_in_time(self, bulk: Sequence[Result]) -> None:
+        """Undo what was written too late, unless another run replaced or kept it."""
         try:
             self.lock.require()
         except LockLostError:
-            # Undo what was written too late, unless another run replaced or kept it.
-            mine = {"_id": ObjectId(sample_id), f"{self.field}.{WRITER}": self.lock.token}
-            self._samples.update_one(mine, {"$set": {self.field: None}})
+            ids = [ObjectId(result.sample_id) for result in bulk]
+            mine = {"_id": {"$in": ids}, f"{self.field}.{WRITER}": self.lock.token}
+            self._samples.update_many(mine, {"$set": {self.field: None}})
             raise
 
-    def _update(self, sample_id: str, document: Mapping[str, Any]) -> None:
-        """Write labels as FiftyOne keeps them, if the sample has no others: in one step.
-
-        ``sample.save()`` cannot say of which state it takes the sample to be.
-        """
-        # A field that was deleted meanwhile must not come back.
-        if not self.is_there():
-            raise LookupError(f"There is no field {self.field!r} any more.")
-        # Its own labels too: a connection may be lost after they were written.
-        writers = [self.lock.token]
-        for _ in range(_TRIES):
-            free = [{self.field: None}, {f"{self.field}.{WRITER}": {"$in": writers}}]
-            found = self._samples.update_one(
-                {"_id": ObjectId(sample_id), "$or": free},
-                {"$set": {self.field: document, "last_modified_at": datetime.now(timezone.utc)}},
-            )
-            if found.matched_count:
-                return
-            self.lock.require()
-            writers = [self.lock.token, *self._require_free(sample_id)]
-        raise FilledError
-
-    def _require_free(self, sample_id: str) -> list[str]:
-        """Make sure that a sample has no labels but those of overtaken runs; gives their tokens.
-
-        Raises:
-            FilledError: it has others.
-            LookupError: it was deleted.
-        """
-        wanted = {f"{self.field}.{WRITER}": 1, f"{self.field}._cls": 1}
-        stored = self._samples.find_one({"_id": ObjectId(sample_id)}, wanted)
-        if stored is None:
-            raise LookupError("The sample was deleted.")
-        held = stored.get(self.field)
-        if held is None:
-            return []
-        overtaken = self.lock.overtaken()
-        if held.get(WRITER) not in overtaken:
-            raise FilledError
-        return overtaken
-
-    def _used_files(self, sample_id: str) -> list[str]:
+    def _drop_files(self, bulk: Sequence[Result]) -> None:
+        """Remove the mask files of samples that their labels in the database do not name."""
         path = f"{self.field}.detections.mask_path"
-        return [used for used in self._samples.distinct(path, {"_id": ObjectId(sample_id)}) if used]
+        for result in bulk:
+            place = {"_id": ObjectId(result.sample_id)}
+            used = [name for name in self._samples.distinct(path, place) if name]
+            self.masks.drop_leftovers(result.sample_id, used)
 
 
-def _is_too_large(error: Exception) -> bool:
-    return isinstance(error, DocumentTooLarge) or getattr(error, "code", 0) in _TOO_LARGE_CODES
+def _well(bulk: Sequence[Result]) -> list[Result]:
+    return [result for result in bulk if result.error is None]
 
 
-IMAGE = "image"
-"""What a sample's labels keep beside their run: the state of the image's file."""
+def _bulks(results: Sequence[Result]) -> Iterator[list[Result]]:
+    """Results that go out together; one that is very large or has mask files goes alone.
 
-_MOST_NAMED = 100
-# A dataset that was copied has new dates everywhere; its files are not all read for that.
-_MOST_READ = 1000
-
-
-def image_state(filepath: str) -> str | None:
-    """Size and date of an image's file, without reading it; None if there is none."""
-    try:
-        found = os.stat(filepath)
-    except (OSError, ValueError):
-        return None
-    return f"{found.st_size} {found.st_mtime_ns}"
-
-
-def changed_images(dataset: Any, field: str, sample_ids: Sequence[str]) -> list[SampleNote]:
-    """Samples whose image file changed since their labels were written.
-
-    Looks at sizes and dates; a file with another date and the same size is read where the digest
-    of its content is known. Labels of older versions do not tell.
-
-    Returns:
-        A note for each, the first hundred by name, and one on the files that were not compared:
-        past a thousand that would have to be read.
+    One document that is too large fails a whole bulk, innocents included.
     """
-    notes, count, read = [], 0, 0
-    for sample_id, filepath, kept in _kept_states(dataset, field, sample_ids):
-        now = image_state(filepath)
-        state, _, digest = kept.partition("/")
-        if now is None or now == state:
+    together: list[Result] = []
+    for result in results:
+        if result.pngs is None and len(result.document or b"") <= MOST_INLINE:
+            together.append(result)
             continue
-        if digest and now.split()[0] == state.split()[0]:
-            read += 1
-            if read > _MOST_READ or _digest(filepath) in (digest, None):
-                continue
-        count += 1
-        if count <= _MOST_NAMED:
-            notes.append(
-                SampleNote(
-                    sample_id,
-                    filepath,
-                    "its image file has changed since its labels were written; if the picture is "
-                    "another one, segment this sample again with overwrite=True",
-                )
-            )
-    if count > _MOST_NAMED:
-        notes.append(SampleNote("", "", f"the image files of {count} samples have changed so"))
-    if read > _MOST_READ:
-        reason = (
-            f"{read - _MOST_READ} image files with new dates were not compared with those that "
-            "their labels were made of; if their pictures are other ones, segment them again with "
-            "overwrite=True"
-        )
-        notes.append(SampleNote("", "", reason))
-    return notes
+        # In order: what was written before a full disk stopped the run is what came before.
+        if together:
+            yield together
+        yield [result]
+        together = []
+    if together:
+        yield together
 
 
-def _digest(filepath: str) -> str | None:
-    try:
-        return image_digest(filepath)
-    except ImageError:
-        return None
+def _refused(bulk: Sequence[Result], error: BulkWriteError) -> Iterator[Result]:
+    for refusal in error.details.get("writeErrors", []):
+        result = bulk[refusal["index"]]
+        code = refusal.get("code")
+        if code not in _TOO_LARGE_CODES:
+            result.error = OperationFailure(str(refusal.get("errmsg")), code)
+        yield result
 
 
-def _kept_states(
-    dataset: Any, field: str, sample_ids: Sequence[str]
-) -> Iterator[tuple[str, str, str]]:
-    path = f"{field}.{IMAGE}"
-    for start in range(0, len(sample_ids), _LOOKED_UP_AT_ONCE):
-        some = [ObjectId(sample_id) for sample_id in sample_ids[start : start + _LOOKED_UP_AT_ONCE]]
-        for found in samples_of(dataset).find(
-            {"_id": {"$in": some}, path: {"$type": "string"}}, {"filepath": 1, path: 1}
-        ):
-            yield str(found["_id"]), str(found.get("filepath")), found[field][IMAGE]
+def _in_parts(lists: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
+    for ids in lists:
+        for start in range(0, len(ids), _LOOKED_UP_AT_ONCE):
+            yield ids[start : start + _LOOKED_UP_AT_ONCE]

@@ -6,37 +6,40 @@ import time
 import uuid
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from ...engine.active_learning import Suggestion, SuggestionPool
 from ...engine.bank.memory_bank import MemoryBank
-from ...engine.masks.containers import UnpackedMasks
-from ...engine.masks.packed import PackedMask
-from ...engine.matching.match import Instances
 from ...engine.matching.nms import box_iou
-from ...engine.proposals.proposals import Proposals
 from ...engine.proposals.store import ProposalStore
 from ...engine.recipe import Recipe
 from ...engine.references import Box
 from ...errors import DatasetError
+from ...worker.messages import Result
+from ...worker.tasks.cached_proposals import CachedProposals
+from ...worker.tasks.image_tasks import Made, placing_suggestions
+from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.reading import ReadImage
+from ...worker.tasks.task_handler import TaskHandler
 from ..database.errors import database_errors
-from ..labels.convert import SUGGESTION_ATTRIBUTES, NewLabel, box_problem, stored_boxes
+from ..labels.convert import SUGGESTION_ATTRIBUTES, box_problem, stored_boxes
 from ..labels.label_field import require_writable
-from ..networks import SegmenterLike, as_recipe, get_segmenter, halved_note
+from ..networks import as_recipe, get_segmenter
 from ..references.copies import KEPT_FIELD
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, is_whole
+from ..samples.sample_ids import ids_of
 from ..samples.views import all_images, image_view
-from ..segmentation.cached_proposals import Cache, CachedProposals, usable_store
-from ..segmentation.field_run import field_run
-from ..segmentation.pipeline import ReadSample
+from ..segmentation.field_run import ends_the_run, field_run
+from ..segmentation.image_pass import concerns_every_image, each_image
+from ..segmentation.proposal_stores import Cache, usable_store
 from ..segmentation.report import SampleNote, SegmentReport, in_words, run_notes
-from ..segmentation.segment import bank_facts, bank_with_classes, labels_from
+from ..segmentation.segment import bank_facts, bank_with_classes
+from ..segmentation.work import WorkHere
 
 RUN_PREFIX = "suggest_"
 """What the ids of runs that suggest begin with."""
@@ -73,7 +76,7 @@ def former_suggestions(samples: Any, field: str) -> Former:
     state = require_writable(images, field, RUN_PREFIX, overwrite=True)
     if not state.done and not state.others:
         return Former((), 0)
-    filled = images.select(state.done + state.others)
+    filled = images.select([*state.done, *state.others])
     ids, runs = filled.values(["id", f"{field}.run"])
     foreign = [run for run in runs if run is not None and not run.startswith(RUN_PREFIX)]
     if foreign:
@@ -259,28 +262,16 @@ def suggest_references(
 
     with field_run(images.select(list(chosen)), run, report, overwrite=True) as labelling:
         cached = CachedProposals(loaded, store)
-        labels_of = labels_from(name, bank, recipe)
-
-        def label(read: ReadSample) -> list[NewLabel]:
-            mine = chosen[read.sample_id]
-            labels = labels_of(cached.use(read, lambda found: _instances(found, mine, bank)))
-            for made, suggestion in zip(labels, mine, strict=True):
-                made.attributes |= {
-                    "suggested": suggestion.label,
-                    "reason": suggestion.reason,
-                    "gain": suggestion.gain,
-                }
-            return labels
-
+        task = placing_suggestions(name, bank, recipe, cached)
         labelling.label_each(
-            label,
-            loaded,
+            WorkHere(TaskHandler(task, loaded, cached, labelling.stamp, ends_the_run)),
             SUGGESTION_ATTRIBUTES,
             {"suggestions": count, **bank_facts(run, name, bank, recipe)},
             progress=False,
+            content=lambda ids: {
+                sample_id: ([asdict(entry) for entry in chosen[sample_id]], ()) for sample_id in ids
+            },
             replaces=former,
-            recall=cached.recall,
-            finish=cached.finish,
         )
     # Not of the view, which may hide the field.
     written = all_images(dataset_of(images)).select(report.segmented_ids)
@@ -319,32 +310,37 @@ def _search(
         The suggestions by the ids of their samples, how many images were looked at, the samples
         that could not be, each with the reason, and what else a person should know.
     """
-    cached, at_once = CachedProposals(segmenter, store), segmenter.point_batch
+    cached = CachedProposals(segmenter, store)
     pool, taught = SuggestionPool(bank, segmenter.recipe), _taught_boxes(bank)
-    sample_ids = images.values("id")
+    sample_ids = ids_of(images)
     numbers = {sample_id: number for number, sample_id in enumerate(sample_ids)}
-    looked_at: list[str] = []
+    looked_at = 0
     noted: dict[str, str] = {}
 
-    def look_at(read: ReadSample) -> None:
-        if read.notes:
-            noted[read.sample.filepath] = read.notes[0]
-        number, boxes = numbers[read.sample_id], taught.get(read.sample_id, ())
+    def look_at(read: ReadImage) -> Made:
+        key = read.item.sample_id
+        number, boxes = numbers[key], taught.get(key, ())
         cached.use(read, lambda proposals: pool.add(number, proposals, boxes))
-        looked_at.append(read.sample_id)
+        return Made()
 
+    def note(result: Result) -> None:
+        nonlocal looked_at
+        looked_at += 1
+        if result.notes:
+            noted[result.filepath] = result.notes[0]
+
+    work = WorkHere(TaskHandler(look_at, segmenter, cached, passes_on=concerns_every_image))
     try:
-        failed, _ = cached.each_image(images, look_at, progress)
+        failed, _ = each_image(images, work, note, progress)
     finally:
-        notes = cached.finish()
-    notes += halved_note(segmenter, at_once)
+        notes = work.finish()
     if noted:
-        path, note = next(iter(noted.items()))
-        notes.append(f"{len(noted)} images to note, the first {path}: {note}")
+        path, first = next(iter(noted.items()))
+        notes.append(f"{len(noted)} images to note, the first {path}: {first}")
     chosen: dict[str, list[Suggestion]] = {}
     for suggestion in pool.choose(count):
         chosen.setdefault(sample_ids[suggestion.image], []).append(suggestion)
-    return chosen, len(looked_at), failed, notes
+    return chosen, looked_at, failed, notes
 
 
 def _taught_boxes(bank: MemoryBank) -> Mapping[str, list[Box]]:
@@ -355,38 +351,3 @@ def _taught_boxes(bank: MemoryBank) -> Mapping[str, list[Box]]:
         if source.sample is not None and source.box is not None:
             boxes[source.sample].append(source.box)
     return boxes
-
-
-def _instances(
-    proposals: Proposals, suggestions: Sequence[Suggestion], bank: MemoryBank
-) -> Instances:
-    """Suggestions as instances of their image, for a bank that they should improve."""
-    masks = [_mask_of(proposals, suggestion) for suggestion in suggestions]
-
-    def column(name: str) -> np.ndarray[Any, Any]:
-        return np.array([getattr(entry, name) for entry in suggestions], dtype=np.float32)
-
-    return Instances(
-        masks=UnpackedMasks(masks),
-        boxes=np.array([mask.box for mask in masks], dtype=np.int64),
-        scores=column("score"),
-        labels=[suggestion.label for suggestion in suggestions],
-        margins=column("margin"),
-        proposal_ious=column("proposal_iou"),
-        references=[_nearest_reference(proposals, entry, bank) for entry in suggestions],
-        image_size=proposals.image_size,
-    )
-
-
-def _mask_of(proposals: Proposals, suggestion: Suggestion) -> PackedMask:
-    index = suggestion.proposal
-    if index < len(proposals) and tuple(proposals.boxes[index].tolist()) == suggestion.box:
-        mask = proposals.masks[index]
-        if mask is not None:
-            return mask
-    raise DatasetError("Its image was changed meanwhile; suggest anew.")
-
-
-def _nearest_reference(proposals: Proposals, suggestion: Suggestion, bank: MemoryBank) -> str:
-    feature = proposals.features[suggestion.proposal][None].cpu()
-    return bank.nearest_reference(suggestion.label, feature)[0]

@@ -24,6 +24,7 @@ from ntt_plugin.dataset.database import fiftyone_internals as internals
 from ntt_plugin.dataset.database import grid_files
 from ntt_plugin.dataset.database.custom_runs import RESULTS_CLASS
 from ntt_plugin.errors import DatasetError
+from ntt_plugin.worker.labels.label_bytes import encode_mask
 
 SEEN_IN = f"seen in FiftyOne 1.22; this is FiftyOne {fo.__version__}"
 
@@ -67,9 +68,22 @@ def test_whoever_holds_a_sample_sees_what_was_written_past_it(dataset):
     internals.samples_of(dataset).update_one(
         {"_id": ObjectId(sample.id)}, {"$set": {"ground_truth.detections.0.label": "another"}}
     )
-    internals.reload_sample(dataset.select_fields("ground_truth").first())
-    assert sample.ground_truth.detections[0].label == "another", (
-        f"sample._reload_parents, {SEEN_IN}"
+    internals.reload_held(dataset, dataset.values("id"))
+    assert sample.ground_truth.detections[0].label == "another", f"fo.Sample._instances, {SEEN_IN}"
+
+
+def test_a_sample_that_was_deleted_is_passed_over_by_those_who_hold_it(dataset):
+    sample = dataset.first()
+    internals.samples_of(dataset).delete_one({"_id": ObjectId(sample.id)})
+    internals.reload_held(dataset, [sample.id])
+    assert sample.ground_truth is not None
+
+
+def test_samples_are_streamed_in_the_order_of_their_view(dataset):
+    view = dataset.sort_by("filepath", reverse=True).limit(3)
+    found = internals.stream(view, [{"$project": {"filepath": 1}}])
+    assert [entry["filepath"] for entry in found] == view.values("filepath"), (
+        f"samples._aggregate, {SEEN_IN}"
     )
 
 
@@ -136,9 +150,8 @@ def test_types_of_labels_name_their_lists():
 def test_a_mask_is_encoded_as_fiftyone_does():
     mask = np.eye(3, dtype=bool)
     label = fo.Detection(label="cat", mask=mask)
-    assert internals.encoded_mask(mask) == label.to_dict()["mask"], (
-        f"fo.Detection._fields['mask'], {SEEN_IN}"
-    )
+    theirs = bytes(label.to_dict()["mask"])
+    assert encode_mask(mask) == theirs, f"fo.Detection._fields['mask'], {SEEN_IN}"
 
 
 def test_a_view_changes_an_attribute_that_is_not_declared(dataset):

@@ -10,10 +10,10 @@ from ntt_plugin.dataset import networks
 from ntt_plugin.dataset.banks.banks import build_memory_bank
 from ntt_plugin.dataset.inspect import estimates
 from ntt_plugin.dataset.inspect.estimates import kept_share
-from ntt_plugin.dataset.segmentation import cached_proposals
 from ntt_plugin.dataset.segmentation.propose import propose
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine import Recipe
+from ntt_plugin.worker.tasks import cached_proposals
 from tests.dataset import scenes
 
 RECIPE = Recipe.from_preset("tiny", grid=3)

@@ -11,8 +11,8 @@ from ntt_plugin.dataset.inspect.thumbnails import (
     reference_thumbnail,
     reference_thumbnails,
 )
-from ntt_plugin.dataset.labels.convert import relative_box
 from ntt_plugin.engine.references import Provenance
+from ntt_plugin.worker.labels.boxes import relative_box
 from tests.dataset import scenes
 
 OUTLINE = (255, 196, 0)

@@ -9,11 +9,13 @@ from eta.core.geometry import BoundingBox
 from fiftyone.utils.iou import _float_to_pixel
 from PIL import Image
 
-from ntt_plugin.dataset.labels.convert import NewLabel, Origin, pixel_box, relative_box, to_labels
+from ntt_plugin.dataset.labels.convert import label_defaults, pixel_box
 from ntt_plugin.dataset.labels.placed_masks import full_mask, placed_mask
 from ntt_plugin.engine.matching.match import Instances
 from ntt_plugin.engine.references import Provenance, tight_box
 from ntt_plugin.errors import DatasetError
+from ntt_plugin.worker.labels.boxes import relative_box
+from ntt_plugin.worker.labels.label_bytes import Origin, to_labels
 
 ORIGIN = Origin("bank", 3, "tiny")
 
@@ -44,7 +46,8 @@ def random_instances(rng, image_size, count):
 def test_instances_survive_the_way_through_detections(size):
     instances = random_instances(np.random.default_rng(1), size, 40)
 
-    labels = [fo.Detection.from_dict(made.document()) for made in to_labels(instances, ORIGIN)]
+    made = to_labels(instances, ORIGIN)
+    labels = [fo.Detection.from_dict(label.document(label_defaults())) for label in made]
 
     for index, label in enumerate(labels):
         x1, y1, x2, y2 = instances.boxes[index]
@@ -89,7 +92,7 @@ def test_fiftyone_draws_labels_of_a_run_exactly():
     size = (427, 641)
     instances = random_instances(np.random.default_rng(6), size, 60)
     for made in to_labels(instances, ORIGIN):
-        label = fo.Detection.from_dict(made.document())
+        label = fo.Detection.from_dict(made.document(label_defaults()))
         drawn = label.to_segmentation(frame_size=size[::-1]).mask != 0
         assert np.array_equal(drawn, full_mask(label, size))
 
@@ -223,46 +226,3 @@ def test_a_mask_that_reaches_far_over_the_border_takes_no_memory_out_there():
     tracemalloc.stop()
     assert placed.mask.shape == (3000, 4000) and placed.mask.all()
     assert peak < 2 * placed.mask.nbytes
-
-
-MASK = np.random.default_rng(1).random((7, 11)) < 0.5
-BOX = [0.25, 0.5, 1 / 3, 0.125]
-
-
-@pytest.mark.parametrize(
-    "own",
-    [
-        {"mask": MASK, "confidence": 0.125},
-        {"mask": MASK, "tags": ["a", "b"]},
-        {"mask": None, "mask_path": "/masks/0.png", "confidence": 0.0},
-        {"mask": None},
-    ],
-)
-@pytest.mark.parametrize("attributes", [{}, {"margin": 0.5, "reference": None, "version": 3}])
-def test_a_document_is_what_fiftyone_would_make_of_the_label(own, attributes):
-    made = NewLabel("boat", BOX, attributes=attributes, **own).document()
-    theirs = fo.Detection(label="boat", bounding_box=BOX, **own, **attributes).to_dict()
-    assert made.pop("_id") != theirs.pop("_id")
-    assert made == dict(theirs)
-
-
-def test_documents_share_nothing():
-    first, second = (NewLabel("boat", BOX, MASK, tags=["a"]) for _ in range(2))
-    made = first.document()
-    made["tags"].append("b")
-    assert first.tags == ["a"] and second.document()["tags"] == ["a"]
-
-
-def test_fiftyone_loads_it(dataset):
-    sample = dataset.first()
-    document = NewLabel("boat", BOX, MASK, 0.5, ["a"], {"margin": 0.25}).document()
-    dataset.add_sample_field(
-        "new", fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, fields=[]
-    )
-    made = {"_cls": "Detections", "detections": [document]}
-    dataset._sample_collection.update_one({"_id": sample._id}, {"$set": {"new": made}})
-    sample.reload()
-    (label,) = sample["new"].detections
-    assert (label.label, label.bounding_box, label.confidence) == ("boat", BOX, 0.5)
-    assert (label.tags, label["margin"]) == (["a"], 0.25)
-    assert np.array_equal(label.mask, MASK)

@@ -9,13 +9,14 @@ from PIL import Image
 
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.labels import mask_files
-from ntt_plugin.dataset.labels.convert import NewLabel
-from ntt_plugin.dataset.labels.mask_files import MaskFiles, MaskFolderError, are_too_large
-from ntt_plugin.dataset.segmentation import segment as segmentation
+from ntt_plugin.dataset.labels.mask_files import MaskFiles, MaskFolderError
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.engine.matching.match import Instances
 from ntt_plugin.errors import DatasetError
+from ntt_plugin.worker.labels import label_bytes
+from ntt_plugin.worker.labels.label_bytes import are_too_large, png_bytes
+from ntt_plugin.worker.tasks import image_tasks
 
 
 @pytest.fixture(autouse=True)
@@ -28,8 +29,8 @@ def speckled(count, size=(1000, 1500), seed=0):
     return [random.random(size) < 0.5 for _ in range(count)]
 
 
-def labels(masks):
-    return [NewLabel("a", [0, 0, 1, 1], mask) for mask in masks]
+def pngs(masks):
+    return [png_bytes(mask) for mask in masks]
 
 
 def test_masks_asked_for_as_files_are_the_masks(dataset, segmenter, tmp_path):
@@ -46,11 +47,10 @@ def test_masks_asked_for_as_files_are_the_masks(dataset, segmenter, tmp_path):
 
 def test_the_files_hold_what_fiftyones_own_would(tmp_path, dataset):
     mask = np.random.default_rng(1).random((30, 40)) < 0.5
-    ours = labels([mask])
     theirs = fo.Detection(label="a", bounding_box=[0, 0, 1, 1], mask=mask)
-    MaskFiles(dataset, "ntt", tmp_path).store("1", ours)
+    (ours,) = MaskFiles(dataset, "ntt", tmp_path).store("1", pngs([mask]))
     theirs.export_mask(str(tmp_path / "theirs.png"))
-    written, expected = (Image.open(path) for path in (ours[0].mask_path, tmp_path / "theirs.png"))
+    written, expected = (Image.open(path) for path in (ours, tmp_path / "theirs.png"))
     assert written.mode == expected.mode == "L"
     assert np.array_equal(np.asarray(written) == 255, np.asarray(expected) != 0)
     assert set(np.unique(np.asarray(written))) == {0, 255}
@@ -67,10 +67,8 @@ def test_names_are_made_of_ids_only(tmp_path, dataset, segmenter):
 
 def test_what_a_larger_run_left_is_removed(tmp_path, dataset):
     files = MaskFiles(dataset, "ntt", tmp_path)
-    files.store("1", labels(speckled(3, (3, 4))))
-    (fewer := labels(speckled(1, (3, 4))))
-    files.store("1", fewer)
-    files.drop_leftovers("1", [label.mask_path for label in fewer])
+    files.store("1", pngs(speckled(3, (3, 4))))
+    files.drop_leftovers("1", files.store("1", pngs(speckled(1, (3, 4)))))
     assert [path.name for path in (files.root / "1").iterdir()] == ["0.png"]
     files.drop_leftovers("1", [None])
     assert not (files.root / "1").exists()
@@ -78,7 +76,7 @@ def test_what_a_larger_run_left_is_removed(tmp_path, dataset):
 
 def test_a_file_of_somebody_else_is_left(tmp_path, dataset):
     files = MaskFiles(dataset, "ntt", tmp_path)
-    files.store("1", labels(speckled(1, (3, 4))))
+    files.store("1", pngs(speckled(1, (3, 4))))
     (files.root / "1" / "notes.txt").write_text("mine")
     files.drop_leftovers("1", [])
     assert [path.name for path in (files.root / "1").iterdir()] == ["notes.txt"]
@@ -119,10 +117,10 @@ def test_a_sample_too_large_for_the_database_goes_to_files_by_itself(
         calls.append(1)
         return found if len(calls) == 3 else Instances.empty((64, 96))
 
-    monkeypatch.setattr(segmentation, "match", match)
+    monkeypatch.setattr(image_tasks, "match", match)
     monkeypatch.setattr(fo.config, "default_dataset_dir", str(tmp_path / "fiftyone"))
     if judged:
-        monkeypatch.setattr(mask_files, "_MOST_INLINE", 100_000)
+        monkeypatch.setattr(label_bytes, "MOST_INLINE", 100_000)
     else:
         # Another field takes almost all of the 16 MB.
         victim["filler"] = "." * (16 * 2**20 - 60_000)
@@ -165,10 +163,11 @@ def test_no_file_is_left_of_a_sample_that_somebody_labelled_meanwhile(
     made = {"_cls": "Detections", "detections": [], "run": "other"}
 
     def then_label(files, sample_id, masks):
-        store(files, sample_id, masks)
+        paths = store(files, sample_id, masks)
         if sample_id == first.id:
             wanted, labels = {"_id": first._id}, {"$set": {"ntt": made}}
             dataset._sample_collection.update_one(wanted, labels)
+        return paths
 
     monkeypatch.setattr(MaskFiles, "store", then_label)
     report = segment(dataset, bank, mask_dir=tmp_path / "m", segmenter=segmenter)

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from ntt_plugin.dataset.labels.convert import relative_box
 from ntt_plugin.dataset.labels.placed_masks import full_mask, placed_mask, seems_inverted
 from ntt_plugin.errors import DatasetError
+from ntt_plugin.worker.labels.boxes import relative_box
 
 SIZES = [(64, 96), (96, 64), (80, 80), (480, 641)]
 

@@ -15,10 +15,10 @@ from tests.processes import OtherProcess
 CHILD = """
 import os, signal, sys
 import fiftyone as fo
-from ntt_plugin.dataset.segmentation import cached_proposals as kept_proposals
 from ntt_plugin.dataset.segmentation import segment as segmentation
 from ntt_plugin.engine.proposals import record_files
 from ntt_plugin.engine.proposals.store import ProposalStore
+from ntt_plugin.worker.tasks import cached_proposals as kept_proposals
 from tests.dataset.segmentation.test_cached_proposals import Kept
 
 name, folder, step, count = sys.argv[1:]

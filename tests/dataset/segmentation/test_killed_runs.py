@@ -20,9 +20,11 @@ from ntt_plugin.dataset.labels import label_field, mask_files
 from ntt_plugin.dataset.segmentation import field_run as labelling
 from ntt_plugin.dataset.database import run_record
 from ntt_plugin.dataset.segmentation import segment as segmentation
+from ntt_plugin.dataset.segmentation import writing_behind
 from ntt_plugin.dataset.segmentation.writer import FieldWriter as writer
 from tests.dataset.scenes import ColourSegmenter
 
+writing_behind.MOST_AT_ONCE = 1
 name, bank, moment, overwrite, mask_dir = sys.argv[1:]
 module, step, count = moment.split(":")
 module = vars()[module]
@@ -167,6 +169,7 @@ def test_a_stopped_run_lets_go_of_the_field(dataset, segmenter):
     assert segment(dataset, "blocks", segmenter=segmenter).segmented == 5
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_a_run_whose_lock_was_taken_writes_nothing_more(dataset, segmenter, monkeypatch):
     def lose(lock):
         if dataset.has_field("ntt") and dataset.count("ntt") == 2:

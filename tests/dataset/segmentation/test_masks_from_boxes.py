@@ -4,11 +4,11 @@ import pytest
 from fiftyone import ViewField as F
 
 from ntt_plugin.dataset.banks import banks
-from ntt_plugin.dataset.labels.convert import relative_box
 from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.errors import DatasetError
+from ntt_plugin.worker.labels.boxes import relative_box
 from tests.dataset import scenes
 
 NAN = float("nan")
@@ -201,7 +201,7 @@ def test_nothing_to_fill_is_said(dataset, segmenter, asked):
 
 
 def test_large_images_are_filled_a_few_boxes_at_a_time(dataset, segmenter, monkeypatch):
-    from ntt_plugin.dataset.segmentation import masks_from_boxes as module
+    from ntt_plugin.worker.tasks import image_tasks as module
 
     asked = []
     fill = segmenter.masks_from_boxes

@@ -20,7 +20,7 @@ from ntt_plugin.dataset.evaluation.evaluate import evaluate
 from ntt_plugin.dataset.labels import label_field
 from ntt_plugin.dataset.references.choose import choose_references
 from ntt_plugin.dataset.references.copies import keep_labels
-from ntt_plugin.dataset.segmentation import field_run
+from ntt_plugin.dataset.segmentation import field_run, writing_behind
 from ntt_plugin.dataset.segmentation.report import SegmentReport, load_segment_report, to_dict
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.dataset.segmentation.writer import FieldWriter
@@ -64,8 +64,8 @@ def paused(monkeypatch):
 
 
 def at_write(monkeypatch, number, before=None, after=None):
-    """Do something around the n-th write of a sample's labels; once."""
-    update, calls = Collection.update_one, []
+    """Do something around the n-th write of a bulk of labels; once."""
+    update, calls = Collection.bulk_write, []
 
     def writing(collection, *args, **kwargs):
         calls.append(collection.name.startswith("samples."))
@@ -77,7 +77,7 @@ def at_write(monkeypatch, number, before=None, after=None):
             after()
         return answer
 
-    monkeypatch.setattr(Collection, "update_one", writing)
+    monkeypatch.setattr(Collection, "bulk_write", writing)
 
 
 def made_by(dataset):
@@ -89,10 +89,11 @@ def made_by(dataset):
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("in_files", [False, True])
+@pytest.mark.parametrize(("in_files", "at_once"), [(False, 1), (False, 32), (True, 1)])
 def test_an_overtaken_run_leaves_no_labels_among_those_of_the_other(
-    dataset, monkeypatch, paused, tmp_path, moment, in_files
+    dataset, monkeypatch, paused, tmp_path, moment, in_files, at_once
 ):
+    monkeypatch.setattr(writing_behind, "MOST_AT_ONCE", at_once)
     folder = tmp_path / "masks" if in_files else None
 
     def take_over():
@@ -101,7 +102,7 @@ def test_an_overtaken_run_leaves_no_labels_among_those_of_the_other(
             report = segment(dataset, "others", overwrite=True, **options)
         assert (report.segmented, report.state) == (6, "finished")
 
-    at_write(monkeypatch, 2, **{moment: take_over})
+    at_write(monkeypatch, 2 if at_once == 1 else 1, **{moment: take_over})
     with pytest.raises(DatasetError, match="taken over"):
         segment(dataset, "blocks", segmenter=scenes.ColourSegmenter(), mask_dir=folder)
     dataset.reload()
@@ -113,10 +114,11 @@ def test_an_overtaken_run_leaves_no_labels_among_those_of_the_other(
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-@pytest.mark.parametrize("in_files", [False, True])
+@pytest.mark.parametrize(("in_files", "at_once"), [(False, 1), (False, 32), (True, 1)])
 def test_nothing_is_lost_where_the_same_run_takes_over(
-    dataset, monkeypatch, paused, tmp_path, moment, in_files
+    dataset, monkeypatch, paused, tmp_path, moment, in_files, at_once
 ):
+    monkeypatch.setattr(writing_behind, "MOST_AT_ONCE", at_once)
     folder = tmp_path / "masks" if in_files else None
     options = {"segmenter": scenes.ColourSegmenter(), "mask_dir": folder}
 
@@ -124,7 +126,7 @@ def test_nothing_is_lost_where_the_same_run_takes_over(
         with paused():
             segment(dataset, "blocks", **options)
 
-    at_write(monkeypatch, 2, **{moment: take_over})
+    at_write(monkeypatch, 2 if at_once == 1 else 1, **{moment: take_over})
     with pytest.raises(DatasetError, match="taken over"):
         segment(dataset, "blocks", **options)
     dataset.reload()
@@ -276,10 +278,11 @@ def test_labels_that_a_restarted_database_lost_are_made_again(dataset, monkeypat
     monkeypatch.setattr(field_run, "server_process", lambda: next(servers))
     victim, write = ObjectId(dataset.skip(4).first().id), FieldWriter._update
 
-    def forgetting(target, sample_id, document):
-        write(target, sample_id, document)
-        if sample_id == dataset.last().id:
+    def forgetting(target, bulk):
+        too_large = write(target, bulk)
+        if dataset.last().id in [result.sample_id for result in bulk]:
             dataset._sample_collection.update_one({"_id": victim}, {"$unset": {"ntt": ""}})
+        return too_large
 
     monkeypatch.setattr(FieldWriter, "_update", forgetting)
     report = segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())
@@ -300,10 +303,11 @@ def test_labels_that_somebody_wrote_over_a_done_sample_are_left_and_not_counted(
     write, first = FieldWriter._update, ObjectId(dataset.first().id)
     other = {"_cls": "Detections", "detections": [], "run": "x", "writer": "a person"}
 
-    def replacing(target, sample_id, document):
-        write(target, sample_id, document)
-        if sample_id == dataset.last().id:
+    def replacing(target, bulk):
+        too_large = write(target, bulk)
+        if dataset.last().id in [result.sample_id for result in bulk]:
             dataset._sample_collection.update_one({"_id": first}, {"$set": {"ntt": other}})
+        return too_large
 
     monkeypatch.setattr(FieldWriter, "_update", replacing)
     report = segment(dataset, "blocks", segmenter=scenes.ColourSegmenter())

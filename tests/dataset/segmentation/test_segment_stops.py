@@ -16,14 +16,13 @@ from pymongo.collection import Collection
 from pymongo.errors import (
     AutoReconnect,
     BulkWriteError,
-    DuplicateKeyError,
     OperationFailure,
     ServerSelectionTimeoutError,
 )
 
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.database import locks as run_lock
-from ntt_plugin.dataset.segmentation import field_run, pipeline
+from ntt_plugin.dataset.segmentation import field_run, writing_behind
 from ntt_plugin.dataset.segmentation import segment as segmentation
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
@@ -43,6 +42,7 @@ def at(iteration, act):
     return lambda bar: act() if bar.iteration == iteration else None
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_a_field_deleted_by_another_process_ends_the_run(dataset, segmenter):
     def delete():
         # What this process knows of the dataset does not change.
@@ -78,11 +78,10 @@ def test_a_sample_deleted_right_after_its_labels_were_written_is_counted(
 ):
     first, write = dataset.first(), FieldWriter.write
 
-    def then_delete(target, sample, *labels):
-        notes = write(target, sample, *labels)
-        if sample.id == first.id:
+    def then_delete(target, results):
+        yield from write(target, results)
+        if first.id in [result.sample_id for result in results]:
             dataset._sample_collection.delete_one({"_id": first._id})
-        return notes
 
     monkeypatch.setattr(FieldWriter, "write", then_delete)
     report = segment(dataset, "blocks", segmenter=segmenter)
@@ -91,12 +90,23 @@ def test_a_sample_deleted_right_after_its_labels_were_written_is_counted(
 
 
 @pytest.mark.parametrize("place", [0, 3])
-def test_a_sample_that_fiftyone_cannot_load_fails_alone(dataset, segmenter, place):
+def test_a_sample_that_fiftyone_cannot_load_is_labelled_all_the_same(dataset, segmenter, place):
+    """A run asks for its path only, so that what is wrong elsewhere in it does not matter."""
     bad = dataset.skip(place).first()._id
     dataset._sample_collection.update_one({"_id": bad}, {"$set": {"tags": [{"_cls": "Nothing"}]}})
     report = segment(dataset, "blocks", segmenter=segmenter)
+    assert (report.state, report.segmented, report.failed) == ("finished", 6, [])
+    held = dataset._sample_collection.find_one({"_id": bad})
+    assert len(held["ntt"]["detections"]) == 3 and held["tags"] == [{"_cls": "Nothing"}]
+
+
+@pytest.mark.parametrize("filepath", [None, 3, {"a": 1}])
+def test_a_sample_whose_path_is_none_fails_alone(dataset, segmenter, filepath):
+    bad = dataset.skip(3).first()._id
+    dataset._sample_collection.update_one({"_id": bad}, {"$set": {"filepath": filepath}})
+    report = segment(dataset, "blocks", segmenter=segmenter)
     assert (report.state, report.segmented) == ("finished", 5)
-    assert [note.sample for note in report.failed] == [str(bad)]
+    assert [(note.sample, "no path" in note.reason) for note in report.failed] == [(str(bad), True)]
 
 
 def test_all_samples_deleted_during_the_run_are_counted(dataset, segmenter):
@@ -198,8 +208,12 @@ def lose_the_connection():
 
 
 @pytest.mark.parametrize("moment", ["before", "after"])
-def test_a_connection_lost_at_a_write_loses_no_label(dataset, segmenter, monkeypatch, moment):
-    at_write(monkeypatch, 3, **{moment: lose_the_connection})
+@pytest.mark.parametrize("at_once", [1, 32])
+def test_a_connection_lost_at_a_write_loses_no_label(
+    dataset, segmenter, monkeypatch, moment, at_once
+):
+    monkeypatch.setattr(writing_behind, "MOST_AT_ONCE", at_once)
+    at_write(monkeypatch, 3 if at_once == 1 else 1, **{moment: lose_the_connection})
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert (report.segmented, report.failed, report.notes) == (6, [], [])
     assert dataset.count("ntt") == 6
@@ -283,19 +297,24 @@ def test_the_full_disk_of_the_database_stops_the_run(
     assert run_lock._locks().find_one({"_id": f"{dataset._doc.id}/ntt"}) is None
 
 
-@pytest.mark.parametrize("error", [DuplicateKeyError("odd", 11000), RuntimeError("odd")])
-def test_another_refusal_fails_that_sample_only(dataset, segmenter, monkeypatch, error):
-    victim, update = dataset.skip(2).first().id, FieldWriter._update
+def test_another_refusal_fails_that_sample_only(dataset, segmenter, monkeypatch):
+    victim, write = dataset.skip(2).first().id, Collection.bulk_write
 
-    def failing(target, sample_id, *rest):
-        if sample_id == victim:
-            raise error
-        return update(target, sample_id, *rest)
+    def refusing(used, updates, **options):
+        places = [str(update._filter["_id"]) for update in updates]
+        if victim not in places:
+            return write(used, updates, **options)
+        place = places.index(victim)
+        others = [*updates[:place], *updates[place + 1 :]]
+        written = write(used, others, **options).matched_count if others else 0
+        refusal = {"index": place, "code": 11000, "errmsg": "odd"}
+        raise BulkWriteError({"writeErrors": [refusal], "nMatched": written})
 
-    monkeypatch.setattr(FieldWriter, "_update", failing)
+    monkeypatch.setattr(Collection, "bulk_write", refusing)
     report = segment(dataset, "blocks", segmenter=segmenter)
     assert report.segmented == 5
-    assert [(note.sample, note.reason) for note in report.failed] == [(victim, "odd")]
+    ((sample, reason),) = [(note.sample, note.reason) for note in report.failed]
+    assert sample == victim and reason.startswith("odd")
 
 
 def test_a_database_gone_during_the_run_ends_it_at_once(tmp_path):
@@ -306,9 +325,10 @@ os.environ["FIFTYONE_DATABASE_URI"] += "/?serverSelectionTimeoutMS=500"
 from tests.dataset import scenes
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.database import locks as run_lock
+from ntt_plugin.dataset.segmentation import writing_behind
 from ntt_plugin.dataset.segmentation.segment import segment
-from ntt_plugin.dataset.segmentation.writer import FieldWriter
 from ntt_plugin.errors import DatasetError
+writing_behind.MOST_AT_ONCE = 1
 dataset = scenes.make_dataset("gone", pathlib.Path(sys.argv[1]), 40)
 segmenter = scenes.ColourSegmenter()
 banks.build_memory_bank(dataset, "ground_truth", "blocks", segmenter=segmenter)
@@ -340,6 +360,7 @@ os._exit(0)
     assert time.monotonic() - began < 120
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_a_growing_report_is_kept_while_the_run_goes(dataset, segmenter, monkeypatch):
     monkeypatch.setattr(field_run, "KEEP_SECONDS", 0.0)
     monkeypatch.setattr(field_run, "_KEEP_SHARE", 1e9)
@@ -356,18 +377,18 @@ def test_a_growing_report_is_kept_while_the_run_goes(dataset, segmenter, monkeyp
     assert {report.state for report in seen} == {"running"}
 
 
+@pytest.mark.usefixtures("one_by_one")
 @pytest.mark.parametrize(("budget", "most"), [(10**9, 2), (1, 1)])
 def test_few_large_masks_wait_to_be_written(dataset, segmenter, monkeypatch, budget, most):
     made, written, write = [], [], FieldWriter.write
 
     def slowly(*args):
         time.sleep(0.1)
-        notes = write(*args)
+        yield from write(*args)
         written.append(args)
-        return notes
 
     monkeypatch.setattr(FieldWriter, "write", slowly)
-    monkeypatch.setattr(pipeline, "_WAITING_BYTES", budget)
+    monkeypatch.setattr(writing_behind, "_WAITING_BYTES", budget)
     waiting = lambda bar: made.append(bar.iteration - len(written))  # noqa: E731
     segment(dataset, "blocks", segmenter=segmenter, progress=waiting)
     assert max(made) == most

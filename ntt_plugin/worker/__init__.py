@@ -1,0 +1,1 @@
+"""What runs in other processes: tasks without FiftyOne, local processes and Ray actors for them."""

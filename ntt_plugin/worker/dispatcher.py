@@ -1,0 +1,269 @@
+"""Gives items to workers and yields their results, whatever becomes of the workers."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import WorkerError
+from .chunks import Chunk, Chunks, Item
+from .pool import Ended, Event, Placed, Pool, Ready, Refused, Results, Worker
+from .restarts import Restarts
+
+logger = logging.getLogger(__name__)
+
+ITEM_SECONDS = 300.0
+"""Time limit of an item, beside what items of the run take."""
+START_SECONDS = 600.0
+"""Time limit of a worker's start: its imports, and loading the networks."""
+
+# Chunks that a worker has at a time: it reads the second one's images during the first one's work.
+_IN_FLIGHT = 2
+# An item that ends this many workers is not tried again.
+_STRIKES = 2
+# An item may take this much longer than the average before its worker is given up.
+_SLOWER = 4
+# Seconds between two looks at the clock.
+_TICK = 0.5
+# Seconds until a wait is told, and between two messages of the same wait.
+_WAIT_FIRST_TOLD, _WAIT_TOLD = 5.0, 30.0
+
+
+@dataclass(frozen=True)
+class LostItem:
+    """In place of a result: an item that ended each worker which worked on it."""
+
+    reason: str
+
+
+@dataclass
+class _Busy:
+    """A worker that was started, and what it has to do."""
+
+    worker: Worker
+    number: int
+    since: float  # of its last sign of progress
+    placed: bool = False
+    ready: bool = False
+    chunks: deque[Chunk] = field(default_factory=deque)
+
+
+def dispatch(
+    items: Iterable[tuple[Any, bytes]],
+    pool: Pool,
+    *,
+    item_seconds: float | None = None,
+    start_seconds: float = START_SECONDS,
+    tell: Callable[[str], None] = logger.warning,
+    tick: Callable[[], None] = lambda: None,
+) -> Iterator[tuple[Any, bytes | LostItem]]:
+    """Have workers handle items; results come as they are made, each exactly once.
+
+    Items are read as they are needed. A worker that dies is replaced. What it worked on is tried
+    again item by item, with nothing beside it, and an item that ends two workers comes back as a
+    ``LostItem``. A worker that shows no progress for too long is ended like one that died.
+
+    Closing the iterator, or an exception out of ``items``, ``tell`` or ``tick``, ends the workers.
+
+    Args:
+        items: keys, which come back with the results, and what is sent to a worker's handler.
+        pool: where workers are started; it is closed at the end.
+        item_seconds: time limit of an item; that of ``NTT_ITEM_SECONDS`` if None, else 300.
+        start_seconds: time limit of a worker's start.
+        tell: is called with what a person should know now, a sentence each.
+        tick: is called at least once a second while the iterator is waited for.
+
+    Raises:
+        WorkerError: no worker can be started, or they die again and again without a result.
+    """
+    limit = item_seconds if item_seconds is not None else _limit_of_environment()
+    return _Dispatch(items, pool, limit, start_seconds, tell, tick).run()
+
+
+def _limit_of_environment() -> float:
+    written = os.environ.get("NTT_ITEM_SECONDS", "")
+    with suppress(ValueError):
+        if 0 < (seconds := float(written)) < math.inf:
+            return seconds
+    if written:
+        raise WorkerError(f"NTT_ITEM_SECONDS={written!r} is not a number of seconds, such as 300.")
+    return ITEM_SECONDS
+
+
+class _Dispatch:
+    def __init__(
+        self,
+        items: Iterable[tuple[Any, bytes]],
+        pool: Pool,
+        item_seconds: float,
+        start_seconds: float,
+        tell: Callable[[str], None],
+        tick: Callable[[], None],
+    ) -> None:
+        self._pool = pool
+        self._chunks = Chunks(items, pool.size)
+        self._restarts = Restarts(pool.size)
+        self._item_seconds, self._start_seconds = item_seconds, start_seconds
+        self._tell, self._tick = tell, tick
+        self._busy: dict[int, _Busy] = {}  # by the worker's id()
+        self._average: float | None = None  # seconds an item takes
+        self._waiting_since: float | None = None
+        self._wait_told = 0.0
+        self._told: set[str] = set()
+
+    def run(self) -> Iterator[tuple[Any, bytes | LostItem]]:
+        finished = False
+        try:
+            # The first worker starts while the first items are read.
+            self._start(0)
+            self._chunks.read()
+            while self._start_needed():
+                for event in self._pool.wait(_TICK):
+                    yield from self._handle(event)
+                yield from self._give_up_hanging()
+                self._restarts.require_hope(self._starting())
+                self._tell_wait()
+                self._tick()
+            finished = True
+        finally:
+            self._busy.clear()
+            self._pool.close(finished)
+
+    def _start_needed(self) -> bool:
+        """Start the workers that the rest needs; whether there is anything left to do."""
+        needed = self._chunks.workers_needed()
+        unused = sum(not busy.chunks for busy in self._busy.values())
+        numbers = {busy.number for busy in self._busy.values()}
+        for number in self._restarts.due(set(range(self._pool.size)) - numbers):
+            if unused >= needed:
+                break
+            self._start(number)
+            unused += 1
+        return needed > 0 or any(busy.chunks for busy in self._busy.values())
+
+    def _start(self, number: int) -> None:
+        worker = self._pool.start(number)
+        self._busy[id(worker)] = _Busy(worker, number, time.monotonic())
+
+    def _handle(self, event: Event) -> Iterator[tuple[Any, bytes | LostItem]]:
+        busy = self._busy.get(id(event.worker))
+        if busy is None:
+            return  # it was given up, and its results come too late
+        if isinstance(event, Placed):
+            busy.placed, busy.since = True, time.monotonic()
+        elif isinstance(event, Ready):
+            busy.placed = busy.ready = True
+            self._restarts.note_ready()
+            self._fill(busy)
+        elif isinstance(event, Results):
+            yield from self._results(busy, event)
+        elif isinstance(event, Refused):
+            self._tell_once(event.reason)
+            yield from self._lost(busy, event.reason, refused=True)
+        elif isinstance(event, Ended):
+            yield from self._lost(busy, event.reason)
+
+    def _results(self, busy: _Busy, event: Results) -> Iterator[tuple[Any, bytes]]:
+        now = time.monotonic()
+        self._measure((now - busy.since) / max(1, len(event.results)))
+        busy.since = now
+        self._restarts.note_result(busy.number)
+        keys = []
+        for _ in event.results:
+            keys.append(busy.chunks[0].items.popleft().key)
+            if not busy.chunks[0].items:
+                busy.chunks.popleft()
+        # The worker gets its next chunk before these results are looked at.
+        self._fill(busy)
+        yield from zip(keys, event.results, strict=True)
+
+    def _measure(self, seconds: float) -> None:
+        average = self._average
+        self._average = seconds if average is None else average + (seconds - average) / 8
+
+    def _fill(self, busy: _Busy) -> None:
+        """Give a worker chunks until it has two, or one that is to be done alone."""
+        while len(busy.chunks) < _IN_FLIGHT and not (busy.chunks and busy.chunks[0].alone):
+            chunk = self._chunks.take(idle=not busy.chunks, item_seconds=self._average)
+            if chunk is None:
+                return
+            if not busy.chunks:
+                busy.since = time.monotonic()
+            busy.chunks.append(chunk)
+            busy.worker.send([item.data for item in chunk.items])
+
+    def _lost(
+        self, busy: _Busy, reason: str, refused: bool = False
+    ) -> Iterator[tuple[Any, LostItem]]:
+        """A worker is gone: find the item that may have ended it, and do the others again."""
+        del self._busy[id(busy.worker)]
+        self._restarts.note_death(busy.number, reason, refused)
+        if busy.chunks:
+            self._tell(f"{busy.worker.name} ended: {reason}. Its images are tried again.")
+            lost = self._suspect(busy)
+            if lost is not None:
+                self._restarts.note_cause()
+                yield lost.key, LostItem(f"it ended {_STRIKES} workers, the last one: {reason}")
+        elif not busy.ready and not refused:
+            self._tell_once(f"A worker ended at its start: {reason}")
+        self._restarts.require_hope(self._starting())
+        for other in list(self._busy.values()):
+            # An idle one need not wait for the replacement.
+            if other.ready and not other.chunks:
+                self._fill(other)
+
+    def _starting(self) -> int:
+        """Number of workers whose process runs and is not ready yet."""
+        return sum(busy.placed and not busy.ready for busy in self._busy.values())
+
+    def _suspect(self, busy: _Busy) -> Item | None:
+        """Put a lost worker's chunks back; gives the item that is not tried again."""
+        current, *others = busy.chunks
+        items = list(current.items)
+        lost = None
+        if self._pool.one_by_one or current.size == 1:
+            items[0].strikes += 1
+            if items[0].strikes >= _STRIKES:
+                lost = items.pop(0)
+        self._chunks.put_back([*(Chunk(deque([item])) for item in items), *others])
+        return lost
+
+    def _give_up_hanging(self) -> Iterator[tuple[Any, LostItem]]:
+        now = time.monotonic()
+        for busy in list(self._busy.values()):
+            if not busy.placed or (busy.ready and not busy.chunks):
+                continue
+            limit = self._start_seconds
+            if busy.ready:
+                count = 1 if self._pool.one_by_one else len(busy.chunks[0].items)
+                limit = self._item_seconds + _SLOWER * count * (self._average or 0.0)
+            if now - busy.since > limit:
+                busy.worker.end()
+                what = "it gave no result" if busy.ready else "it was not ready"
+                yield from self._lost(busy, f"{what} within {limit:.0f} seconds")
+
+    def _tell_wait(self) -> None:
+        """Say what is waited for while no worker has a place."""
+        now = time.time()
+        if not self._busy or any(busy.placed for busy in self._busy.values()):
+            self._waiting_since = None
+            return
+        if self._waiting_since is None:
+            self._waiting_since, self._wait_told = now, now + _WAIT_FIRST_TOLD - _WAIT_TOLD
+        what = self._pool.waits_for(now - self._waiting_since)
+        if now - self._wait_told >= _WAIT_TOLD:
+            self._wait_told = now
+            since = time.strftime("%H:%M:%S", time.localtime(self._waiting_since))
+            self._tell(f"Waiting for {what} since {since}.")
+
+    def _tell_once(self, sentence: str) -> None:
+        if sentence not in self._told:
+            self._told.add(sentence)
+            self._tell(sentence)

@@ -1,0 +1,52 @@
+"""What a worker process does with its items: the protocol, and how a worker gets its handler."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Protocol
+
+from ..errors import WorkerError
+
+
+class Handler(Protocol):
+    """Turns items into results, in the order of the items; made once in each worker.
+
+    ``next`` and the function that makes the handler are called in one thread only, the worker's
+    computing thread.
+    """
+
+    def submit(self, item: bytes) -> None:
+        """Take an item, such as begin to read its image; from any thread, returns at once.
+
+        Never raises.
+        """
+
+    def next(self) -> bytes:
+        """Result of the oldest item that has none yet.
+
+        What goes wrong with one item is part of its result; what is raised ends the worker.
+        """
+
+    def close(self) -> None:
+        """Finish: there are no more items."""
+
+
+def load_handler(name: str, spec: bytes) -> Handler:
+    """Make the handler that a name stands for.
+
+    Args:
+        name: ``package.module:function``. A module of this package starts with a dot
+            (``.task:make_handler``), for the package may be installed under another name.
+        spec: what the function is called with.
+
+    Raises:
+        NttError: the handler cannot work here, and why; out of the function.
+        WorkerError: the name is not one of a function.
+    """
+    module, _, function = name.partition(":")
+    try:
+        make = getattr(importlib.import_module(module, __package__), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise WorkerError(f"The worker's code {name!r} cannot be imported: {error}.") from error
+    handler: Handler = make(spec)
+    return handler

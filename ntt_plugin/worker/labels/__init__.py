@@ -1,0 +1,1 @@
+"""Labels as the database holds them, made without FiftyOne."""

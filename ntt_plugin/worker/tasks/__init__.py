@@ -1,0 +1,1 @@
+"""What is done with an image: read, segmented, made into labels."""

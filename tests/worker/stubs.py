@@ -1,0 +1,94 @@
+"""Handlers that stand for the real tasks. An item is a text; its result the same in capitals."""
+
+import os
+import signal
+import time
+from collections import deque
+
+from ntt_plugin.errors import WorkerError
+
+
+class Echo:
+    """Some items are words that it obeys."""
+
+    def __init__(self, spec: bytes) -> None:
+        self.seconds = float(spec or b"0")
+        self.items: deque[bytes] = deque()
+
+    def submit(self, item: bytes) -> None:
+        self.items.append(item)
+        if item.startswith(b"kill-reader"):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    def next(self) -> bytes:
+        time.sleep(self.seconds)
+        item = self.items.popleft()
+        if item.startswith(b"kill "):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if item.startswith(b"raise "):
+            raise ValueError("the handler broke")
+        if item.startswith(b"hang "):
+            time.sleep(3600)
+        if item.startswith(b"once "):
+            # Kills the first worker that gets it.
+            marker = item.split(b" ")[1].decode()
+            if not os.path.exists(marker):
+                open(marker, "x").close()
+                os.kill(os.getpid(), signal.SIGKILL)
+        if item.startswith(b"stop "):
+            # Stops the first worker that gets it, as if it were paused.
+            marker = item.split(b" ")[1].decode()
+            if not os.path.exists(marker):
+                open(marker, "x").close()
+                os.kill(os.getpid(), signal.SIGSTOP)
+        if item.startswith(b"who"):
+            return f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}".encode()
+        if item.startswith(b"modules"):
+            import sys
+
+            return " ".join(sorted(sys.modules)).encode()
+        if item.startswith(b"threads"):
+            return os.environ["OMP_NUM_THREADS"].encode()
+        return item.upper()
+
+    def close(self) -> None:
+        pass
+
+
+class Closing(Echo):
+    """Writes to a file when it is closed; the spec is the file."""
+
+    def __init__(self, spec: bytes) -> None:
+        super().__init__(b"")
+        self.path = spec.decode()
+
+    def close(self) -> None:
+        with open(f"{self.path}.{os.getpid()}", "x") as file:
+            file.write("closed")
+
+
+def refuse(spec: bytes) -> Echo:
+    raise WorkerError("gpu-7 cannot read /data/a.png; mount it there or give paths=.")
+
+
+def crash(spec: bytes) -> Echo:
+    raise OSError("libmissing.so: cannot open shared object file")
+
+
+def killed(spec: bytes) -> Echo:
+    os.kill(os.getpid(), signal.SIGKILL)
+    raise AssertionError
+
+
+def refuse_once(spec: bytes) -> Echo:
+    """The first worker that comes refuses; the spec is a file that marks it."""
+    try:
+        open(spec.decode(), "x").close()
+    except FileExistsError:
+        return Echo(b"0.01")
+    return refuse(spec)
+
+
+def slow_start(spec: bytes) -> Echo:
+    time.sleep(3600)
+    raise AssertionError

@@ -1,0 +1,180 @@
+"""What becomes of items and workers when workers die, hang, or never start."""
+
+import os
+import time
+from itertools import count
+
+import psutil
+import pytest
+
+from ntt_plugin.errors import WorkerError
+from ntt_plugin.worker.dispatcher import LostItem, dispatch
+
+from .conftest import results
+
+TEXTS = [f"x{number}" for number in range(60)]
+CAPITALS = {number: text.upper() for number, text in enumerate(TEXTS)}
+
+
+def children() -> list[psutil.Process]:
+    return [
+        child
+        for child in psutil.Process().children()
+        if any("worker.local_child" in word for word in child.cmdline())
+    ]
+
+
+@pytest.mark.parametrize("workers", [1, 3])
+def test_each_item_gets_its_own_result(local, workers):
+    assert results(TEXTS, local(workers)) == CAPITALS
+
+
+def test_nothing_to_do_is_done_at_once(local):
+    assert results([], local(2)) == {}
+
+
+def test_no_process_is_left_after_the_last_result(local):
+    results(TEXTS, local(2))
+    assert children() == []
+
+
+def test_items_are_read_as_they_are_needed(local):
+    read = count()
+    stream = ((number, b"x") for number in iter(lambda: next(read), -1))
+    iterator = dispatch(stream, local(1))
+    for _ in range(50):
+        next(iterator)
+    iterator.close()
+    assert next(read) < 50 + 100
+
+
+def test_handlers_are_closed_when_all_is_done(local, tmp_path):
+    results(TEXTS, local(2, "Closing", str(tmp_path / "log").encode()))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["closed"] * 2
+
+
+def test_a_closed_iterator_leaves_no_process(local):
+    iterator = dispatch(((n, b"x") for n in count()), local(2))
+    next(iterator)
+    iterator.close()
+    assert children() == []
+
+
+def test_an_exception_out_of_tick_ends_workers_that_are_still_starting(local):
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        list(dispatch([(0, b"x")], local(1, "slow_start"), tick=stop))
+    assert children() == []
+
+
+def test_an_item_that_kills_its_workers_is_lost_and_no_other(local):
+    texts = [*TEXTS]
+    texts[17] = "kill 17"
+    found = results(texts, local(2))
+    lost = found.pop(17)
+    assert isinstance(lost, LostItem) and "SIGKILL" in lost.reason
+    assert found == {key: text for key, text in CAPITALS.items() if key != 17}
+
+
+def test_an_item_that_kills_while_it_is_read_ahead_is_lost_and_no_other(local):
+    texts = [*TEXTS]
+    texts[30] = "kill-reader"
+    found = results(texts, local(1))
+    assert [key for key, result in found.items() if isinstance(result, LostItem)] == [30]
+
+
+def test_a_worker_that_dies_once_loses_nothing(local, tmp_path):
+    texts = [*TEXTS]
+    texts[9] = f"once {tmp_path / 'marker'}"
+    told: list[str] = []
+    found = results(texts, local(1), tell=told.append)
+    assert set(found) == set(range(60)) and LostItem not in map(type, found.values())
+    assert [sentence for sentence in told if "its images are tried again" in sentence.lower()]
+
+
+def test_the_last_words_of_a_worker_are_the_cause(local):
+    found = results(["raise it"], local(1))
+    assert isinstance(found[0], LostItem)
+    assert found[0].reason.endswith("ValueError: the handler broke")
+
+
+def test_an_item_that_hangs_is_given_up(local):
+    texts = ["x", "hang here", "y", "z"]
+    found = results(texts, local(2), item_seconds=1)
+    assert isinstance(found.pop(1), LostItem)
+    assert found == {0: "X", 2: "Y", 3: "Z"}
+
+
+def test_a_stopped_worker_is_given_up_and_its_items_are_done_by_another(local, tmp_path):
+    texts = ["x", f"stop {tmp_path / 'marker'}", "y"]
+    found = results(texts, local(1), item_seconds=1)
+    assert found == {number: text.upper() for number, text in enumerate(texts)}
+    assert children() == []
+
+
+@pytest.mark.parametrize(
+    ("stub", "cause"),
+    [
+        ("refuse", "gpu-7 cannot read /data/a.png"),
+        ("crash", "libmissing.so"),
+        ("killed", "memory"),
+        ("no_such_stub", "no_such_stub"),
+    ],
+)
+def test_workers_that_never_start_end_the_run_with_the_cause(local, stub, cause):
+    with pytest.raises(WorkerError, match=f"No worker can start: .*{cause}"):
+        results(TEXTS, local(2, stub))
+    assert children() == []
+
+
+def test_a_worker_that_never_becomes_ready_is_given_up(local):
+    with pytest.raises(WorkerError, match="it was not ready within 0 seconds"):
+        results(TEXTS, local(1, "slow_start"), start_seconds=0.3)
+
+
+def test_one_worker_that_refuses_is_told_and_the_others_do_its_work(local, tmp_path):
+    told: list[str] = []
+    pool = local(2, "refuse_once", str(tmp_path / "marker").encode())
+    assert results(TEXTS, pool, tell=told.append) == CAPITALS
+    assert told == ["gpu-7 cannot read /data/a.png; mount it there or give paths=."]
+
+
+def test_items_that_all_kill_end_the_run(local):
+    with pytest.raises(WorkerError, match=r"SIGKILL"):
+        results([f"kill {number}" for number in range(30)], local(2))
+
+
+def test_an_exception_out_of_the_items_ends_the_workers(local):
+    def broken():
+        yield 0, b"x"
+        raise LookupError("no more")
+
+    with pytest.raises(LookupError):
+        list(dispatch(broken(), local(1)))
+    assert children() == []
+
+
+@pytest.mark.parametrize("written", ["soon", "0", "-3", "nan", "inf"])
+def test_a_limit_that_is_no_number_of_seconds_is_refused(local, monkeypatch, written):
+    monkeypatch.setenv("NTT_ITEM_SECONDS", written)
+    with pytest.raises(WorkerError, match="NTT_ITEM_SECONDS"):
+        dispatch([], local(1))
+
+
+def test_the_limit_can_be_set_by_a_variable(local, monkeypatch):
+    monkeypatch.setenv("NTT_ITEM_SECONDS", "0.5")
+    assert isinstance(results(["hang on"], local(1))[0], LostItem)
+
+
+def test_tick_is_called_while_nothing_comes(local):
+    moments: list[float] = []
+    results(["hang on"], local(1), item_seconds=1, tick=lambda: moments.append(time.monotonic()))
+    assert len(moments) >= 2
+
+
+def test_a_pool_has_other_processes_than_the_drivers(local):
+    found = results(["who"] * 8, local(2))
+    pids = {int(text.split()[0]) for text in found.values()}
+    assert os.getpid() not in pids
