@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...dataset.review.try_bank import Trial
 
 IMAGES = 6
-SIDE = 320
+SIDE = 232
 _MOST_NOTES = 6
 _CONFIDENCE = 0.3
 _TILE = {"item": {"sx": {"width": f"{SIDE + 16}px"}}}

@@ -102,9 +102,9 @@ def test_references_of_the_bank_do_not_become_its_negatives_unasked(plugin, data
     form = plugin.form(dataset, "add_negatives", params=params, **APP)
     number = len(ntt.load_memory_bank(dataset, "shapes"))
     assert f"{number} labels here of 'ground_truth' are references of 'shapes'" in form.text()
-    assert "own_references" in form.errors
-    form = plugin.form(dataset, "add_negatives", params={**params, "own_references": True}, **APP)
-    assert "own_references" not in form.errors
+    assert "from_references" in form.errors
+    form = plugin.form(dataset, "add_negatives", params={**params, "from_references": True}, **APP)
+    assert "from_references" not in form.errors
 
 
 def test_the_whole_dataset_is_all_slices(plugin, dataset, worked_on):

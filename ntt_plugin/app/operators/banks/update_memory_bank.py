@@ -30,10 +30,11 @@ class UpdateMemoryBank(NttOperator):
         "classes",
         "device",
         "negatives",
+        "from_references",
         "sample_tag",
         "group_slices",
     )
-    seldom = ("device", "sample_tag", "negatives")
+    seldom = ("device", "sample_tag", "negatives", "from_references")
     submit = "Update"
     doing = "Updating the memory bank"
 
@@ -54,6 +55,8 @@ class UpdateMemoryBank(NttOperator):
             sample_tag(form, images)
             what_for = "They are taken for their class and are not of it."
             form.tick("negatives", "As negatives", what_for)
+            what_for = "Else a label that the bank holds as a reference is left out of them."
+            form.tick("from_references", "Negatives of its references too", what_for)
         if name is None:
             return
         info = get_memory_bank_info(form.dataset, name)

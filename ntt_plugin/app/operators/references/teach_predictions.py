@@ -151,6 +151,7 @@ class AddNegatives(TeachingOperator):
     kind = "wrong"
     tag = "negative"
     bank_required = True
+    parameters = (*learning_form.PARAMETERS, "from_references")
 
     def announce(self, form: Form, field: str, classes: dict[str, int], info: BankInfo) -> None:
         known = {name: count for name, count in classes.items() if name in info.shots}
@@ -186,9 +187,9 @@ class AddNegatives(TeachingOperator):
             "It would learn that they are not what it learnt them as."
         )
         form.notice("own", text, types.Warning)
-        form.tick("own_references", "Make them negatives all the same")
-        if not form.ctx.params.get("own_references"):
-            form.mark("own_references", "Choose the field of the predictions, or tick this.")
+        form.tick("from_references", "Make them negatives all the same")
+        if not form.ctx.params.get("from_references"):
+            form.mark("from_references", "Choose the field of the predictions, or tick this.")
 
     def teach(self, view: Any, arguments: dict[str, Any], progress: Report) -> AddedReferences:
         from .... import add_negatives
