@@ -3,8 +3,9 @@
     python benchmarks/thresholds.py
 
 For each draw of references both halves are chosen on and scored once. F1 counts masks at an IoU of
-0.5, without thresholds, with one for all classes, and with one for each class as
-``ntt.best_thresholds`` finds it. Writes ``benchmarks/results/thresholds.json``; needs no FiftyOne.
+0.5: without thresholds; with one for all classes and with one for each class, as
+``ntt.best_thresholds`` finds it with ground truth; and as ``ntt.estimate_thresholds`` does without,
+on the scenes that the references are from, where only the drawn objects are annotated. Writes ``benchmarks/results/thresholds.json``; needs no FiftyOne.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import contextlib
 import io
 import json
 import platform
+import random
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -31,12 +33,13 @@ from oracle import SeenScene, proposal_cache
 from pycocotools.coco import COCO
 from pycocotools.cocoeval import COCOeval
 
-from ntt_plugin.dataset.banks.thresholds import best_threshold
-from ntt_plugin.demo.streams import scoring_scene
+from ntt_plugin.dataset.banks.best_threshold import best_threshold
+from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import MemoryBank, Proposals, Segmenter, match
+from ntt_plugin.engine.matching.leave_one_out import Annotated, Estimate, LeaveOneOut
 
 RESULTS = Path(__file__).parent / "results" / "thresholds.json"
-VARIANTS = ("none", "one for all classes", "one for each class")
+VARIANTS = ("none", "one for all classes", "one for each class", "estimated from the references")
 
 
 class Predictions(NamedTuple):
@@ -59,15 +62,20 @@ def main() -> None:
     cache = proposal_cache(segmenter, options.kept)
     proposals = [SeenScene(segmenter, scene, cache).proposals for scene in scenes]
     features = reference_features(segmenter, options.references)
+    sources = [
+        SeenScene(segmenter, reference_scene(index), cache) for index in range(options.references)
+    ]
     truth = ground_truth(scenes)
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in VARIANTS}
     for seed in range(options.seeds):
         bank = draw_bank(segmenter, features, options.shots, seed, true_names)
         found = results(proposals, bank, segmenter)
+        estimates = estimate(segmenter, sources, bank, options.shots, seed)
         halves = [predictions(truth, found, range(h, len(scenes), 2)) for h in (0, 1)]
         for chosen_on, scored_on in (halves, halves[::-1]):
-            for name in VARIANTS:
+            for name in VARIANTS[:3]:
                 runs[name].append(score(scored_on, choose(name, chosen_on)))
+            runs[VARIANTS[3]].append(score_estimates(scored_on, estimates))
     result = {
         "preset": "tiny",
         "scenes": options.scenes,
@@ -165,6 +173,50 @@ def score(scored_on: dict[int, Predictions], thresholds: dict[int, float]) -> di
         "recall": hits / truths,
         "kept": kept,
     }
+
+
+def estimate(
+    segmenter: Segmenter, sources: list[SeenScene], bank: MemoryBank, shots: int, seed: int
+) -> dict[str, Estimate]:
+    """Thresholds from the scenes that the references were drawn from, by class."""
+    # As ``draw_bank`` draws: the same generator over lists of the same lengths.
+    places: dict[str, list[tuple[int, int]]] = {name: [] for name in CATEGORY}
+    for index, source in enumerate(sources):
+        for number in range(len(source.scene.classes)):
+            places[source.name(number)].append((index, number))
+    generator = random.Random(seed)
+    drawn = {name: generator.sample(places[name], shots) for name in CATEGORY}
+    observed = LeaveOneOut()
+    for index in sorted({index for chosen in drawn.values() for index, _ in chosen}):
+        rest = MemoryBank(segmenter.fingerprint, segmenter.recipe)
+        annotated = []
+        for name, chosen in drawn.items():
+            stored = zip(chosen, bank.references(name), strict=True)
+            for (scene, number), reference in stored:
+                if scene == index:
+                    annotated.append(Annotated(name, sources[index].scene.mask(number)))
+                else:
+                    rest.add(name, reference.feature)
+        instances = match(sources[index].proposals, rest, segmenter.recipe)
+        observed.add(instances, annotated, rest.classes)
+    return observed.estimate(CATEGORY)
+
+
+def score_estimates(
+    scored_on: dict[int, Predictions], estimates: dict[str, Estimate]
+) -> dict[str, float]:
+    """As ``score``, with the recall that was expected, and how far it is off."""
+    by_number = {CATEGORY[name]: found for name, found in estimates.items()}
+    scored = score(
+        scored_on,
+        {number: by_number[number].value if by_number else 0.0 for number in scored_on},
+    )
+    truths = sum(entry.truths for entry in scored_on.values())
+    expected = sum(
+        by_number[number].recall * entry.truths for number, entry in scored_on.items() if by_number
+    )
+    off = abs(expected / truths - scored["recall"])
+    return {**scored, "expected_recall": expected / truths, "recall_off": off}
 
 
 def summarise(entries: list[dict[str, float]]) -> dict[str, dict[str, float]]:

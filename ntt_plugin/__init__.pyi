@@ -18,7 +18,6 @@ from .dataset.banks.edit import merge_memory_banks as merge_memory_banks
 from .dataset.banks.edit import remove_references as remove_references
 from .dataset.banks.edit import undo_memory_bank as undo_memory_bank
 from .dataset.banks.edit import update_memory_bank as update_memory_bank
-from .dataset.banks.estimate_thresholds import EstimatedThreshold as EstimatedThreshold
 from .dataset.banks.estimate_thresholds import EstimatedThresholds as EstimatedThresholds
 from .dataset.banks.estimate_thresholds import estimate_thresholds as estimate_thresholds
 from .dataset.banks.files import export_memory_bank as export_memory_bank
@@ -51,8 +50,6 @@ from .dataset.references.sampling import ReferenceSample as ReferenceSample
 from .dataset.references.sampling import sample_references as sample_references
 from .dataset.review.accept import Accepted as Accepted
 from .dataset.review.accept import accept_labels as accept_labels
-from .dataset.review.queue import ReviewCounts as ReviewCounts
-from .dataset.review.queue import ReviewItem as ReviewItem
 from .dataset.review.queue import ReviewQueue as ReviewQueue
 from .dataset.review.queue import review_queue as review_queue
 from .dataset.review.steps import ReviewStep as ReviewStep
@@ -62,7 +59,6 @@ from .dataset.review.steps import review_labels as review_labels
 from .dataset.review.steps import undo_review as undo_review
 from .dataset.review.teach import teach_review as teach_review
 from .dataset.review.try_bank import Trial as Trial
-from .dataset.review.try_bank import TriedImage as TriedImage
 from .dataset.review.try_bank import try_bank as try_bank
 from .dataset.runtime.caching import ProposalStore as ProposalStore
 from .dataset.segmentation.masks_from_boxes import masks_from_boxes as masks_from_boxes

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ class Item:
         run: the run's id for it, where that depends on the sample.
         content: what the task needs beside the image, as BSON can hold it.
         notes: what is known of it already, a sentence each.
+        kept: the labels of people that stay in its field, see ``kept_labels``; None if none do.
     """
 
     sample_id: str
@@ -32,10 +33,17 @@ class Item:
     run: str | None = None
     content: Any = None
     notes: Sequence[str] = ()
+    kept: Sequence[Mapping[str, Any]] | None = None
 
     def to_bytes(self) -> bytes:
         """The item as BSON."""
-        return bson.encode({**self.__dict__, "notes": list(self.notes)})
+        return bson.encode(
+            {
+                **self.__dict__,
+                "notes": list(self.notes),
+                "kept": None if self.kept is None else list(self.kept),
+            }
+        )
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Item:
@@ -66,6 +74,8 @@ class Result:
         error: why it was not done; None if it was.
         from_cache: whether its proposals were kept ones, without running a network.
         left_out: candidates dropped by the limit ``max_instances``.
+        kept: labels of people that stay in its field; None if it holds none.
+        overlapping: new labels left out because one of these shows the same object.
         worker: what its worker tells of itself; None if nothing changed since its last result.
     """
 
@@ -78,6 +88,8 @@ class Result:
     error: Exception | None = None
     from_cache: bool = False
     left_out: int = 0
+    kept: int | None = None
+    overlapping: int = 0
     worker: dict[str, Any] | None = None
 
     def to_bytes(self) -> bytes:

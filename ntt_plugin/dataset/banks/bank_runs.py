@@ -23,6 +23,8 @@ from ..database.locks import is_held
 
 METHOD = "ntt_memory_bank"
 KEY_PREFIX = "ntt_bank_"
+FORMER_PREFIX = "ntt_former_bank_"
+"""Under this key a dataset lists the state of a bank before its last change."""
 
 _START, _END = (
     part.encode() for part in json.dumps({"cls": RESULTS_CLASS, "bank": "@"}).rsplit("@", 1)
@@ -67,6 +69,11 @@ def bank_run(dataset: Any, name: object) -> ObjectId | None:
             "name, or delete that run."
         )
     return run
+
+
+def former_run(dataset: Any, name: str) -> ObjectId | None:
+    """The run of a bank's state before its last change; None if none is kept."""
+    return custom_runs.listed_run(dataset, FORMER_PREFIX + name)
 
 
 def _is_foreign(config: Mapping[str, Any] | None) -> bool:

@@ -23,6 +23,7 @@ from ..samples.label_lookup import find_labels
 from ..samples.label_selection import select_labels
 from ..samples.views import all_images
 from . import store
+from .estimate_thresholds import try_to_estimate
 from .files import is_bank_file, read_bank_file
 from .info import BankInfo, bank_digest
 from .learn import learn_references
@@ -45,6 +46,7 @@ def build_memory_bank(
     group_slices: str | Iterable[str] | None = None,
     overwrite: bool = False,
     segmenter: SegmenterLike | None = None,
+    estimate: bool = False,
 ) -> MemoryBank:
     """Build a memory bank from labels with masks and save it with their dataset.
 
@@ -69,6 +71,8 @@ def build_memory_bank(
         group_slices: slices to take of a grouped dataset; its active one if None.
         overwrite: replace a bank of the same name, which stays if this one cannot be built.
         segmenter: an engine ``Segmenter`` to use in place of ``preset`` and ``device``.
+        estimate: estimate its thresholds, as ``estimate_thresholds``, and keep them with it. That
+            they cannot be is logged, and no error.
 
     Raises:
         DatasetError: the name is taken or unusable, there is nothing to learn from, or the
@@ -104,6 +108,8 @@ def build_memory_bank(
     for note in bank.notes:
         logger.warning("%s", note)
     store.write(dataset, name, bank, overwrite)
+    if estimate and try_to_estimate(dataset, name, device, segmenter):
+        return store.read(dataset, name)
     return bank
 
 

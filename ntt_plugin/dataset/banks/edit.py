@@ -18,6 +18,7 @@ from ..runtime.progress_bar import Progress
 from ..samples.checks import as_names, dataset_of, listed, quoted
 from ..samples.views import whole_images
 from . import store
+from .estimate_thresholds import try_to_estimate
 from .learn import BankChange, learn_labels
 
 
@@ -36,6 +37,7 @@ def update_memory_bank(
     sample_tag: str | None = None,
     group_slices: str | Iterable[str] | None = None,
     segmenter: SegmenterLike | None = None,
+    estimate: bool = False,
 ) -> BankChange:
     """Teach a saved bank labels that it does not hold yet: more references, or new classes.
 
@@ -65,6 +67,8 @@ def update_memory_bank(
         sample_tag: only labels of samples with this tag; of all samples if None.
         group_slices: slices to take of a grouped dataset; its active one if None.
         segmenter: an engine ``Segmenter`` to use in place of the bank's recipe and ``device``.
+        estimate: estimate its thresholds anew, as ``estimate_thresholds``, unless it keeps some
+            that were not estimated. That they cannot be is logged, and no error.
 
     Returns:
         What was changed.
@@ -89,7 +93,7 @@ def update_memory_bank(
         sample_tag=sample_tag,
         group_slices=group_slices,
     )
-    return learn_labels(
+    change = learn_labels(
         dataset,
         name,
         chosen,
@@ -99,6 +103,9 @@ def update_memory_bank(
         segmenter,
         from_references=from_references,
     )
+    if estimate:
+        try_to_estimate(dataset, name, device, segmenter)
+    return change
 
 
 @database_errors("the memory bank is whole, with the change or without; look when it is back.")
@@ -287,11 +294,40 @@ def undo_memory_bank(dataset: Any, name: str) -> BankChange:
         dataset: the dataset, or a view of it.
         name: the bank's name in the dataset.
 
+    Thresholds count for no change: they go with the state that they were found for.
+
     Returns:
         What it gained and lost by it.
 
     Raises:
         DatasetError: there is no such bank, or no former state of it is kept.
         BankError: the bank is damaged.
+
+    Example:
+        >>> change = ntt.remove_references(dataset, "animals", classes=["bird"])
+        >>> ntt.undo_memory_bank(dataset, "animals").added
+        {'bird': 2}
     """
-    raise NotImplementedError
+    dataset = store.require_bank(dataset, name)
+    before, after = store.undo(dataset, name)
+    lost, gained = _entry_ids(before), _entry_ids(after)
+    return BankChange(
+        name=name,
+        added=_count(after, False, gained - lost),
+        negatives=_count(after, True, gained - lost),
+        already=0,
+        removed=dict(
+            Counter(one.label for one in before.entries() if one.stored.id in lost - gained)
+        ),
+        refused=(),
+        version=after.version,
+    )
+
+
+def _entry_ids(bank: MemoryBank) -> set[str]:
+    return {entry.stored.id for entry in bank.entries()}
+
+
+def _count(bank: MemoryBank, negative: bool, ids: set[str]) -> dict[str, int]:
+    entries = (entry for entry in bank.entries() if entry.stored.id in ids)
+    return dict(Counter(entry.label for entry in entries if entry.negative == negative))

@@ -2,32 +2,44 @@
 
 from __future__ import annotations
 
+import logging
+import random
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
+from ...engine.bank.memory_bank import MemoryBank
+from ...engine.bank.records import BankEntry
+from ...engine.images.load import shown_size
+from ...engine.matching.leave_one_out import Annotated, Estimate, LeaveOneOut
+from ...engine.matching.match import match
+from ...errors import DatasetError, NttError
+from ...worker.messages import Result, SampleError
+from ...worker.tasks.cached_proposals import CachedProposals
+from ...worker.tasks.image_tasks import Made
 from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.reading import ReadImage
+from ...worker.tasks.task_handler import TaskHandler
+from ..database.errors import database_errors
+from ..networks import get_segmenter
+from ..references.choose import label_geometry
 from ..runtime.progress_bar import Progress
-from ..segmentation.proposal_stores import Cache
+from ..samples.label_lookup import find_labels
+from ..samples.label_selection import LabelKey
+from ..samples.views import all_images, load_sample
+from ..segmentation.image_pass import concerns_every_image, each_image
+from ..segmentation.proposal_stores import Cache, usable_store
 from ..segmentation.report import SampleNote
+from ..segmentation.work import WorkHere
+from . import store
 
+logger = logging.getLogger(__name__)
 
-@dataclass(frozen=True)
-class EstimatedThreshold:
-    """A class's threshold as its reference images suggest it.
-
-    Attributes:
-        value: predictions of at least this confidence are kept.
-        recall: the expected share of the class's objects that are kept, 0 to 1.
-        objects: number of the class's reference objects that it was estimated on.
-        pooled: whether other classes' objects were used too, for want of the class's own.
-    """
-
-    value: float
-    recall: float
-    objects: int
-    pooled: bool
+# More images tell little more, and their proposals may have to be computed.
+_MOST_IMAGES = 200
 
 
 @dataclass
@@ -36,19 +48,21 @@ class EstimatedThresholds:
 
     Attributes:
         bank: the bank's name.
-        thresholds: by class, sorted by name.
+        thresholds: by class, sorted by name: ``value``, ``recall`` (the share of the class's
+            objects that is expected above it), ``objects`` and ``pooled``.
         images: number of reference images that it was estimated on.
         without: why the other classes have none.
         failed: reference images that could not be used, each with the reason.
     """
 
     bank: str
-    thresholds: dict[str, EstimatedThreshold] = field(default_factory=dict)
+    thresholds: dict[str, Estimate] = field(default_factory=dict)
     images: int = 0
     without: dict[str, str] = field(default_factory=dict)
     failed: list[SampleNote] = field(default_factory=list)
 
 
+@database_errors("the thresholds are saved or not at all; start again when it is back.")
 def estimate_thresholds(
     samples: Any,
     bank: str,
@@ -60,6 +74,12 @@ def estimate_thresholds(
     cache: Cache = True,
 ) -> EstimatedThresholds:
     """Thresholds for a bank without ground truth, from its own reference images.
+
+    Each image with references is matched with a bank that lacks them. The scores at which its
+    annotated objects are found again, and those of predictions that are surely wrong, decide;
+    what lies on nothing that is annotated may be right or wrong, and counts in shares. Classes
+    with fewer than 20 objects share one threshold. Images need not be annotated whole. Kept
+    proposals are used; without them the networks run on each reference image, 200 at most.
 
     Args:
         samples: the dataset, or a view of it.
@@ -73,5 +93,167 @@ def estimate_thresholds(
     Raises:
         DatasetError: there is no such bank, or no image of its references is there any more.
         BankError: the bank is damaged, or another encoder made it than the segmenter has.
+
+    Example:
+        >>> found = ntt.estimate_thresholds(dataset, "animals")
+        >>> all(0 <= one.recall <= 1 for one in found.thresholds.values())
+        True
     """
-    raise NotImplementedError
+    dataset = store.require_bank(samples, bank)
+    saved = store.read(dataset, bank)
+    if not saved.classes:
+        raise DatasetError(f"The memory bank {bank!r} is empty; add references to it first.")
+    held = _entries_here(dataset, saved)
+    if not held:
+        raise DatasetError(
+            f"No image of {dataset.name!r} holds a label that the memory bank {bank!r} was built "
+            "of, so there is nothing to estimate thresholds on."
+        )
+    loaded = segmenter or get_segmenter(saved.recipe, device)
+    saved.require_encoder(loaded.fingerprint)
+    observed = LeaveOneOut()
+    found = EstimatedThresholds(bank)
+    _look(dataset, saved, held, loaded, cache, progress, observed, found)
+    found.thresholds = dict(sorted(observed.estimate(saved.classes).items()))
+    reason = (
+        "none of the reference objects is found again without its own image: two images with "
+        "references of each class, or more, are needed"
+    )
+    found.without = {one: reason for one in saved.classes if one not in found.thresholds}
+    if save and found.thresholds:
+        _save(dataset, bank, found.thresholds)
+    return found
+
+
+def try_to_estimate(
+    dataset: Any, name: str, device: str | torch.device | None, segmenter: SegmenterLike | None
+) -> bool:
+    """Estimate a bank's thresholds, unless it keeps others; whether it has estimated ones now.
+
+    Whatever goes wrong is logged: the bank is built, and thresholds are an extra.
+    """
+    try:
+        saved = store.read(dataset, name)
+        if saved.thresholds and not saved.expected_recalls:
+            return False
+        found = estimate_thresholds(
+            dataset, name, device=device, progress=False, segmenter=segmenter
+        )
+    except Exception as error:
+        logger.warning("The thresholds of %r were not estimated: %s", name, error)
+        return False
+    return bool(found.thresholds)
+
+
+def _entries_here(dataset: Any, bank: MemoryBank) -> dict[str, list[tuple[BankEntry, LabelKey]]]:
+    """The bank's entries whose labels the dataset holds, by id of their sample."""
+    entries = list(bank.entries())
+    keys = find_labels([entry.stored.provenance for entry in entries], dataset)
+    there = set(all_images(dataset).values("id"))
+    found: dict[str, list[tuple[BankEntry, LabelKey]]] = defaultdict(list)
+    for entry, key in zip(entries, keys, strict=True):
+        if key is not None and key.sample in there:
+            found[key.sample].append((entry, key))
+    return found
+
+
+def _look(
+    dataset: Any,
+    bank: MemoryBank,
+    held: Mapping[str, Sequence[tuple[BankEntry, LabelKey]]],
+    segmenter: SegmenterLike,
+    cache: Cache,
+    progress: Progress,
+    observed: LeaveOneOut,
+    found: EstimatedThresholds,
+) -> None:
+    """Match each image that holds references with a bank that lacks them."""
+    kept, _ = usable_store(cache)
+    cached = CachedProposals(segmenter, kept)
+    chosen = sorted(held)
+    if len(chosen) > _MOST_IMAGES:
+        chosen = sorted(random.Random(0).sample(chosen, _MOST_IMAGES))
+
+    def task(read: ReadImage) -> Made:
+        entries = held[read.item.sample_id]
+        try:
+            annotated = _annotated(dataset, read.item.sample_id, read.item.filepath, entries)
+        except NttError as error:
+            raise SampleError(str(error)) from error
+        rest = _without(bank, {entry.stored.id for entry, _ in entries})
+        if rest.classes:
+            instances = cached.use(read, lambda proposals: match(proposals, rest, bank.recipe))
+            observed.add(instances, annotated, rest.classes)
+        return Made()
+
+    def done(result: Result) -> None:
+        found.images += 1
+
+    work = WorkHere(TaskHandler(task, segmenter, cached, passes_on=concerns_every_image))
+    try:
+        images = all_images(dataset).select(chosen)
+        found.failed, _ = each_image(images, work, done, progress)
+    finally:
+        work.finish()
+
+
+def _annotated(
+    dataset: Any,
+    sample_id: str,
+    filepath: str,
+    entries: Sequence[tuple[BankEntry, LabelKey]],
+) -> list[Annotated]:
+    """The labels that a bank learnt of a sample, as they are now.
+
+    Raises:
+        NttError: the sample or a label of it cannot be read.
+    """
+    fields = sorted({key.field for _, key in entries})
+    try:
+        sample = load_sample(all_images(dataset).select_fields(fields), sample_id)
+    except KeyError as error:
+        raise DatasetError("The sample was deleted.") from error
+    size = shown_size(filepath)
+    labels = {
+        (name, label.id): label
+        for name in fields
+        if sample[name] is not None
+        for label in getattr(sample[name], "detections", None) or sample[name].polylines
+    }
+    return [
+        Annotated(
+            entry.label, label_geometry(labels[key.field, key.label], size)[1], entry.negative
+        )
+        for entry, key in entries
+        if (key.field, key.label) in labels
+    ]
+
+
+def _without(bank: MemoryBank, ids: set[str]) -> MemoryBank:
+    """A bank that lacks some references and negatives; a class without any is gone."""
+    rest = MemoryBank(bank.fingerprint, bank.recipe)
+    for label, negative, stored in bank.entries():
+        if stored.id in ids or (negative and label not in rest.classes):
+            continue
+        add = rest.add_negatives if negative else rest.add
+        add(label, stored.feature, stored.provenance, stored.reading)
+    return rest
+
+
+def _save(dataset: Any, name: str, estimates: Mapping[str, Estimate]) -> None:
+    """Keep the estimates with the bank, of the classes that it has by now.
+
+    Raises:
+        BankError, DatasetError: as for every change of a bank.
+    """
+
+    def edit(bank: MemoryBank) -> bool:
+        known = {label: one for label, one in estimates.items() if label in bank.classes}
+        before = bank.thresholds, bank.expected_recalls
+        bank.set_thresholds(
+            {label: one.value for label, one in known.items()},
+            {label: one.recall for label, one in known.items()},
+        )
+        return (bank.thresholds, bank.expected_recalls) != before
+
+    store.change(dataset, name, edit, to_undo=False)

@@ -11,7 +11,7 @@ from ...engine.bank.memory_bank import MemoryBank
 from ...engine.recipe import Recipe
 from ..class_names import look_alike_notes
 
-_BY_CLASS = ("shots", "negatives", "thresholds")
+_BY_CLASS = ("shots", "negatives", "thresholds", "expected_recalls")
 _SEVERAL = ("sources", "reading_notes")
 
 
@@ -32,6 +32,8 @@ class BankInfo:
         sources: names of the datasets that its references came from.
         size: length of its file in bytes.
         thresholds: saved confidence thresholds by class, of the classes that have one.
+        expected_recalls: by class, of the thresholds that were estimated, the share of objects
+            that is expected above each.
         reading_notes: remarks on how images of its references were read, a sentence each.
     """
 
@@ -47,6 +49,7 @@ class BankInfo:
     sources: tuple[str, ...]
     size: int
     thresholds: dict[str, float] = field(default_factory=dict)
+    expected_recalls: dict[str, float] = field(default_factory=dict)
     reading_notes: tuple[str, ...] = ()
 
     @property
@@ -81,6 +84,7 @@ def bank_info(name: str, bank: MemoryBank, size: int) -> BankInfo:
         sources=tuple(sorted(filter(None, datasets))),
         size=size,
         thresholds=bank.thresholds,
+        expected_recalls=bank.expected_recalls,
         reading_notes=tuple(bank.notes),
     )
 
@@ -102,7 +106,7 @@ def from_facts(name: str, facts: Mapping[str, Any]) -> BankInfo:
         TypeError, ValueError, KeyError, RecipeError: another version wrote the facts.
     """
     values = dict(facts)
-    values.update({name: dict(values[name]) for name in _BY_CLASS})
+    values.update({name: dict(values.get(name, ())) for name in _BY_CLASS})
     values.update({name: tuple(values[name]) for name in _SEVERAL})
     values["recipe"] = Recipe(**values["recipe"])
     return BankInfo(name=name, **values)

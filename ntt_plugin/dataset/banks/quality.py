@@ -43,6 +43,8 @@ _KEY = "ntt_reference_checks"
 _SMALLEST = 144
 # Mean width of a mask to the longer side of its box: about a patch of the encoder's grid.
 _THINNEST = 1 / 30
+# A mask's box and the box that it was made of show the same object from this IoU on.
+_SAME_BOX = 0.5
 # The panel asks for the same banks repeatedly; reading a large one takes a third of a second.
 _MOST_BANKS = 8
 # Masks of an image's size, bytes at once; each further batch embeds its image again.
@@ -214,7 +216,7 @@ def _checks(bank: MemoryBank, kept: Mapping[str, KeptCheck], dataset: Any) -> li
         known, check = qualities[stored.id], kept.get(stored.id)
         flags = [found[stored.id] for found in reasons if stored.id in found]
         if not negative:
-            flags += _size_flags(check, stored.provenance.box)
+            flags += [*_size_flags(check, stored.provenance.box), *_box_flags(check)]
         checks.append(
             ReferenceCheck(
                 id=stored.id,
@@ -248,12 +250,26 @@ def _size_flags(check: KeptCheck | None, box: Box | None) -> list[str]:
     return []
 
 
+def _box_flags(check: KeptCheck | None) -> list[str]:
+    if check is None or check.box_iou is None or check.box_iou >= _SAME_BOX:
+        return []
+    return [
+        f"far from the box that it was made of (IoU {check.box_iou:.2f}): the segmenter may have "
+        "cut out another thing, or a part; draw its mask anew, or take it out"
+    ]
+
+
 @dataclass(frozen=True)
 class KeptCheck:
-    """What ``check_references`` found of one reference; the same of it as in ``ReferenceCheck``."""
+    """What ``check_references`` found of one reference; the same of it as in ``ReferenceCheck``.
+
+    Attributes:
+        box_iou: of a mask that ``masks_from_boxes`` made, its box against the one it came from.
+    """
 
     pixels: int
     recut_iou: float
+    box_iou: float | None = None
 
 
 def _by_image(references: Iterable[tuple[StoredReference, Source | None]]) -> list[list[Located]]:
@@ -276,13 +292,20 @@ def _recut(references: Sequence[Located], segmenter: SegmenterLike) -> dict[str,
     except ImageError:
         return {}
     found = {}
+    of_boxes = {entry.id: _box_iou(source) for entry, source in references}
     for some in _batches(list(_geometries(references, image)), image):
         cuts = segmenter.masks_from_boxes(image, [box for _, box, _ in some])
         for (identity, _, mask), cut in zip(some, cuts, strict=True):
             shared = np.count_nonzero(mask & cut)
             iou = shared / np.count_nonzero(mask | cut)
-            found[identity] = KeptCheck(int(np.count_nonzero(mask)), float(iou))
+            box_iou = of_boxes.get(identity)
+            found[identity] = KeptCheck(int(np.count_nonzero(mask)), float(iou), box_iou)
     return found
+
+
+def _box_iou(source: Source) -> float | None:
+    value = (source.label or {}).get("box_iou")
+    return float(value) if isinstance(value, (int, float)) else None
 
 
 def _geometries(
@@ -317,8 +340,8 @@ def read_checks(dataset: Any) -> dict[str, KeptCheck]:
     try:
         results = custom_runs.read(dataset, _KEY) or {}
         return {
-            identity: KeptCheck(int(pixels), float(iou))
-            for identity, (pixels, iou) in results.get("checks", {}).items()
+            identity: KeptCheck(int(pixels), float(iou), *of_box)
+            for identity, (pixels, iou, *of_box) in results.get("checks", {}).items()
         }
     except (AttributeError, TypeError, ValueError):
         return {}
@@ -345,6 +368,5 @@ def keep_checks(dataset: Any, found: Mapping[str, KeptCheck]) -> None:
             config = dataset.init_run()
             config.method = _KEY
             dataset.register_run(_KEY, config)
-        custom_runs.replace(
-            dataset, _KEY, checks={name: [check.pixels, check.recut_iou] for name, check in newest}
-        )
+        checks = {name: [one.pixels, one.recut_iou, one.box_iou] for name, one in newest}
+        custom_runs.replace(dataset, _KEY, checks=checks)

@@ -29,7 +29,17 @@ from ..database.dataset_locks import bank_lock
 from ..database.locks import RunLock
 from ..runtime.caching import Remembered
 from ..samples.checks import dataset_of, listed, quoted, require_name
-from .bank_runs import KEY_PREFIX, METHOD, bank_run, bank_runs, from_results, tidy, to_results
+from .bank_runs import (
+    FORMER_PREFIX,
+    KEY_PREFIX,
+    METHOD,
+    bank_run,
+    bank_runs,
+    former_run,
+    from_results,
+    tidy,
+    to_results,
+)
 from .info import BankInfo, bank_info, from_facts, to_facts
 
 # The facts lie in one MongoDB document of 16 MB at most. A bank with more keeps none, and is read
@@ -205,11 +215,17 @@ def write(
         _write(dataset, name, bank, lock, run)
 
 
-def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> MemoryBank:
+def change(
+    dataset: Any, name: str, edit: Callable[[MemoryBank], bool], to_undo: bool = True
+) -> MemoryBank:
     """Load, change and save a bank under its lock; the bank as it is saved now.
 
-    ``edit`` changes the bank that it is given, fast, and tells whether it did. What it raises
-    leaves the saved bank as it was.
+    Args:
+        dataset: the dataset.
+        name: the bank's name.
+        edit: changes the bank that it is given, fast, and tells whether it did. What it raises
+            leaves the saved bank as it was.
+        to_undo: whether ``undo`` takes this change back; if not, the one before it.
 
     Raises:
         DatasetError: the bank is gone, another process was changing it for too long, or did so
@@ -219,8 +235,30 @@ def change(dataset: Any, name: str, edit: Callable[[MemoryBank], bool]) -> Memor
     with _saving(dataset, name), bank_lock(dataset, name, _PATIENCE) as lock:
         bank, run = read_with_state(dataset, name)
         if edit(bank):
-            _write(dataset, name, bank, lock, run)
+            _write(dataset, name, bank, lock, run, to_undo)
     return bank
+
+
+def undo(dataset: Any, name: str) -> tuple[MemoryBank, MemoryBank]:
+    """Exchange a bank with its state before its last change; gives it as it was and as it is.
+
+    Raises:
+        DatasetError: the bank is gone, no former state of it is kept, or another process changes
+            it at this moment.
+        BankError: one of the two is damaged.
+    """
+    with bank_lock(dataset, name, _PATIENCE) as lock:
+        run, former = state(dataset, name), former_run(dataset, name)
+        if former is None:
+            raise DatasetError(
+                f"No former state of the memory bank {name!r} is kept: it was not changed since."
+            )
+        before = read(dataset, name)
+        lock.require()
+        swapped = {KEY_PREFIX + name: (run, former), FORMER_PREFIX + name: (former, run)}
+        if custom_runs.swap(dataset, swapped) is None:
+            raise _changed_meanwhile(dataset, name)
+        return before, read(dataset, name)
 
 
 def rename(dataset: Any, name: str, new_name: str) -> None:
@@ -236,9 +274,14 @@ def rename(dataset: Any, name: str, new_name: str) -> None:
         if name == new_name or bank_run(dataset, new_name) is not None:
             raise _taken(dataset, new_name)
         key, new_key = KEY_PREFIX + name, KEY_PREFIX + new_name
+        former, left = former_run(dataset, name), former_run(dataset, new_name)
+        moved = {
+            **{key: (run, None), new_key: (None, run)},
+            **{FORMER_PREFIX + name: (former, None), FORMER_PREFIX + new_name: (left, former)},
+        }
         lock.require()
         new_lock.require()
-        if custom_runs.swap(dataset, {key: (run, None), new_key: (None, run)}) is None:
+        if custom_runs.swap(dataset, moved) is None:
             raise _changed_meanwhile(dataset, name)
         custom_runs.set_key(run, new_key)
 
@@ -252,13 +295,22 @@ def delete(dataset: Any, name: str) -> None:
     with bank_lock(dataset, name) as lock:
         run = state(dataset, name)
         lock.require()
-        if custom_runs.swap(dataset, {KEY_PREFIX + name: (run, None)}) is None:
+        former = former_run(dataset, name)
+        gone = {KEY_PREFIX + name: (run, None), FORMER_PREFIX + name: (former, None)}
+        if custom_runs.swap(dataset, gone) is None:
             raise _changed_meanwhile(dataset, name)
         tidy(dataset, (name,))
 
 
-def _write(dataset: Any, name: str, bank: MemoryBank, lock: RunLock, run: ObjectId | None) -> None:
-    """Save a bank in place of the run that it was made from, under the name's lock."""
+def _write(
+    dataset: Any,
+    name: str,
+    bank: MemoryBank,
+    lock: RunLock,
+    run: ObjectId | None,
+    to_undo: bool = True,
+) -> None:
+    """Save a bank in place of the run that it was made from, which is kept to be undone."""
     size, pieces = bank.to_pieces()
     info = bank_info(name, bank, size)
     facts = to_facts(info)
@@ -266,16 +318,20 @@ def _write(dataset: Any, name: str, bank: MemoryBank, lock: RunLock, run: Object
     key = KEY_PREFIX + name
     text = to_results(pieces)
     fresh = custom_runs.draft(dataset, key, METHOD, {"digest": info.digest, **kept}, text)
+    former = former_run(dataset, name)
+    left = run if to_undo else former
     try:
         lock.require()
-        landed = custom_runs.swap(dataset, {key: (run, fresh.run)}) is not None
+        changes = {key: (run, fresh.run), FORMER_PREFIX + name: (former, left)}
+        landed = custom_runs.swap(dataset, changes) is not None
     except DatasetError:
         custom_runs.abandon(fresh)
         raise
     if landed and not custom_runs.settle(fresh.run):
         # While this process was stopped, another one deleted its draft. Either it did so before
         # the draft took its place, which is undone, or after it had gone on from there.
-        landed = custom_runs.swap(dataset, {key: (fresh.run, run)}) is None
+        changes = {key: (fresh.run, run), FORMER_PREFIX + name: (left, former)}
+        landed = custom_runs.swap(dataset, changes) is None
     if not landed:
         custom_runs.abandon(fresh)
         raise _changed_meanwhile(dataset, name)

@@ -136,7 +136,7 @@ def save_thresholds(
         saved.set_thresholds(values if eval_key is None else _known(saved, bank, values, eval_key))
         return saved.thresholds != before
 
-    return store.change(dataset, bank, edit).thresholds
+    return store.change(dataset, bank, edit, to_undo=False).thresholds
 
 
 @database_errors("some labels may be tagged already; start again when it is back.")

@@ -59,6 +59,11 @@ def export_coco(
 
     Raises:
         DatasetError: there is no such field or class, or the file cannot be written.
+
+    Example:
+        >>> report = ntt.export_coco(dataset, "ground_truth", "labels.json")
+        >>> report.images, report.instances
+        (4, {'cat': 4, 'dog': 4, 'bird': 4})
     """
     file = _free_path(path, overwrite)
     report = ExportReport(field, str(file))

@@ -62,6 +62,11 @@ def export_yolo_seg(
 
     Raises:
         DatasetError: there is no such field or class, or the folder cannot be written.
+
+    Example:
+        >>> report = ntt.export_yolo_seg(dataset, "ground_truth", "yolo", copy_images=True)
+        >>> report.images, sum(report.instances.values())
+        (4, 12)
     """
     folder = _free_folder(path, overwrite)
     report = ExportReport(field, str(folder))

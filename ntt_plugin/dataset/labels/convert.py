@@ -48,8 +48,8 @@ BOX_MASK_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
 }
 """The attributes of a mask made from a box.
 
-``source`` is the id of the label with the box; ``box_iou`` how well the mask's own box agrees with
-the box that was given, an IoU.
+``source`` is the id of the label with the box; ``box_iou`` tells how well the mask's own box and
+that one agree.
 """
 
 RESERVED_ATTRIBUTES = frozenset({"iscrowd", *SUGGESTION_ATTRIBUTES, *BOX_MASK_ATTRIBUTES})

@@ -3,35 +3,30 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
-from datetime import datetime, timezone
 from typing import Any
 
 import fiftyone as fo
-from bson import ObjectId
 
 from ...engine.recipe import ADDED_LATER, Recipe
 from ...errors import DatasetError
-from ...worker.labels.label_bytes import WRITER
+from ...worker.labels.kept_labels import KEPT
 from ..database.dataset_locks import schema_lock
 from ..database.fiftyone_internals import (
-    JOURNALED,
     add_fields,
     dataset_id,
     datasets,
-    reload_samples,
     samples_of,
     stream,
 )
-from ..database.locks import RunLock
-from ..database.run_record import is_stored
+from ..database.run_record import is_stored, read_facts
 from ..samples.checks import dataset_of, require_name
 from ..samples.sample_ids import SampleIds, ids_of
+from .peoples_labels import count_touched
 
 # Stored with the field, so that it is created, deleted, renamed and cloned with it.
 _MARK = {"made_by": "ntt_plugin"}
-_CLEARED_AT_ONCE = 1000
 _LOOKED_UP_AT_ONCE = 1000
 _DECLARE_TRIES = 5
 
@@ -97,8 +92,16 @@ def field_state(samples: Any, field: str, run: RunIds) -> FieldState:
     return state
 
 
-def require_writable(samples: Any, field: str, run: RunIds, overwrite: bool) -> FieldState:
+def require_writable(
+    samples: Any,
+    field: str,
+    run: RunIds,
+    overwrite: bool,
+    made_with: tuple[str, int] | None = None,
+) -> FieldState:
     """Make sure that a run may write a field of these samples; returns what the field holds.
+
+    ``made_with`` is the bank of the run, and its version.
 
     Raises:
         DatasetError: the name cannot be used, something else made the field, or it holds labels
@@ -116,14 +119,29 @@ def require_writable(samples: Any, field: str, run: RunIds, overwrite: bool) -> 
         )
     if state.others and not overwrite:
         count = sum(map(len, (state.to_do, state.done, state.others)))
-        makers = "another memory bank, recipe or person"
-        if not isinstance(run, str):
-            makers = "other boxes, another segmenter or a person"
+        makers = "other boxes or another segmenter made"
+        if isinstance(run, str):
+            makers = _makers(read_facts(samples, field), made_with)
+        people = count_touched(dataset_of(samples), field, state.others)
+        peoples = f" People made or changed {people} of these labels." if people else ""
         raise DatasetError(
-            f"{len(state.others)} of {count} samples hold labels in {field!r} that {makers} made; "
-            "choose another field, or pass overwrite=True to replace them."
+            f"{len(state.others)} of {count} samples hold labels in {field!r} that {makers}."
+            f"{peoples} Choose another field, or pass overwrite=True to replace them: what people "
+            "made or changed stays."
         )
     return state
+
+
+def _makers(facts: Mapping[str, Any], made_with: tuple[str, int] | None) -> str:
+    """What made the labels of a field's last run, as the end of a sentence."""
+    name, version = facts.get("bank"), facts.get("bank_version")
+    if name is None:
+        return "another kind of run made" if facts else "no run made"
+    if made_with is None or made_with[0] != name:
+        return f"the memory bank {name!r} made"
+    if made_with[1] != version:
+        return f"{name!r} made at its version {version}; it has changed to version {made_with[1]}"
+    return f"{name!r} made with another recipe, or before it was built anew"
 
 
 def declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
@@ -165,34 +183,6 @@ def declare_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
         add_fields(dataset, schema)
 
 
-def clear(dataset: Any, field: str, sample_ids: Sequence[str], lock: RunLock) -> None:
-    """Delete what a field holds in some samples; ids of deleted samples do no harm.
-
-    Labels with the token of a lock are deleted only if they were there before the lock was
-    checked: a run that loses its lock here deletes nothing of the run that took over.
-
-    Raises:
-        LockLostError: another run took over.
-    """
-    # Journaled before the run's record forgets that they are to be cleared.
-    samples = samples_of(dataset).with_options(write_concern=JOURNALED)
-    for start in range(0, len(sample_ids), _CLEARED_AT_ONCE):
-        some = sample_ids[start : start + _CLEARED_AT_ONCE]
-        these = [ObjectId(sample_id) for sample_id in some]
-        seen = samples.distinct(f"{field}.{WRITER}", {"_id": {"$in": these}})
-        lock.require()
-        samples.update_many(
-            {
-                "_id": {"$in": these},
-                field: {"$ne": None},
-                f"{field}.{WRITER}": {"$in": [None, *seen]},
-            },
-            {"$set": {field: None, "last_modified_at": datetime.now(timezone.utc)}},
-        )
-    # Update samples held in memory, as FiftyOne's own clearing does.
-    reload_samples(dataset)
-
-
 def _declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
     if dataset.get_field(field) is None:
         try:
@@ -220,7 +210,9 @@ def _is_declared(dataset: Any, field: str) -> bool:
 
 def _made_by(samples: Any, field: str) -> Iterator[tuple[str, str | None, bool]]:
     """For each sample its id, the run that made its labels, and whether it has labels."""
-    run, filled = f"${field}.run", {"$gt": [f"${field}", None]}
+    # Where only labels of people are, a run has its own to add.
+    some = {"$gt": [f"${field}", None]}
+    run, filled = f"${field}.run", {"$and": [some, {"$ne": [f"${field}.{KEPT}", True]}]}
     if samples.get_field(f"{field}.run") is not None:
         for found in stream(samples, [{"$project": {"run": run, "filled": filled}}]):
             yield str(found["_id"]), found.get("run"), found["filled"]

@@ -20,10 +20,11 @@ from pymongo import UpdateOne
 from ..database.fiftyone_internals import reload_samples, samples_of
 from ..samples.checks import dataset_of
 from .label_field import declare_fields
+from .peoples_labels import APPROVED, REJECTED, REVIEW
 
-REVIEW = "review"
+__all__ = ["APPROVED", "REJECTED", "REVIEW", "STEP", "Change", "Mark"]
+
 STEP = "review_step"
-APPROVED, REJECTED = "approved", "rejected"
 
 _AT_ONCE = 1000
 

@@ -89,6 +89,13 @@ def accept_labels(
 
     Raises:
         DatasetError: there is no such field, or ``into`` cannot be written.
+
+    Example:
+        >>> items = ntt.review_queue(dataset, "ntt").items[:3]
+        >>> step = ntt.review_labels(dataset, "ntt", [item.key for item in items])
+        >>> len(ntt.accept_labels(dataset, "ntt", into="accepted").label_ids)
+        3
+        >>> step = ntt.undo_review(dataset, "ntt")
     """
     images = image_view(samples, group_slices)
     dataset, cleaning = dataset_of(images), Clean.of(clean)

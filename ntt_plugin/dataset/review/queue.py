@@ -129,6 +129,11 @@ def review_queue(
 
     Raises:
         DatasetError: there is no such field, class or state.
+
+    Example:
+        >>> queue = ntt.review_queue(dataset, "ntt")
+        >>> len(queue.page()), queue.counts.total == dataset.count("ntt.detections")
+        (24, True)
     """
     images = image_view(samples, group_slices)
     require_detections(images, label_field)

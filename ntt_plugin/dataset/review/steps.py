@@ -88,6 +88,12 @@ def review_labels(
 
     Raises:
         DatasetError: there is no such field, a label is named twice, or a class is unusable.
+
+    Example:
+        >>> first, second, *_ = ntt.review_queue(dataset, "ntt").items
+        >>> step = ntt.review_labels(dataset, "ntt", [first.key], change={second.key: "cat"})
+        >>> step.approved, step.changed, ntt.undo_review(dataset, "ntt").left_alone
+        (1, 1, ())
     """
     dataset = _reviewed(samples, label_field)
     wanted = _wanted(approve, reject, change or {}, reset)
@@ -121,6 +127,12 @@ def approve_above(
 
     Raises:
         DatasetError: there is no such field or class, or the confidence is no number.
+
+    Example:
+        >>> step = ntt.approve_above(dataset, "ntt", "cat", 0.0)
+        >>> step.approved == ntt.review_queue(dataset, "ntt", state="approved").counts.approved
+        True
+        >>> step = ntt.undo_review(dataset, "ntt")
     """
     if not isinstance(confidence, numbers.Real) or not math.isfinite(confidence):
         raise DatasetError(f"The confidence is {quoted(confidence)}; give a number from 0 to 1.")
@@ -146,6 +158,12 @@ def undo_review(samples: Any, label_field: str, *, reviewer: str = "") -> Review
 
     Raises:
         DatasetError: there is no such field.
+
+    Example:
+        >>> item = ntt.review_queue(dataset, "ntt").items[0]
+        >>> step = ntt.review_labels(dataset, "ntt", reject=[item.key])
+        >>> ntt.undo_review(dataset, "ntt").rejected
+        1
     """
     dataset = _reviewed(samples, label_field)
     journal = Journal(dataset, label_field, reviewer)
@@ -159,7 +177,18 @@ def undo_review(samples: Any, label_field: str, *, reviewer: str = "") -> Review
 
 @database_errors("each label is as it was or as wanted; start again when it is back.")
 def review_history(samples: Any, label_field: str, *, reviewer: str = "") -> list[ReviewStep]:
-    """A reviewer's steps that can be undone, the last one first."""
+    """A reviewer's steps that can be undone, the last one first.
+
+    Raises:
+        DatasetError: there is no such field.
+
+    Example:
+        >>> item = ntt.review_queue(dataset, "ntt").items[0]
+        >>> step = ntt.review_labels(dataset, "ntt", [item.key])
+        >>> ntt.review_history(dataset, "ntt")[0].approved
+        1
+        >>> step = ntt.undo_review(dataset, "ntt")
+    """
     dataset = _reviewed(samples, label_field)
     steps = Journal(dataset, label_field, reviewer).steps()
     return [

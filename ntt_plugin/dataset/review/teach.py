@@ -60,6 +60,13 @@ def teach_review(
     Raises:
         DatasetError, ReferenceRefusedError, BankError: as ``add_references``; or nothing was
             rejected or approved.
+
+    Example:
+        >>> items = ntt.review_queue(dataset, "ntt").items
+        >>> step = ntt.review_labels(dataset, "ntt", reject=[item.key for item in items[:2]])
+        >>> len(ntt.teach_review(dataset, "ntt", "animals", "negatives").label_ids)
+        2
+        >>> step = ntt.undo_review(dataset, "ntt")
     """
     if kind not in _STATES:
         raise DatasetError(f"There is no kind {quoted(kind)}; use 'negatives' or 'references'.")

@@ -104,6 +104,11 @@ def try_bank(
     Raises:
         DatasetError: no such bank, an empty one, or no image is left to try.
         BankError: as for ``segment``.
+
+    Example:
+        >>> trial = ntt.try_bank(dataset, "animals", count=2, seed=0)
+        >>> [set(image.instances.labels) <= {"cat", "dog", "bird"} for image in trial.images]
+        [True, True]
     """
     count = whole_number("count", count)
     notes: list[str] = []

@@ -20,16 +20,17 @@ from bson import ObjectId
 from pymongo.errors import ConnectionFailure, PyMongoError
 
 from ...errors import DatasetError, NoFileHandlesError
+from ...worker.labels.kept_labels import KEPT
 from ...worker.messages import Item, Result, SampleError, in_one_sentence
 from ..database.dataset_locks import schema_lock
 from ..database.errors import is_disk_full, server_process, with_patience
 from ..database.fiftyone_internals import has_sample, reload_held
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import catch_up, claim_record, keep_record, keep_results, usable_results
+from ..labels.clear_field import clear
 from ..labels.label_field import (
     FieldState,
     RunIds,
-    clear,
     declare,
     require_writable,
     segmentation_fields,
@@ -40,6 +41,7 @@ from ..samples.checks import dataset_of, quoted
 from ..samples.sample_ids import SampleIds, ids_of
 from .changed_images import changed_images
 from .fetching import fetch_documents, in_batches
+from .kept_labels import kept_labels
 from .report import (
     SampleNote,
     SegmentReport,
@@ -52,6 +54,10 @@ from .report import (
 from .work import Work
 from .writer import FieldWriter, FilledError
 from .writing_behind import WritingBehind
+
+EVERYTHING = "everything"
+Overwrite = bool | str
+"""False; True, which leaves what people made or judged; or ``everything``."""
 
 KEEP_SECONDS = 20.0
 # A report that takes long to keep is kept less often: this share of the time at most.
@@ -71,7 +77,7 @@ def field_run(
     samples: Any,
     run: RunIds,
     report: SegmentReport,
-    overwrite: bool = False,
+    overwrite: Overwrite = False,
     mask_dir: str | Path | None = None,
 ) -> Iterator[FieldRun]:
     """Lock the report's field for a run, from ``with`` to its end; no label is changed yet.
@@ -80,13 +86,16 @@ def field_run(
         samples: a dataset or view of images, not grouped.
         run: id of the run; a run resumes an earlier one of the same id.
         report: names the field.
-        overwrite: the run first deletes what earlier runs wrote to these samples.
+        overwrite: the run first deletes what earlier runs wrote to these samples; what people
+            tagged, edited, judged or drew stays, unless it is ``everything``.
         mask_dir: a folder for the masks, in place of the database.
 
     Raises:
         DatasetError: the field or the folder cannot be written, or another run is writing the
             field; or memory ran out within.
     """
+    if overwrite not in (True, False, EVERYTHING):
+        raise DatasetError(f"overwrite is {quoted(overwrite)}; use True, False or 'everything'.")
     dataset, field = dataset_of(samples), report.label_field
     work_id = _work_id(run)
     try:
@@ -96,8 +105,9 @@ def field_run(
             _finish_clearing(dataset, field, lock)
             # A call that was killed before it had taken anything away goes on without it.
             overwrite = overwrite or (lock.former or {}).get("intent") == work_id
-            state = require_writable(samples, field, run, overwrite)
-            folder = folder_of_run(dataset, field, overwrite, lock)
+            made_with = report.bank, report.bank_version
+            state = require_writable(samples, field, run, bool(overwrite), made_with)
+            folder = folder_of_run(dataset, field, bool(overwrite), lock)
             masks = MaskFiles(dataset, folder, mask_dir)
             if mask_dir is not None:
                 masks.require_writable()
@@ -123,7 +133,7 @@ class FieldRun:
         writer: FieldWriter,
         report: SegmentReport,
         state: FieldState,
-        overwrite: bool,
+        overwrite: Overwrite,
     ) -> None:
         """Change nothing yet; ``state`` is what the field holds in the samples."""
         self.stamp = writer.stamp
@@ -248,9 +258,11 @@ class FieldRun:
         """Items of the samples that can be worked on; of the others the results are known."""
         self._writer.lock.require()
         field = self._writer.field
-        wanted = {"filepath": 1, f"{field}.writer": 1, f"{field}._cls": 1}
+        wanted = {"filepath": 1, **{f"{field}.{name}": 1 for name in ("writer", KEPT, "_cls")}}
         found = fetch_documents(self._writer.dataset, wanted, sample_ids)
         contents = content(list(found)) if content is not None else {}
+        peoples = [key for key, entry in found.items() if (entry.get(field) or {}).get(KEPT)]
+        kept = kept_labels(self._writer.dataset, field, peoples) if peoples else {}
         items = []
         for sample_id in sample_ids:
             document = found.get(sample_id)
@@ -259,6 +271,7 @@ class FieldRun:
                 continue
             filepath = document.get("filepath")
             carried = contents.get(sample_id, (None, ()))
+            stay = kept.get(sample_id)
             error: Exception | None = None
             if not isinstance(filepath, str):
                 error = SampleError(f"Its filepath is {quoted(filepath)}, which is no path.")
@@ -266,12 +279,15 @@ class FieldRun:
                 error = FilledError()
             elif isinstance(carried, Exception):
                 error = carried
-            if error is not None or not isinstance(filepath, str):
+            elif isinstance(stay, Exception):
+                error = stay
+            if error is not None or not isinstance(filepath, str) or isinstance(stay, Exception):
                 self._early.append(Result(sample_id, str(filepath or ""), error=error))
                 continue
             run = self._writer.run
             own_run = None if isinstance(run, str) else run[sample_id]
-            items.append(Item(sample_id, filepath, own_run, *carried))
+            made_of, notes = carried
+            items.append(Item(sample_id, filepath, own_run, made_of, notes, stay))
         return items
 
     def _begin(
@@ -300,7 +316,8 @@ class FieldRun:
                 if filled:
                     # Looked up before: the view may be of the samples that hold what is cleared.
                     to_do = ids_of(self._samples)
-                    _clear(dataset, self._report, filled, lock)
+                    everything = self._overwrite == EVERYTHING
+                    _clear(dataset, self._report, filled, lock, everything)
             else:
                 self._skipped.extend(self._state.done)
                 self._report.skipped = len(self._skipped)
@@ -369,6 +386,8 @@ class FieldRun:
             report.notes.extend(_note(result, note) for note in result.notes)
             report.segmented += 1
             report.instances += result.count
+            report.kept += result.kept or 0
+            report.overlapping += result.overlapping
             report.from_cache += result.from_cache
             self._segmented.append(result.sample_id)
         # Whoever holds the sample in memory sees its labels, as after ``save``; if it is there.
@@ -464,12 +483,15 @@ def _so_far(report: SegmentReport, total: int) -> str:
     )
 
 
-def _clear(dataset: Any, report: SegmentReport, sample_ids: SampleIds, lock: RunLock) -> None:
+def _clear(
+    dataset: Any, report: SegmentReport, sample_ids: SampleIds, lock: RunLock, everything: bool
+) -> None:
     """Delete labels; the intent is recorded first, so that a killed run can be completed."""
     field = report.label_field
-    keep_results(dataset, field, lock, report=to_dict(report), clearing=sample_ids)
+    doing = {"clearing": sample_ids, "everything": everything}
+    keep_results(dataset, field, lock, report=to_dict(report), **doing)
     lock.drop_intent()
-    clear(dataset, field, sample_ids, lock)
+    report.dropped = clear(dataset, field, sample_ids, lock, everything)
     keep_results(dataset, field, lock, report=to_dict(report))
 
 
@@ -478,7 +500,7 @@ def _finish_clearing(dataset: Any, field: str, lock: RunLock) -> None:
         return
     results = usable_results(dataset, field)
     if results.get("clearing"):
-        clear(dataset, field, results["clearing"], lock)
+        clear(dataset, field, results["clearing"], lock, bool(results.get("everything")))
         keep_results(dataset, field, lock, report=results["report"])
 
 

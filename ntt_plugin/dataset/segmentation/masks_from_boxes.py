@@ -14,6 +14,7 @@ from fiftyone import ViewField as F
 
 from ...engine.recipe import Recipe
 from ...errors import DatasetError, NttError
+from ...worker.spec import BOXES
 from ...worker.tasks.image_tasks import filling_boxes
 from ...worker.tasks.networks import SegmenterLike
 from ...worker.tasks.task_handler import TaskHandler
@@ -26,9 +27,10 @@ from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from ..samples.views import image_view
 from .fetching import fetch_samples
-from .field_run import ends_the_run, field_run
+from .field_run import Overwrite, ends_the_run, field_run
 from .report import SegmentReport, run_notes
-from .work import WorkHere
+from .work import Work, WorkHere
+from .workers import Workers, require_usable, work_by
 
 # What a written label is made of, beside its id and its box.
 _DECIDES = ("label", "confidence", "tags")
@@ -42,7 +44,7 @@ def masks_from_boxes(
     preset: str | Recipe = "paper",
     device: str | torch.device | None = None,
     batch_size: int | None = None,
-    overwrite: bool = False,
+    overwrite: Overwrite = False,
     progress: Progress = None,
     *,
     tag: str | None = None,
@@ -50,12 +52,14 @@ def masks_from_boxes(
     group_slices: str | Iterable[str] | None = None,
     mask_dir: str | Path | None = None,
     segmenter: SegmenterLike | None = None,
+    workers: Workers = None,
 ) -> SegmentReport:
     """Cut the object out of each box, and write it with its mask into a new field.
 
     The field of the boxes is only read. A label of the new field has the pixel-tight box of its
     mask, the class, tags and confidence of the label it came from, that label's id as
-    ``source``, and ``preset``. Look at them in the App; then ``build_memory_bank`` can learn
+    ``source``, ``preset``, and ``box_iou``: how well the mask's box and the given one agree (IoU,
+    0 to 1; look at the lowest). Look at them in the App; then ``build_memory_bank`` can learn
     from the new field. A sample without a box that is asked for is left alone.
 
     A run may be stopped or killed at any moment: a second call goes on where it stopped. A
@@ -69,7 +73,8 @@ def masks_from_boxes(
         preset: a preset's name, or a recipe: the segmenter to use.
         device: where to run; the best there is if None.
         batch_size: boxes decoded at once; less needs less memory. The recipe's if None.
-        overwrite: start anew: take away first what runs wrote in these samples before.
+        overwrite: start anew: take away first what runs wrote in these samples before; what
+            people made or changed stays, as for ``segment``, unless it is ``everything``.
         progress: FiftyOne's: True, False, a callback, or None for the configured default. An
             exception out of the callback stops the run.
         tag: only boxes with this label tag; all if None.
@@ -79,6 +84,7 @@ def masks_from_boxes(
         mask_dir: write masks as PNG files below this folder, not into the database. The files
             stay when labels, field or dataset are replaced or deleted: a clone may name them too.
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
+        workers: where to work, as for ``segment``.
 
     Returns:
         What was done; boxes that gave no mask are named in its ``notes``.
@@ -95,6 +101,7 @@ def masks_from_boxes(
         >>> report.segmented
         4
     """
+    require_usable(workers, device, segmenter)
     notes: list[str] = []
     images = image_view(samples, group_slices, notes)
     require_labels(images, label_field, (fo.Detections,))
@@ -109,14 +116,18 @@ def masks_from_boxes(
     run = {sample: boxes_run_id(label_field, made, recipe) for sample, made in wanted.items()}
 
     with field_run(chosen, run, report, overwrite, mask_dir) as labelling:
-        loaded = segmenter or get_box_segmenter(recipe, device, batch_size)
-
-        handler = TaskHandler(
-            filling_boxes(loaded), loaded, stamp=labelling.stamp, passes_on=ends_the_run
-        )
-
+        stamp = labelling.stamp
+        work: Work
+        if workers is None:
+            loaded = segmenter or get_box_segmenter(recipe, device, batch_size)
+            task = filling_boxes(loaded)
+            work = WorkHere(TaskHandler(task, loaded, stamp=stamp, passes_on=ends_the_run))
+        else:
+            work = work_by(
+                workers, chosen, BOXES, recipe, device=device, batch_size=batch_size, stamp=stamp
+            )
         labelling.label_each(
-            WorkHere(handler),
+            work,
             BOX_MASK_ATTRIBUTES,
             {"boxes": label_field, "recipe": asdict(recipe)},
             progress,

@@ -12,8 +12,9 @@ from pymongo.errors import ConnectionFailure
 
 from ...engine.proposals.store import StoreInfo
 from ...engine.recipe import Recipe
-from ...errors import DatasetError, NoFileHandlesError, StoreError
+from ...errors import DatasetError, NoFileHandlesError, StoreError, WorkerError
 from ...worker.messages import Result
+from ...worker.spec import PROPOSE
 from ...worker.tasks.cached_proposals import CachedProposals
 from ...worker.tasks.image_tasks import proposing, require_stored
 from ...worker.tasks.networks import SegmenterLike
@@ -25,7 +26,8 @@ from ..samples.views import image_view
 from .image_pass import concerns_every_image, each_image
 from .proposal_stores import Cache, store_of
 from .report import SampleNote, in_words, run_notes
-from .work import WorkHere
+from .work import Work, WorkHere
+from .workers import Workers, require_usable, work_by
 
 
 @dataclass
@@ -72,6 +74,7 @@ def propose(
     group_slices: str | Iterable[str] | None = None,
     segmenter: SegmenterLike | None = None,
     cache: Cache = True,
+    workers: Workers = None,
 ) -> ProposeReport:
     """Compute ahead of time all that ``segment`` needs of images whatever the memory bank.
 
@@ -90,6 +93,7 @@ def propose(
             if None.
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
         cache: a store of one's own for them; the default store if True.
+        workers: where to work, as for ``segment``. All workers keep proposals in one folder.
 
     Returns:
         What was done, counted and named; samples that fail do not stop the run.
@@ -109,19 +113,28 @@ def propose(
     store = store_of(cache)
     if store is None:
         raise StoreError("There is nowhere to keep proposals: leave cache out, or give a store.")
+    require_usable(workers, device, segmenter)
     repeats: list[str] = []
     images = image_view(samples, group_slices, repeats)
-    loaded = segmenter or get_segmenter(as_recipe(preset), device, batch_size)
-    if loaded.upstream is None:
-        raise StoreError(
-            "The segmenter's weights are not known by a digest, so its proposals cannot be kept; "
-            "load it with Segmenter.from_preset."
+    recipe = segmenter.recipe if segmenter else as_recipe(preset)
+    work: Work
+    cached = None
+    if workers is None:
+        loaded = segmenter or get_segmenter(recipe, device, batch_size)
+        if loaded.upstream is None:
+            raise StoreError(
+                "The segmenter's weights are not known by a digest, so its proposals cannot be "
+                "kept; load it with Segmenter.from_preset."
+            )
+        cached = CachedProposals(loaded, store)
+        task = proposing(cached)
+        work = WorkHere(TaskHandler(task, loaded, cached, passes_on=concerns_every_image))
+    else:
+        work = work_by(
+            workers, images, PROPOSE, recipe, device=device, batch_size=batch_size, store=store
         )
-    report = ProposeReport(loaded.recipe.name, str(loaded.device))
+    report = ProposeReport(recipe.name, work.told.device)
     started = time.monotonic()
-    cached = CachedProposals(loaded, store)
-    handler = TaskHandler(proposing(cached), loaded, cached, passes_on=concerns_every_image)
-    work = WorkHere(handler)
 
     def count(result: Result) -> None:
         notes = (SampleNote(result.sample_id, result.filepath, note) for note in result.notes)
@@ -133,7 +146,7 @@ def propose(
 
     try:
         report.failed, report.deleted = each_image(images, work, count, progress)
-    except (ConnectionFailure, NoFileHandlesError) as error:
+    except (ConnectionFailure, NoFileHandlesError, WorkerError) as error:
         problem = str(error)
         if isinstance(error, ConnectionFailure):
             problem = f"The database does not answer ({error!s:.200})."
@@ -144,7 +157,9 @@ def propose(
     finally:
         notes = work.finish()
         report.seconds = time.monotonic() - started
-    require_stored(cached)
+    report.device = work.told.device
+    if cached is not None:
+        require_stored(cached)
     report.notes += run_notes([*repeats, *notes])
     return report
 

@@ -11,7 +11,7 @@ from typing import Any
 from pymongo.errors import PyMongoError
 
 from ...engine.device.batching import is_out_of_memory
-from ...errors import DatasetError, NoFileHandlesError
+from ...errors import DatasetError, NoFileHandlesError, WorkerError
 from ..database.errors import database_errors, is_disk_full
 from ..database.run_record import is_stored, read_results
 from ..samples.checks import dataset_of
@@ -49,6 +49,9 @@ class SegmentReport:
         instances: labels written to them.
         from_cache: number of samples labelled from cached proposals, without running a network.
         skipped: samples that an earlier call of the same run had labelled.
+        kept: labels of these samples that people tagged, edited, judged or drew, and that stay.
+        overlapping: new labels that were left out because one of those shows the same object.
+        dropped: labels of people that ``overwrite="everything"`` took away.
         deleted: samples that were deleted meanwhile.
         failed: samples that could not be done, each with the reason.
         notes: what was done about unusual samples, and what else happened.
@@ -68,6 +71,9 @@ class SegmentReport:
     instances: int = 0
     from_cache: int = 0
     skipped: int = 0
+    kept: int = 0
+    overlapping: int = 0
+    dropped: int = 0
     deleted: int = 0
     failed: list[SampleNote] = field(default_factory=list)
     notes: list[SampleNote] = field(default_factory=list)
@@ -86,6 +92,13 @@ class SegmentReport:
             parts.append(f"{self.from_cache} of them from kept proposals")
         if self.skipped:
             parts.append(f"{self.skipped} done before")
+        if self.kept:
+            parts.append(
+                f"{self.kept} labels that people made or judged stay, and {self.overlapping} new "
+                "ones that overlap them were left out"
+            )
+        if self.dropped:
+            parts.append(f"{self.dropped} labels that people made or judged were taken away")
         if self.deleted:
             parts.append(f"{self.deleted} deleted meanwhile")
         parts += [*in_words(self.failed, "failed"), *in_words(self.notes, "to note")]
@@ -170,7 +183,7 @@ def stop_reason(error: BaseException, dataset_id: Any, field: str) -> str | None
     """
     if is_disk_full(error):
         return "The disk of the database is full; free some space."
-    if isinstance(error, (DatasetError, NoFileHandlesError)):
+    if isinstance(error, (DatasetError, NoFileHandlesError, WorkerError)):
         return str(error)
     if problem := no_memory(error):
         return problem

@@ -12,6 +12,7 @@ import torch
 from ...engine.bank.memory_bank import MemoryBank
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
+from ...worker.spec import SEGMENT
 from ...worker.tasks.cached_proposals import CachedProposals
 from ...worker.tasks.image_tasks import segmenting
 from ...worker.tasks.networks import SegmenterLike
@@ -26,10 +27,11 @@ from ..networks import as_recipe, get_segmenter
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of
 from ..samples.views import image_view
-from .field_run import Truncated, ends_the_run, field_run
+from .field_run import Overwrite, Truncated, ends_the_run, field_run
 from .proposal_stores import Cache, usable_store
 from .report import SegmentReport, run_notes
-from .work import WorkHere
+from .work import Work, WorkHere
+from .workers import Workers, require_usable, work_by
 
 
 @database_errors("nothing is half written. Start again when it does, and the run goes on.")
@@ -39,7 +41,7 @@ def segment(
     label_field: str = "ntt",
     device: str | torch.device | None = None,
     batch_size: int | None = None,
-    overwrite: bool = False,
+    overwrite: Overwrite = False,
     progress: Progress = None,
     *,
     bank_dataset: Any = None,
@@ -48,6 +50,7 @@ def segment(
     mask_dir: str | Path | None = None,
     segmenter: SegmenterLike | None = None,
     cache: Cache = True,
+    workers: Workers = None,
 ) -> SegmentReport:
     """Find the bank's classes in each image and write them as ``fo.Detections``.
 
@@ -71,8 +74,11 @@ def segment(
         label_field: the field to write; made if it is new.
         device: where to run; the best there is if None.
         batch_size: points decoded at once; less needs less memory. The recipe's if None.
-        overwrite: start anew: take away first what runs wrote in these samples before. A call
-            that was killed over it goes on without it.
+        overwrite: start anew: take away first what runs wrote in these samples before. A label
+            that a person tagged, edited, approved, rejected or drew stays, and new ones that
+            overlap it (mask IoU >= 0.5) are left out; the report counts both. ``everything``
+            takes these away too, and the report says how many. A call that was killed over it
+            goes on without it.
         progress: FiftyOne's: True, False, a callback, or None for the configured default. An
             exception out of the callback stops the run.
         bank_dataset: the dataset, or its name, that keeps the bank of that name; the samples'
@@ -92,6 +98,9 @@ def segment(
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
         cache: whether to read and keep proposals, or a store of one's own for them. One that
             cannot be read or written stops no run; the report notes it.
+        workers: None to work in this process; a number of processes of this machine, ``"auto"``
+            (one a GPU; without GPUs one for four cores), or ``ntt.Ray(...)``. The labels are the
+            same.
 
     Returns:
         What was done, counted and named; samples that fail do not stop the run.
@@ -108,6 +117,7 @@ def segment(
         >>> report.segmented, report.failed
         (4, [])
     """
+    require_usable(workers, device, segmenter)
     notes: list[str] = []
     images = image_view(samples, group_slices, notes)
     name, bank = bank_with_classes(images, bank, bank_dataset)
@@ -116,13 +126,28 @@ def segment(
     report = SegmentReport(label_field, name, recipe.name, bank.version)
 
     with field_run(images, run, report, overwrite, mask_dir) as labelling:
-        loaded = segmenter or get_segmenter(recipe, device, batch_size)
-        bank.require_encoder(loaded.fingerprint)
         store, store_notes = usable_store(cache)
+        work: Work
+        if workers is None:
+            loaded = segmenter or get_segmenter(recipe, device, batch_size)
+            bank.require_encoder(loaded.fingerprint)
+            cached = CachedProposals(loaded, store)
+            task = segmenting(name, bank, recipe, cached)
+            work = WorkHere(TaskHandler(task, loaded, cached, labelling.stamp, ends_the_run))
+        else:
+            work = work_by(
+                workers,
+                images,
+                SEGMENT,
+                recipe,
+                device=device,
+                batch_size=batch_size,
+                stamp=labelling.stamp,
+                bank=bank,
+                bank_name=name,
+                store=store,
+            )
         report.notes += run_notes([*notes, *turned_references_note(bank, images), *store_notes])
-        cached = CachedProposals(loaded, store)
-        task = segmenting(name, bank, recipe, cached)
-        work = WorkHere(TaskHandler(task, loaded, cached, labelling.stamp, ends_the_run))
         labelling.label_each(
             work,
             LABEL_ATTRIBUTES,

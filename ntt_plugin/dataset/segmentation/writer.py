@@ -15,12 +15,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
 
+import bson
 from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo import UpdateOne
 from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
 
 from ...errors import DatasetError
+from ...worker.labels.kept_labels import KEPT
 from ...worker.labels.label_bytes import (
     MOST_INLINE,
     WRITER,
@@ -33,6 +35,7 @@ from ..database.errors import is_disk_full, with_patience
 from ..database.fiftyone_internals import dataset_id, samples_of
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import is_stored
+from ..labels.clear_field import without_labels
 from ..labels.convert import label_defaults, list_defaults
 from ..labels.label_field import RunIds, run_of
 from ..labels.mask_files import MaskFiles
@@ -98,7 +101,7 @@ class FieldWriter:
 
         ``held`` is what the database has there, its token among it.
         """
-        return held is None or held.get(WRITER) in self.lock.overtaken()
+        return held is None or bool(held.get(KEPT)) or held.get(WRITER) in self.lock.overtaken()
 
     def write(self, results: Sequence[Result]) -> Iterator[Result]:
         """Write the labels of some samples, masks too large for the database to files.
@@ -243,6 +246,8 @@ class FieldWriter:
                     }
                 },
             )
+            if result.kept is None
+            else self._added(result, now)
             for result in bulk
         ]
         try:
@@ -256,12 +261,28 @@ class FieldWriter:
                 raise
             return int(error.details.get("nMatched", 0)), list(_refused(bulk, error))
 
+    def _added(self, result: Result, now: datetime) -> UpdateOne:
+        """Labels added to those of people, whatever these look like at the moment."""
+        whole = bson.decode(result.document or b"")
+        labels = whole.pop("detections")
+        return UpdateOne(
+            {"_id": ObjectId(result.sample_id), f"{self.field}.{KEPT}": True},
+            {
+                "$push": {f"{self.field}.detections": {"$each": labels}},
+                "$set": {
+                    **{f"{self.field}.{name}": value for name, value in whole.items()},
+                    "last_modified_at": now,
+                },
+                "$unset": {f"{self.field}.{KEPT}": ""},
+            },
+        )
+
     def _free(self, bulk: Sequence[Result]) -> tuple[list[Result], list[str]]:
         """Those of some samples that have no labels but those of overtaken runs; their tokens.
 
         The others get an error, unless they hold this run's own labels.
         """
-        wanted = {f"{self.field}.{WRITER}": 1, f"{self.field}._cls": 1}
+        wanted = {f"{self.field}.{name}": 1 for name in (WRITER, KEPT, "_cls")}
         ids = [ObjectId(result.sample_id) for result in bulk]
         found = self._samples.find({"_id": {"$in": ids}}, wanted)
         held = {str(entry["_id"]): entry.get(self.field) for entry in found}
@@ -273,7 +294,7 @@ class FieldWriter:
             labels = held.get(result.sample_id)
             if result.sample_id not in held:
                 result.error = LookupError("The sample was deleted.")
-            elif labels is None or labels.get(WRITER) in overtaken:
+            elif labels is None or labels.get(KEPT) or labels.get(WRITER) in overtaken:
                 free.append(result)
             elif labels.get(WRITER) != self.lock.token:
                 result.error = FilledError()
@@ -284,9 +305,15 @@ class FieldWriter:
         try:
             self.lock.require()
         except LockLostError:
-            ids = [ObjectId(result.sample_id) for result in bulk]
-            mine = {"_id": {"$in": ids}, f"{self.field}.{WRITER}": self.lock.token}
-            self._samples.update_many(mine, {"$set": {self.field: None}})
+            ids = [ObjectId(result.sample_id) for result in bulk if result.kept is None]
+            mine = {f"{self.field}.{WRITER}": self.lock.token}
+            self._samples.update_many({"_id": {"$in": ids}, **mine}, {"$set": {self.field: None}})
+            for result in bulk:
+                if result.kept is not None and result.document:
+                    labels = bson.decode(result.document)["detections"]
+                    this = {"_id": ObjectId(result.sample_id), **mine}
+                    new = [label["_id"] for label in labels]
+                    self._samples.update_one(this, without_labels(self.field, new))
             raise
 
     def _drop_files(self, bulk: Sequence[Result]) -> None:

@@ -37,9 +37,11 @@ from ..samples.views import all_images, image_view
 from ..segmentation.field_run import ends_the_run, field_run
 from ..segmentation.image_pass import concerns_every_image, each_image
 from ..segmentation.proposal_stores import Cache, usable_store
+from ..segmentation.propose import ProposeReport, propose
 from ..segmentation.report import SampleNote, SegmentReport, in_words, run_notes
 from ..segmentation.segment import bank_facts, bank_with_classes
 from ..segmentation.work import WorkHere
+from ..segmentation.workers import Workers, require_usable
 
 RUN_PREFIX = "suggest_"
 """What the ids of runs that suggest begin with."""
@@ -198,6 +200,7 @@ def suggest_references(
     progress: Progress = None,
     segmenter: SegmenterLike | None = None,
     cache: Cache = True,
+    workers: Workers = None,
 ) -> Suggestions:
     """Suggest what to label next: proposals that would teach a memory bank most.
 
@@ -229,6 +232,8 @@ def suggest_references(
             exception out of the callback stops the work; former suggestions are left then.
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.
         cache: whether to read and keep proposals, or a store of one's own for them.
+        workers: where proposals that are missing are computed and kept, as for ``propose``; the
+            search among them runs in this process.
 
     Returns:
         The suggestions, best first; none is an ordinary result. Samples that fail are named.
@@ -245,6 +250,7 @@ def suggest_references(
     """
     if not is_whole(count) or count < 1:
         raise DatasetError(f"{count!r} suggestions cannot be made; ask for 1 or more.")
+    require_usable(workers, device, segmenter)
     count = int(count)
     started = time.monotonic()
     repeats: list[str] = []
@@ -252,6 +258,18 @@ def suggest_references(
     name, bank = bank_with_classes(images, bank, bank_dataset)
     require_replaceable(images, field, overwrite)
     recipe = segmenter.recipe if segmenter else as_recipe(preset or bank.recipe)
+    if workers is not None:
+        kept = propose(
+            samples,
+            recipe,
+            device,
+            batch_size,
+            progress,
+            group_slices=group_slices,
+            cache=cache,
+            workers=workers,
+        )
+        repeats += _notes_of(kept)
     loaded = segmenter or get_segmenter(recipe, device, batch_size)
     bank.require_encoder(loaded.fingerprint)
     store, notes = usable_store(cache)
@@ -286,6 +304,11 @@ def suggest_references(
         failed=failed + report.failed,
         notes=[*run_notes([*repeats, *notes, *search_notes]), *report.notes],
     )
+
+
+def _notes_of(report: ProposeReport) -> list[str]:
+    """What went wrong for the run as a whole; images are looked at again, and named then."""
+    return [note.reason for note in report.notes if not note.sample]
 
 
 def _written(images: Any, field: str) -> dict[str, str]:

@@ -26,7 +26,7 @@ from .records import (
     is_threshold,
     new_reference_id,
 )
-from .schema import MAX_TEXT, MAX_VERSION
+from .schema import MAX_VERSION, check_label
 
 __all__ = ["Fingerprint", "MemoryBank", "Refused", "StoredReference"]
 
@@ -116,10 +116,19 @@ class MemoryBank:
         found = {label: entry.threshold for label, entry in self._record.classes.items()}
         return {label: value for label, value in found.items() if value is not None}
 
-    def set_thresholds(self, thresholds: Mapping[str, float]) -> None:
+    @property
+    def expected_recalls(self) -> dict[str, float]:
+        """Of the classes with an estimated threshold the share of objects expected above it."""
+        found = {label: entry.expected_recall for label, entry in self._record.classes.items()}
+        return {label: value for label, value in found.items() if value is not None}
+
+    def set_thresholds(
+        self, thresholds: Mapping[str, float], recalls: Mapping[str, float] | None = None
+    ) -> None:
         """Replace all thresholds; classes that are not named lose theirs.
 
-        Matching does not depend on them, so the version does not change.
+        Matching does not depend on them, so the version does not change. ``recalls`` marks
+        thresholds as estimated: the share of objects that is expected above each, 0 to 1.
 
         Raises:
             BankError: unknown class, or a threshold that is not a number in [0, 1].
@@ -130,6 +139,7 @@ class MemoryBank:
                 raise BankError(f"The threshold of {label!r} is {value!r}; give one from 0 to 1.")
         for label, entry in self._record.classes.items():
             entry.threshold = float(thresholds[label]) if label in thresholds else None
+            entry.expected_recall = (recalls or {}).get(label)
 
     def shots(self, label: str) -> int:
         """Number of references of a class."""
@@ -193,7 +203,7 @@ class MemoryBank:
         Raises:
             BankError: wrong shape, a value that is not finite, or an unusable label.
         """
-        _check_label(label)
+        check_label(label)
         stored = self._store(features, provenances, reading)
         if stored:
             self._record.classes.setdefault(label, ClassMemory()).references.extend(stored)
@@ -265,7 +275,7 @@ class MemoryBank:
             mine.references.extend(references)
             mine.negatives.extend(negatives)
             if mine.threshold is None:
-                mine.threshold = theirs.threshold
+                mine.threshold, mine.expected_recall = theirs.threshold, theirs.expected_recall
         self.refused.extend(entry for entry in other.refused if entry not in self.refused)
         self.notes.extend(note for note in other.notes if note not in self.notes)
         if len(self._ids()) > len(known):
@@ -387,13 +397,3 @@ class MemoryBank:
     def _changed(self) -> None:
         self._record.version = self._record.version % MAX_VERSION + 1
         self._units = None
-
-
-def _check_label(label: str) -> None:
-    if not isinstance(label, str) or not label.strip():
-        raise BankError(f"A class needs a name that is not empty, not {label!r}.")
-    if len(label) > MAX_TEXT:
-        raise BankError(
-            f"The class name {label[:60]!r}... has {len(label):,} characters, and {MAX_TEXT:,} are "
-            "the most; shorten it."
-        )

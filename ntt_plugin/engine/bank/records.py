@@ -97,11 +97,16 @@ class BankEntry(NamedTuple):
 
 @dataclass
 class ClassMemory:
-    """References, negatives and confidence threshold of one class."""
+    """References, negatives and confidence threshold of one class.
+
+    Attributes:
+        expected_recall: with an estimated threshold, the share of objects expected above it.
+    """
 
     references: list[StoredReference] = field(default_factory=list)
     negatives: list[StoredReference] = field(default_factory=list)
     threshold: float | None = None
+    expected_recall: float | None = None
 
 
 @dataclass

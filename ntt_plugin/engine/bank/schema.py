@@ -122,7 +122,8 @@ def to_record(
         classes[label] = ClassMemory(
             references,
             _stored(field(entry, "negatives", list), negative_rows, ids),
-            _threshold(entry),
+            _share(entry, "threshold"),
+            _share(entry, "expected_recall"),
         )
     version = field(document, "version", int)
     if not 0 <= version <= MAX_VERSION:
@@ -195,12 +196,12 @@ def _recipe(entry: dict[str, Any]) -> Recipe:
         refuse(str(error).removesuffix("."))
 
 
-def _threshold(entry: dict[str, Any]) -> float | None:
-    if "threshold" not in entry:
+def _share(entry: dict[str, Any], name: str) -> float | None:
+    if name not in entry:
         return None
-    value = entry["threshold"]
+    value = entry[name]
     if not is_threshold(value):
-        refuse("a threshold is no number from 0 to 1")
+        refuse(f"its {name.replace('_', ' ')} is no number from 0 to 1")
     return float(value)
 
 
@@ -245,6 +246,8 @@ def _class(label: str, entry: ClassMemory) -> dict[str, Any]:
     # Files of before have no such key, and a bank without thresholds keeps its bytes.
     if entry.threshold is not None:
         described["threshold"] = entry.threshold
+    if entry.expected_recall is not None:
+        described["expected_recall"] = entry.expected_recall
     return described
 
 
@@ -334,3 +337,18 @@ def unsound(reason: str) -> BankError:
         f"This is not a sound memory bank: {reason}. Export it again where it was made, or build "
         "it again."
     )
+
+
+def check_label(label: str) -> None:
+    """Make sure that a bank can hold a class of a name.
+
+    Raises:
+        BankError: it cannot.
+    """
+    if not isinstance(label, str) or not label.strip():
+        raise BankError(f"A class needs a name that is not empty, not {label!r}.")
+    if len(label) > MAX_TEXT:
+        raise BankError(
+            f"The class name {label[:60]!r}... has {len(label):,} characters, and {MAX_TEXT:,} are "
+            "the most; shorten it."
+        )

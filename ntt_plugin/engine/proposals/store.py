@@ -85,6 +85,7 @@ class ProposalStore:
 
     Attributes:
         folder: where the records are; made when the first one is written.
+        max_bytes: the budget that was given; None if the disk decides.
     """
 
     def __init__(self, folder: str | Path | None = None, max_bytes: int | None = None) -> None:
@@ -96,7 +97,7 @@ class ProposalStore:
             StoreError: the folder is the default one, and there can be none.
         """
         self.folder = default_folder() if folder is None else Path(folder)
-        self._fixed_budget = max_bytes
+        self.max_bytes = max_bytes
         self._lock = threading.Lock()
         self._counts = StoreCounts()
         # What the last look found, and what this object wrote since.
@@ -241,7 +242,7 @@ class ProposalStore:
         """Why a record of a size is not stored."""
         if size > MAX_RECORD_BYTES:
             return f"The proposals of one image take {_megabytes(size)}, more than is kept of one."
-        if self._fixed_budget is not None:
+        if self.max_bytes is not None:
             return f"A record of {size:,} bytes does not fit the budget of {budget:,} bytes."
         return (
             f"The disk of {self.folder} is nearly full: a tenth of what is free there,"
@@ -250,9 +251,7 @@ class ProposalStore:
         )
 
     def _budget_for(self, held: int) -> int:
-        return (
-            default_budget(self.folder, held) if self._fixed_budget is None else self._fixed_budget
-        )
+        return default_budget(self.folder, held) if self.max_bytes is None else self.max_bytes
 
     def _count(self, problem: str | None = None, **added: int) -> None:
         with self._lock:

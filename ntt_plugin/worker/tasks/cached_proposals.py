@@ -74,7 +74,7 @@ class CachedProposals:
         """Look up an image's cached proposals; nothing is set if its file cannot be read."""
         if self._cache is None:
             return
-        filepath = read.item.filepath
+        filepath = read.filepath
         try:
             digest = image_digest(filepath)
             read.proposals = self._cache.load(digest, shown_size(filepath))
@@ -99,7 +99,7 @@ class CachedProposals:
             except RecordError as error:
                 assert self._cache is not None and read.digest is not None
                 self._cache.report_damage(read.digest, error)
-                read.image = read_image(read.item.filepath)
+                read.image = read_image(read.filepath)
         assert read.image is not None
         proposals = self._segmenter.propose(read.image)
         if read.digest is not None:
@@ -108,7 +108,7 @@ class CachedProposals:
                 # spin once they are more than the cores.
                 proposals = proposals.with_masks_made()
             self._room.acquire()
-            self._writers.submit(self._keep, read.item.filepath, read.digest, proposals)
+            self._writers.submit(self._keep, read.filepath, read.digest, proposals)
         return function(proposals)
 
     def troubles(self) -> dict[str, Any]:

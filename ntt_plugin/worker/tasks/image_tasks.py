@@ -13,7 +13,6 @@ from ...engine.bank.memory_bank import MemoryBank
 from ...engine.masks.containers import UnpackedMasks
 from ...engine.masks.packed import PackedMask
 from ...engine.matching.match import Instances, match
-from ...engine.matching.nms import box_iou
 from ...engine.proposals.proposals import Proposals
 from ...engine.recipe import Recipe
 from ...engine.references import Box, tight_box
@@ -191,8 +190,15 @@ def _box_label(
         mask=mask,
         confidence=source["confidence"],
         tags=list(source["tags"]),
-        attributes={"source": source["id"], "preset": preset, "box_iou": box_iou(given, box)},
+        attributes={"source": source["id"], "preset": preset, "box_iou": _box_iou(given, box)},
     )
+
+
+def _box_iou(one: Box, other: Box) -> float:
+    width = max(0.0, min(one[2], other[2]) - max(one[0], other[0]))
+    height = max(0.0, min(one[3], other[3]) - max(one[1], other[1]))
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (one, other)]
+    return float(width * height / (sum(areas) - width * height))
 
 
 def _instances(

@@ -27,6 +27,7 @@ class ReadImage:
     """An item with its image, or with what is kept of it.
 
     Attributes:
+        filepath: its file on this machine.
         state: its file's ``image_state`` before the file was read.
         digest: its file's ``image_digest``; None if no cache was asked.
         proposals: its cached proposals; None if there are none.
@@ -36,6 +37,7 @@ class ReadImage:
     """
 
     item: Item
+    filepath: str
     state: str | None = None
     digest: str | None = None
     proposals: Proposals | None = None
@@ -67,15 +69,20 @@ class ReadingAhead:
     """
 
     def __init__(
-        self, recall: Callable[[ReadImage], None] | None = None, budget: int = _BUDGET
+        self,
+        recall: Callable[[ReadImage], None] | None = None,
+        budget: int = _BUDGET,
+        path_of: Callable[[str], str] = str,
     ) -> None:
         """Prepare to read; nothing is read yet.
 
         Args:
             recall: looks up an image's digest and proposals; on a hit the image is not read.
             budget: bytes of decoded images at once, the one being worked on included.
+            path_of: gives an item's path as this machine has it.
         """
         self._recall = recall
+        self._path_of = path_of
         self._room = _Room(budget)
         self._turn = 0
         self._waiting: deque[Future[tuple[ReadImage, int]]] = deque()
@@ -89,7 +96,8 @@ class ReadingAhead:
 
     def submit(self, item: Item) -> None:
         """Begin to read an item's image; its image is read when its turn comes."""
-        self._waiting.append(self._threads.submit(self._read, ReadImage(item), self._turn))
+        read = ReadImage(item, self._path_of(item.filepath))
+        self._waiting.append(self._threads.submit(self._read, read, self._turn))
         self._turn += 1
 
     @contextmanager
@@ -111,7 +119,7 @@ class ReadingAhead:
         self._threads.shutdown(wait=True, cancel_futures=True)
 
     def _read(self, read: ReadImage, turn: int) -> tuple[ReadImage, int]:
-        size, filepath = 0, read.item.filepath
+        size, filepath = 0, read.filepath
         try:
             # Before the file is read: one that is replaced meanwhile counts as changed.
             read.state = image_state(filepath)

@@ -6,6 +6,7 @@ import uuid
 from collections.abc import Callable
 from typing import Any
 
+from ..labels.kept_labels import without_kept
 from ..labels.label_bytes import Stamp, field_bytes
 from ..messages import Item, Result
 from .cached_proposals import CachedProposals, upstream_facts
@@ -28,6 +29,7 @@ class TaskHandler:
         cached: CachedProposals | None = None,
         stamp: Stamp | None = None,
         passes_on: Callable[[Exception], bool] = lambda error: False,
+        path_of: Callable[[str], str] = str,
     ) -> None:
         """Read and compute nothing yet.
 
@@ -37,6 +39,7 @@ class TaskHandler:
             cached: looks up an image's proposals, so that it need not be read.
             stamp: what the run writes with labels; None if the task makes none.
             passes_on: whether an error is raised rather than told in the result of its sample.
+            path_of: gives an item's path as this machine has it.
         """
         self.name = uuid.uuid4().hex
         self._task = task
@@ -44,7 +47,7 @@ class TaskHandler:
         self._cached = cached
         self._stamp = stamp
         self._passes_on = passes_on
-        self._ahead = ReadingAhead(cached.recall if cached else None)
+        self._ahead = ReadingAhead(cached.recall if cached else None, path_of=path_of)
         self._known: dict[str, Any] = {"name": self.name, "device": str(segmenter.device)}
         self._known["facts"] = upstream_facts(segmenter)
         self._told: dict[str, Any] = {}
@@ -97,7 +100,11 @@ class TaskHandler:
         result.left_out = made.left_out
         if made.labels is None or self._stamp is None:
             return
-        result.count = len(made.labels)
+        labels = made.labels
+        if read.item.kept is not None:
+            result.kept = len(read.item.kept)
+            labels, result.overlapping = without_kept(labels, read.item.kept)
+        result.count = len(labels)
         result.document, result.pngs = field_bytes(
-            made.labels, self._stamp, read.item.run, read.file_state
+            labels, self._stamp, read.item.run, read.file_state
         )

@@ -7,6 +7,7 @@ import torch
 from fiftyone import ViewField as F
 
 from ntt_plugin.dataset.banks import banks, edit, store
+from ntt_plugin.dataset.banks.thresholds import save_thresholds
 from ntt_plugin.dataset.database.dataset_locks import bank_lock
 from ntt_plugin.engine.bank.memory_bank import MemoryBank
 from ntt_plugin.errors import BankError, DatasetError, ReferenceRefusedError
@@ -366,3 +367,34 @@ def test_a_bank_is_merged_into_another_with_a_tick(dataset, bank, counting):
     banks.build_memory_bank(dataset[2:], "ground_truth", "more", segmenter=counting)
     edit.merge_memory_banks(dataset, ["blocks", "more"], "blocks", overwrite=True)
     assert banks.get_memory_bank_info(dataset, "blocks").shots == {"red": 6, "green": 6, "blue": 4}
+
+
+def test_undo_takes_the_last_change_back_and_once_more_brings_it_back(dataset, bank, counting):
+    before = banks.load_memory_bank(dataset, "blocks").to_bytes()
+    update(dataset[4:], counting, negatives=True, classes=["red"])
+    after = banks.load_memory_bank(dataset, "blocks").to_bytes()
+    undone = edit.undo_memory_bank(dataset, "blocks")
+    assert banks.load_memory_bank(dataset, "blocks").to_bytes() == before
+    assert (undone.removed, undone.added, undone.negatives) == ({"red": 2}, {}, {})
+    again = edit.undo_memory_bank(dataset, "blocks")
+    assert banks.load_memory_bank(dataset, "blocks").to_bytes() == after
+    assert (again.removed, again.negatives) == ({}, {"red": 2})
+
+
+def test_undo_goes_with_a_new_name_and_passes_thresholds_over(dataset, bank, counting):
+    before = banks.load_memory_bank(dataset, "blocks").to_bytes()
+    update(dataset[4:], counting, negatives=True, classes=["red"])
+    save_thresholds(dataset, "blocks", thresholds={"red": 0.5})
+    banks.rename_memory_bank(dataset, "blocks", "bricks")
+    edit.undo_memory_bank(dataset, "bricks")
+    assert banks.load_memory_bank(dataset, "bricks").to_bytes() == before
+
+
+def test_a_new_bank_has_nothing_to_undo(dataset, bank):
+    with pytest.raises(DatasetError, match="No former state"):
+        edit.undo_memory_bank(dataset, "blocks")
+    edit.remove_references(dataset, "blocks", classes=["red"])
+    banks.delete_memory_bank(dataset, "blocks")
+    banks.save_memory_bank(dataset, "blocks", bank)
+    with pytest.raises(DatasetError, match="No former state"):
+        edit.undo_memory_bank(dataset, "blocks")

@@ -280,3 +280,14 @@ def test_what_was_judged_once_is_not_read_again(dataset, bank, monkeypatch):
     monkeypatch.setattr(store, "read", None)
     assert reference_quality(dataset, "blocks") == first[0][:-1]
     assert class_similarity(dataset, "blocks")[0] == first[1]
+
+
+def test_a_mask_far_from_its_source_box_is_flagged(dataset, bank, segmenter):
+    sample = dataset.first()
+    far, near, _ = sample.ground_truth.detections
+    far["box_iou"], near["box_iou"] = 0.31, 0.9
+    sample.save()
+    checks = by_label(dataset, check_references(dataset, "blocks", segmenter=segmenter))
+    assert [key for key, check in checks.items() if "from the box" in str(check.flags)] == [far.id]
+    again = by_label(dataset, reference_quality(dataset, "blocks"))
+    assert "IoU 0.31" in str(again[far.id].flags)

@@ -214,3 +214,13 @@ def test_large_images_are_filled_a_few_boxes_at_a_time(dataset, segmenter, monke
     monkeypatch.setattr(segmenter, "masks_from_boxes", counting)
     masks_from_boxes(dataset.limit(1), "boxes", "masks", segmenter=segmenter)
     assert asked == [2, 1]
+
+
+def test_each_mask_tells_how_well_its_box_and_the_given_one_agree(dataset, segmenter):
+    masks_from_boxes(dataset, "boxes", "masks", segmenter=segmenter)
+    for index, sample in enumerate(dataset):
+        for label in sample["masks"].detections:
+            x1, y1, x2, y2 = scenes.blocks(index)[label.label]
+            width, height = x2 - x1, y2 - y1
+            expected = width * height / ((width + 4) * (height + 4))
+            assert label.box_iou == pytest.approx(expected)

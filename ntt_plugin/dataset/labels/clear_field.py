@@ -1,0 +1,101 @@
+"""Taking a run's labels out of a field; what people made or judged stays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from bson import ObjectId
+from pymongo import UpdateOne
+
+from ...worker.labels.kept_labels import KEPT
+from ...worker.labels.label_bytes import IMAGE, WRITER
+from ...worker.labels.made_labels import MADE
+from ..database.fiftyone_internals import JOURNALED, reload_samples, samples_of
+from ..database.locks import RunLock
+from ..database.run_record import read_facts
+from .peoples_labels import tags_by_label, untouched
+
+_CLEARED_AT_ONCE = 200
+_CLEAR_TRIES = 20
+
+
+def clear(
+    dataset: Any, field: str, sample_ids: Sequence[str], lock: RunLock, everything: bool = False
+) -> int:
+    """Delete what runs wrote to a field of some samples; ids of deleted samples do no harm.
+
+    Labels that people tagged, edited, judged or drew stay, unless ``everything`` goes; gives how
+    many of them went.
+
+    Labels with the token of a lock are deleted only if they were there before the lock was
+    checked: a run that loses its lock here deletes nothing of the run that took over.
+
+    Raises:
+        LockLostError: another run took over.
+    """
+    # Journaled before the run's record forgets that they are to be cleared.
+    samples = samples_of(dataset).with_options(write_concern=JOURNALED)
+    boxes = read_facts(dataset, field).get("boxes")
+    dropped, kept = 0, f"{field}.{KEPT}"
+    for start in range(0, len(sample_ids), _CLEARED_AT_ONCE):
+        left = [ObjectId(one) for one in sample_ids[start : start + _CLEARED_AT_ONCE]]
+        seen = samples.distinct(f"{field}.{WRITER}", {"_id": {"$in": left}})
+        lock.require()
+        for _ in range(_CLEAR_TRIES):
+            updates, touched = _clearing(samples, field, left, boxes, seen, everything)
+            if not updates:
+                break
+            samples.bulk_write(list(updates.values()), ordered=False)
+            # Of what somebody changed meanwhile is looked at once more what is there now.
+            rest = {"_id": {"$in": list(updates)}, field: {"$ne": None}, kept: {"$ne": True}}
+            left = [found["_id"] for found in samples.find(rest, {"_id": 1})]
+            dropped += sum(count for one, count in touched.items() if one not in left)
+    # Update samples held in memory, as FiftyOne's own clearing does.
+    reload_samples(dataset)
+    return dropped
+
+
+def _clearing(
+    samples: Any,
+    field: str,
+    ids: Sequence[ObjectId],
+    boxes: str | None,
+    seen: Sequence[Any],
+    everything: bool,
+) -> tuple[dict[ObjectId, UpdateOne], dict[ObjectId, int]]:
+    """Updates that clear samples which nobody changes meanwhile, and how many of people's go."""
+    wanted = {field: 1, "last_modified_at": 1}
+    if boxes:
+        wanted |= {f"{boxes}.detections._id": 1, f"{boxes}.detections.tags": 1}
+    writers = {"$in": [None, *seen]}
+    these = {"_id": {"$in": list(ids)}, field: {"$ne": None}, f"{field}.{WRITER}": writers}
+    updates: dict[ObjectId, UpdateOne] = {}
+    touched: dict[ObjectId, int] = {}
+    for found in samples.find(these, wanted):
+        held = found[field]
+        labels = held.get("detections") or []
+        gone = [] if held.get(KEPT) else untouched(held, tags_by_label(found, boxes))
+        if everything or len(gone) == len(labels):
+            touched[found["_id"]] = len(labels) - len(gone)
+            cleared = {field: None, "last_modified_at": datetime.now(timezone.utc)}
+            update: dict[str, Any] = {"$set": cleared}
+        elif held.get(KEPT):
+            continue
+        else:
+            update = without_labels(field, gone)
+        unchanged = {"_id": found["_id"], f"{field}.{WRITER}": writers}
+        unchanged["last_modified_at"] = found.get("last_modified_at")
+        updates[found["_id"]] = UpdateOne(unchanged, update)
+    return updates, touched
+
+
+def without_labels(field: str, labels: Sequence[ObjectId]) -> dict[str, Any]:
+    """The update that takes labels of a run away and leaves those of people, to be added to."""
+    gone = ("run", WRITER, MADE, IMAGE)
+    return {
+        "$pull": {f"{field}.detections": {"_id": {"$in": list(labels)}}},
+        "$set": {f"{field}.{KEPT}": True, "last_modified_at": datetime.now(timezone.utc)},
+        "$unset": {f"{field}.{name}": "" for name in gone},
+    }

@@ -1,0 +1,178 @@
+"""A run's work done by workers: processes of this machine, or of a cluster."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Generator, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any, Protocol
+
+import fiftyone as fo
+import torch
+
+from ...engine.bank.memory_bank import MemoryBank
+from ...engine.proposals.store import ProposalStore
+from ...engine.recipe import Recipe
+from ...errors import DatasetError
+from ...worker.dispatcher import LostItem, dispatch
+from ...worker.labels.label_bytes import Stamp
+from ...worker.local_processes import LocalPool, cores_here, gpus_here
+from ...worker.messages import Item, Result, SampleError
+from ...worker.pool import Pool
+from ...worker.spec import HANDLER, WorkerSpec
+from ..database.fiftyone_internals import stream
+from ..samples.checks import is_whole, quoted
+from .work import Told
+
+logger = logging.getLogger(__name__)
+
+_CORES_EACH = 4
+# Paths of samples that are looked at before workers start, and files that a worker has to read.
+_LOOKED_AT, _TRIED = 50, 3
+_CLOUD = ("s3://", "gs://", "azure://", "http://", "https://")
+
+
+class Cluster(Protocol):
+    """Where workers other than local processes run, such as ``ntt.Ray``.
+
+    Attributes:
+        paths: how paths begin here, and how they begin on the workers' machines.
+    """
+
+    paths: Mapping[str, str]
+
+    def pool(self, handler: str, spec: bytes) -> Pool:
+        """Workers that make a handler, by its name, of a spec's bytes."""
+
+
+Workers = int | str | Cluster | None
+"""None for this process, a number of local processes, ``"auto"``, or a cluster."""
+
+
+def require_usable(workers: Workers, device: Any, segmenter: Any) -> None:
+    """Make sure that an argument ``workers`` can be used, and fits the other arguments.
+
+    Raises:
+        DatasetError: says what to give in its place.
+    """
+    if workers is None:
+        return
+    is_number = is_whole(workers) and not isinstance(workers, bool)
+    if is_number and workers < 1:  # type: ignore[operator]
+        raise DatasetError(f"{workers} workers cannot work; give 1 or more, or leave workers out.")
+    if not (is_number or workers == "auto" or hasattr(workers, "pool")):
+        raise DatasetError(
+            f"workers={quoted(workers)} is neither a number, 'auto' nor ntt.Ray(...); leave it out "
+            "to work in this process."
+        )
+    if segmenter is not None:
+        raise DatasetError(
+            "A segmenter in memory cannot go to workers; give preset, device and batch_size, or "
+            "leave workers out."
+        )
+    if device is not None and torch.device(device).index is not None:
+        raise DatasetError(
+            f"device={str(device)!r} is one device, and each worker takes its own; give "
+            f"device={torch.device(device).type!r}, or leave workers or device out."
+        )
+
+
+class WorkByWorkers:
+    """Work by local processes or a cluster's; results come in any order."""
+
+    def __init__(self, workers: Workers, spec: WorkerSpec) -> None:
+        """Start nothing yet; ``require_usable`` has passed the workers."""
+        self.told = Told()
+        self._workers = workers
+        self._spec = spec
+        self._said: dict[str, None] = {}
+
+    def results(self, items: Iterator[Item]) -> Generator[Result, None, None]:
+        """A result for each item; leaving it early ends the workers.
+
+        Raises:
+            WorkerError: no worker can do the work; says why.
+        """
+        under_way: dict[str, str] = {}
+
+        def messages() -> Iterator[tuple[str, bytes]]:
+            for item in items:
+                under_way[item.sample_id] = item.filepath
+                yield item.sample_id, item.to_bytes()
+
+        for key, data in dispatch(messages(), self._pool(), tell=self._tell):
+            filepath = under_way.pop(key, "")
+            if isinstance(data, LostItem):
+                yield Result(key, filepath, error=SampleError(data.reason))
+            else:
+                yield Result.from_bytes(data)
+
+    def finish(self) -> list[str]:
+        """What a person should know of the workers, a sentence each."""
+        return [*self._said, *self.told.notes()]
+
+    def _pool(self) -> Pool:
+        if self._workers is None or isinstance(self._workers, (int, str)):
+            gpus = gpus_here() if self._spec.device in (None, "cuda") else []
+            count = self._workers if is_whole(self._workers) else len(gpus)
+            size = int(count or max(1, cores_here() // _CORES_EACH))
+            return LocalPool(size, HANDLER, self._spec.to_bytes(), gpus)
+        spec = replace(self._spec, paths=dict(self._workers.paths))
+        return self._workers.pool(HANDLER, spec.to_bytes())
+
+    def _tell(self, sentence: str) -> None:
+        logger.warning(sentence)
+        if len(self._said) < _LOOKED_AT:
+            self._said[sentence] = None
+
+
+def work_by(
+    workers: Workers,
+    images: Any,
+    task: str,
+    recipe: Recipe,
+    *,
+    device: str | torch.device | None,
+    batch_size: int | None,
+    stamp: Stamp | None = None,
+    bank: MemoryBank | None = None,
+    bank_name: str = "",
+    store: ProposalStore | None = None,
+) -> WorkByWorkers:
+    """Workers for a task on images.
+
+    Raises:
+        DatasetError: the images do not lie in files.
+    """
+    if batch_size is not None:
+        recipe = replace(recipe, point_batch=batch_size)
+    spec = WorkerSpec(
+        task,
+        recipe,
+        device=None if device is None else str(device),
+        zoo_dirs=[str(Path(fo.config.model_zoo_dir).absolute())],
+        bank=None if bank is None else bank.to_bytes(),
+        bank_name=bank_name,
+        stamp=stamp,
+        store=None if store is None else str(store.folder.absolute()),
+        store_bytes=None if store is None else store.max_bytes,
+        look_at=_some_files(images),
+    )
+    return WorkByWorkers(workers, spec)
+
+
+def _some_files(images: Any) -> Sequence[str]:
+    """A few of the images' files, those that can be read here if there are any."""
+    found = stream(images, [{"$limit": _LOOKED_AT}, {"$project": {"filepath": 1}}])
+    paths = [path for entry in found if isinstance(path := entry.get("filepath"), str)]
+    for path in paths:
+        if path.startswith(_CLOUD):
+            raise DatasetError(
+                f"The image {quoted(path, 200)} is in the cloud, which workers cannot read; "
+                "download the images or mount them, and give the samples those paths."
+            )
+    # A file that is missing here too fails alone, as without workers.
+    here = list(islice((path for path in paths if Path(path).is_file()), _TRIED))
+    return here or paths[:_TRIED]

@@ -1,0 +1,176 @@
+"""A run by workers gives what a run in this process gives, and says what workers cannot do."""
+
+import uuid
+
+import fiftyone as fo
+import pytest
+from bson import ObjectId
+from PIL import Image
+
+import ntt_plugin as ntt
+from ntt_plugin.dataset.segmentation import workers as by_workers
+from ntt_plugin.demo.streams import reference_scene, scoring_scene
+from ntt_plugin.engine import Recipe
+from ntt_plugin.engine.proposals.store import ProposalStore
+from ntt_plugin.errors import DatasetError
+from ntt_plugin.worker.labels.made_labels import read_made
+from tests.dataset import scenes
+
+RECIPE = Recipe.from_preset("tiny", grid=5)
+
+
+@pytest.fixture(scope="module")
+def drawn(tmp_path_factory):
+    """Twelve demo scenes, of which one cannot be read, with labels; and their memory bank."""
+    folder = tmp_path_factory.mktemp("scenes")
+    samples = []
+    for index in range(12):
+        path = folder / f"{index}.png"
+        Image.fromarray(scoring_scene(index).image).save(path)
+        samples.append(fo.Sample(filepath=str(path)))
+    (folder / "5.png").write_bytes(b"damaged")
+    dataset = fo.Dataset(f"test_{uuid.uuid4().hex}")
+    dataset.add_samples(samples, progress=False)
+    references = []
+    for index in range(6):
+        path = folder / f"reference_{index}.png"
+        scene = reference_scene(index)
+        Image.fromarray(scene.image).save(path)
+        sample = fo.Sample(filepath=str(path))
+        sample["truth"] = fo.Detections(
+            detections=[
+                fo.Detection.from_mask(scene.mask(number), label=entry.name)
+                for number, entry in enumerate(scene.classes)
+            ]
+        )
+        references.append(sample)
+    taught = fo.Dataset(f"test_{uuid.uuid4().hex}")
+    taught.add_samples(references, progress=False)
+    bank = ntt.build_memory_bank(
+        taught, "truth", "bank", preset=RECIPE, device="cpu", progress=False
+    )
+    yield dataset, bank, taught
+    dataset.delete()
+    taught.delete()
+
+
+def stored(dataset, field):
+    """All that a run wrote but ids and its token, by path."""
+    found = {}
+    for sample in dataset._sample_collection.find({}, {"filepath": 1, field: 1}):
+        held = sample.get(field)
+        if held is not None:
+            digests = read_made(held.pop("made"))
+            assert ObjectId.is_valid(next(iter(digests), "0" * 24)) and held.pop("writer")
+            held["made"] = [digests[str(label.pop("_id"))] for label in held["detections"]]
+        found[sample["filepath"]] = held
+    return found
+
+
+def test_labels_are_those_of_one_process_byte_for_byte(drawn, tmp_path):
+    dataset, bank, _ = drawn
+    options = {"progress": False, "device": "cpu"}
+    store, other = (ProposalStore(tmp_path / name, 10**8) for name in ("kept", "other"))
+    alone = ntt.segment(dataset, bank, "alone", cache=other, **options)
+    fresh = ntt.segment(dataset, bank, "fresh", cache=store, workers=2, **options)
+    assert stored(dataset, "fresh") == stored(dataset, "alone")
+    assert alone.instances == fresh.instances > 0 and fresh.from_cache == 0
+    assert sorted(fresh.segmented_ids) == sorted(alone.segmented_ids)
+    for report in (alone, fresh):
+        ((path, reason),) = [(note.filepath, note.reason) for note in report.failed]
+        assert (path.endswith("5.png") and "cannot be read" in reason) or reason
+    assert [note.reason for note in fresh.failed] == [note.reason for note in alone.failed]
+    assert (fresh.state, fresh.device) == ("finished", "cpu")
+
+    # The workers kept all proposals before they ended, and find them when labels are replaced.
+    again = ntt.segment(dataset, bank, "fresh", cache=store, workers=1, overwrite=True, **options)
+    assert again.from_cache == again.segmented == 11
+    assert stored(dataset, "fresh") == stored(dataset, "alone")
+
+
+def test_masks_of_workers_go_to_files(drawn, tmp_path):
+    dataset, bank, _ = drawn
+    options = {"progress": False, "device": "cpu", "cache": False}
+    view = dataset.limit(3)
+    ntt.segment(view, bank, "in_files_alone", mask_dir=tmp_path / "a", **options)
+    ntt.segment(view, bank, "in_files", mask_dir=tmp_path / "b", workers=1, **options)
+    dataset.reload()
+    for sample in view:
+        pairs = zip(sample.in_files.detections, sample.in_files_alone.detections, strict=True)
+        for ours, theirs in pairs:
+            with open(ours.mask_path, "rb") as one, open(theirs.mask_path, "rb") as other:
+                assert one.read() == other.read()
+            assert str(tmp_path / "b") in ours.mask_path
+
+
+def test_boxes_are_filled_by_workers_too(drawn):
+    _, _, taught = drawn
+    options = {"preset": RECIPE, "device": "cpu", "progress": False}
+    alone = ntt.masks_from_boxes(taught, "truth", "alone", **options)
+    report = ntt.masks_from_boxes(taught, "truth", "masks", workers=1, **options)
+    assert stored(taught, "masks") == stored(taught, "alone")
+    assert report.segmented == alone.segmented == 6 and report.instances == alone.instances
+
+
+def test_suggestions_use_what_workers_kept(drawn, tmp_path):
+    dataset, bank, _ = drawn
+    found = {}
+    for workers in (None, 1):
+        store = ProposalStore(tmp_path / str(workers), 10**8)
+        suggested = ntt.suggest_references(
+            dataset,
+            bank,
+            4,
+            "suggested",
+            device="cpu",
+            progress=False,
+            cache=store,
+            workers=workers,
+        )
+        found[workers] = list(suggested.reasons.values()), stored(dataset, "suggested")
+        assert store.info().entries == 11
+    assert found[None] == found[1] and len(found[1][0]) == 4
+
+
+def test_a_worker_that_cannot_read_the_images_says_where(drawn, monkeypatch):
+    dataset, bank, _ = drawn
+    monkeypatch.setattr(by_workers, "_some_files", lambda images: ["/nowhere/a.png"])
+    with pytest.raises(DatasetError, match=r"cannot read /nowhere/a\.png .*paths=.*0 of 12"):
+        ntt.segment(dataset, bank, "refused", device="cpu", progress=False, workers=1)
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"workers": 0}, "give 1 or more"),
+        ({"workers": "many"}, "neither a number"),
+        ({"workers": 2.5}, "neither a number"),
+        ({"workers": True}, "neither a number"),
+        ({"workers": 2, "device": "cuda:1"}, "device='cuda'"),
+        ({"workers": 2, "segmenter": scenes.ColourSegmenter()}, "cannot go to workers"),
+    ],
+)
+@pytest.mark.parametrize("call", ["segment", "propose", "masks_from_boxes", "suggest_references"])
+def test_what_workers_cannot_do_is_refused(drawn, call, options, said):
+    dataset, bank, _ = drawn
+    arguments = {
+        "segment": (bank, "refused"),
+        "propose": (),
+        "masks_from_boxes": ("truth", "refused"),
+        "suggest_references": (bank,),
+    }
+    with pytest.raises(DatasetError, match=said):
+        getattr(ntt, call)(dataset, *arguments[call], **options)
+    assert not dataset.has_field("refused")
+
+
+def test_images_in_the_cloud_are_refused(drawn):
+    _, bank, _ = drawn
+    cloud = fo.Dataset(f"test_{uuid.uuid4().hex}")
+    cloud.add_sample(fo.Sample(filepath="s3://bucket/a.png"))
+    cloud._sample_collection.update_many({}, {"$set": {"filepath": "s3://bucket/a.png"}})
+    try:
+        with pytest.raises(DatasetError, match="in the cloud"):
+            ntt.segment(cloud, bank, "found", workers=1)
+    finally:
+        cloud.delete()
