@@ -36,7 +36,7 @@ _KINDS = {
         _TICK,
     ),
     **dict.fromkeys(
-        ("copy_images", "only_approved", "from_references", "save", "thresholds"), _TICK
+        ("copy_images", "estimate", "only_approved", "from_references", "save", "thresholds"), _TICK
     ),
     "clean": _SIZE,
 }

@@ -121,7 +121,11 @@ def reviewed(shared_tab: AppPage, panel: Locator, segmented: int) -> tuple[int, 
         words = panel.get_by_role("button", name=re.compile("^Next: ")).inner_text()
         judged += sum(int(number) for number in re.findall(r"\d+", words))
         press(panel, re.compile("^Next: "))
-        panel.get_by_text(re.compile(rf"^{judged:,} of [\d,]+ labels")).first.wait_for()
+        try:
+            panel.get_by_text(re.compile(rf"^{judged:,} of [\d,]+ labels")).first.wait_for()
+        except Exception:
+            shared_tab.shoot("review_stuck")
+            raise
     shared_tab.shoot("review_5_reviewed")
     return judged, clicks_of(shared_tab) - before
 

@@ -9,11 +9,12 @@ import fiftyone.operators.types as types
 
 from ...dataset.inspect.estimates import NOTHING_KEPT, Estimate, estimate_segmentation, kept_share
 from ...dataset.labels.label_field import FieldState, RunIds, field_state
+from ...dataset.labels.peoples_labels import count_touched
 from ...dataset.networks import Network, available_devices, networks_of
-from ...dataset.samples.checks import as_path
+from ...dataset.samples.checks import as_path, dataset_of
 from ...engine.recipe import PRESETS, Recipe
 from ...errors import DatasetError
-from ..text import part_of_these
+from ..text import number_of, part_of_these
 from . import first_choice, target
 from .fields import Form
 
@@ -166,10 +167,12 @@ def counts(state: FieldState) -> Held:
     return Held(state.foreign, len(state.to_do), len(state.done), len(state.others))
 
 
-def ask_to_replace(form: Form, name: str, field: str, found: Held, made_by: str) -> int | None:
+def ask_to_replace(
+    form: Form, images: Any, name: str, field: str, found: Held, made_by: str
+) -> int | None:
     """Ask before labels are replaced; gives how many samples to do, None if none can be.
 
-    ``name`` is the form's field in which the output field is named; ``made_by`` names, for the
+    ``images`` are those that would be done, ``name`` is the form's field in which the output field is named; ``made_by`` names, for the
     messages, what else can have written labels to it.
     """
     if found.foreign:
@@ -182,6 +185,7 @@ def ask_to_replace(form: Form, name: str, field: str, found: Held, made_by: str)
         form.overwrite(
             f"{part_of_these('image', found.others, found.total, 'holds', 'hold')} labels in "
             f"{field!r} that {made_by} made. They will be replaced, and all labels made anew."
+            f"{_what_stays(form, images, field)}"
         )
         return found.total
     if found.done:
@@ -197,3 +201,18 @@ def ask_to_replace(form: Form, name: str, field: str, found: Held, made_by: str)
             )
             return None
     return found.to_do
+
+
+def _what_stays(form: Form, images: Any, field: str) -> str:
+    """The labels of people, which no run replaces, as a sentence; empty where there are none."""
+    touched = target.asked_once(form, images, _touched, field)
+    if not touched:
+        return ""
+    return (
+        f" {number_of('label', touched)} that people tagged, edited, judged or drew "
+        f"{'stays' if touched == 1 else 'stay'}."
+    )
+
+
+def _touched(images: Any, field: str) -> int:
+    return count_touched(dataset_of(images), field, images.values("id"))

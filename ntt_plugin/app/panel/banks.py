@@ -114,8 +114,13 @@ def draw_trial(
 def _thresholds(info: BankInfo) -> str:
     if not info.thresholds:
         return "**No thresholds yet.** Estimate thresholds finds them without ground truth."
-    shown = [f"{escaped(label)} {value:.2f}" for label, value in info.thresholds.items()]
-    how = " (estimated on its own references)" if getattr(info, "estimated", False) else ""
+    recalls = info.expected_recalls
+    shown = [
+        f"{escaped(label)} {value:.2f}"
+        + (f" (finds {recalls[label]:.0%})" if label in recalls else "")
+        for label, value in info.thresholds.items()
+    ]
+    how = ", estimated on its own references" if recalls else ""
     return f"**Thresholds{how}:** {listed_briefly(shown, 8)}"
 
 

@@ -33,6 +33,7 @@ class UpdateMemoryBank(NttOperator):
         "from_references",
         "sample_tag",
         "group_slices",
+        "estimate",
     )
     seldom = ("device", "sample_tag", "negatives", "from_references")
     submit = "Update"
@@ -57,6 +58,7 @@ class UpdateMemoryBank(NttOperator):
             form.tick("negatives", "As negatives", what_for)
             what_for = "Else a label that the bank holds as a reference is left out of them."
             form.tick("from_references", "Negatives of its references too", what_for)
+        learning_form.estimate(form)
         if name is None:
             return
         info = get_memory_bank_info(form.dataset, name)

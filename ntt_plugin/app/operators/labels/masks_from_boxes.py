@@ -86,7 +86,7 @@ class MasksFromBoxes(NttOperator):
             form, images, _held, field, new_field, recipe, form.value("tag"), classes
         )
         others = "other boxes, another recipe or a person"
-        to_do = run_options.ask_to_replace(form, "new_field", new_field, found, others)
+        to_do = run_options.ask_to_replace(form, images, "new_field", new_field, found, others)
         if to_do is None:
             return
         if to_do == found.total:

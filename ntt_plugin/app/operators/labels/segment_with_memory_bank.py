@@ -59,8 +59,8 @@ class SegmentWithMemoryBank(NttOperator):
             return
         run = run_id(info.digest, recipe)
         found = target.asked_once(form, images, run_options.held, field, run)
-        others = "another memory bank, recipe or person"
-        to_do = run_options.ask_to_replace(form, "label_field", field, found, others)
+        others = _made_by(form.dataset, field, info.name)
+        to_do = run_options.ask_to_replace(form, images, "label_field", field, found, others)
         if to_do is None:
             return
         # Those that are done are left alone; their proposals say nothing of the others'.
@@ -83,6 +83,16 @@ class SegmentWithMemoryBank(NttOperator):
         if outcome.view is not None:
             _hide_below(ctx.dataset, report, outcome)
         return outcome
+
+
+def _made_by(dataset: Any, field: str, bank: str) -> str:
+    """What made the labels that a run would replace, in words."""
+    from ....dataset.database.run_record import read_facts
+
+    made = read_facts(dataset, field).get("bank")
+    if made == bank:
+        return f"the memory bank {bank!r} as it was before, or another recipe,"
+    return "another memory bank, recipe or person" if made is None else f"the memory bank {made!r}"
 
 
 def _hide_below(dataset: Any, report: Any, outcome: Outcome) -> None:
@@ -118,6 +128,9 @@ def reported(ctx: Any, report: Any) -> Outcome:
         "Labels written": report.instances,
         "From kept proposals": report.from_cache,
         "Done before": report.skipped,
+        "Labels of people that stay": report.kept,
+        "Left out beside them": report.overlapping,
+        "Labels of people taken away": report.dropped,
         "Deleted meanwhile": report.deleted,
         "Failed": len(report.failed),
         "Seconds": round(report.seconds, 1),

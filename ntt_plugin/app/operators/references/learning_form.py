@@ -53,6 +53,16 @@ def tag_and_seldom(form: Form, tag: str, counts: FieldCounts) -> None:
         run_options.device(form)
 
 
+def estimate(form: Form) -> None:
+    """Whether thresholds are estimated at the end: in the App they are, unless it is unticked."""
+    form.tick(
+        "estimate",
+        "Estimate thresholds",
+        "From which confidence on each class can be trusted. Segments the reference images.",
+        default=form.is_of_app,
+    )
+
+
 def wanted(form: Form, counts: FieldCounts) -> dict[str, int]:
     """Number of labels by class, of the classes that are asked for."""
     names = form.value("classes", list(counts.classes))

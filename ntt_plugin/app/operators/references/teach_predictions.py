@@ -34,7 +34,7 @@ class TeachingOperator(NttOperator):
     kind: ClassVar[str]
     bank_required: ClassVar[bool]
     tag: ClassVar[str]
-    parameters = learning_form.PARAMETERS
+    parameters: ClassVar[tuple[str, ...]] = learning_form.PARAMETERS
     seldom = learning_form.SELDOM
 
     def build_form(self, form: Form) -> None:
