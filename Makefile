@@ -9,7 +9,7 @@ JOBS ?= 2
 export PYTHON
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test lint format train-tiny clean venv-run venv-tests
+.PHONY: help demo app test lint format train-tiny gif clean venv-run venv-tests
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,11 @@ format: venv-tests ## let ruff put the code in order
 
 train-tiny: venv-run ## train the bundled networks anew (two hours on two CPU cores; goes on where it stopped)
 	$(VENV_PYTHON) -m ntt_plugin.demo.train $(ARGS)
+
+gif: venv-tests ## the moving picture of the README, from the real App (needs a Chromium)
+	rm -rf .cache/gif
+	HF_HUB_OFFLINE=1 $(VENV_PYTHON) -m pytest tests/e2e/test_review_loop.py --screenshots=.cache/gif
+	$(VENV_PYTHON) docs/make_gif.py .cache/gif $(ARGS)
 
 clean: ## remove what the targets made, but not .venv
 	rm -rf build dist *.egg-info demo .cache .pytest_cache .mypy_cache .ruff_cache

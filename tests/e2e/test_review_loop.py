@@ -27,11 +27,11 @@ _COUNT_CLICKS = """() => {
 
 @pytest.fixture(scope="module")
 def dataset(clone) -> fo.Dataset:
-    """Boxes on eight images, no mask; and as many without labels."""
+    """Boxes on eight images, no mask; and sixteen without labels."""
     dataset = clone()
     add_boxes(dataset)
     dataset.delete_sample_field("ground_truth")
-    copies = [fo.Sample(filepath=path) for path in dataset.values("filepath")]
+    copies = [fo.Sample(filepath=path) for path in 2 * dataset.values("filepath")]
     dataset.add_samples(copies)
     return dataset
 
@@ -206,5 +206,5 @@ def test_the_second_pass_keeps_what_was_approved(reviewed, second_pass, dataset)
 
 def test_the_export_holds_the_approved_labels(reviewed, exported):
     assert len(exported["annotations"]) == reviewed[0] - 1
-    assert len(exported["images"]) == 16
+    assert len(exported["images"]) == 24
     assert reviewed[0] > 4 * PAGE_SIZE

@@ -172,8 +172,8 @@ def ask_to_replace(
 ) -> int | None:
     """Ask before labels are replaced; gives how many samples to do, None if none can be.
 
-    ``images`` are those that would be done, ``name`` is the form's field in which the output field is named; ``made_by`` names, for the
-    messages, what else can have written labels to it.
+    ``images`` are those that would be done. ``name`` is the form's field in which the output field
+    is named; ``made_by`` names, for the messages, what else can have written labels to it.
     """
     if found.foreign:
         form.mark(

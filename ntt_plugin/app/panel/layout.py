@@ -117,8 +117,9 @@ def _look_again(page: types.Object, dataset: Any, place: Place, events: MemoryBa
     page.view("clock", view)
 
 
-def stamp(dataset: Any, place: Place) -> str:
+def stamp(ctx: Any, place: Place) -> str:
     """A text that changes when the page of a place has to be drawn anew."""
+    dataset = ctx.dataset
     of_samples = place.tab in ("runs", "review")
     stored = stored_dataset(dataset, "evaluations", "sample_fields.name")
     fields = sorted(entry["name"] for entry in stored["sample_fields"])
@@ -128,9 +129,18 @@ def stamp(dataset: Any, place: Place) -> str:
         fields,
         runs.latest(dataset) if place.tab == "runs" else "",
         trial.state_of(dataset, place.bank),
+        _page_in_grid(ctx, place),
         place,
     ]
     return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _page_in_grid(ctx: Any, place: Place) -> tuple[list[str], bool]:
+    """The labels to judge, and whether the grid shows them."""
+    if place.tab != "review":
+        return [], False
+    ids = review.shown_ids(ctx.panel_state or {}, reviewed_field(ctx.dataset, place))
+    return ids, is_in_grid(ctx, ids)
 
 
 def clicked_labels(ctx: Any, place: Place) -> list[str]:

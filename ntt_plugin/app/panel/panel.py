@@ -8,6 +8,7 @@ from typing import Any
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
+from cachetools import LRUCache
 from fiftyone.operators.categories import Categories
 
 from ...dataset.samples.checks import quoted
@@ -231,7 +232,7 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
         place = self._place(ctx)
         if ctx.dataset is not None:
-            ctx.panel.set_state("stamp", layout.stamp(ctx.dataset, place))
+            ctx.panel.set_state("stamp", layout.stamp(ctx, place))
         return layout.draw(ctx, place, self)
 
     def _show(self, ctx: Any, view: Any, *arguments: Any) -> None:
@@ -245,8 +246,16 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
     def _count_step(self, ctx: Any) -> None:
         """Count the steps of a review: fields get names of their own by it."""
-        steps = ctx.panel.get_state("steps")
-        ctx.panel.set_state("steps", steps + 1 if isinstance(steps, int) else 1)
+        steps = _steps(ctx) + 1
+        ctx.panel.set_state("steps", steps)
+        _last_step[ctx.params["panel_id"]] = steps
+
+    def _is_outdated(self, ctx: Any) -> bool:
+        """Whether the person has taken a step of a review since the App sent this.
+
+        The answer would come after that of the step, and show the page before it.
+        """
+        return _steps(ctx) < _last_step.get(ctx.params["panel_id"], 0)
 
     def _move(self, ctx: Any, place: Place) -> None:
         ctx.panel.set_state("place", asdict(place))
@@ -256,13 +265,15 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         from . import layout
 
         event = ctx.params.get("__method__")
+        if event in _OF_ITSELF and self._is_outdated(ctx):
+            return True
         if event == "on_change_view":
             return self._place(ctx).tab != "review"
         if ctx.dataset is None or event not in ("choose_class", "choose_field", "look"):
             return bool(event == "look")
         try:
             if event == "look":
-                now = layout.stamp(ctx.dataset, self._place(ctx))
+                now = layout.stamp(ctx, self._place(ctx))
                 return bool(now == ctx.panel.get_state("stamp"))
             if event == "choose_field":
                 shown = layout.reviewed_field(ctx.dataset, self._place(ctx))
@@ -270,6 +281,18 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
             return layout.shown_class(ctx.dataset, self._place(ctx)) == _chosen_class(ctx)
         except NttError:
             return False
+
+
+_OF_ITSELF = ("look", "on_change_view", "on_change_selected", "on_change_selected_labels")
+"""What the App sends by itself, while the person goes on."""
+
+# By the panel's id; of this server's process, as long as panels are open.
+_last_step: LRUCache[str, int] = LRUCache(256)
+
+
+def _steps(ctx: Any) -> int:
+    steps = ctx.panel.get_state("steps")
+    return steps if isinstance(steps, int) else 0
 
 
 def _chosen_class(ctx: Any) -> str:
