@@ -10,7 +10,7 @@ import time
 
 import fiftyone as fo
 import pytest
-from playwright.sync_api import Locator, expect
+from playwright.sync_api import Locator
 
 import ntt_plugin as ntt
 from ntt_plugin.dataset.review.queue import PAGE_SIZE
@@ -112,7 +112,7 @@ def reviewed(shared_tab: AppPage, panel: Locator, segmented: int) -> tuple[int, 
     while judged < 100:
         shared_tab.page.locator("[data-cy=entry-counts]").get_by_text("patch").wait_for()
         shared_tab.wait_for_grid()
-        expect(panel.get_by_role("button", name=re.compile("^Next: .* 0 wrong"))).to_be_visible()
+        panel.get_by_role("button", name=re.compile("^Next: .* 0 wrong")).wait_for()
         if judged == 0:
             shared_tab.shoot("review_4_page")
             shared_tab.select_sample(1)
