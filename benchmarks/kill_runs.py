@@ -8,8 +8,15 @@ that an uninterrupted run gives it. A second call (without ``overwrite``) goes o
 each sample must hold exactly that: classes, boxes, scores and masks. Every fifth run writes its
 masks to files, every fifth replaces the labels of another memory bank and is killed over it.
 
-Uses a MongoDB of its own, which it ends; writes ``benchmarks/results/kill_runs.json`` after each
-kill, and goes on from there if it is started again with the same settings.
+    python benchmarks/kill_runs.py --workers 2 --kills 40
+
+The same with workers: half of the kills are of a worker instead of the driver, and that very
+run must come to the same end as an uninterrupted one. Of a killed driver no worker may be left
+after five seconds.
+
+Uses a MongoDB of its own, which it ends; writes ``benchmarks/results/kill_runs.json`` (with
+workers ``kill_runs_workers.json``) after each kill, and goes on from there if it is started again
+with the same settings.
 """
 
 from __future__ import annotations
@@ -25,14 +32,19 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+import psutil
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
 RESULTS = ROOT / "benchmarks" / "results" / "kill_runs.json"
+WITH_WORKERS = RESULTS.with_name("kill_runs_workers.json")
+ORPHAN_SECONDS = 5.0
 DATASET = "ntt-kill-runs"
 FIELD = "ntt"
 BANKS = ("first_bank", "second_bank")
@@ -49,6 +61,7 @@ class Call:
     grid: int
     mask_dir: str | None = None
     overwrite: bool = False
+    workers: int | None = None
 
     def run(self) -> Any:
         """Make the call, in this process."""
@@ -58,7 +71,9 @@ class Call:
         from ntt_plugin.dataset.segmentation.segment import segment
         from ntt_plugin.demo.dataset import TARGET_TAG
 
-        segmenter = get_segmenter(recipe(self.grid), "cpu")
+        preset, segmenter = recipe(self.grid), None
+        if not self.workers:
+            segmenter = get_segmenter(preset, "cpu")
         samples = fo.load_dataset(DATASET).match_tags(TARGET_TAG)
         if "--child" in sys.argv:
             # The parent sets the moment of the kill by this line.
@@ -70,6 +85,9 @@ class Call:
             overwrite=self.overwrite,
             mask_dir=self.mask_dir,
             segmenter=segmenter,
+            preset=preset,
+            device="cpu",
+            workers=self.workers,
             progress=False,
             # The networks are to run each time, so that a run lasts long enough to be killed.
             cache=False,
@@ -87,7 +105,8 @@ def main() -> None:
         "--grid", type=int, default=6, help="points along each side: more, and a run lasts longer"
     )
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--output", type=Path, default=RESULTS)
+    parser.add_argument("--workers", type=int, help="local workers of each run (none)")
+    parser.add_argument("--output", type=Path)
     parser.add_argument("--child", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.child:
@@ -97,15 +116,20 @@ def main() -> None:
 
     import tests.fiftyone_database  # noqa: F401  (before fiftyone)
 
+    if options.output is None:
+        options.output = WITH_WORKERS if options.workers else RESULTS
     settings = {name: getattr(options, name) for name in ("kills", "images", "grid", "seed")}
+    if options.workers:
+        settings["workers"] = options.workers
     kills = earlier_kills(options.output, settings)
     with tempfile.TemporaryDirectory(prefix="ntt_kill_runs_") as folder:
         prepare(Path(folder), options.images, options.grid)
-        whole, seconds = uninterrupted(options.grid)
+        whole, seconds = uninterrupted(options.grid, options.workers)
         print(f"A whole run takes {seconds:.1f} s.", flush=True)
         while (number := len(kills)) - unkilled(kills) < options.kills:
             chance = random.Random(f"{options.seed}/{number}")
-            kills.append(kill_once(number, chance, whole, seconds, options.grid, Path(folder)))
+            place = (options.grid, options.workers, Path(folder))
+            kills.append(kill_once(number, chance, whole, seconds, *place))
             print(number + 1, kills[-1], flush=True)
             write(options.output, settings, seconds, kills)
 
@@ -130,12 +154,12 @@ def prepare(folder: Path, images: int, grid: int) -> None:
         build_memory_bank(pool, GROUND_TRUTH, bank, tag=bank, preset=recipe(grid), device="cpu")
 
 
-def uninterrupted(grid: int) -> tuple[dict[str, Labels], float]:
+def uninterrupted(grid: int, workers: int | None) -> tuple[dict[str, Labels], float]:
     """The labels of whole runs, by bank, and how long one lasts in a process of its own."""
     whole, seconds = {}, []
     for bank in BANKS:
         forget_field()
-        child = start(Call(bank, grid))
+        child = start(Call(bank, grid, workers=workers))
         began = time.monotonic()
         if not wait_for(child, "done"):
             raise SystemExit("The uninterrupted run failed.")
@@ -151,9 +175,10 @@ def kill_once(
     whole: dict[str, Labels],
     seconds: float,
     grid: int,
+    workers: int | None,
     folder: Path,
 ) -> dict[str, Any]:
-    """Kill one run, look, call again, look again."""
+    """Kill one run or a worker of it, look, call again, look again."""
     way = WAYS[number % len(WAYS)]
     bank = BANKS[chance.randrange(2)]
     other = BANKS[1 - BANKS.index(bank)]
@@ -162,14 +187,27 @@ def kill_once(
     forget_field()
     if overwrite:
         Call(other, grid, mask_dir and str(folder / f"former_{number}")).run()
-    call = Call(bank, grid, mask_dir, overwrite)
+    call = Call(bank, grid, mask_dir, overwrite, workers)
     moment = chance.uniform(0, seconds)
     child = start(call)
     time.sleep(moment)
-    child.send_signal(signal.SIGKILL)
-    killed = not wait_for(child, "done") and child.wait() == -signal.SIGKILL
+    only_worker = bool(workers) and number // len(WAYS) % 2 == 1
+    victims = workers_of(child)
+    orphans = 0
+    if only_worker:
+        killed = bool(victims) and kill(chance.choice(victims))
+        if not wait_for(child, "done"):
+            raise SystemExit("A run ended with its worker.")
+    else:
+        child.send_signal(signal.SIGKILL)
+        killed = not wait_for(child, "done") and child.wait() == -signal.SIGKILL
+        orphans = len(psutil.wait_procs(victims, timeout=ORPHAN_SECONDS)[1])
 
     after_kill = read_labels()
+    lasting = {}
+    if only_worker:
+        # The run itself was to make up for it.
+        lasting = differences(after_kill, whole[bank])
     untouched = overwrite and after_kill == whole[other]
     half = sum(
         labels not in (whole[bank][path], whole[other][path] if overwrite else None)
@@ -177,19 +215,37 @@ def kill_once(
         if labels
     )
     # Killed before it had taken anything away, an overwrite has not begun: it is called again.
-    report = Call(bank, grid, call.mask_dir, overwrite=untouched).run()
+    report = Call(bank, grid, call.mask_dir, untouched, None).run()
     final = read_labels()
+    told = {"victim": "worker" if only_worker else "driver", "orphans": orphans} if workers else {}
     return {
         "way": way,
+        **told,
         "moment": round(moment, 2),
         "killed": killed,
         "done_when_killed": sum(bool(labels) for labels in after_kill.values()),
         "not_begun": untouched,
         "skipped_by_second_call": report.skipped,
-        **differences(final, whole[bank]),
+        **{name: n + lasting.get(name, 0) for name, n in differences(final, whole[bank]).items()},
         "half_written": half + half_written(report.label_field),
         "stray_mask_files": stray_files(folder / f"masks_{number}"),
     }
+
+
+def workers_of(driver: subprocess.Popen[str]) -> list[psutil.Process]:
+    """The local workers of a run that still lives."""
+    with suppress(psutil.Error):
+        children = psutil.Process(driver.pid).children()
+        return [child for child in children if "local_child" in " ".join(child.cmdline())]
+    return []
+
+
+def kill(process: psutil.Process) -> bool:
+    """Kill a process; whether it still lived."""
+    with suppress(psutil.NoSuchProcess):
+        process.kill()
+        return True
+    return False
 
 
 def start(call: Call) -> subprocess.Popen[str]:
@@ -313,7 +369,9 @@ def write(
     output: Path, settings: dict[str, Any], seconds: float, kills: list[dict[str, Any]]
 ) -> None:
     """Write what was counted so far."""
-    counts = ("lost", "doubled", "half_written", "stray_mask_files")
+    counts = ["lost", "doubled", "half_written", "stray_mask_files"]
+    if "workers" in settings:
+        counts.append("orphans")
     result = {
         "settings": settings,
         "seconds_of_a_whole_run": round(seconds, 1),
@@ -321,6 +379,7 @@ def write(
         "runs_that_ended_before_the_kill": unkilled(kills),
         **{name: sum(kill[name] for kill in kills) for name in counts},
         "ways": dict(Counter(kill["way"] for kill in kills)),
+        "victims": dict(Counter(kill.get("victim", "driver") for kill in kills if kill["killed"])),
         "machine": f"{platform.machine()}, Python {platform.python_version()}",
         "kills": kills,
     }

@@ -5,7 +5,8 @@
 For each draw of references both halves are chosen on and scored once. F1 counts masks at an IoU of
 0.5: without thresholds; with one for all classes and with one for each class, as
 ``ntt.best_thresholds`` finds it with ground truth; and as ``ntt.estimate_thresholds`` does without,
-on the scenes that the references are from, where only the drawn objects are annotated. Writes ``benchmarks/results/thresholds.json``; needs no FiftyOne.
+on the scenes that the references are from, where only the drawn objects are annotated. Writes
+``benchmarks/results/thresholds.json``; needs no FiftyOne.
 """
 
 from __future__ import annotations

@@ -73,5 +73,6 @@ from .dataset.segmentation.segment import segment as segment
 from .dataset.suggestions.suggest import Suggestions as Suggestions
 from .dataset.suggestions.suggest import suggest_references as suggest_references
 from .errors import NttError as NttError
+from .worker.ray_cluster import Ray as Ray
 
 __version__: str

@@ -53,6 +53,14 @@ def test_requirements_txt_lists_what_pyproject_depends_on():
     assert (ROOT / "requirements.txt").read_text().split() == dependencies()
 
 
+def test_the_tests_have_the_ray_that_the_extra_names():
+    """So they never skip it: `make test` installs what users are told to."""
+    [extra] = re.findall(r'^ray = \["(ray[^"]+)"\]', PYPROJECT, re.MULTILINE)
+    assert f'    "{extra}",' in PYPROJECT
+    assert not [name for name in dependencies() if name.startswith("ray")]
+    assert importlib.util.find_spec("ray") is not None
+
+
 def test_nothing_depends_on_torchvision():
     assert not re.search(r'"torchvision', PYPROJECT)
 

@@ -21,6 +21,10 @@ FILLED = {
     "new_name": "other",
     "eval_key": "check",
     "references": ["one"],
+    "into": "accepted",
+    "kind": "references",
+    "label": "red",
+    "confidence": 0.5,
 }
 FUNCTIONS = {
     name: inspect.signature(getattr(ntt, name)).parameters
@@ -46,6 +50,8 @@ def call(function, segmenter, path, **given):
     if function in ("apply_thresholds", "save_thresholds"):
         filled["thresholds"] = {"red": 0.5}
         filled.pop("eval_key", None)
+    if function in ("export_coco", "export_yolo_seg"):
+        filled |= {"field": "ground_truth", "path": path.with_suffix(".json")}
     if function == "compare_segmentations":
         filled.pop("gt_field")
     given.pop("of")

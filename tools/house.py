@@ -22,7 +22,7 @@ from tests.test_floors import PACKAGE, imported_names, violations  # noqa: E402
 
 MOST_ENTRIES = 15
 MOST_LINES = 400
-FLOORS = ("engine", "dataset", "app", "demo")
+FLOORS = ("engine", "worker", "dataset", "app", "demo")
 Edges = set[tuple[str, str]]
 
 

@@ -33,7 +33,7 @@ _SLOWER = 4
 # Seconds between two looks at the clock.
 _TICK = 0.5
 # Seconds until a wait is told, and between two messages of the same wait.
-_WAIT_FIRST_TOLD, _WAIT_TOLD = 5.0, 30.0
+_WAIT_FIRST_TOLD, _WAIT_TOLD = 10.0, 30.0
 
 
 @dataclass(frozen=True)
@@ -204,6 +204,7 @@ class _Dispatch:
     ) -> Iterator[tuple[Any, LostItem]]:
         """A worker is gone: find the item that may have ended it, and do the others again."""
         del self._busy[id(busy.worker)]
+        reason = reason.rstrip(".")
         self._restarts.note_death(busy.number, reason, refused)
         if busy.chunks:
             self._tell(f"{busy.worker.name} ended: {reason}. Its images are tried again.")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +51,8 @@ class Item:
         return cls(**bson.decode(data))
 
 
+_NOT_SENT = ("unfinished", "mask_bytes")
+
 # An error travels as its kind and text: code of a sender must never choose what is made of it.
 _KINDS: dict[str, type[Exception]] = {
     "sample": SampleError,
@@ -77,6 +79,9 @@ class Result:
         kept: labels of people that stay in its field; None if it holds none.
         overlapping: new labels left out because one of these shows the same object.
         worker: what its worker tells of itself; None if nothing changed since its last result.
+        unfinished: makes ``document`` and ``pngs``, if that is still to be done; it takes a while
+            and needs no network, so another thread may do it.
+        mask_bytes: memory that is held until then.
     """
 
     sample_id: str
@@ -91,10 +96,23 @@ class Result:
     kept: int | None = None
     overlapping: int = 0
     worker: dict[str, Any] | None = None
+    unfinished: Callable[[], tuple[bytes, list[bytes] | None]] | None = None
+    mask_bytes: int = 0
+
+    def finish(self) -> None:
+        """Make what is unfinished; a failure is the sample's error."""
+        make, self.unfinished, self.mask_bytes = self.unfinished, None, 0
+        if make is not None and self.error is None:
+            try:
+                self.document, self.pngs = make()
+            except Exception as error:
+                self.error = error
 
     def to_bytes(self) -> bytes:
-        """The result as BSON."""
-        return bson.encode({**self.__dict__, "error": _described(self.error)})
+        """The finished result as BSON."""
+        self.finish()
+        values = {name: value for name, value in self.__dict__.items() if name not in _NOT_SENT}
+        return bson.encode({**values, "error": _described(self.error)})
 
     @classmethod
     def from_bytes(cls, data: bytes) -> Result:
@@ -108,7 +126,7 @@ class Result:
     @property
     def size(self) -> int:
         """Bytes that it holds in memory."""
-        return len(self.document or b"") + sum(map(len, self.pngs or []))
+        return self.mask_bytes + len(self.document or b"") + sum(map(len, self.pngs or []))
 
 
 def in_one_sentence(error: Exception) -> str:

@@ -74,16 +74,16 @@ class Restarts:
         """
         if not self._ever_ready:
             if self._first_failure is not None and self._none_starts(starting):
-                raise WorkerError(f"No worker can start: {self._reason}")
+                raise WorkerError(f"No worker can start: {self._reason}.")
         elif self._fruitless > _FRUITLESS * self._workers:
             raise WorkerError(
                 f"Workers ended {self._fruitless} times without a result between, the last one: "
-                f"{self._reason}"
+                f"{self._reason}."
             )
         elif self._causes > max(_FRUITLESS * self._workers, 10):
             raise WorkerError(
                 f"{self._causes} images in a row each ended two workers, the last one: "
-                f"{self._reason}"
+                f"{self._reason}."
             )
 
     def _none_starts(self, starting: int) -> bool:

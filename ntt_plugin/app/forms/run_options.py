@@ -14,6 +14,7 @@ from ...dataset.networks import Network, available_devices, networks_of
 from ...dataset.samples.checks import as_path, dataset_of
 from ...engine.recipe import PRESETS, Recipe
 from ...errors import DatasetError
+from ...worker.local_processes import cores_here, gpus_here
 from ..text import number_of, part_of_these
 from . import first_choice, target
 from .fields import Form
@@ -81,6 +82,20 @@ def batch_size(form: Form) -> None:
         "Fewer need less memory; the results stay the same. Empty: the preset's.",
         least=1,
         most=65_536,
+    )
+
+
+def workers(form: Form) -> None:
+    """Add the number of processes that share the work."""
+    gpus, cores = len(gpus_here()), cores_here()
+    found = f"{number_of('GPU', gpus)} found" if gpus else f"no GPU, {number_of('core', cores)}"
+    form.whole_number(
+        "workers",
+        "Workers",
+        f"Processes of this machine that share the images, a GPU each ({found}); the labels are "
+        "the same. Empty: one process does all.",
+        least=1,
+        most=256,
     )
 
 

@@ -26,8 +26,8 @@ class ComputeProposals(NttOperator):
         "each then takes milliseconds an image."
     )
     icon = "grain"
-    parameters = ("preset", "device", "batch_size", "group_slices")
-    seldom = ("device", "batch_size")
+    parameters = ("preset", "device", "batch_size", "group_slices", "workers")
+    seldom = ("device", "batch_size", "workers")
     submit = "Compute"
     doing = "Computing proposals"
 
@@ -46,6 +46,7 @@ class ComputeProposals(NttOperator):
         if form.advanced(self.seldom):
             run_options.device(form)
             run_options.batch_size(form)
+            run_options.workers(form)
         if recipe is None:
             return
         run_options.announce(

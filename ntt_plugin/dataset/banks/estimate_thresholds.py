@@ -26,12 +26,12 @@ from ...worker.tasks.task_handler import TaskHandler
 from ..database.errors import database_errors
 from ..networks import get_segmenter
 from ..references.choose import label_geometry
+from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
 from ..samples.label_lookup import find_labels
 from ..samples.label_selection import LabelKey
 from ..samples.views import all_images, load_sample
 from ..segmentation.image_pass import concerns_every_image, each_image
-from ..segmentation.proposal_stores import Cache, usable_store
 from ..segmentation.report import SampleNote
 from ..segmentation.work import WorkHere
 from . import store

@@ -275,10 +275,8 @@ def rename(dataset: Any, name: str, new_name: str) -> None:
             raise _taken(dataset, new_name)
         key, new_key = KEY_PREFIX + name, KEY_PREFIX + new_name
         former, left = former_run(dataset, name), former_run(dataset, new_name)
-        moved = {
-            **{key: (run, None), new_key: (None, run)},
-            **{FORMER_PREFIX + name: (former, None), FORMER_PREFIX + new_name: (left, former)},
-        }
+        moved = {key: (run, None), new_key: (None, run)}
+        moved |= {FORMER_PREFIX + name: (former, None), FORMER_PREFIX + new_name: (left, former)}
         lock.require()
         new_lock.require()
         if custom_runs.swap(dataset, moved) is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,12 @@ from ...errors import DatasetError, ImageError
 from ..labels.clean import Clean, PixelBox, tight_mask
 from ..labels.crowds import is_crowd_label
 from ..labels.orientation import stored_pixels_problem
+from ..labels.peoples_labels import edited_labels
 from ..labels.placed_masks import INVERTED, seems_inverted
 from ..labels.review_marks import APPROVED, REJECTED, REVIEW
 from ..references.choose import NO_AREA, NO_MASK
 from ..runtime.progress_bar import Progress, progress_bar
-from ..samples.checks import require_classes, require_labels
+from ..samples.checks import dataset_of, require_classes, require_labels
 from ..samples.views import image_view, load_sample
 from ..segmentation.report import SampleNote, run_notes
 from .report import ExportReport
@@ -135,7 +136,7 @@ class LabelReader:
             return None
         labels = held[self._list]
         if self._only_approved:
-            states = [getattr(label, REVIEW, None) for label in labels]
+            states = self._states(sample.id, labels)
             if APPROVED not in states and not all(state == REJECTED for state in states):
                 self._unreviewed += 1
                 return None
@@ -152,6 +153,17 @@ class LabelReader:
             except DatasetError as error:
                 self._fail(sample, f"label {label.id}: {error}")
         return image
+
+    def _states(self, sample_id: str, labels: Sequence[Any]) -> list[str | None]:
+        """What was said of each label; one that was drawn or edited is approved."""
+        states = [getattr(label, REVIEW, None) for label in labels]
+        if None not in states:
+            return states
+        edited = edited_labels(dataset_of(self._view), self._field, [sample_id])
+        return [
+            APPROVED if state is None and (sample_id, label.id) in edited else state
+            for state, label in zip(states, labels, strict=True)
+        ]
 
     def _label(
         self, label: fo.Detection | fo.Polyline, sample: Any, size: tuple[int, int]

@@ -14,6 +14,7 @@ from ...worker.labels.label_bytes import decode_mask
 from ...worker.labels.made_labels import MADE, label_digest, read_made
 from ..database.fiftyone_internals import samples_of
 from ..database.run_record import read_facts
+from ..runtime.caching import Remembered
 
 REVIEW = "review"
 """The attribute of a label that says what a person said of it: one of the next two."""
@@ -22,6 +23,8 @@ APPROVED, REJECTED = "approved", "rejected"
 
 _AT_ONCE = 200
 _ATTRIBUTES_OF_RUNS = ("bank", "source", "suggested")
+
+_edited: Remembered[dict[ObjectId, tuple[Any, Sequence[str]]]] = Remembered(8)
 
 TAGS_OF_TOOLS = frozenset({"below_threshold"})
 """Tags that this package gives labels by itself; they say nothing about people."""
@@ -57,6 +60,37 @@ def count_touched(dataset: Any, field: str, sample_ids: Sequence[str]) -> int:
             labels = held.get("detections") or []
             count += len(labels) - len(untouched(held, tags_by_label(found, boxes)))
     return count
+
+
+def edited_labels(dataset: Any, field: str, sample_ids: Sequence[str]) -> set[tuple[str, str]]:
+    """Labels of a run's field that people drew or changed, by the ids of sample and label.
+
+    What was found is remembered, and only samples that were modified since are read again. Fields
+    that no run made, and those of versions that kept no digests, have none.
+    """
+    samples = samples_of(dataset)
+    known = _edited.get((samples.name, field), dict)
+    found: set[tuple[str, str]] = set()
+    for start in range(0, len(sample_ids), _AT_ONCE):
+        ids = [ObjectId(one) for one in sample_ids[start : start + _AT_ONCE]]
+        these = {"_id": {"$in": ids}, f"{field}.{MADE}": {"$type": "string"}}
+        stale = []
+        for entry in samples.find(these, {"last_modified_at": 1}):
+            state, labels = known.get(entry["_id"], (None, ()))
+            if state is None or state != entry.get("last_modified_at"):
+                stale.append(entry["_id"])
+            found.update((str(entry["_id"]), label) for label in labels)
+        for entry in samples.find({"_id": {"$in": stale}}, {field: 1, "last_modified_at": 1}):
+            held, key = entry.get(field) or {}, str(entry["_id"])
+            made = read_made(held.get(MADE) or "")
+            labels = [
+                str(label["_id"])
+                for label in held.get("detections") or []
+                if made and is_edited(label, made)
+            ]
+            known[entry["_id"]] = entry.get("last_modified_at"), labels
+            found = {one for one in found if one[0] != key} | {(key, label) for label in labels}
+    return found
 
 
 def tags_by_label(found: Mapping[str, Any], boxes: str | None) -> dict[str, list[str]]:

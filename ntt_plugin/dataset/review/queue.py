@@ -14,6 +14,7 @@ from ...errors import BankError, DatasetError
 from ..banks import store
 from ..database.errors import database_errors
 from ..database.run_record import read_facts
+from ..labels.peoples_labels import edited_labels
 from ..labels.review_marks import APPROVED, REJECTED, REVIEW, STEP
 from ..samples.checks import dataset_of, quoted, require_classes, require_detections
 from ..samples.label_selection import LabelKey, select_labels
@@ -115,7 +116,8 @@ def review_queue(
 ) -> ReviewQueue:
     """The labels of a field in the order to judge them, and how many are done.
 
-    A label's state is its attribute ``review``: ``approved`` or ``rejected``; none is to do.
+    A label's state is its attribute ``review``: ``approved`` or ``rejected``; none is to do. One
+    that a person drew, or whose class, box or mask was edited in the App, is approved, too.
 
     Args:
         samples: a dataset or view of images; of a view that filters labels, those it shows.
@@ -132,8 +134,8 @@ def review_queue(
 
     Example:
         >>> queue = ntt.review_queue(dataset, "ntt")
-        >>> len(queue.page()), queue.counts.total == dataset.count("ntt.detections")
-        (24, True)
+        >>> len(queue.items) == queue.counts.todo == dataset.count("ntt.detections")
+        True
     """
     images = image_view(samples, group_slices)
     require_detections(images, label_field)
@@ -178,12 +180,15 @@ def _items(images: Any, field: str, limits: Mapping[str, float]) -> list[ReviewI
     # By expressions: not every field of labels declares all of these.
     names = ("label", "confidence", "margin", REVIEW, STEP)
     columns = images.values(["id", f"{field}.detections.id", *(path.map(F(one)) for one in names)])
+    edited = edited_labels(dataset_of(images), field, columns[0])
     items = []
     for sample, *lists in zip(*columns, strict=True):
         for label_id, label, confidence, margin, review, step in zip(
             *(values or [] for values in lists), strict=True
         ):
             state = review if review in (APPROVED, REJECTED) else TODO
+            if state == TODO and (sample, label_id) in edited:
+                state = APPROVED
             score, lead = _number(confidence), _number(margin)
             doubt = _doubt(score, lead, limits.get(label))
             items.append(ReviewItem(sample, label_id, label or "", score, lead, state, doubt, step))

@@ -22,11 +22,11 @@ from ...worker.tasks.reading import ReadImage
 from ...worker.tasks.task_handler import TaskHandler
 from ..database.errors import database_errors
 from ..networks import as_recipe, get_segmenter
+from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, whole_number
 from ..samples.views import image_view
 from ..segmentation.image_pass import concerns_every_image, each_image
-from ..segmentation.proposal_stores import Cache, usable_store
 from ..segmentation.report import SampleNote, run_notes
 from ..segmentation.segment import bank_with_classes
 from ..segmentation.work import WorkHere

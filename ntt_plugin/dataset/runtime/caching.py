@@ -14,6 +14,7 @@ from cachetools import LRUCache
 
 from ...engine.files import chosen_home, platform_home
 from ...engine.proposals import store
+from ...errors import StoreError
 from ..database.fiftyone_internals import dataset_id, runs, samples_of
 
 T = TypeVar("T")
@@ -118,6 +119,29 @@ class ProposalStore(store.ProposalStore):
     def clear(self) -> int:
         """Remove all records, here and in the former folder; how many were removed."""
         return super().clear() + (self._former.clear() if self._former is not None else 0)
+
+
+Cache = bool | store.ProposalStore
+"""True for the default store, False for none, or a store."""
+
+
+def store_of(cache: Cache) -> store.ProposalStore | None:
+    """The store that an argument ``cache`` names; None for none.
+
+    Raises:
+        StoreError: the default store cannot be used.
+    """
+    if isinstance(cache, store.ProposalStore):
+        return cache
+    return ProposalStore() if cache else None
+
+
+def usable_store(cache: Cache) -> tuple[store.ProposalStore | None, list[str]]:
+    """As ``store_of``, but a store that cannot be used is None and a note, not an error."""
+    try:
+        return store_of(cache), []
+    except StoreError as error:
+        return None, [f"no proposals are kept, so that another run computes them again: {error}"]
 
 
 _answers: Remembered[Any] = Remembered(64)

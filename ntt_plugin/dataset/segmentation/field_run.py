@@ -9,22 +9,17 @@ from __future__ import annotations
 
 import hashlib
 import time
-from collections import deque
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import fiftyone as fo
-from bson import ObjectId
 from pymongo.errors import ConnectionFailure, PyMongoError
 
 from ...errors import DatasetError, NoFileHandlesError
-from ...worker.labels.kept_labels import KEPT
-from ...worker.messages import Item, Result, SampleError, in_one_sentence
 from ..database.dataset_locks import schema_lock
 from ..database.errors import is_disk_full, server_process, with_patience
-from ..database.fiftyone_internals import has_sample, reload_held
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import catch_up, claim_record, keep_record, keep_results, usable_results
 from ..labels.clear_field import clear
@@ -40,19 +35,17 @@ from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import dataset_of, quoted
 from ..samples.sample_ids import SampleIds, ids_of
 from .changed_images import changed_images
-from .fetching import fetch_documents, in_batches
-from .kept_labels import kept_labels
 from .report import (
-    SampleNote,
     SegmentReport,
-    deleted,
     no_memory,
     run_notes,
     stop_reason,
     to_dict,
 )
+from .run_counts import RunCounts
+from .run_items import Content, each_result
 from .work import Work
-from .writer import FieldWriter, FilledError
+from .writer import FieldWriter
 from .writing_behind import WritingBehind
 
 EVERYTHING = "everything"
@@ -66,10 +59,6 @@ _KEEP_SHARE = 0.02
 _MOST_PASSES = 6
 
 _ENDS_THE_RUN = (ConnectionFailure, LockLostError, MaskFolderError, NoFileHandlesError)
-
-Content = Callable[[Sequence[str]], Mapping[str, Any]]
-"""What a task needs of some samples beside their images, by id: a pair of what the item carries
-and notes on the sample, or an exception that fails it."""
 
 
 @contextmanager
@@ -124,7 +113,7 @@ class FieldRun:
 
     Attributes:
         stamp: what is written with the labels of each sample.
-        truncated: the images with more candidates than are kept.
+        counts: what became of the samples so far.
     """
 
     def __init__(
@@ -137,16 +126,12 @@ class FieldRun:
     ) -> None:
         """Change nothing yet; ``state`` is what the field holds in the samples."""
         self.stamp = writer.stamp
-        self.truncated = Truncated()
         self._samples = samples
         self._writer = writer
         self._report = report
         self._state = state
         self._overwrite = overwrite
-        self._segmented, self._skipped = SampleIds(), SampleIds()
-        self._again: set[str] = set()  # samples whose labels were gone, so they are made again
-        # Samples that are known to fail before anything is worked on.
-        self._early: deque[Result] = deque()
+        self.counts = RunCounts(report, writer)
         self._began = time.monotonic()
         self._keep_due = 0.0
 
@@ -193,14 +178,14 @@ class FieldRun:
             server = server_process()
             for _ in range(_MOST_PASSES):
                 self._pass(work, to_do, content, progress, records_networks and not known, facts)
-                self._note_again(to_do)
+                self.counts.note_again(to_do)
                 # It is on the disk when it is kept, and so is all that was written before.
                 self._keep()
                 former, server = server, server_process()
                 to_do, progress = self._lost(server is None or server != former), False
                 if not to_do:
                     break
-                self._again.update(to_do)
+                self.counts.again.update(to_do)
             else:
                 raise DatasetError(
                     "The database loses what is written to it, again and again; see that its disk "
@@ -220,8 +205,8 @@ class FieldRun:
         writer, report = self._writer, self._report
         with (
             progress_bar(len(to_do), progress) as bar,
-            closing(self._results(work, to_do, content)) as results,
-            WritingBehind(writer.write, self._count, lambda result: result.size) as behind,
+            closing(each_result(work, self._writer, to_do, content)) as results,
+            WritingBehind(writer.write, self.counts.add, lambda result: result.size) as behind,
         ):
             for result in results:
                 writer.lock.require()
@@ -234,61 +219,12 @@ class FieldRun:
                         keep_record(writer.dataset, writer.field, known, writer.lock)
                 if result.error is not None and ends_the_run(result.error):
                     raise result.error
-                self.truncated.add(result)
+                self.counts.truncated.add(result)
                 # What was put is written, even if the progress callback stops the run.
                 behind.put(result)
                 if time.monotonic() >= self._keep_due:
                     self._keep()
                 bar.update()
-
-    def _results(
-        self, work: Work, to_do: Sequence[str], content: Content | None
-    ) -> Generator[Result, None, None]:
-        """A result for each sample."""
-        items = in_batches(lambda ids: self._items(ids, content), to_do)
-        with closing(work.results(items)) as results:
-            for result in results:
-                while self._early:
-                    yield self._early.popleft()
-                yield result
-        while self._early:
-            yield self._early.popleft()
-
-    def _items(self, sample_ids: Sequence[str], content: Content | None) -> list[Item]:
-        """Items of the samples that can be worked on; of the others the results are known."""
-        self._writer.lock.require()
-        field = self._writer.field
-        wanted = {"filepath": 1, **{f"{field}.{name}": 1 for name in ("writer", KEPT, "_cls")}}
-        found = fetch_documents(self._writer.dataset, wanted, sample_ids)
-        contents = content(list(found)) if content is not None else {}
-        peoples = [key for key, entry in found.items() if (entry.get(field) or {}).get(KEPT)]
-        kept = kept_labels(self._writer.dataset, field, peoples) if peoples else {}
-        items = []
-        for sample_id in sample_ids:
-            document = found.get(sample_id)
-            if document is None:
-                self._early.append(Result(sample_id, error=LookupError("The sample was deleted.")))
-                continue
-            filepath = document.get("filepath")
-            carried = contents.get(sample_id, (None, ()))
-            stay = kept.get(sample_id)
-            error: Exception | None = None
-            if not isinstance(filepath, str):
-                error = SampleError(f"Its filepath is {quoted(filepath)}, which is no path.")
-            elif not self._writer.is_replaceable(document.get(field)):
-                error = FilledError()
-            elif isinstance(carried, Exception):
-                error = carried
-            elif isinstance(stay, Exception):
-                error = stay
-            if error is not None or not isinstance(filepath, str) or isinstance(stay, Exception):
-                self._early.append(Result(sample_id, str(filepath or ""), error=error))
-                continue
-            run = self._writer.run
-            own_run = None if isinstance(run, str) else run[sample_id]
-            made_of, notes = carried
-            items.append(Item(sample_id, filepath, own_run, made_of, notes, stay))
-        return items
 
     def _begin(
         self,
@@ -298,7 +234,6 @@ class FieldRun:
     ) -> Sequence[str]:
         """Declare the field, keep the run's record, clear what it overwrites; gives what to do."""
         dataset, field, lock = self._writer.dataset, self._writer.field, self._writer.lock
-        self._report.segmented_ids, self._report.skipped_ids = self._segmented, self._skipped
         # Loading the networks took long: another run may have taken over meanwhile, whose labels
         # and record are not to be touched.
         lock.require()
@@ -319,9 +254,10 @@ class FieldRun:
                     everything = self._overwrite == EVERYTHING
                     _clear(dataset, self._report, filled, lock, everything)
             else:
-                self._skipped.extend(self._state.done)
-                self._report.skipped = len(self._skipped)
-                self._report.notes += changed_images(dataset, field, self._skipped)
+                skipped = self.counts.skipped
+                skipped.extend(self._state.done)
+                self._report.skipped = len(skipped)
+                self._report.notes += changed_images(dataset, field, skipped)
             lock.drop_intent()
         except Exception as error:
             if problem := stop_reason(error, self._writer.dataset_id, field):
@@ -342,7 +278,7 @@ class FieldRun:
                 report.notes += run_notes(finish())
             report.state = "finished"
             self._keep()
-            report.segmented_ids, report.skipped_ids = list(self._segmented), list(self._skipped)
+            self.counts.end()
         except ConnectionFailure as error:
             report.state = "stopped"
             problem = f"The database of {writer.field!r} does not answer ({error!s:.200})."
@@ -365,56 +301,13 @@ class FieldRun:
         def put() -> None:
             # The record of a run that took over, and what it is clearing, is not to be replaced.
             self._writer.lock.require()
-            self._require_field()
+            self.counts.require_field()
             report = to_dict(self._report)
             keep_results(self._writer.dataset, self._writer.field, self._writer.lock, report=report)
 
         with_patience(put)
         now = time.monotonic()
         self._keep_due = now + max(KEEP_SECONDS, (now - started) / _KEEP_SHARE)
-
-    def _count(self, result: Result) -> None:
-        report, again = self._report, result.sample_id in self._again
-        if result.document is None or result.error is not None:
-            if not isinstance(result.error, FilledError):
-                self._require_field()
-            if again:
-                self._uncount(result.sample_id)
-            self._count_failed(result)
-            return
-        if not again:
-            report.notes.extend(_note(result, note) for note in result.notes)
-            report.segmented += 1
-            report.instances += result.count
-            report.kept += result.kept or 0
-            report.overlapping += result.overlapping
-            report.from_cache += result.from_cache
-            self._segmented.append(result.sample_id)
-        # Whoever holds the sample in memory sees its labels, as after ``save``; if it is there.
-        reload_held(self._writer.dataset, [result.sample_id])
-
-    def _count_failed(self, result: Result) -> None:
-        assert result.error is not None
-        if isinstance(result.error, FilledError):
-            self._report.notes.append(_note(result, str(result.error)))
-        elif not has_sample(self._writer.dataset, {"_id": ObjectId(result.sample_id)}):
-            self._report.deleted += 1
-            self._writer.masks.drop_leftovers(result.sample_id, [])
-        elif isinstance(result.error, MemoryError):
-            reason = in_one_sentence(result.error)
-            note = _note(result, f"there was not enough memory for it ({reason})")
-            self._report.failed.append(note)
-        else:
-            self._report.failed.append(_note(result, in_one_sentence(result.error)))
-
-    def _uncount(self, sample_id: str) -> None:
-        """Of a sample whose labels were lost or replaced and not made again: it is not done."""
-        if sample_id in self._segmented:
-            self._segmented.remove(sample_id)
-            self._report.segmented -= 1
-        elif sample_id in self._skipped:
-            self._skipped.remove(sample_id)
-            self._report.skipped -= 1
 
     def _lost(self, restarted: bool) -> Sequence[str]:
         """The samples that the report counts as done and that do not hold this run's labels.
@@ -425,50 +318,7 @@ class FieldRun:
         overtaken = self._writer.lock.overtaken()
         if not restarted and not overtaken:
             return []
-        return self._writer.unsettled([self._skipped, self._segmented], overtaken)
-
-    def _note_again(self, sample_ids: Sequence[str]) -> None:
-        """Note the samples of a pass whose labels had been gone and were made again."""
-        if not self._again:
-            return
-        # Those that failed, were deleted or hold other labels now are not counted any more.
-        counted = {*self._skipped, *self._segmented}
-        count = len(counted.intersection(sample_ids) & self._again)
-        if count:
-            reason = (
-                f"the labels of {count} samples were gone and were made again: a restarted "
-                "database had lost them, or a run that was overtaken had taken them back"
-            )
-            self._report.notes += run_notes([reason])
-
-    def _require_field(self) -> None:
-        if not self._writer.is_there():
-            raise DatasetError(deleted(self._writer.field))
-
-
-class Truncated:
-    """The images with more candidates than a recipe keeps.
-
-    Attributes:
-        count: how many there are.
-        first: the file of the first.
-        most: the most candidates that were left out of one.
-    """
-
-    def __init__(self) -> None:
-        """None yet."""
-        self.count, self.first, self.most = 0, "", 0
-
-    def add(self, result: Result) -> None:
-        """Count an image if candidates were left out of it."""
-        if result.left_out:
-            self.first = self.first or result.filepath
-            self.count += 1
-            self.most = max(self.most, result.left_out)
-
-
-def _note(result: Result, reason: str) -> SampleNote:
-    return SampleNote(result.sample_id, result.filepath, reason)
+        return self._writer.unsettled([self.counts.skipped, self.counts.segmented], overtaken)
 
 
 def ends_the_run(error: Exception) -> bool:

@@ -14,9 +14,9 @@ from fiftyone import ViewField as F
 
 from ...engine.recipe import Recipe
 from ...errors import DatasetError, NttError
-from ...worker.spec import BOXES
 from ...worker.tasks.image_tasks import filling_boxes
 from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.spec import BOXES
 from ...worker.tasks.task_handler import TaskHandler
 from ..database.errors import database_errors
 from ..labels.convert import BOX_MASK_ATTRIBUTES, box_problem, stored_boxes

@@ -14,17 +14,16 @@ from ...engine.proposals.store import StoreInfo
 from ...engine.recipe import Recipe
 from ...errors import DatasetError, NoFileHandlesError, StoreError, WorkerError
 from ...worker.messages import Result
-from ...worker.spec import PROPOSE
 from ...worker.tasks.cached_proposals import CachedProposals
 from ...worker.tasks.image_tasks import proposing, require_stored
 from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.spec import PROPOSE
 from ...worker.tasks.task_handler import TaskHandler
 from ..networks import as_recipe, get_segmenter
-from ..runtime.caching import ProposalStore
+from ..runtime.caching import Cache, ProposalStore, store_of
 from ..runtime.progress_bar import Progress
 from ..samples.views import image_view
 from .image_pass import concerns_every_image, each_image
-from .proposal_stores import Cache, store_of
 from .report import SampleNote, in_words, run_notes
 from .work import Work, WorkHere
 from .workers import Workers, require_usable, work_by

@@ -12,10 +12,10 @@ import torch
 from ...engine.bank.memory_bank import MemoryBank
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
-from ...worker.spec import SEGMENT
 from ...worker.tasks.cached_proposals import CachedProposals
 from ...worker.tasks.image_tasks import segmenting
 from ...worker.tasks.networks import SegmenterLike
+from ...worker.tasks.spec import SEGMENT
 from ...worker.tasks.task_handler import TaskHandler
 from ..banks.banks import resolve_bank
 from ..banks.info import bank_digest
@@ -24,12 +24,13 @@ from ..labels.convert import LABEL_ATTRIBUTES
 from ..labels.label_field import run_id
 from ..labels.orientation import turned_references_note
 from ..networks import as_recipe, get_segmenter
+from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of
 from ..samples.views import image_view
-from .field_run import Overwrite, Truncated, ends_the_run, field_run
-from .proposal_stores import Cache, usable_store
+from .field_run import Overwrite, ends_the_run, field_run
 from .report import SegmentReport, run_notes
+from .run_counts import Truncated
 from .work import Work, WorkHere
 from .workers import Workers, require_usable, work_by
 
@@ -154,7 +155,7 @@ def segment(
             bank_facts(run, name, bank, recipe),
             progress,
             records_networks=True,
-            finish=lambda: _truncation_notes(labelling.truncated, recipe.max_instances),
+            finish=lambda: _truncation_notes(labelling.counts.truncated, recipe.max_instances),
         )
     return report
 

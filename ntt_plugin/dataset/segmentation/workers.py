@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from ...worker.labels.label_bytes import Stamp
 from ...worker.local_processes import LocalPool, cores_here, gpus_here
 from ...worker.messages import Item, Result, SampleError
 from ...worker.pool import Pool
-from ...worker.spec import HANDLER, WorkerSpec
+from ...worker.tasks.spec import HANDLER, WorkerSpec
 from ..database.fiftyone_internals import stream
 from ..samples.checks import is_whole, quoted
 from .work import Told
@@ -35,13 +35,11 @@ _CLOUD = ("s3://", "gs://", "azure://", "http://", "https://")
 
 
 class Cluster(Protocol):
-    """Where workers other than local processes run, such as ``ntt.Ray``.
+    """Where workers other than local processes run, such as ``ntt.Ray``."""
 
-    Attributes:
-        paths: how paths begin here, and how they begin on the workers' machines.
-    """
-
-    paths: Mapping[str, str]
+    @property
+    def paths(self) -> Mapping[str, str]:
+        """How paths begin here, and how they begin on the workers' machines."""
 
     def pool(self, handler: str, spec: bytes) -> Pool:
         """Workers that make a handler, by its name, of a spec's bytes."""
@@ -102,6 +100,10 @@ class WorkByWorkers:
                 under_way[item.sample_id] = item.filepath
                 yield item.sample_id, item.to_bytes()
 
+        # No worker is started for nothing.
+        if (first := next(items, None)) is None:
+            return
+        items = chain([first], items)
         for key, data in dispatch(messages(), self._pool(), tell=self._tell):
             filepath = under_way.pop(key, "")
             if isinstance(data, LostItem):

@@ -120,6 +120,8 @@ class FieldWriter:
             OperationFailure: the database's disk is full.
             ConnectionFailure: the database does not answer.
         """
+        for result in results:
+            result.finish()
         for bulk in _bulks(results):
             labelled = [result for result in bulk if result.error is None and result.document]
             if labelled:

@@ -30,13 +30,13 @@ from ..labels.convert import SUGGESTION_ATTRIBUTES, box_problem, stored_boxes
 from ..labels.label_field import require_writable
 from ..networks import as_recipe, get_segmenter
 from ..references.copies import KEPT_FIELD
+from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, is_whole
 from ..samples.sample_ids import ids_of
 from ..samples.views import all_images, image_view
 from ..segmentation.field_run import ends_the_run, field_run
 from ..segmentation.image_pass import concerns_every_image, each_image
-from ..segmentation.proposal_stores import Cache, usable_store
 from ..segmentation.propose import ProposeReport, propose
 from ..segmentation.report import SampleNote, SegmentReport, in_words, run_notes
 from ..segmentation.segment import bank_facts, bank_with_classes
@@ -101,7 +101,7 @@ def require_replaceable(samples: Any, field: str, overwrite: bool) -> tuple[str,
         raise DatasetError(
             f"{former.changed} labels in {field!r} were drawn, tagged or given another class by a "
             "person and are no references yet. Promote them first, choose another field, or pass "
-            "overwrite=True to let them go."
+            "overwrite=True: they stay, beside the new suggestions."
         )
     return former.sample_ids
 
@@ -226,8 +226,8 @@ def suggest_references(
             if None.
         device: where to run; the best there is if None.
         batch_size: points decoded at once; less needs less memory. The recipe's if None.
-        overwrite: let go of former suggestions that a person changed and that are no references
-            yet, too.
+        overwrite: suggest anew also where a person changed former suggestions that are no
+            references yet; these stay beside the new ones.
         progress: FiftyOne's: True, False, a callback, or None for the configured default. An
             exception out of the callback stops the work; former suggestions are left then.
         segmenter: an engine ``Segmenter`` to use in place of preset, device and batch size.

@@ -235,14 +235,19 @@ def image_sizes(path: str | Path) -> ImageSizes:
         ImageError: the file is missing, too large or no image.
     """
     with open_image(Path(path)) as opened:
-        turn, size = orientation(opened), (opened.height, opened.width)
-        if turn < 5:
-            return ImageSizes(size, size, size, turn)
-        swapped = size[::-1]
-        if opened.format == "TIFF" and getattr(opened, "tag_v2", {}).get(_ORIENTATION) == turn:
-            # PIL gives the size of a TIFF as it is shown, though it has not turned it yet.
-            return ImageSizes(size, swapped, size, turn)
-        return ImageSizes(swapped, size, swapped if opened.format == "JPEG" else size, turn)
+        return sizes_of(opened)
+
+
+def sizes_of(opened: Image.Image) -> ImageSizes:
+    """The sizes of an opened image whose pixels were not read yet."""
+    turn, size = orientation(opened), (opened.height, opened.width)
+    if turn < 5:
+        return ImageSizes(size, size, size, turn)
+    swapped = size[::-1]
+    if opened.format == "TIFF" and getattr(opened, "tag_v2", {}).get(_ORIENTATION) == turn:
+        # PIL gives the size of a TIFF as it is shown, though it has not turned it yet.
+        return ImageSizes(size, swapped, size, turn)
+    return ImageSizes(swapped, size, swapped if opened.format == "JPEG" else size, turn)
 
 
 def _require_file(path: Path) -> int:

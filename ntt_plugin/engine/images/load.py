@@ -37,7 +37,6 @@ __all__ = [
     "ImageLike",
     "image_notes",
     "normalise",
-    "notes_need_pixels",
     "read_image",
     "read_with_notes",
     "reading_of",
@@ -122,16 +121,6 @@ def image_notes(path: str | Path) -> list[str]:
         return read_with_notes(path)[1] if pixels else notes
     except ImageError:
         return []
-
-
-def notes_need_pixels(path: str | Path) -> bool:
-    """Whether ``image_notes`` reads a file's pixels, from its header alone.
-
-    Raises:
-        ImageError: the file is missing, too large or no image.
-    """
-    with open_image(Path(path)) as opened:
-        return needs_pixels(opened)
 
 
 def reading_of(opened: Image.Image) -> int:

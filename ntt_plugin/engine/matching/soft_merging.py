@@ -30,8 +30,10 @@ def redundancy(masks: Sequence[PackedMask], features: Array, labels: Array) -> A
         return found
     # max(0, cosine(i, j)) for all pairs.
     cosines = (features @ features.T).clip(min=0).astype(np.float64)
-    boxes = np.array([mask.box for mask in masks], dtype=np.int64)
-    areas = np.array([mask.area for mask in masks], dtype=np.int64)
+    # Each access may inflate a mask.
+    extents = [(mask.box, mask.area) for mask in masks]
+    boxes = np.array([box for box, _ in extents], dtype=np.int64)
+    areas = np.array([area for _, area in extents], dtype=np.int64)
     for i, bounds in _bounds(boxes, areas, cosines, labels):
         # By descending upper bound: stop once no remaining j can exceed the maximum so far.
         for j in np.argsort(-bounds, kind="stable").tolist():

@@ -9,13 +9,15 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import inf, isfinite
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
+from PIL import Image
 
 from ..bank.memory_bank import Fingerprint
-from ..images.image_file import open_image
+from ..images.image_file import header_notes, open_image, sizes_of
 from ..images.load import ImageLike, read_image, reading_of
+from ..images.pixel_values import needs_pixels
 from ..masks.packed import RecordError
 from ..recipe import Recipe
 from .codec import CODEC_VERSION, decode_proposals, encode_proposals
@@ -184,10 +186,45 @@ def image_digest(image: ImageLike) -> str:
         return _hash(f"pixels {picture.size}".encode(), picture.tobytes())
     path = Path(image)
     # The header first: what is no image may be endless.
-    with open_image(path) as opened, path.open("rb") as file:
-        version = reading_of(opened)
-        reading = f" {version}" if version > 1 else ""
-        digest = hashlib.blake2b(f"file{reading}".encode(), digest_size=_DIGEST_BYTES)
+    with open_image(path) as opened:
+        return _file_digest(opened, path)
+
+
+class FileFacts(NamedTuple):
+    """What is known of an image file without its pixels.
+
+    Attributes:
+        digest: its ``image_digest``.
+        size: its ``shown_size``, (H, W).
+        notes: its ``image_notes``; None if its header does not tell them.
+    """
+
+    digest: str
+    size: tuple[int, int]
+    notes: list[str] | None
+
+
+def file_facts(path: str | Path) -> FileFacts:
+    """What is known of an image file without its pixels, opening it once.
+
+    Raises:
+        ImageError: as ``image_digest``.
+    """
+    path = Path(path)
+    with open_image(path) as opened:
+        digest, size = _file_digest(opened, path), sizes_of(opened).shown
+        try:
+            return FileFacts(digest, size, None if needs_pixels(opened) else header_notes(opened))
+        # PIL may look for further pictures in a file, and raises many things.
+        except Exception:
+            return FileFacts(digest, size, None)
+
+
+def _file_digest(opened: Image.Image, path: Path) -> str:
+    version = reading_of(opened)
+    reading = f" {version}" if version > 1 else ""
+    digest = hashlib.blake2b(f"file{reading}".encode(), digest_size=_DIGEST_BYTES)
+    with path.open("rb") as file:
         left = os.fstat(file.fileno()).st_size
         while left > 0 and (chunk := file.read(min(_CHUNK, left))):
             digest.update(chunk)

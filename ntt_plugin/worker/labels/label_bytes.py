@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import io
 import zlib
 from collections.abc import Mapping, Sequence
@@ -80,6 +79,8 @@ class NewLabel:
     def document(self, defaults: Mapping[str, Any], mask_path: str | None = None) -> dict[str, Any]:
         """The document that FiftyOne would write to the database, with a new id.
 
+        It is to be encoded: what it has of ``defaults`` is shared by all documents.
+
         Args:
             defaults: the fields that FiftyOne gives every label, without its id.
             mask_path: the file of the mask, in place of the mask.
@@ -94,7 +95,7 @@ class NewLabel:
         rest = {name: value for name, value in defaults.items() if name not in own}
         return {
             "_id": ObjectId(),
-            **copy.deepcopy(rest),
+            **rest,
             "tags": list(self.tags),
             # FiftyOne leaves out its own fields where they are None, but no others.
             **{name: value for name, value in own.items() if value is not None},

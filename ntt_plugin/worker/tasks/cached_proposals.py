@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 import torch
 
 from ...engine.device.device import resolve_dtype
-from ...engine.images.load import read_image, shown_size
+from ...engine.images.load import read_image
 from ...engine.masks.packed import RecordError
-from ...engine.proposals.cache import PIPELINE_VERSION, ProposalCache, image_digest
+from ...engine.proposals.cache import PIPELINE_VERSION, ProposalCache, file_facts, image_digest
 from ...engine.proposals.codec import CODEC_VERSION
 from ...engine.proposals.proposals import Proposals
 from ...engine.proposals.store import ProposalStore
@@ -74,13 +74,12 @@ class CachedProposals:
         """Look up an image's cached proposals; nothing is set if its file cannot be read."""
         if self._cache is None:
             return
-        filepath = read.filepath
         try:
-            digest = image_digest(filepath)
-            read.proposals = self._cache.load(digest, shown_size(filepath))
-            read.digest = digest
+            facts = file_facts(read.filepath)
         except ImageError:
             return
+        read.proposals = self._cache.load(facts.digest, facts.size)
+        read.digest, read.size, read.header_notes = facts
 
     def use(self, read: ReadImage, function: Callable[[Proposals], _T]) -> _T:
         """Apply a function to an image's proposals: cached ones, or computed and cached now.

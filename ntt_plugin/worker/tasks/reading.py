@@ -13,7 +13,7 @@ from functools import lru_cache
 
 from PIL import Image
 
-from ...engine.images.load import image_notes, notes_need_pixels, read_with_notes, shown_size
+from ...engine.images.load import image_notes, read_with_notes, shown_size
 from ...engine.proposals.proposals import Proposals
 from ..messages import Item
 
@@ -30,6 +30,8 @@ class ReadImage:
         filepath: its file on this machine.
         state: its file's ``image_state`` before the file was read.
         digest: its file's ``image_digest``; None if no cache was asked.
+        size: its (H, W) as it is shown; None if no cache was asked.
+        header_notes: its notes where its header tells them; None where it does not.
         proposals: its cached proposals; None if there are none.
         image: its image, RGB and upright; None if it was not read.
         notes: what a person should know of how it was read, a sentence each.
@@ -40,6 +42,8 @@ class ReadImage:
     filepath: str
     state: str | None = None
     digest: str | None = None
+    size: tuple[int, int] | None = None
+    header_notes: list[str] | None = None
     proposals: Proposals | None = None
     image: Image.Image | None = None
     notes: list[str] = field(default_factory=list)
@@ -142,10 +146,10 @@ class ReadingAhead:
         """Look up cached proposals; returns the bytes of the image's pixels, 0 if not needed."""
         if self._recall is not None:
             self._recall(read)
-        if read.proposals is not None and not notes_need_pixels(filepath):
-            read.notes = image_notes(filepath)
+        if read.proposals is not None and read.header_notes is not None:
+            read.notes = read.header_notes
             return 0
-        height, width = shown_size(filepath)
+        height, width = read.size or shown_size(filepath)
         return 3 * height * width
 
 

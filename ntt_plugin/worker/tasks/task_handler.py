@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..labels.kept_labels import without_kept
@@ -65,7 +66,7 @@ class TaskHandler:
         self._ahead.submit(item)
 
     def next_result(self) -> Result:
-        """As ``next``, a result that need not travel."""
+        """As ``next``, a result that need not travel; its labels are still to be encoded."""
         with self._ahead.next() as read:
             item = read.item
             result = Result(item.sample_id, item.filepath, notes=[*item.notes, *read.notes])
@@ -80,7 +81,7 @@ class TaskHandler:
             except Exception as error:
                 if self._passes_on(error):
                     raise
-                result.error, result.document, result.pngs = error, None, None
+                result.error, result.unfinished = error, None
         facts = self.facts()
         if facts != self._told:
             result.worker = self._told = facts
@@ -105,6 +106,7 @@ class TaskHandler:
             result.kept = len(read.item.kept)
             labels, result.overlapping = without_kept(labels, read.item.kept)
         result.count = len(labels)
-        result.document, result.pngs = field_bytes(
-            labels, self._stamp, read.item.run, read.file_state
+        result.mask_bytes = sum(label.mask.nbytes for label in labels if label.mask is not None)
+        result.unfinished = partial(
+            field_bytes, labels, self._stamp, read.item.run, read.file_state
         )

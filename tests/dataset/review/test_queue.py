@@ -2,6 +2,7 @@
 
 import math
 
+import fiftyone as fo
 import pytest
 from fiftyone import ViewField as F
 
@@ -94,3 +95,19 @@ def test_a_view_that_filters_labels_reviews_those_it_shows(dataset):
 def test_an_unknown_state_is_refused(dataset):
     with pytest.raises(DatasetError, match="no state 'done'"):
         review_queue(dataset, FIELD, state="done")
+
+
+def test_a_label_that_was_edited_or_drawn_in_the_app_is_approved(dataset, bank, segmenter):
+    segment(dataset, "blocks", "ntt", segmenter=segmenter)
+    assert review_queue(dataset, "ntt").counts == ReviewCounts(18, 0, 0)
+    first, second, *_ = list(dataset)
+    first["ntt"].detections[0].label = "violet"
+    own = fo.Detection(label="mine", bounding_box=[0.1, 0.1, 0.2, 0.2])
+    second["ntt"].detections.append(own)
+    first.save()
+    second.save()
+    queue = review_queue(dataset, "ntt", state="approved")
+    assert {item.label_id for item in queue.items} == {first["ntt"].detections[0].id, own.id}
+    assert queue.counts == ReviewCounts(17, 2, 0)
+    review_labels(dataset, "ntt", reject=[own.id])
+    assert review_queue(dataset, "ntt").counts == ReviewCounts(17, 1, 1)

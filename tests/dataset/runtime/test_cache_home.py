@@ -6,8 +6,7 @@ import fiftyone as fo
 import pytest
 
 import ntt_plugin as ntt
-from ntt_plugin.dataset.runtime.caching import cache_home
-from ntt_plugin.dataset.segmentation.proposal_stores import store_of
+from ntt_plugin.dataset.runtime.caching import cache_home, store_of
 from ntt_plugin.engine.proposals import store as proposal_store
 
 ONE, TWO = "1" * 64, "2" * 64

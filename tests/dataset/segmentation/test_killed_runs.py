@@ -5,7 +5,7 @@ import signal
 import pytest
 from pymongo.collection import Collection
 
-from ntt_plugin.dataset.labels import label_field
+from ntt_plugin.dataset.labels import clear_field
 from ntt_plugin.dataset.segmentation import field_run
 from ntt_plugin.dataset.segmentation.report import load_segment_report
 from ntt_plugin.dataset.segmentation.segment import segment
@@ -16,7 +16,7 @@ from tests.processes import OtherProcess
 CHILD = """
 import os, signal, sys
 import fiftyone as fo
-from ntt_plugin.dataset.labels import label_field, mask_files
+from ntt_plugin.dataset.labels import clear_field, label_field, mask_files
 from ntt_plugin.dataset.segmentation import field_run as labelling
 from ntt_plugin.dataset.database import run_record
 from ntt_plugin.dataset.segmentation import segment as segmentation
@@ -111,7 +111,7 @@ def test_masks_in_files_are_whole_and_none_is_left_over(dataset, segmenter, whol
         "label_field:declare:1",
         "run_record:keep_record:1",
         "run_record:keep_results:1",
-        "label_field:clear:1",
+        "clear_field:clear:1",
         "writer:_write:3",
     ],
 )
@@ -129,8 +129,8 @@ def test_a_kill_half_way_through_clearing_leaves_no_old_label(
 ):
     segment(dataset, "blocks", segmenter=segmenter)
     old = set(dataset.values("ntt.detections.id", unwind=True))
-    monkeypatch.setattr(label_field, "_CLEARED_AT_ONCE", 2)
-    update, calls = Collection.update_many, []
+    monkeypatch.setattr(clear_field, "_CLEARED_AT_ONCE", 2)
+    update, calls = Collection.bulk_write, []
 
     def dying(collection, *args, **kwargs):
         if collection.name.startswith("samples."):
@@ -139,10 +139,10 @@ def test_a_kill_half_way_through_clearing_leaves_no_old_label(
                 raise KeyboardInterrupt
         return update(collection, *args, **kwargs)
 
-    monkeypatch.setattr(Collection, "update_many", dying)
+    monkeypatch.setattr(Collection, "bulk_write", dying)
     with pytest.raises(KeyboardInterrupt):
         segment(dataset, "blocks", overwrite=True, segmenter=segmenter)
-    monkeypatch.setattr(Collection, "update_many", update)
+    monkeypatch.setattr(Collection, "bulk_write", update)
     assert 0 < len(old & set(dataset.values("ntt.detections.id", unwind=True))) < len(old)
 
     segment(dataset, "blocks", segmenter=segmenter)

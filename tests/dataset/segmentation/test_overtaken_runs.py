@@ -185,15 +185,15 @@ def test_an_overtaken_run_replaces_neither_record_nor_report(dataset, paused):
 def test_clearing_takes_away_only_what_was_there_before(dataset, monkeypatch):
     """Paused between the look at a sample's labels and taking them away."""
     segment(dataset, "others", segmenter=scenes.ColourSegmenter())
-    first, update = ObjectId(dataset.first().id), Collection.update_many
+    first, write = ObjectId(dataset.first().id), Collection.bulk_write
 
-    def late(collection, query, change, **kwargs):
-        if isinstance(change, dict) and change.get("$set", {}).get("ntt", 0) is None:
+    def late(collection, updates, **kwargs):
+        if any(update._doc.get("$set", {}).get("ntt", 0) is None for update in updates):
             theirs = {"$set": {"ntt.writer": "of a newer run"}}
             collection.update_one({"_id": first}, theirs)
-        return update(collection, query, change, **kwargs)
+        return write(collection, updates, **kwargs)
 
-    monkeypatch.setattr(Collection, "update_many", late)
+    monkeypatch.setattr(Collection, "bulk_write", late)
     report = segment(dataset, "blocks", overwrite=True, segmenter=scenes.ColourSegmenter())
     assert report.segmented == 5
     kept = dataset._sample_collection.find_one({"_id": first})["ntt"]

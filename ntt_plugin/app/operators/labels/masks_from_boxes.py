@@ -46,8 +46,9 @@ class MasksFromBoxes(NttOperator):
         "classes",
         "group_slices",
         "mask_dir",
+        "workers",
     )
-    seldom = ("tag", "device", "batch_size", "mask_dir")
+    seldom = ("tag", "device", "batch_size", "mask_dir", "workers")
     submit = "Fill masks"
     doing = "Filling masks"
 
@@ -71,6 +72,7 @@ class MasksFromBoxes(NttOperator):
             run_options.device(form)
             run_options.batch_size(form)
             run_options.mask_dir(form)
+            run_options.workers(form)
         if recipe is None or new_field is None or not counts.labels:
             return
         if new_field == field:

@@ -37,8 +37,9 @@ class SegmentWithMemoryBank(NttOperator):
         "group_slices",
         "mask_dir",
         "cache",
+        "workers",
     )
-    seldom = ("preset", "device", "batch_size", "mask_dir", "cache")
+    seldom = ("preset", "device", "batch_size", "mask_dir", "cache", "workers")
     submit = "Segment"
     doing = "Segmenting"
 
@@ -55,6 +56,7 @@ class SegmentWithMemoryBank(NttOperator):
             recipe = run_options.recipe_for(form, recipe)
             run_options.mask_dir(form)
             run_options.cache(form)
+            run_options.workers(form)
         if info is None or recipe is None or field is None:
             return
         run = run_id(info.digest, recipe)

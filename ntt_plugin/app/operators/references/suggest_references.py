@@ -44,8 +44,9 @@ class SuggestReferences(NttOperator):
         "batch_size",
         "overwrite",
         "cache",
+        "workers",
     )
-    seldom = ("preset", "device", "batch_size", "cache")
+    seldom = ("preset", "device", "batch_size", "cache", "workers")
     submit = "Suggest"
     doing = "Looking for what would teach most"
 
@@ -61,6 +62,7 @@ class SuggestReferences(NttOperator):
         if form.advanced(self.seldom):
             recipe = run_options.recipe_for(form, recipe)
             run_options.cache(form)
+            run_options.workers(form)
         if info is None or recipe is None or field is None or count is None:
             return
         if not _may_replace(form, images, field):

@@ -11,21 +11,21 @@ from pathlib import Path
 
 import bson
 
-from ..engine.bank.memory_bank import MemoryBank
-from ..engine.proposals.store import ProposalStore
-from ..engine.recipe import Recipe
-from ..errors import StoreError, WorkerError
-from .labels.label_bytes import Stamp
-from .tasks.cached_proposals import CachedProposals
-from .tasks.image_tasks import Task, filling_boxes, placing_suggestions, proposing, segmenting
-from .tasks.networks import SegmenterLike
-from .tasks.task_handler import TaskHandler
+from ...engine.bank.memory_bank import MemoryBank
+from ...engine.proposals.store import ProposalStore
+from ...engine.recipe import Recipe
+from ...errors import StoreError, WorkerError
+from ..labels.label_bytes import Stamp
+from .cached_proposals import CachedProposals
+from .image_tasks import Task, filling_boxes, placing_suggestions, proposing, segmenting
+from .networks import SegmenterLike
+from .task_handler import TaskHandler
 
-HANDLER = ".spec:make_handler"
+HANDLER = ".tasks.spec:make_handler"
 """The name of ``make_handler``, as workers are told it."""
 
 # The package's own __init__ is above this floor; it is imported whenever this module is.
-VERSION: str = sys.modules[str(__package__).rpartition(".")[0]].__version__
+VERSION: str = sys.modules[str(__package__).rpartition(".worker.")[0]].__version__
 
 SEGMENT, PROPOSE, BOXES, SUGGEST = "segment", "propose", "boxes", "suggest"
 
@@ -93,7 +93,7 @@ def make_handler(data: bytes) -> TaskHandler:
         NttError: this worker cannot do the work; says why, and what to do.
     """
     # The networks' code takes seconds to import, and whoever only makes a spec needs none of it.
-    from ..engine.segmenter import Segmenter
+    from ...engine.segmenter import Segmenter
 
     spec = WorkerSpec.from_bytes(data)
     path_of = mapping_of(spec.paths)

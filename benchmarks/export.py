@@ -1,0 +1,144 @@
+"""Masks out and in again: how exactly COCO and YOLO files give 1,000 masks back.
+
+    python benchmarks/export.py
+
+The masks have holes, parts and specks. COCO's file is read by pycocotools. YOLO's polygons are
+drawn by two rasterisers that do not know each other: COCO's, and PIL's with its outline and with
+fractions cut off, as OpenCV draws them in YOLO's trainers. Writes
+``benchmarks/results/export.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+import uuid
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from PIL import Image, ImageDraw
+from pycocotools import mask as mask_utils
+from pycocotools.coco import COCO
+from scipy import ndimage
+
+import ntt_plugin as ntt
+
+RESULTS = Path(__file__).parent / "results" / "export.json"
+SIZE = (240, 320)
+AN_IMAGE = 10
+
+
+def main() -> None:
+    """Export the masks, read them back and write the figures."""
+    parser = argparse.ArgumentParser(description=main.__doc__)
+    parser.add_argument("--masks", type=int, default=1000)
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    import tests.fiftyone_database  # noqa: F401  (before fiftyone)
+
+    with tempfile.TemporaryDirectory() as folder:
+        dataset, masks = make_dataset(Path(folder), options.masks)
+        try:
+            result = {"masks": len(masks), "size": SIZE, **describe(masks)}
+            started = time.perf_counter()
+            ntt.export_coco(dataset, "labels", Path(folder) / "coco.json", progress=False)
+            result["coco_seconds"] = time.perf_counter() - started
+            result["coco_equal"] = equal_in_coco(Path(folder) / "coco.json", masks)
+            started = time.perf_counter()
+            ntt.export_yolo_seg(dataset, "labels", Path(folder) / "yolo", progress=False)
+            result["yolo_seconds"] = time.perf_counter() - started
+            result["yolo"] = scores_of_yolo(Path(folder) / "yolo" / "labels", masks)
+        finally:
+            dataset.delete()
+    print(json.dumps(result, indent=1))
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(result, indent=1) + "\n")
+
+
+def make_dataset(folder: Path, count: int) -> tuple[Any, list[np.ndarray]]:
+    """A dataset of random masks, and the masks in its order."""
+    import fiftyone as fo
+
+    rng, masks, samples = np.random.default_rng(0), [], []
+    for index in range(-(-count // AN_IMAGE)):
+        path = folder / f"{index:05}.png"
+        Image.fromarray(np.zeros((*SIZE, 3), np.uint8)).save(path)
+        drawn = [random_mask(rng) for _ in range(min(AN_IMAGE, count - len(masks)))]
+        masks += drawn
+        labels = [fo.Detection.from_mask(mask, label="thing") for mask in drawn]
+        samples.append(fo.Sample(filepath=str(path), labels=fo.Detections(detections=labels)))
+    dataset = fo.Dataset(f"export_{uuid.uuid4().hex}")
+    dataset.add_samples(samples, progress=False)
+    return dataset, masks
+
+
+def random_mask(rng: np.random.Generator) -> np.ndarray:
+    """A smooth object in several parts, with holes and specks."""
+    field = ndimage.gaussian_filter(rng.normal(size=SIZE), rng.uniform(4, 12))
+    mask = field > np.quantile(field, rng.uniform(0.6, 0.9))
+    top, left = rng.integers(0, 100), rng.integers(0, 150)
+    window = np.zeros(SIZE, bool)
+    window[top : top + rng.integers(60, 140), left : left + rng.integers(80, 170)] = True
+    mask &= window
+    mask[rng.integers(0, SIZE[0], 3), rng.integers(0, SIZE[1], 3)] ^= True
+    return np.asarray(mask)
+
+
+def describe(masks: list[np.ndarray]) -> dict[str, float]:
+    """Mean numbers of parts and holes of a mask."""
+    parts = [ndimage.label(mask, np.ones((3, 3)))[1] for mask in masks]
+    holes = [ndimage.label(np.pad(~mask, 1, constant_values=True))[1] - 1 for mask in masks]
+    return {"mean_parts": float(np.mean(parts)), "mean_holes": float(np.mean(holes))}
+
+
+def equal_in_coco(path: Path, masks: list[np.ndarray]) -> int:
+    """How many masks pycocotools reads as they were."""
+    coco = COCO(path)
+    annotations = coco.loadAnns(coco.getAnnIds())
+    return sum(
+        bool((coco.annToMask(annotation) == mask).all())
+        for annotation, mask in zip(annotations, masks, strict=True)
+    )
+
+
+def scores_of_yolo(folder: Path, masks: list[np.ndarray]) -> dict[str, dict[str, float]]:
+    """Mean and least IoU of the masks as each rasteriser draws them."""
+    lines = [line for path in sorted(folder.glob("*.txt")) for line in path.read_text().split("\n")]
+    polygons = [
+        np.array(line.split()[1:], dtype=float).reshape(-1, 2) * SIZE[::-1]
+        for line in lines
+        if line
+    ]
+    found = {}
+    for name, draw in (("coco", drawn_by_coco), ("outlines", drawn_with_outlines)):
+        ious = [iou(draw(one), mask) for one, mask in zip(polygons, masks, strict=True)]
+        found[name] = {"mean_iou": float(np.mean(ious)), "least_iou": float(np.min(ious))}
+    return found
+
+
+def iou(one: np.ndarray, other: np.ndarray) -> float:
+    """Intersection over union of two masks."""
+    return float((one & other).sum() / (one | other).sum())
+
+
+def drawn_by_coco(polygon: np.ndarray) -> np.ndarray:
+    """A polygon as pycocotools draws it."""
+    encoded = mask_utils.frPyObjects([polygon.ravel().tolist()], *SIZE)
+    return np.asarray(mask_utils.decode(encoded)[..., 0].astype(bool))
+
+
+def drawn_with_outlines(polygon: np.ndarray) -> np.ndarray:
+    """A polygon as PIL draws it with its outline, fractions cut off."""
+    image = Image.new("1", SIZE[::-1])
+    ImageDraw.Draw(image).polygon([(int(x), int(y)) for x, y in polygon], 1, 1)
+    return np.asarray(image)
+
+
+if __name__ == "__main__":
+    main()

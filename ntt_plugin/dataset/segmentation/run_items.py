@@ -1,0 +1,85 @@
+"""The items of a run: samples that can be worked on, and at once the results of all others."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+from ...worker.labels.kept_labels import KEPT
+from ...worker.messages import Item, Result, SampleError
+from ..samples.checks import quoted
+from .fetching import fetch_documents, in_batches
+from .kept_labels import kept_labels
+from .work import Work
+from .writer import FieldWriter, FilledError
+
+Content = Callable[[Sequence[str]], Mapping[str, Any]]
+"""What a task needs of some samples beside their images, by id: a pair of what the item carries
+and notes on the sample, or an exception that fails it."""
+
+
+def each_result(
+    work: Work, writer: FieldWriter, sample_ids: Sequence[str], content: Content | None
+) -> Generator[Result, None, None]:
+    """A result for each sample; those that are gone or filled meanwhile are not worked on."""
+    known: deque[Result] = deque()
+
+    def items(some: Sequence[str]) -> list[Item]:
+        found, results = _items(writer, some, content)
+        known.extend(results)
+        return found
+
+    with closing(work.results(in_batches(items, sample_ids))) as results:
+        for result in results:
+            while known:
+                yield known.popleft()
+            yield result
+    yield from known
+
+
+def _items(
+    writer: FieldWriter, sample_ids: Sequence[str], content: Content | None
+) -> tuple[list[Item], list[Result]]:
+    writer.lock.require()
+    field = writer.field
+    wanted = {"filepath": 1, **{f"{field}.{name}": 1 for name in ("writer", KEPT, "_cls")}}
+    found = fetch_documents(writer.dataset, wanted, sample_ids)
+    contents = content(list(found)) if content is not None else {}
+    peoples = [key for key, entry in found.items() if (entry.get(field) or {}).get(KEPT)]
+    kept = kept_labels(writer.dataset, field, peoples) if peoples else {}
+    items, known = [], []
+    for sample_id in sample_ids:
+        carried = contents.get(sample_id, (None, ()))
+        item = _item(writer, sample_id, found.get(sample_id), carried, kept.get(sample_id))
+        if isinstance(item, Item):
+            items.append(item)
+        else:
+            filepath = found.get(sample_id, {}).get("filepath")
+            known.append(Result(sample_id, str(filepath or ""), error=item))
+    return items, known
+
+
+def _item(
+    writer: FieldWriter,
+    sample_id: str,
+    document: Mapping[str, Any] | None,
+    carried: Any,
+    kept: list[dict[str, Any]] | Exception | None,
+) -> Item | Exception:
+    """A sample's item, or why it cannot be worked on."""
+    if document is None:
+        return LookupError("The sample was deleted.")
+    filepath = document.get("filepath")
+    if not isinstance(filepath, str):
+        return SampleError(f"Its filepath is {quoted(filepath)}, which is no path.")
+    if not writer.is_replaceable(document.get(writer.field)):
+        return FilledError()
+    if isinstance(carried, Exception):
+        return carried
+    if isinstance(kept, Exception):
+        return kept
+    run = None if isinstance(writer.run, str) else writer.run[sample_id]
+    content, notes = carried
+    return Item(sample_id, filepath, run, content, notes, kept)

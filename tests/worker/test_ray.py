@@ -1,0 +1,189 @@
+"""Actors of a cluster of two nodes on this machine, which all tests of this file share."""
+
+import os
+import secrets
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from ntt_plugin.errors import WorkerError
+from ntt_plugin.worker.dispatcher import LostItem, dispatch
+from ntt_plugin.worker.ray_cluster import Ray
+
+from .conftest import results
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXTS = [f"x{number}" for number in range(60)]
+CAPITALS = {number: text.upper() for number, text in enumerate(TEXTS)}
+
+DRIVER = """
+import sys
+from ntt_plugin.worker.dispatcher import dispatch
+from ntt_plugin.worker.ray_actors import RayPool
+from ntt_plugin.worker.ray_cluster import Ray
+pool = RayPool(Ray(sys.argv[1], workers=1, gpus_each=0), "tests.worker.stubs:Echo", b"")
+for key, result in dispatch([(0, b"who")] * 4 + [(1, b"hang on")] * 40, pool):
+    print(result.decode().split()[0], flush=True)
+"""
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[object]:
+    """A head of one core and a node of one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", str(ROOT))
+        patch.setenv("RAY_AUTH_MODE", "token")
+        patch.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        from ray.cluster_utils import Cluster
+
+        nodes = Cluster(
+            initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False}
+        )
+        # Ray takes 20 seconds to refuse it, beside the other tests.
+        nodes.refused = subprocess.Popen(
+            [sys.executable, "-c", DRIVER, nodes.address],
+            env={**os.environ, "RAY_AUTH_TOKEN": secrets.token_hex(32)},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        import ray
+
+        # One connection for all tests: each of its own would cost seconds. It is the head's.
+        ray.init(address=nodes.address, log_to_driver=False, configure_logging=False)
+        nodes.second = nodes.add_node(num_cpus=1)
+        yield nodes
+        ray.shutdown()
+        nodes.shutdown()
+
+
+@pytest.fixture
+def pool(cluster):
+    """Makes pools of stub actors."""
+    from ntt_plugin.worker.ray_actors import RayPool
+
+    def make(size: int, stub: str = "Echo", spec: bytes = b"", **options: object) -> RayPool:
+        place = Ray(cluster.address, **{"workers": size, "gpus_each": 0, **options})
+        return RayPool(place, f"tests.worker.stubs:{stub}", spec)
+
+    return make
+
+
+def test_each_item_gets_its_own_result(pool):
+    assert results(TEXTS, pool(2)) == CAPITALS
+
+
+def test_handlers_are_closed_when_all_is_done(pool, tmp_path):
+    results(["x"], pool(1, "Closing", str(tmp_path / "log").encode()))
+    assert [path.read_text() for path in tmp_path.iterdir()] == ["closed"]
+
+
+def test_actors_import_neither_fiftyone_nor_torch_and_end_with_the_run(pool):
+    found = results(["who", "modules", "threads"], pool(1))
+    modules = set(found[1].split())
+    assert "ntt_plugin.worker.ray_child" in modules
+    assert not {"fiftyone", "pymongo", "torch"} & modules
+    assert found[2] == "1"
+    actor = int(found[0].split()[0])
+    deadline = time.monotonic() + 10
+    while psutil.pid_exists(actor) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert not psutil.pid_exists(actor)
+
+
+def test_an_item_that_kills_its_actors_is_lost_and_no_other(pool):
+    texts = [*TEXTS]
+    texts[17] = "kill 17"
+    found = results(texts, pool(2))
+    assert isinstance(found.pop(17), LostItem)
+    assert found == {key: text for key, text in CAPITALS.items() if key != 17}
+
+
+def test_an_actor_that_dies_once_loses_nothing(pool, tmp_path):
+    texts = [*TEXTS]
+    texts[9] = f"once {tmp_path / 'marker'}"
+    found = results(texts, pool(1))
+    assert set(found) == set(range(60)) and LostItem not in map(type, found.values())
+
+
+def test_a_stopped_actor_is_given_up_and_its_items_are_done_by_another(pool, tmp_path):
+    texts = ["x", f"stop {tmp_path / 'marker'}", "y"]
+    found = results(texts, pool(1), item_seconds=2)
+    assert found == {number: text.upper() for number, text in enumerate(texts)}
+
+
+@pytest.mark.parametrize(
+    ("stub", "cause"), [("refuse", "gpu-7 cannot read /data/a.png"), ("crash", "libmissing.so")]
+)
+def test_actors_that_never_start_end_the_run_with_the_cause(pool, stub, cause):
+    with pytest.raises(WorkerError, match=f"No worker can start: .*{cause}"):
+        results(TEXTS, pool(1, stub))
+
+
+@pytest.mark.parametrize(
+    ("reserve", "sentence"),
+    [({"gpus_each": 1}, "has 1 GPU"), ({"cpus_each": 64}, "has 64 CPU cores")],
+)
+def test_actors_for_which_no_node_is_made_end_the_run(pool, monkeypatch, reserve, sentence):
+    monkeypatch.setattr("ntt_plugin.worker.ray_actors._PLACE_SECONDS", 1)
+    with pytest.raises(WorkerError, match=f"No node of the Ray cluster {sentence}"):
+        results(TEXTS, pool(1, **reserve))
+
+
+def test_a_cluster_without_room_is_waited_for_aloud(pool, monkeypatch):
+    monkeypatch.setattr("ntt_plugin.worker.dispatcher._WAIT_FIRST_TOLD", 0)
+    monkeypatch.setattr("ntt_plugin.worker.ray_actors._PLACE_SECONDS", 0)
+    busy = dispatch(((n, b"x") for n in range(100_000)), pool(2, "Echo", b"0.05"))
+    next(busy)
+    time.sleep(1)
+    told: list[str] = []
+    ends = threading.Timer(3, busy.close)
+    ends.start()
+    assert results(["x"], pool(1), tell=told.append) == {0: "X"}
+    assert told and told[0].startswith("Waiting for a CPU core of the Ray cluster (0 of 2 free)")
+
+
+def test_a_lost_node_costs_nothing_and_a_new_one_is_used(pool, cluster):
+    stream = ((n, b"x%d" % n) for n in range(300))
+    found = {}
+    for key, result in dispatch(stream, pool(2, "Echo", b"0.02")):
+        found[key] = result
+        if len(found) == 40:
+            cluster.remove_node(cluster.second, allow_graceful=False)
+        if len(found) == 100:
+            cluster.second = cluster.add_node(num_cpus=1)
+    assert found == {n: b"X%d" % n for n in range(300)}
+
+
+def test_actors_end_with_their_driver(cluster):
+    driver = subprocess.Popen(
+        [sys.executable, "-c", DRIVER, cluster.address], stdout=subprocess.PIPE, text=True
+    )
+    assert driver.stdout is not None
+    actor = psutil.Process(int(driver.stdout.readline()))
+    driver.kill()
+    driver.communicate()
+    assert psutil.wait_procs([actor], timeout=60)[1] == []
+
+
+def test_a_wrong_token_is_told_in_a_sentence(cluster):
+    _, errors = cluster.refused.communicate()
+    last = errors.strip().splitlines()[-1]
+    assert "WorkerError: The Ray cluster at" in last and "set RAY_AUTH_MODE=token" in last
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere", "host.invalid:6379", "[::1]:99999"])
+def test_an_address_without_a_cluster_is_told_at_once(address, monkeypatch):
+    import ray
+
+    from ntt_plugin.worker.ray_actors import RayPool
+
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(WorkerError, match="No Ray cluster answers"):
+        RayPool(Ray(address), "any:handler", b"")
