@@ -103,9 +103,8 @@ class MasksFromBoxes(NttOperator):
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import masks_from_boxes
-        from ....dataset.inspect.box_masks import POOR, worst_box_masks
+        from ....dataset.inspect.box_masks import worst_box_masks
         from ....dataset.labels.colours import colour_by_class
-        from ....dataset.samples.label_selection import select_labels
         from ....dataset.samples.views import all_images
         from ...forms import target
 
@@ -114,13 +113,11 @@ class MasksFromBoxes(NttOperator):
         colour_by_class(ctx.dataset, in_app=is_app(ctx))
         worst = worst_box_masks(ctx.dataset, report.label_field)
         outcome.table = _worst_first(worst)
-        poor = [mask for mask in worst if mask.box_iou < POOR]
-        if poor:
-            shown = [mask.key for mask in poor[:MOST_BY_ID]]
-            outcome.view = select_labels(all_images(ctx.dataset), shown)
-            outcome.view_label = (
-                f"Show the {number_of('mask', len(shown))} that fit their box badly"
-            )
+        if outcome.view is not None and len(report.segmented_ids) <= MOST_BY_ID:
+            written = set(report.segmented_ids)
+            worst_first = [mask.key.sample for mask in worst if mask.key.sample in written]
+            ids = list(dict.fromkeys([*worst_first, *report.segmented_ids]))
+            outcome.view = all_images(ctx.dataset).select(ids, ordered=True)
         outcome.next_step = NextStep(
             "Build a memory bank", "build_memory_bank", {"label_field": report.label_field}
         )
