@@ -24,6 +24,10 @@ _HELP = (
 logger = logging.getLogger(__name__)
 
 
+class _OutdatedError(Exception):
+    """While an event was answered the person has gone on: its answer would come too late."""
+
+
 class _PanelConfig(foo.PanelConfig):  # type: ignore[misc]
     """FiftyOne's configuration of a panel takes no risk level."""
 
@@ -63,6 +67,8 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         try:
             require_event(ctx)
             return None if self._is_echo(ctx) else super().execute(ctx)
+        except _OutdatedError:
+            return None
         except NttError as error:
             told = str(error)
         except Exception as error:
@@ -231,9 +237,12 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         from . import layout
 
         place = self._place(ctx)
+        page = layout.draw(ctx, place, self)
+        if ctx.params.get("__method__") in _OF_ITSELF and self._is_outdated(ctx):
+            raise _OutdatedError
         if ctx.dataset is not None:
             ctx.panel.set_state("stamp", layout.stamp(ctx, place))
-        return layout.draw(ctx, place, self)
+        return page
 
     def _show(self, ctx: Any, view: Any, *arguments: Any) -> None:
         try:

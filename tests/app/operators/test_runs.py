@@ -252,6 +252,8 @@ def prepared(operator: str, dataset, folder: Path) -> dict:
         ntt.load_memory_bank(dataset, "shapes").save(params["path"])
     if operator == "merge_memory_banks":
         ntt.duplicate_memory_bank(dataset, "shapes", "second")
+    if operator == "estimate_thresholds":
+        ntt.update_memory_bank(dataset, "ground_truth", "shapes", progress=False)
     if operator == "undo_memory_bank":
         ntt.remove_references(dataset, "shapes", classes=[ONE_CLASS])
     if operator in ("teach_review", "accept_labels"):
