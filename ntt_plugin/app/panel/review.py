@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import fiftyone.operators.types as types
+from fiftyone.operators.constants import ViewTarget
 
 from ...dataset.banks.banks import list_memory_banks
 from ...dataset.database.run_record import read_facts
@@ -189,6 +190,8 @@ def _hand_on(
 ) -> None:
     counts = found.counts
     bank = read_facts(dataset, field).get("bank")
+    # The grid shows a page of patches: what is handed on is of all images.
+    everything: dict[str, Any] = {"view_target": ViewTarget.DATASET}
     known = {"bank": bank} if bank in list_memory_banks(dataset) else {}
     row = widgets.row(page, "teach")
     for kind, words, number in (
@@ -198,9 +201,16 @@ def _hand_on(
         if number and list_memory_banks(dataset):
             line = widgets.column(row, kind)
             widgets.operator_button(
-                line, "teach_review", clicks, words, label_field=field, kind=kind, **known
+                line,
+                "teach_review",
+                clicks,
+                words,
+                label_field=field,
+                kind=kind,
+                **known,
+                **everything,
             )
     row = widgets.row(page, "hand_on")
-    widgets.operator_button(row, "accept_labels", clicks, "Accept", label_field=field)
-    widgets.operator_button(row, "export_labels", clicks, field=field)
+    widgets.operator_button(row, "accept_labels", clicks, "Accept", label_field=field, **everything)
+    widgets.operator_button(row, "export_labels", clicks, field=field, **everything)
     widgets.button(row, "annotate", "Edit masks", clicks.review("annotate", field), "edit")

@@ -156,3 +156,22 @@ def test_without_labels_it_says_what_to_do(plugin, bare):
     panel.click("Review")
     assert "Nothing to review" in panel.text()
     assert "Segment with memory bank" in panel.buttons()
+
+
+def test_what_was_judged_is_taught_and_accepted_whatever_page_the_grid_shows(plugin, grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    grid.click(page[0])
+    grid.press("Next")
+    for words, operator in (
+        ("Negatives from rejected", "teach_review"),
+        ("Accept", "accept_labels"),
+        ("Export labels", "export_labels"),
+    ):
+        grid.press(words)
+        [asked] = grid.panel.asked("prompt_user_for_operation")
+        view = dataset.to_patches("ntt").select(page[1])
+        form = plugin.form(
+            dataset, operator, view=view, params=asked["params"], selected_samples=[]
+        )
+        assert form.errors == {}, operator

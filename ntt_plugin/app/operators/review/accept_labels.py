@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import fiftyone.operators.types as types
+from fiftyone.operators.constants import ViewTarget
 
 from ...forms.fields import Form
 from ...runtime.operator import NttOperator
@@ -96,7 +97,11 @@ class AcceptLabels(NttOperator):
             view=view,
             view_label="Show the accepted labels",
             changed=True,
-            next_step=NextStep("Export labels", "export_labels", {"field": found.into}),
+            next_step=NextStep(
+                "Export labels",
+                "export_labels",
+                {"field": found.into, "view_target": ViewTarget.DATASET},
+            ),
         )
 
 
