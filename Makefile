@@ -8,8 +8,11 @@ PYTEST_ARGS ?=
 JOBS ?= 2
 export PYTHON
 
+TABLE ?= coco
+SHOTS ?= 30
+
 .DEFAULT_GOAL := help
-.PHONY: help demo app test lint format train-tiny gif clean venv-run venv-tests
+.PHONY: help demo app test lint format train-tiny reproduce gif clean venv-run venv-tests
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -39,6 +42,10 @@ gif: venv-tests ## the moving picture of the README, from the real App (needs a 
 	rm -rf .cache/gif
 	HF_HUB_OFFLINE=1 $(VENV_PYTHON) -m pytest tests/e2e/test_review_loop.py --screenshots=.cache/gif
 	$(VENV_PYTHON) docs/make_gif.py .cache/gif $(ARGS)
+
+# With --dry-run make prints what it would do; the line with a plus is run all the same, and says it better.
+reproduce: venv-run ## a published table on your machine: TABLE=coco, voc, cdfsod or lvis, SHOTS=30; --dry-run says what it takes
+	+@$(VENV_PYTHON) -m benchmarks.published.reproduce --table $(TABLE) --shots $(SHOTS) $(if $(findstring n,$(firstword -$(MAKEFLAGS))),--dry-run) $(ARGS)
 
 clean: ## remove what the targets made, but not .venv
 	rm -rf build dist *.egg-info demo .cache .pytest_cache .mypy_cache .ruff_cache

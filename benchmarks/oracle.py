@@ -29,7 +29,7 @@ class SeenScene:
     def __init__(self, segmenter: Segmenter, scene: Scene, cache: ProposalCache | None) -> None:
         self.scene = scene
         self._segmenter = segmenter
-        fresh = _proposals(segmenter, scene, cache)
+        fresh = proposals_of(segmenter, scene, cache)
         self.proposals = replace(fresh, masks=[fresh.masks[i] for i in range(len(fresh))])
 
     @cached_property
@@ -109,7 +109,8 @@ def summary(values: list[float], before: list[float]) -> dict[str, Any]:
     }
 
 
-def _proposals(segmenter: Segmenter, scene: Scene, cache: ProposalCache | None) -> Proposals:
+def proposals_of(segmenter: Segmenter, scene: Scene, cache: ProposalCache | None) -> Proposals:
+    """A scene's proposals, which are kept if there is a cache."""
     if cache is None:
         return segmenter.propose(scene.image)
     digest = hashlib.sha256(scene.image.tobytes()).hexdigest()

@@ -22,8 +22,7 @@ FRAMES = {
     "review_4_page": "4. Review: 24 labels at a time, the most doubtful first",
     "review_4_clicked": "5. Click what is wrong, Next approves the rest",
     "review_5_reviewed": "6. A hundred labels in a dozen clicks",
-    "review_6_accepted": "7. Accept: plain labels in a field of your own",
-    "review_7_export": "8. Export them, exact to the pixel",
+    "review_6_accepted": "7. Accept: plain labels in a field of your own; then export them",
 }
 WIDTH = 840
 """Pixels; the pictures are 1400 wide."""

@@ -8,28 +8,28 @@
 References are drawn from the training file in its own order, as the paper's were; all validation
 images are segmented; pycocotools scores the novel classes against the validation file itself. A run
 that is stopped goes on at the next call, and another ``--seed`` relabels in seconds, for what the
-networks find in an image is kept.
+networks find in an image is kept. The published tables themselves, with their data and the
+published figures beside ours: ``make reproduce`` (``benchmarks/published``).
 """
 
 from __future__ import annotations
 
 import argparse
-import re
+import sys
 from pathlib import Path
-from typing import Any
 
 import fiftyone as fo
-import numpy as np
-from pycocotools import mask as mask_utils
-from pycocotools.coco import COCO
-from pycocotools.cocoeval import COCOeval
 
-import ntt_plugin as ntt
-from ntt_plugin.dataset.labels.placed_masks import full_mask
-from ntt_plugin.dataset.references.coco_few_shot import NOVEL_COCO_CLASSES, sample_few_shot
-from ntt_plugin.demo.folder import write_coco
-from ntt_plugin.demo.streams import reference_scene, scoring_scene
-from ntt_plugin.engine import MemoryBank, Reference, Segmenter
+ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.published.coco import TABLE  # noqa: E402
+from benchmarks.published.files import read_coco  # noqa: E402
+from benchmarks.published.protocol import Coco, Task  # noqa: E402
+from benchmarks.published.reproduce import run_task  # noqa: E402
+from ntt_plugin.dataset.references.coco_few_shot import NOVEL_COCO_CLASSES  # noqa: E402
+from ntt_plugin.demo.folder import write_coco  # noqa: E402
+from ntt_plugin.demo.streams import reference_scene, scoring_scene  # noqa: E402
 
 
 def main() -> None:
@@ -37,26 +37,14 @@ def main() -> None:
     options = parse_options()
     if options.train is None:
         make_scenes(options)
-    train, val = COCO(str(options.train)), COCO(str(options.val))
-    category_ids = novel_categories(val)
-    bank = build_bank(train, category_ids, options)
-
-    dataset = val_dataset(val, options.val_images, options.name)
-    field = re.sub(r"\W", "_", f"ntt_{options.preset}_{options.shots}_{options.seed}")
-    print(ntt.segment(dataset, bank, label_field=field))
-
-    results = coco_results(dataset, field, val)
-    if not results:
-        raise SystemExit("Nothing was found in any image, so there is nothing to score.")
-    # A result with a box has its size class from the box, so masks are scored without.
-    for kind, left_out in (("bbox", "segmentation"), ("segm", "bbox")):
-        scored = [{k: v for k, v in result.items() if k != left_out} for result in results]
-        evaluation = COCOeval(val, val.loadRes(scored), kind)
-        evaluation.params.catIds = category_ids
-        evaluation.evaluate()
-        evaluation.accumulate()
-        evaluation.summarize()
-        print(f"{kind} AP {evaluation.stats[0]:.4f}, {options.shots} shots, seed {options.seed}")
+    train, val = read_coco(options.train), read_coco(options.val)
+    task = Task("", train, options.train_images, val, options.val_images, novel_classes(val))
+    outcome = run_task(
+        TABLE, task, options.shots, options.seed, options.preset, options.name, options.device
+    )
+    for kind in ("bbox", "segm"):
+        ap = outcome.figures[f"{kind} AP"]
+        print(f"{kind} AP {ap:.4f}, {options.shots} shots, seed {options.seed}")
 
 
 def parse_options() -> argparse.Namespace:
@@ -92,61 +80,11 @@ def make_scenes(options: argparse.Namespace) -> None:
     options.train_images, options.val_images = (options.folder / part for part in ("train", "val"))
 
 
-def novel_categories(coco: COCO) -> list[int]:
+def novel_classes(coco: Coco) -> frozenset[int]:
     """COCO's twenty novel classes; of a file without them, all of its classes."""
-    return coco.getCatIds(catNms=list(NOVEL_COCO_CLASSES)) or coco.getCatIds()
-
-
-def build_bank(train: COCO, category_ids: list[int], options: argparse.Namespace) -> MemoryBank:
-    """Recipe section 7: the references' boxes and masks are the file's own, to the pixel."""
-    chosen = sample_few_shot(train.dataset, options.shots, options.seed, category_ids)
-    segmenter = Segmenter.from_preset(options.preset, device=options.device)
-    return segmenter.build_bank(reference(train, options.train_images, entry) for entry in chosen)
-
-
-def reference(train: COCO, folder: Path, entry: dict[str, Any]) -> Reference:
-    """One drawn annotation as the engine learns it."""
-    annotation = train.anns[entry["annotation_id"]]
-    x, y, w, h = annotation["bbox"]
-    return Reference(
-        image=folder / train.imgs[entry["image_id"]]["file_name"],
-        mask=train.annToMask(annotation).astype(bool),
-        label=train.cats[entry["category_id"]]["name"],
-        box=(x, y, x + w, y + h),
-    )
-
-
-def val_dataset(val: COCO, folder: Path, name: str) -> Any:
-    """The validation images in FiftyOne, kept there, so that a stopped run can go on."""
-    if fo.dataset_exists(name):
-        dataset = fo.load_dataset(name)
-    else:
-        dataset = fo.Dataset(name, persistent=True)
-    paths = {str((folder / entry["file_name"]).resolve()): key for key, entry in val.imgs.items()}
-    new = sorted(set(paths) - set(dataset.values("filepath")))
-    dataset.add_samples([fo.Sample(filepath=path, coco_id=paths[path]) for path in new])
-    return dataset.select_by("filepath", list(paths))
-
-
-def coco_results(dataset: Any, field: str, val: COCO) -> list[dict[str, Any]]:
-    """What was found, as a COCO results list with unrounded scores."""
-    ids = {entry["name"]: key for key, entry in val.cats.items()}
-    results = []
-    for sample in dataset.select_fields([field, "coco_id"]).iter_samples(progress=True):
-        image = val.imgs[sample.coco_id]
-        size = image["height"], image["width"]
-        for label in sample[field].detections if sample[field] else []:
-            rle = mask_utils.encode(np.asfortranarray(full_mask(label, size), dtype=np.uint8))
-            results.append(
-                {
-                    "image_id": sample.coco_id,
-                    "category_id": ids[label.label],
-                    "bbox": mask_utils.toBbox(rle).tolist(),
-                    "segmentation": {"size": rle["size"], "counts": rle["counts"].decode()},
-                    "score": label.confidence,
-                }
-            )
-    return results
+    ids = {entry["name"]: entry["id"] for entry in coco["categories"]}
+    novel = frozenset(ids[name] for name in NOVEL_COCO_CLASSES if name in ids)
+    return novel or frozenset(ids.values())
 
 
 if __name__ == "__main__":

@@ -37,6 +37,7 @@ def pytest_sessionfinish(session: pytest.Session) -> Iterator[None]:
 # Handed to the workers first: a long file that comes last leaves the other worker idle.
 LONGEST = (
     "journeys/test_journeys.py",
+    "worker/test_ray.py",
     "docs/test_tutorial.py",
     "parity/test_end_to_end.py",
     "examples/test_examples.py",

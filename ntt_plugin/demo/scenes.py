@@ -181,12 +181,12 @@ class Scene:
 
     Attributes:
         image: RGB, uint8 (256, 256, 3).
-        owners: which instance each pixel shows, uint8 (256, 256); 0 is background and
+        owners: which instance each pixel shows, unsigned (256, 256); 0 is background and
             ``i + 1`` the instance ``i``.
     """
 
     image: NDArray[np.uint8]
-    owners: NDArray[np.uint8]
+    owners: NDArray[np.unsignedinteger[Any]]
     classes: tuple[SceneClass, ...]
 
     def mask(self, index: int) -> NDArray[np.bool_]:
@@ -207,14 +207,51 @@ def make_scene(seed: int | Sequence[int], classes: Sequence[SceneClass]) -> Scen
     rng = np.random.default_rng(seed)
     image = background(SCENE_SIZE, rng)
     owners = np.zeros((SCENE_SIZE, SCENE_SIZE), np.uint8)
+    shown = add_objects(image, owners, classes, int(rng.integers(3, 9)), rng)
+    return Scene(finished(image, rng), owners, shown)
+
+
+@dataclass(frozen=True)
+class Placing:
+    """How large objects are and how near to the edge they lie.
+
+    Attributes:
+        radii: the smallest and the largest radius, pixels.
+        inside: distance of a centre from the edge, in radii, at least.
+    """
+
+    radii: tuple[float, float] = (19, 56)
+    inside: float = 0.6
+
+
+def add_objects(
+    image: Field,
+    owners: NDArray[np.uint8],
+    classes: Sequence[SceneClass],
+    wanted: int,
+    rng: np.random.Generator,
+    placing: Placing = Placing(),
+) -> tuple[SceneClass, ...]:
+    """Paint objects into a backdrop, one over the other, each still to be recognised.
+
+    Args:
+        image: RGB in [0, 1], float (256, 256, 3); changed.
+        owners: as a ``Scene`` has them, without any object; changed.
+        classes: those to draw from.
+        wanted: how many objects; there may be fewer.
+        rng: source of all that is drawn.
+        placing: sizes and places.
+
+    Returns:
+        The classes of the objects, in the order of their numbers.
+    """
     whole_areas: list[int] = []
     shown: list[SceneClass] = []
-    wanted = int(rng.integers(3, 9))
     for _ in range(4 * wanted):
         if len(shown) == wanted:
             break
         entry = classes[int(rng.integers(len(classes)))]
-        window, colour, alpha = _paint(entry, rng)
+        window, colour, alpha = _paint(entry, rng, placing)
         mask = np.zeros(owners.shape, bool)
         mask[window] = alpha >= 0.5
         if not _fits(owners, mask, whole_areas):
@@ -225,16 +262,23 @@ def make_scene(seed: int | Sequence[int], classes: Sequence[SceneClass]) -> Scen
         shown.append(entry)
         whole_areas.append(int(mask.sum()))
         owners[mask] = len(shown)
-    image = image * light(SCENE_SIZE, rng)
+    return tuple(shown)
+
+
+def finished(image: Field, rng: np.random.Generator) -> NDArray[np.uint8]:
+    """A painted scene, float (size, size, 3), under its light and with a camera's noise."""
+    image = image * light(len(image), rng)
     image += 0.012 * rng.standard_normal(image.shape, np.float32)
-    pixels = (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
-    return Scene(pixels, owners, tuple(shown))
+    return (np.clip(image, 0, 1) * 255).round().astype(np.uint8)
 
 
-def _paint(entry: SceneClass, rng: np.random.Generator) -> tuple[Window, Field, Field]:
+def _paint(
+    entry: SceneClass, rng: np.random.Generator, placing: Placing
+) -> tuple[Window, Field, Field]:
     """One object somewhere in the scene: its window (h, w), colour (h, w, 3), coverage (h, w)."""
-    radius = np.exp(rng.uniform(np.log(19), np.log(56)))
-    cx, cy = rng.uniform(0.6 * radius, SCENE_SIZE - 0.6 * radius, 2)
+    radius = np.exp(rng.uniform(*np.log(placing.radii)))
+    margin = placing.inside * radius
+    cx, cy = rng.uniform(margin, SCENE_SIZE - margin, 2)
     turn = rng.uniform(0, 2 * np.pi)
     stretch = np.exp(rng.uniform(-0.16, 0.16))
     reach = 1.2 * radius

@@ -15,6 +15,7 @@ from ..errors import NttError
 if TYPE_CHECKING:
     from .bank.memory_bank import Fingerprint, MemoryBank
     from .matching.match import Instances, match
+    from .proposals.candidates import Candidate
     from .proposals.proposals import Proposals
     from .recipe import PRESETS, Recipe
     from .references import Provenance, Reference
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "PRESETS",
+    "Candidate",
     "Fingerprint",
     "Instances",
     "MemoryBank",
@@ -38,6 +40,7 @@ _NAMES = {
     "recipe": ["PRESETS", "Recipe"],
     "matching.match": ["Instances", "match"],
     "bank.memory_bank": ["Fingerprint", "MemoryBank"],
+    "proposals.candidates": ["Candidate"],
     "proposals.proposals": ["Proposals"],
     "references": ["Provenance", "Reference"],
     "segmenter": ["Segmenter"],

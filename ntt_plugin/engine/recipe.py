@@ -14,7 +14,12 @@ IMAGE_STD: tuple[float, float, float] = (0.229, 0.224, 0.225)
 PRECISIONS = ("float32", "bfloat16", "float16")
 RESCORINGS = ("decay", "diffusion")
 
-ADDED_LATER: dict[str, Any] = {"duplicate_iou": None, "rescoring": "decay"}
+ADDED_LATER: dict[str, Any] = {
+    "duplicate_iou": None,
+    "rescoring": "decay",
+    "tile": None,
+    "tile_overlap": 0.2,
+}
 """Fields that earlier versions lacked, with the values that give their results."""
 
 
@@ -33,7 +38,7 @@ class Recipe:
         point_batch: points per batch, at most; changes memory and speed, not results.
         iou_threshold: proposals with a predicted IoU above it are kept.
         duplicate_iou: of proposals whose masks overlap with at least this IoU, the one with the
-            highest predicted IoU is kept; None to keep all.
+            highest predicted IoU is kept; None to keep all. Masks of two tiles are not compared.
         nms_iou: box IoU above which the proposal of lower predicted IoU is suppressed.
         max_instances: instances an image, at most.
         candidate_factor: candidates left after NMS, at most, in units of ``max_instances``.
@@ -41,6 +46,10 @@ class Recipe:
             ``diffusion`` (section 6).
         merge_exponent: strength of the rescoring; 0 turns it off.
         negative_sigma: the larger, the less negatives lower a score.
+        tile: side of the tiles that larger images are looked at in, too, pixels; None for none.
+            ``max_instances`` is for the whole image: raise it where there are more objects.
+        tile_overlap: of neighbouring tiles, relative to ``tile``, at least. An object that is
+            smaller than the overlap lies in some tile as a whole.
 
     Raises:
         RecipeError: a field's value is not allowed; says which, and what is.
@@ -68,6 +77,8 @@ class Recipe:
     rescoring: str = "decay"
     merge_exponent: float = 0.5
     negative_sigma: float = 0.8
+    tile: int | None = None
+    tile_overlap: float = 0.2
 
     def __post_init__(self) -> None:
         for field, rule in _RULES.items():
@@ -103,9 +114,12 @@ class Recipe:
         return replace(PRESETS[name], **overrides)
 
 
+def _or_none(rule: Rule) -> Rule:
+    return Rule(f"{rule.allowed}, or None", lambda value: value is None or rule.holds(value))
+
+
 _TEXT = Rule("a name", lambda value: isinstance(value, str) and bool(value.strip()))
 _NETWORK = Rule("a hub id, a folder or a file", _TEXT.holds)
-_IOU = real(0.01, 1)
 _RULES: dict[str, Rule] = {
     "name": _TEXT,
     "segmenter": _NETWORK,
@@ -116,15 +130,15 @@ _RULES: dict[str, Rule] = {
     "grid": whole(1, 256),
     "point_batch": whole(1, 65536),
     "iou_threshold": real(0, 1),
-    "duplicate_iou": Rule(
-        f"{_IOU.allowed}, or None", lambda value: value is None or _IOU.holds(value)
-    ),
+    "duplicate_iou": _or_none(real(0.01, 1)),
     "nms_iou": real(0, 1),
     "max_instances": whole(1, 10_000),
     "candidate_factor": whole(1, 1000),
     "rescoring": one_of(*RESCORINGS),
     "merge_exponent": real(0, 10),
     "negative_sigma": Rule("a number from 0.000001 to 1000000", real(1e-6, 1e6).holds),
+    "tile": _or_none(whole(32, 65_536, " of pixels")),
+    "tile_overlap": real(0, 0.9),
 }
 
 PRESETS: dict[str, Recipe] = {

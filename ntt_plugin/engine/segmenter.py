@@ -2,33 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
+from PIL import Image
 from torch import Tensor
 from tqdm.auto import tqdm
 
 from ..errors import BankError, ImageError, RecipeError, ReferenceRefusedError
 from .bank.memory_bank import Fingerprint, MemoryBank, Refused
 from .device.batching import SMALLER_IMAGE, reraise_oom
-from .device.device import resolve_device, resolve_dtype, send
+from .device.device import resolve_device, resolve_dtype
 from .device.threads import require_own_process, with_threads_by_load
-from .images.load import ImageLike, read_image, to_tensor
+from .images.load import ImageLike, read_image
 from .matching.match import Instances, match
 from .networks.checkpoints import load_encoder, load_segmenter
 from .networks.encoder import PatchEncoder
 from .networks.mask_proposer import MaskProposer
+from .networks.picture_proposer import PictureProposer
 from .proposals.cache import upstream_digest
+from .proposals.candidates import Candidate, assign_to_tiles, require_in_image
+from .proposals.joined import join_proposals
 from .proposals.mask_upsampling import upsample_masks
 from .proposals.proposals import Proposals, mask_boxes
+from .proposals.tiles import Tile, tile_grid, whole_image
 from .recipe import Recipe
 from .references import Reference, crop_reference, grid_weights, pool_reference
 from .typing import Array
+
+Progress = Callable[[int, int], None]
+T = TypeVar("T")
 
 
 class Segmenter:
@@ -69,6 +76,7 @@ class Segmenter:
         self._encoder = encoder
         self._proposer = proposer
         self._segmenter_digest = segmenter_digest
+        self._pictures = PictureProposer(recipe, encoder, proposer, device, self.fingerprint)
 
     @classmethod
     def from_preset(
@@ -216,31 +224,80 @@ class Segmenter:
     @with_threads_by_load
     @reraise_oom("segment an image", SMALLER_IMAGE)
     @torch.inference_mode()
-    def propose(self, image: ImageLike) -> Proposals:
+    def propose(self, image: ImageLike, progress: Progress | None = None) -> Proposals:
         """Compute an image's proposals, which do not depend on a bank (recipe, section 3).
 
-        If memory runs out it continues with smaller batches; see ``point_batch``.
+        If the recipe says so, an image larger than a tile is looked at in tiles as well: each is
+        proposed and encoded like an image. Memory is that of the image, of one tile and of the
+        masks kept. If memory runs out it continues with smaller batches; see ``point_batch``.
+
+        Args:
+            image: a path, a PIL image or a uint8 array.
+            progress: called after each look with the number of looks done and of all, where an
+                image takes more than one. What it raises ends the work.
 
         Raises:
             ImageError: the image cannot be read.
             OutOfMemoryError: the device has not the memory for an image, or for one point.
         """
         require_own_process(self.device)
-        pixels, image_size = self._input(image)
-        size = (self._encoder.size, self._encoder.size)
-        small = F.interpolate(pixels[None], size, mode="bicubic", align_corners=False)
+        picture = read_image(image)
+        size = (picture.height, picture.width)
+        tiles = tile_grid(size, self.recipe.tile, self.recipe.tile_overlap)
+        if not tiles:
+            return self._pictures.propose(picture)
+        looks = [whole_image(size), *tiles]
+        parts = ((self._pictures.propose(_part(picture, tile)), tile) for tile in looks)
+        return join_proposals(_counted(parts, len(looks), progress), size, self.fingerprint)
+
+    @with_threads_by_load
+    @reraise_oom("segment an image", SMALLER_IMAGE)
+    @torch.inference_mode()
+    def propose_candidates(
+        self,
+        image: ImageLike,
+        candidates: Sequence[Candidate],
+        *,
+        grid: bool = False,
+        progress: Progress | None = None,
+    ) -> Proposals:
+        """Proposals made of boxes and masks from anywhere, instead of the point grid.
+
+        A box becomes a mask by the segmenter; a mask is taken as it is. A candidate's confidence
+        stands for the predicted IoU. If the recipe has tiles, a candidate is looked at in the tile
+        that shows it whole and nearest to the middle, in the whole image if none does.
+
+        Args:
+            image: a path, a PIL image or a uint8 array.
+            candidates: of that image.
+            grid: whether to join them with the proposals of the point grid, which come first.
+            progress: as for ``propose``.
+
+        Returns:
+            The proposals; their ``sources`` say of which candidate each was made. A candidate
+            without a pixel in the image, or of which the segmenter makes none, has none.
+
+        Raises:
+            ImageError: the image cannot be read, or a mask does not lie in it; names the mask.
+            OutOfMemoryError: the device has not the memory for an image, or for one prompt.
+        """
+        require_own_process(self.device)
+        picture = read_image(image)
+        size = (picture.height, picture.width)
+        require_in_image(candidates, size)
         recipe = self.recipe
-        logits, ious = self._proposer.propose(
-            pixels, recipe.grid, recipe.point_batch, recipe.iou_threshold
+        tiles = [whole_image(size), *tile_grid(size, recipe.tile, recipe.tile_overlap)]
+        looks = list(zip(tiles, assign_to_tiles(candidates, tiles, size), strict=True))
+        if not grid:
+            looks = [(tile, given) for tile, given in looks if given]
+        propose = self._pictures.propose_candidates
+        parts = (
+            (propose(_part(picture, tile), tile, candidates, given, grid), tile)
+            for tile, given in looks
         )
-        return Proposals.from_logits(
-            logits,
-            ious,
-            self._encoder.encode(small)[0],
-            image_size,
-            self.fingerprint,
-            recipe.duplicate_iou,
-        )
+        counted = _counted(parts, len(looks), progress)
+        joined = ((kind, tile) for kinds, tile in counted for kind in kinds)
+        return join_proposals(joined, size, self.fingerprint)
 
     def segment(self, image: ImageLike, bank: MemoryBank) -> Instances:
         """The instances of the bank's classes in an image (recipe, sections 3 to 5).
@@ -273,8 +330,7 @@ class Segmenter:
         require_own_process(self.device)
         prompts = _box_prompts(boxes)
         pixels, (height, width) = self._input(image)
-        scale = torch.tensor([1 / width, 1 / height] * 2) * self._proposer.size
-        prompts = prompts * scale
+        prompts = self._pictures.prompts(prompts, (height, width))
         logits, _ = self._proposer.masks_from_boxes(pixels, prompts, self.recipe.point_batch)
         masks = [np.zeros((height, width), bool) for _ in range(len(logits))]
         filled = (logits > 0).flatten(1).any(dim=1).nonzero()[:, 0]
@@ -288,12 +344,19 @@ class Segmenter:
     def _input(self, image: ImageLike) -> tuple[Tensor, tuple[int, int]]:
         """The image as the segmenter sees it, (3, R, R) in [0, 1], and its own (H, W)."""
         picture = read_image(image)
-        side = self._proposer.size
-        pixels = to_tensor(picture.resize((side, side)))
-        if self.device.type == "cuda":
-            # Pinned memory allows an asynchronous copy.
-            pixels = send(pixels.pin_memory(), self.device)
-        return pixels, (picture.height, picture.width)
+        return self._pictures.pixels(picture), (picture.height, picture.width)
+
+
+def _part(picture: Image.Image, tile: Tile) -> Image.Image:
+    # A crop is a copy, even of the whole image.
+    return picture if tile == (0, 0, *picture.size) else picture.crop(tile)
+
+
+def _counted(parts: Iterable[T], total: int, progress: Progress | None) -> Iterator[T]:
+    for done, part in enumerate(parts, start=1):
+        yield part
+        if progress is not None:
+            progress(done, total)
 
 
 def _box_prompts(boxes: Array | Sequence[Sequence[float]]) -> Tensor:

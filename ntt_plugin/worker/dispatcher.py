@@ -213,7 +213,7 @@ class _Dispatch:
                 self._restarts.note_cause()
                 yield lost.key, LostItem(f"it ended {_STRIKES} workers, the last one: {reason}")
         elif not busy.ready and not refused:
-            self._tell_once(f"A worker ended at its start: {reason}")
+            self._tell_once(f"A worker ended at its start: {reason}.")
         self._restarts.require_hope(self._starting())
         for other in list(self._busy.values()):
             # An idle one need not wait for the replacement.

@@ -31,7 +31,8 @@ class Ray:
 
     Attributes:
         address: ``auto`` for the cluster of this machine, ``host:6379`` for that of another one,
-            ``local`` for one that is started here and ends with the run.
+            ``local`` for one that is started here and ends with the run. A process that is
+            connected to a cluster already uses that one.
         workers: number of actors that work at once.
         gpus_each: GPUs an actor reserves; 0 for a cluster without GPUs.
         paths: what paths begin with here, to what they begin with on the nodes.

@@ -18,7 +18,7 @@ LINK = re.compile(r"!?\[[^\]]*\]\(([^()\s]+)\)|(?:src|href)=\"([^\"]+)\"")
 def all_pages() -> list[Path]:
     """Every page that people read."""
     pages = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "benchmarks" / "README.md"]
-    for folder in ("docs", "examples", "skills"):
+    for folder in ("docs", "examples", "skills", "benchmarks/published"):
         pages += sorted((ROOT / folder).rglob("*.md"))
     return pages
 

@@ -15,6 +15,8 @@ from transformers import (
     Sam2VisionConfig,
 )
 
+from ntt_plugin.engine import Recipe, Segmenter
+
 WIDTH = 64
 
 
@@ -99,3 +101,16 @@ def metas_dinov2() -> dict[str, Tensor]:
         shapes[f"blocks.{i}.ls1.gamma"] = shapes[f"blocks.{i}.ls2.gamma"] = (WIDTH,)
     generator = torch.Generator().manual_seed(1)
     return {name: torch.randn(shape, generator=generator) for name, shape in shapes.items()}
+
+
+@pytest.fixture
+def segmenter(sam2_folder: Path, dinov2_folder: Path) -> Segmenter:
+    recipe = Recipe(
+        name="small",
+        segmenter=str(sam2_folder),
+        encoder=str(dinov2_folder),
+        encoder_size=42,
+        grid=4,
+        iou_threshold=0.0,
+    )
+    return Segmenter.from_preset(recipe, device="cpu")

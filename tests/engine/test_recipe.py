@@ -25,6 +25,8 @@ def test_the_default_recipe_holds_the_papers_constants():
         "rescoring": "decay",
         "merge_exponent": 0.5,
         "negative_sigma": 0.8,
+        "tile": None,
+        "tile_overlap": 0.2,
     }
     assert dataclasses.asdict(Recipe()) == expected == dataclasses.asdict(PRESETS["paper"])
 
@@ -76,6 +78,10 @@ def test_an_unknown_field_is_refused_with_those_there_are():
         ("merge_exponent", float("inf")),
         ("merge_exponent", 10**400),
         ("negative_sigma", 0),
+        ("tile", 0),
+        ("tile", 512.0),
+        ("tile_overlap", 1),
+        ("tile_overlap", None),
     ],
 )
 def test_a_value_that_is_not_allowed_names_its_field(field, value):

@@ -9,20 +9,8 @@ from PIL import Image
 from transformers import Sam2Model
 
 from ntt_plugin.engine import Instances, MemoryBank, Provenance, Recipe, Reference, Segmenter, match
+from ntt_plugin.engine.proposals.codec import decode_proposals, encode_proposals
 from ntt_plugin.errors import BankError, ImageError, RecipeError, ReferenceRefusedError
-
-
-@pytest.fixture
-def segmenter(sam2_folder: Path, dinov2_folder: Path) -> Segmenter:
-    recipe = Recipe(
-        name="small",
-        segmenter=str(sam2_folder),
-        encoder=str(dinov2_folder),
-        encoder_size=42,
-        grid=4,
-        iou_threshold=0.0,
-    )
-    return Segmenter.from_preset(recipe, device="cpu")
 
 
 def picture(seed: int, height: int = 50, width: int = 80) -> np.ndarray:
@@ -260,3 +248,81 @@ def test_what_is_upstream_of_proposals_is_told_by_weights_and_recipe(
 def test_of_unknown_weights_nothing_upstream_is_told(segmenter: Segmenter) -> None:
     unknown = Segmenter(segmenter.recipe, segmenter._encoder, segmenter._proposer, segmenter.device)
     assert unknown.upstream is None
+
+
+def test_tiles_are_proposed_like_images_of_their_own(segmenter: Segmenter) -> None:
+    tiled = segmenter.with_recipe(replace(segmenter.recipe, tile=40, tile_overlap=0.25))
+    image = picture(3)
+    found = tiled.propose(image)
+    # 50 x 80 pixels: two rows of tiles, three columns 20 pixels apart.
+    views = [(0, 0, 80, 50)] + [(x, y, x + 40, y + 40) for y in (0, 10) for x in (0, 20, 40)]
+    expected: list[tuple[float, np.ndarray, torch.Tensor]] = []
+    for x1, y1, x2, y2 in views:
+        alone = segmenter.propose(np.ascontiguousarray(image[y1:y2, x1:x2]))
+        for index, mask in enumerate(alone.some_masks(range(len(alone)))):
+            if mask is None:
+                continue
+            full = np.zeros((50, 80), bool)
+            u1, v1, u2, v2 = mask.box
+            full[y1 + v1 : y1 + v2, x1 + u1 : x1 + u2] = mask.unpack()
+            left, right = (x1 > 0 and u1 == 0), (x2 < 80 and u2 == x2 - x1)
+            above, below = (y1 > 0 and v1 == 0), (y2 < 50 and v2 == y2 - y1)
+            if not (left or right or above or below):
+                expected.append((float(alone.ious[index]), full, alone.features[index]))
+    whole = len(segmenter.propose(image))
+    assert whole < len(expected) == len(found)
+    for place, (iou, full, feature) in enumerate(expected):
+        mask = found.masks[place]
+        assert mask is not None and float(found.ious[place]) == iou
+        x1, y1, x2, y2 = mask.box
+        assert np.array_equal(full[y1:y2, x1:x2], mask.unpack()) and full.sum() == mask.area
+        assert torch.equal(found.features[place], feature)
+
+
+def test_an_image_no_larger_than_a_tile_is_proposed_as_without_tiles(segmenter: Segmenter) -> None:
+    plain = segmenter.propose(picture(3))
+    tiled = segmenter.with_recipe(replace(segmenter.recipe, tile=80)).propose(picture(3))
+    assert torch.equal(plain.boxes, tiled.boxes) and torch.equal(plain.features, tiled.features)
+
+
+def test_progress_counts_the_tiles_and_can_stop_the_work(segmenter: Segmenter) -> None:
+    tiled = segmenter.with_recipe(replace(segmenter.recipe, tile=40, tile_overlap=0.25))
+    seen = []
+    tiled.propose(picture(3), lambda done, total: seen.append((done, total)))
+    assert seen == [(done, 7) for done in range(1, 8)]
+
+    def stop(done: int, total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        tiled.propose(picture(3), stop)
+
+
+def test_the_batch_stays_halved_for_the_tiles_that_follow(
+    segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tiled = segmenter.with_recipe(replace(segmenter.recipe, tile=40, point_batch=16))
+    expected = tiled.propose(picture(3))
+    attend, sizes = segmenter._proposer._decoder.attend_points, []
+
+    def attend_few(shared: object, points: torch.Tensor) -> object:
+        sizes.append(len(points))
+        if len(points) > 8:
+            raise MemoryError
+        return attend(shared, points)
+
+    monkeypatch.setattr(segmenter._proposer._decoder, "attend_points", attend_few)
+    found = tiled.propose(picture(3))
+    assert sizes.count(16) == 1 and set(sizes) == {16, 8}
+    assert len(found) == len(expected)
+    torch.testing.assert_close(found.ious, expected.ious)
+
+
+def test_proposals_of_tiles_are_kept_and_matched_as_fresh_ones(segmenter: Segmenter) -> None:
+    tiled = segmenter.with_recipe(replace(segmenter.recipe, tile=40))
+    bank = tiled.build_bank([Reference(picture(0), square(5, 5, 30), "cat")])
+    fresh = tiled.propose(picture(3))
+    kept = decode_proposals(encode_proposals(fresh), tiled.fingerprint)
+    one, other = (match(proposals, bank, tiled.recipe) for proposals in (fresh, kept))
+    assert len(one) > 0 and np.array_equal(one.scores, other.scores)
+    assert all(np.array_equal(one.full_mask(i), other.full_mask(i)) for i in range(len(one)))

@@ -6,12 +6,16 @@ import subprocess
 import sys
 import threading
 import time
+import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
+import ntt_plugin as ntt
+from ntt_plugin.demo.dataset import make_dataset
+from ntt_plugin.engine import Recipe
 from ntt_plugin.errors import WorkerError
 from ntt_plugin.worker.dispatcher import LostItem, dispatch
 from ntt_plugin.worker.ray_cluster import Ray
@@ -176,6 +180,54 @@ def test_a_wrong_token_is_told_in_a_sentence(cluster):
     _, errors = cluster.refused.communicate()
     last = errors.strip().splitlines()[-1]
     assert "WorkerError: The Ray cluster at" in last and "set RAY_AUTH_MODE=token" in last
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    """Four scenes below ``here``, which the nodes have below ``there``; the bank ``shapes``."""
+    folder = tmp_path_factory.mktemp("scenes")
+    name = f"test_{uuid.uuid4().hex}"
+    dataset = make_dataset(folder / "here", pool=2, targets=2, name=name)
+    recipe = Recipe.from_preset("tiny", grid=4)
+    ntt.build_memory_bank(
+        dataset, "ground_truth", "shapes", preset=recipe, device="cpu", progress=False
+    )
+    ntt.segment(dataset, "shapes", "alone", device="cpu", cache=False, progress=False)
+    (folder / "here").rename(folder / "there")
+    yield dataset, folder
+    dataset.delete()
+
+
+def contents(dataset, field: str) -> list[list[tuple]]:
+    return [
+        [
+            (label.label, tuple(label.bounding_box), label.confidence, label.mask.tobytes())
+            for label in labels.detections
+        ]
+        for labels in dataset.values(field)
+    ]
+
+
+def test_a_real_run_gives_the_labels_of_one_process(cluster, scenes):
+    dataset, folder = scenes
+    place = Ray(
+        cluster.address,
+        workers=2,
+        gpus_each=0,
+        paths={str(folder / "here"): str(folder / "there")},
+    )
+    options = {"device": "cpu", "cache": False, "progress": False}
+    report = ntt.segment(dataset, "shapes", "ray", workers=place, **options)
+    assert report.segmented == 4 and report.instances > 0
+    dataset.reload()
+    assert contents(dataset, "ray") == contents(dataset, "alone")
+
+
+def test_a_node_without_the_images_is_named(cluster, scenes):
+    dataset, _ = scenes
+    place = Ray(cluster.address, workers=1, gpus_each=0)
+    with pytest.raises(ntt.NttError, match=r"cannot read .*; mount it there or give paths="):
+        ntt.segment(dataset, "shapes", "unread", workers=place, device="cpu", progress=False)
 
 
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere", "host.invalid:6379", "[::1]:99999"])

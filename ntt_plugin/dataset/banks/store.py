@@ -250,9 +250,7 @@ def undo(dataset: Any, name: str) -> tuple[MemoryBank, MemoryBank]:
     with bank_lock(dataset, name, _PATIENCE) as lock:
         run, former = state(dataset, name), former_run(dataset, name)
         if former is None:
-            raise DatasetError(
-                f"No former state of the memory bank {name!r} is kept: it was not changed since."
-            )
+            raise DatasetError(f"No former state of the memory bank {name!r} is kept.")
         before = read(dataset, name)
         lock.require()
         swapped = {KEY_PREFIX + name: (run, former), FORMER_PREFIX + name: (former, run)}

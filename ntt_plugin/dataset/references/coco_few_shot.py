@@ -61,7 +61,8 @@ def sample_few_shot(
         seed: seed of the one random generator.
         category_ids: the classes to sample; all that have annotations if None.
         lvis: LVIS's rules for rare classes: a class without any valid pair takes
-            invalid ones, and one with too few repeats its own from the start.
+            the first invalid ones, also several of an image, and one with too few
+            repeats its own from the start.
 
     Returns:
         One ``{"category_id", "image_id", "annotation_id"}`` a reference, in order.
@@ -77,9 +78,10 @@ def sample_few_shot(
     references: list[dict[str, Any]] = []
     for category, candidates in pairs.items():
         generator.shuffle(candidates)
-        chosen = _walk(candidates, shots, any_pair=False)
+        chosen = _walk(candidates, shots)
         if lvis and not chosen:
-            chosen = _walk(candidates, shots, any_pair=True)
+            # Here the released code does not look whether an image comes twice.
+            chosen = candidates[:shots]
         if lvis and chosen:
             chosen = [chosen[i % len(chosen)] for i in range(shots)]
         references += [
@@ -110,13 +112,13 @@ def is_valid_reference(image: Mapping[str, Any], annotation: Mapping[str, Any]) 
     )
 
 
-def _walk(candidates: Sequence[Pair], shots: int, any_pair: bool) -> list[Pair]:
+def _walk(candidates: Sequence[Pair], shots: int) -> list[Pair]:
     chosen: list[Pair] = []
     used: set[int] = set()
     for image, annotation in candidates:
         if len(chosen) == shots:
             break
-        if image["id"] not in used and (any_pair or is_valid_reference(image, annotation)):
+        if image["id"] not in used and is_valid_reference(image, annotation):
             used.add(image["id"])
             chosen.append((image, annotation))
     return chosen

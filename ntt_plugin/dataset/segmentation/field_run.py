@@ -11,6 +11,7 @@ import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -208,6 +209,8 @@ class FieldRun:
             closing(each_result(work, self._writer, to_do, content)) as results,
             WritingBehind(writer.write, self.counts.add, lambda result: result.size) as behind,
         ):
+            # A run that is stopped need not wait for workers that start, or hang.
+            work.waiting = partial(bar.update, 0)
             for result in results:
                 writer.lock.require()
                 if result.worker is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from functools import partial
 from typing import Any
 
 from ...errors import NoFileHandlesError, StoreError
@@ -56,6 +57,7 @@ def each_image(
         progress_bar(len(sample_ids), progress) as bar,
         closing(work.results(in_batches(lambda some: list(items(some)), sample_ids))) as results,
     ):
+        work.waiting = partial(bar.update, 0)
         for result in results:
             work.told.hear(result.worker)
             if result.error is None:

@@ -7,11 +7,18 @@ from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import closing
 from typing import Any
 
+import fiftyone as fo
+import numpy as np
+
+from ...engine.images.load import shown_size
+from ...errors import DatasetError, ImageError
 from ...worker.labels.kept_labels import KEPT
+from ...worker.labels.label_bytes import encode_mask
 from ...worker.messages import Item, Result, SampleError
+from ..labels.overlap import outline
+from ..labels.review_marks import REJECTED, REVIEW
 from ..samples.checks import quoted
-from .fetching import fetch_documents, in_batches
-from .kept_labels import kept_labels
+from .fetching import fetch_documents, fetch_samples, in_batches
 from .work import Work
 from .writer import FieldWriter, FilledError
 
@@ -48,7 +55,7 @@ def _items(
     found = fetch_documents(writer.dataset, wanted, sample_ids)
     contents = content(list(found)) if content is not None else {}
     peoples = [key for key, entry in found.items() if (entry.get(field) or {}).get(KEPT)]
-    kept = kept_labels(writer.dataset, field, peoples) if peoples else {}
+    kept = _kept_labels(writer.dataset, field, peoples) if peoples else {}
     items, known = [], []
     for sample_id in sample_ids:
         carried = contents.get(sample_id, (None, ()))
@@ -83,3 +90,36 @@ def _item(
     run = None if isinstance(writer.run, str) else writer.run[sample_id]
     content, notes = carried
     return Item(sample_id, filepath, run, content, notes, kept)
+
+
+def _kept_labels(
+    dataset: Any, field: str, sample_ids: Sequence[str]
+) -> dict[str, list[dict[str, Any]] | Exception]:
+    """The labels that stay in some samples, by id; an error for a sample that cannot be read."""
+    found: dict[str, Any] = {}
+    for sample_id, sample in fetch_samples(dataset, [field], sample_ids).items():
+        if isinstance(sample, Exception):
+            found[sample_id] = sample
+            continue
+        try:
+            size = shown_size(sample.filepath)
+        except ImageError as error:
+            found[sample_id] = error
+            continue
+        labels = sample[field].detections if sample[field] else []
+        found[sample_id] = [_described(label, size) for label in labels]
+    return found
+
+
+def _described(label: fo.Detection, size: tuple[int, int]) -> dict[str, Any]:
+    try:
+        shape = outline(label, size)
+        mask, box = shape.mask, [int(edge) for edge in shape.window]
+    except DatasetError:  # it covers nothing, but it stays
+        mask, box = np.zeros((1, 1), dtype=bool), [0, 0, 1, 1]
+    return {
+        "label": label.label,
+        "box": box,
+        "mask": encode_mask(np.ascontiguousarray(mask)),
+        "rejected": getattr(label, REVIEW, None) == REJECTED,
+    }

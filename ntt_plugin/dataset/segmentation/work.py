@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import Any, Protocol
 
 from ...worker.messages import Item, Result
@@ -17,9 +17,11 @@ class Work(Protocol):
 
     Attributes:
         told: what workers told of themselves.
+        waiting: is called now and then while results are waited for; what it raises ends the work.
     """
 
     told: Told
+    waiting: Callable[[], None]
 
     def results(self, items: Iterator[Item]) -> Generator[Result, None, None]:
         """A result for each item, as they come; items are asked for when there is room."""
@@ -76,6 +78,7 @@ class WorkHere:
     def __init__(self, handler: TaskHandler) -> None:
         """Let a handler do the work."""
         self._handler = handler
+        self.waiting: Callable[[], None] = lambda: None  # each result comes soon
         self.told = Told()
         self.told.hear(handler.facts())
 

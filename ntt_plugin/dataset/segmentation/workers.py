@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
@@ -29,6 +30,8 @@ from .work import Told
 logger = logging.getLogger(__name__)
 
 _CORES_EACH = 4
+# Without a result for this long, whoever watches the run is asked whether it is to go on.
+_WAITING_SECONDS = 1.0
 # Paths of samples that are looked at before workers start, and files that a worker has to read.
 _LOOKED_AT, _TRIED = 50, 3
 _CLOUD = ("s3://", "gs://", "azure://", "http://", "https://")
@@ -83,6 +86,7 @@ class WorkByWorkers:
     def __init__(self, workers: Workers, spec: WorkerSpec) -> None:
         """Start nothing yet; ``require_usable`` has passed the workers."""
         self.told = Told()
+        self.waiting: Callable[[], None] = lambda: None
         self._workers = workers
         self._spec = spec
         self._said: dict[str, None] = {}
@@ -104,7 +108,16 @@ class WorkByWorkers:
         if (first := next(items, None)) is None:
             return
         items = chain([first], items)
-        for key, data in dispatch(messages(), self._pool(), tell=self._tell):
+        told = time.monotonic()
+
+        def tick() -> None:
+            nonlocal told
+            if time.monotonic() - told >= _WAITING_SECONDS:
+                told = time.monotonic()
+                self.waiting()
+
+        for key, data in dispatch(messages(), self._pool(), tell=self._tell, tick=tick):
+            told = time.monotonic()
             filepath = under_way.pop(key, "")
             if isinstance(data, LostItem):
                 yield Result(key, filepath, error=SampleError(data.reason))

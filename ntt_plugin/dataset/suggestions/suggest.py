@@ -66,7 +66,8 @@ class Former:
 def former_suggestions(samples: Any, field: str) -> Former:
     """What new suggestions would replace.
 
-    A suggestion that was promoted, or added as a negative, has a copy elsewhere and may go.
+    A suggestion that was promoted, or added as a negative, has a copy elsewhere and may go, unless
+    a person changed it: that stays, as in every field.
 
     The field need not be there.
 

@@ -7,7 +7,7 @@ and packed, 800 of 12 megapixels take 1.2 GB even if each covers the whole image
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -41,6 +41,15 @@ class PackedMask:
         bits = np.unpackbits(self.words.view(np.uint8), axis=1)
         start = x1 % WORD
         return bits[:, start : start + x2 - x1].astype(bool)
+
+    def shifted(self, right: int, down: int) -> PackedMask:
+        """The mask moved by so many pixels, to a place at or after the image's origin."""
+        x1, y1, x2, y2 = self.box
+        if right % WORD == 0:
+            return replace(self, box=(x1 + right, y1 + down, x2 + right, y2 + down))
+        moved = pack_mask(self.unpack(), x1 + right, y1 + down)
+        assert moved is not None
+        return moved
 
     def intersection(self, other: PackedMask) -> int:
         """Number of pixels in both masks."""

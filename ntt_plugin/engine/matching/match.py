@@ -36,6 +36,8 @@ class Instances:
         references: id of the most similar reference of the instance's class, n texts.
         image_size: (H, W) of the image.
         left_out: number of candidates dropped by the limit ``max_instances``.
+        sources: index of the given candidate that each was made of, -1 for the point grid, int64
+            (n,); None if no candidates were given.
 
     Example:
         >>> from ntt_plugin.engine import Instances
@@ -56,6 +58,7 @@ class Instances:
     references: list[str]
     image_size: tuple[int, int]
     left_out: int = 0
+    sources: Array | None = None
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -150,6 +153,7 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
         references=_nearest(bank, labels[index], features[index]),
         image_size=proposals.image_size,
         left_out=left_out,
+        sources=None if proposals.sources is None else proposals.sources.numpy()[index],
     )
 
 

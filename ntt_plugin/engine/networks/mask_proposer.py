@@ -116,11 +116,22 @@ class MaskProposer:
         Raises:
             OutOfMemoryError: not enough memory for the image or for a single box.
         """
-        side = self.size // 4
         if len(boxes) == 0:
-            empty = torch.zeros(0, device=self._device)
-            return empty.view(0, 1, 1).expand(0, side, side), empty
-        shared = self._decoder.prepare(self.embed(image))
+            return self._no_masks()
+        return self.box_masks(self.embed(image), boxes, batch)
+
+    def _no_masks(self) -> tuple[Tensor, Tensor]:
+        side, empty = self.size // 4, torch.zeros(0, device=self._device)
+        return empty.view(0, 1, 1).expand(0, side, side), empty
+
+    @torch.inference_mode()
+    def box_masks(
+        self, features: list[Tensor], boxes: Tensor, batch: int = 64
+    ) -> tuple[Tensor, Tensor]:
+        """As ``masks_from_boxes``, from the feature maps returned by ``embed``."""
+        if len(boxes) == 0:
+            return self._no_masks()
+        shared = self._decoder.prepare(features)
 
         def decode(some: Tensor) -> tuple[Tensor, Tensor]:
             attended = self._decoder.attend_boxes(shared, some)

@@ -82,6 +82,8 @@ def _require_plausible(
     if proposals.features.shape[1] != channels:
         raise RecordError(f"its features have {proposals.features.shape[1]} channels")
     numbers = ((proposals.ious, inf), (proposals.boxes, inf), (proposals.features, _LONGEST))
+    if proposals.sources is not None and (proposals.sources < -1).any():
+        raise RecordError("it names candidates that cannot be")
     for values, most in numbers:
         # One that is NaN makes both NaN, which no comparison holds of.
         low, high = values.aminmax()
@@ -113,6 +115,8 @@ AFTER_PROPOSALS = frozenset(
 
 # Replaced by the networks' digests and the dtype, which say more.
 _REPLACED = frozenset({"segmenter", "encoder", "precision"})
+
+_OF_TILES = frozenset({"tile", "tile_overlap"})
 
 # Fields of a network's configuration that do not change what it computes.
 _NOT_COMPUTED = frozenset(
@@ -155,6 +159,8 @@ def upstream_digest(
         dtype: what the recipe's precision came to on the device.
         architectures: the ``architecture`` of each network.
     """
+    # Proposals of the versions before tiles stay valid.
+    without = _OF_TILES if recipe.tile is None else frozenset()
     upstream = {
         "codec": CODEC_VERSION,
         "pipeline": PIPELINE_VERSION,
@@ -165,7 +171,7 @@ def upstream_digest(
         "recipe": {
             field: value
             for field, value in asdict(recipe).items()
-            if field not in AFTER_PROPOSALS | _REPLACED
+            if field not in AFTER_PROPOSALS | _REPLACED | without
         },
     }
     return _hash(json.dumps(upstream, sort_keys=True).encode())
@@ -230,6 +236,14 @@ def _file_digest(opened: Image.Image, path: Path) -> str:
             digest.update(chunk)
             left -= len(chunk)
     return digest.hexdigest()
+
+
+def digest_with_candidates(image: str, candidates: str) -> str:
+    """What stands for an ``image_digest`` where proposals depend on candidates, too.
+
+    ``candidates`` is the ``candidates_digest`` of an image.
+    """
+    return _hash(f"{image} {candidates}".encode())
 
 
 def proposal_key(image: str, upstream: str) -> str:

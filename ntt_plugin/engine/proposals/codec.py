@@ -4,9 +4,9 @@ Masks are stored at full size, since they do not depend on the bank: decoding on
 than upsampling its logits again, and takes less space than the logits (256 KB). Features are
 stored uncompressed: deflated they would be 15 to 24% smaller, but several times slower to read.
 
-Layout, little-endian: a header; predicted IoUs; low-resolution boxes; features; for each mask
-its box, its area and its length in bytes; the masks. The store verifies checksums; the reader
-checks the structure, so that no bytes can crash it.
+Layout, little-endian: a header; predicted IoUs; boxes; features; for each mask its box, its area
+and its length in bytes; if the version says so, the candidates' indices; the masks. The store
+verifies checksums; the reader checks the structure, so that no bytes can crash it.
 """
 
 from __future__ import annotations
@@ -25,12 +25,15 @@ from .proposals import Proposals
 
 CODEC_VERSION = 1
 """Part of every key: a record of another version is not found, rather than found and refused."""
+# Of records of proposals that were made of candidates, which have keys of their own.
+_WITH_SOURCES = 0x100 | CODEC_VERSION
 
 # Version, image height and width, proposals, channels.
 _HEADER = struct.Struct("<5I")
 # No larger image can be read.
 _MAX_PIXELS = 2**32
 _FLOAT = np.dtype("<f4")
+_SOURCE = np.dtype("<i4")
 _MASK = np.dtype([("box", "<u4", (4,)), ("area", "<u8"), ("length", "<u4")])
 
 
@@ -42,11 +45,15 @@ def encode_proposals(proposals: Proposals) -> bytes:
             masks.append(encode_mask(mask))
             row["box"], row["area"], row["length"] = mask.box, mask.area, len(masks[-1])
     count, channels = proposals.features.shape
+    version, sources = CODEC_VERSION, b""
+    if proposals.sources is not None:
+        version, sources = _WITH_SOURCES, proposals.sources.numpy().astype(_SOURCE).tobytes()
     return b"".join(
         [
-            _HEADER.pack(CODEC_VERSION, *proposals.image_size, count, channels),
+            _HEADER.pack(version, *proposals.image_size, count, channels),
             *(_floats(part) for part in (proposals.ious, proposals.boxes, proposals.features)),
             table.tobytes(),
+            sources,
             *masks,
         ]
     )
@@ -65,17 +72,22 @@ def decode_proposals(data: Buffer, fingerprint: Fingerprint | None = None) -> Pr
     if len(data) < _HEADER.size:
         raise RecordError("it is too short")
     version, height, width, count, channels = _HEADER.unpack_from(data)
-    if version != CODEC_VERSION:
+    if version not in (CODEC_VERSION, _WITH_SOURCES):
         raise RecordError(f"its version is {version}, not {CODEC_VERSION}")
     if height * width > _MAX_PIXELS:
         raise RecordError("its image is larger than any that can be read")
     numbers = count * (1 + 4 + channels)
-    masks_start = _HEADER.size + numbers * _FLOAT.itemsize + count * _MASK.itemsize
+    table_end = _HEADER.size + numbers * _FLOAT.itemsize + count * _MASK.itemsize
+    masks_start = table_end + (count * _SOURCE.itemsize if version == _WITH_SOURCES else 0)
     if len(data) < masks_start:
         raise RecordError("it is cut short")
     floats = np.frombuffer(data, _FLOAT, numbers, _HEADER.size)
     ious, boxes, features = np.split(floats, [count, 5 * count])
-    table = np.frombuffer(data, _MASK, count, masks_start - count * _MASK.itemsize)
+    table = np.frombuffer(data, _MASK, count, table_end - count * _MASK.itemsize)
+    sources = None
+    if version == _WITH_SOURCES:
+        numbered = np.frombuffer(data, _SOURCE, count, table_end)
+        sources = torch.from_numpy(numbered.astype(np.int64))
     _check(table, (height, width), len(data) - masks_start)
     return Proposals(
         ious=_tensor(ious),
@@ -84,6 +96,7 @@ def decode_proposals(data: Buffer, fingerprint: Fingerprint | None = None) -> Pr
         masks=_EncodedMasks(memoryview(data)[masks_start:], table),
         image_size=(height, width),
         fingerprint=fingerprint,
+        sources=sources,
     )
 
 

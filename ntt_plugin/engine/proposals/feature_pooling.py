@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
 from ..device.device import send
+from ..masks.packed import PackedMask
 
 # Masks pooled at once: 64 masks of 256 x 256 take 17 MB as float32.
 _CHUNK = 64
@@ -57,4 +60,30 @@ def pool_features(features: Tensor, masks: Tensor) -> Tensor:
         weights = rows.T @ (chunk @ columns)
         areas = chunk.sum(dim=(1, 2)).clamp(min=1)
         pooled[start : start + _CHUNK] = weights.flatten(1) @ patches.T / areas[:, None]
+    return F.normalize(pooled, dim=1)
+
+
+def pool_packed(
+    features: Tensor, masks: Sequence[PackedMask], image_size: tuple[int, int]
+) -> Tensor:
+    """As ``pool_features``, for masks at the image's own size, of which only the boxes are seen.
+
+    Args:
+        features: patch features of the image, float (C, g, g).
+        masks: n masks that lie in the image.
+        image_size: (H, W).
+
+    Returns:
+        Unit-length features, float (n, C).
+    """
+    channels, grid_height, grid_width = features.shape
+    rows = resize_matrix(grid_height, image_size[0], features.device).to(features.dtype)
+    columns = resize_matrix(grid_width, image_size[1], features.device).to(features.dtype)
+    patches = features.reshape(channels, -1)
+    pooled = features.new_zeros((len(masks), channels))
+    for index, mask in enumerate(masks):
+        x1, y1, x2, y2 = mask.box
+        pixels = send(torch.from_numpy(mask.unpack()), features.device).to(features.dtype)
+        weights = rows[y1:y2].T @ (pixels @ columns[x1:x2])
+        pooled[index] = patches @ weights.flatten() / mask.area
     return F.normalize(pooled, dim=1)

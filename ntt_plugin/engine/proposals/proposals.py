@@ -37,10 +37,14 @@ class Proposals:
     Attributes:
         ious: predicted IoUs, float (n,).
         features: unit-length features, float (n, C).
-        boxes: x1 y1 x2 y2 of each low-resolution mask, inclusive pixel indices, float (n, 4).
+        boxes: the boxes that non-maximum suppression compares, x1 y1 x2 y2, float (n, 4): of the
+            low-resolution masks, inclusive pixel indices; of proposals from tiles, the tight boxes
+            of ``masks`` in pixels, x2 and y2 exclusive.
         masks: n masks at the image's own size.
         image_size: (H, W) of the original image.
         fingerprint: the encoder that made the features; None if unknown.
+        sources: index of the candidate that each was made of, -1 for the point grid, int64 (n,);
+            None if none was made of a candidate.
 
     Example:
         >>> from ntt_plugin.engine import Proposals
@@ -58,6 +62,7 @@ class Proposals:
     masks: MaskSource
     image_size: tuple[int, int]
     fingerprint: Fingerprint | None = None
+    sources: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ious)

@@ -85,3 +85,10 @@ def test_lvis_takes_invalid_objects_only_where_there_are_no_others():
     small = file_of([1, 1], bbox=(50, 30, 5, 5))
     assert sample_few_shot(small, 2, 0) == []
     assert len(sample_few_shot(small, 2, 0, lvis=True)) == 2
+
+
+def test_lvis_takes_several_invalid_objects_of_one_image():
+    small = file_of([1, 1, 1], per_image=3, bbox=(50, 30, 5, 5))
+    found = sample_few_shot(small, 2, 0, lvis=True)
+    assert [reference["image_id"] for reference in found] == [0, 0]
+    assert len({reference["annotation_id"] for reference in found}) == 2

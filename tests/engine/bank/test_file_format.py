@@ -272,10 +272,11 @@ def test_what_a_recipe_lacks_is_not_filled_in(bank, field):
 
 def test_a_file_from_before_a_field_of_the_recipe_existed_is_read(bank):
     def as_it_was(document):
-        del document["recipe"]["rescoring"], document["recipe"]["duplicate_iou"]
+        for field in ("rescoring", "duplicate_iou", "tile", "tile_overlap"):
+            del document["recipe"][field]
 
     recipe = MemoryBank.from_bytes(with_document(bank.to_bytes(), as_it_was)).recipe
-    assert (recipe.rescoring, recipe.duplicate_iou) == ("decay", None)
+    assert (recipe.rescoring, recipe.duplicate_iou, recipe.tile) == ("decay", None, None)
     assert recipe == bank.recipe
 
 

@@ -35,6 +35,16 @@ def test_packing_loses_nothing(seed):
     assert np.array_equal(whole(packed, mask.shape), mask)
 
 
+@pytest.mark.parametrize("right", [0, 5, 64, 130])
+def test_a_shifted_mask_lies_at_another_place(right):
+    mask = random_mask(4)
+    moved = pack_mask(mask).shifted(right, 7)
+    expected = np.pad(mask, ((7, 0), (right, 0)))
+    assert np.array_equal(whole(moved, expected.shape), expected)
+    # The words lie as if the mask had been packed there.
+    assert np.array_equal(moved.words, pack_mask(expected).words)
+
+
 def test_a_crop_is_packed_at_its_place():
     mask = random_mask(3)
     assert np.array_equal(

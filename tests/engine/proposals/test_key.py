@@ -17,7 +17,13 @@ from ntt_plugin.errors import ImageError
 from tests.engine.images.image_files import deep_png, save_turned
 
 # Another value of each field that proposals depend on, and of each that they do not.
-BEFORE = {"encoder_size": 224, "grid": 16, "iou_threshold": 0.5, "duplicate_iou": 0.9}
+BEFORE = {
+    "encoder_size": 224,
+    "grid": 16,
+    "iou_threshold": 0.5,
+    "duplicate_iou": 0.9,
+    "tile": 512,
+}
 AFTER = {
     "name": "mine",
     "context_ratio": 0.5,
@@ -49,6 +55,15 @@ def test_what_proposals_depend_on_changes_the_key(field: str) -> None:
     assert upstream(replace(Recipe(), **{field: BEFORE[field]})) != upstream()
 
 
+def test_without_tiles_the_key_is_that_of_versions_before_tiles() -> None:
+    former = "b76ebfefbe4d2c625cacc28467b42f7699a63bfd9fe3dd378b86a01afa8cd2fd"
+    assert upstream() == upstream(Recipe(tile_overlap=0.5)) == former
+
+
+def test_with_tiles_their_overlap_changes_the_key() -> None:
+    assert upstream(Recipe(tile=512, tile_overlap=0.5)) != upstream(Recipe(tile=512))
+
+
 @pytest.mark.parametrize("part", [{"num_attention_heads": 6}, {"layer_norm_eps": 0.5}])
 def test_equal_weights_of_another_architecture_have_another_key(part: dict[str, float]) -> None:
     config, other = Dinov2Config(), Dinov2Config(**part)
@@ -75,7 +90,8 @@ def test_names_do_not_matter_where_digests_and_dtype_say_more(field: str) -> Non
 
 
 def test_every_field_of_a_recipe_counts_as_before_unless_said_otherwise() -> None:
-    assert {field.name for field in fields(Recipe)} - set(AFTER) - set(NAMES) >= set(BEFORE)
+    before = {field.name for field in fields(Recipe)} - set(AFTER) - set(NAMES)
+    assert before == {*BEFORE, "tile_overlap"}
     assert proposal_key.AFTER_PROPOSALS == set(AFTER)
 
 
