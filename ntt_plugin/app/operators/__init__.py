@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..runtime.operator import NttOperator
 from .banks.build_memory_bank import BuildMemoryBank
+from .banks.estimate_thresholds import EstimateThresholds
 from .banks.manage_memory_bank import (
     DeleteMemoryBank,
     DuplicateMemoryBank,
@@ -13,6 +14,7 @@ from .banks.manage_memory_bank import (
 from .banks.save_thresholds import SaveThresholds
 from .banks.share_memory_bank import ExportMemoryBank, ImportMemoryBank
 from .banks.show_memory_bank import GetMemoryBankInfo, LoadReferencesView
+from .banks.undo_memory_bank import UndoMemoryBank
 from .banks.update_memory_bank import UpdateMemoryBank
 from .labels.apply_thresholds import ApplyThresholds
 from .labels.compare_segmentations import CompareSegmentations
@@ -26,6 +28,9 @@ from .references.remove_references import RemoveReferences
 from .references.sample_references import SampleReferences
 from .references.suggest_references import SuggestReferences
 from .references.teach_predictions import AddNegatives, PromoteReferences
+from .review.accept_labels import AcceptLabels
+from .review.export_labels import ExportLabels
+from .review.teach_review import TeachReview
 
 OPERATORS: tuple[type[NttOperator], ...] = (
     SampleReferences,
@@ -33,11 +38,16 @@ OPERATORS: tuple[type[NttOperator], ...] = (
     MasksFromBoxes,
     BuildMemoryBank,
     UpdateMemoryBank,
+    UndoMemoryBank,
     SegmentWithMemoryBank,
     EvaluateSegmentation,
+    EstimateThresholds,
     SaveThresholds,
     ApplyThresholds,
     CompareSegmentations,
+    TeachReview,
+    AcceptLabels,
+    ExportLabels,
     SuggestReferences,
     PromoteReferences,
     AddNegatives,
