@@ -12,7 +12,7 @@ TABLE ?= coco
 SHOTS ?= 30
 
 .DEFAULT_GOAL := help
-.PHONY: help demo app test lint format train-tiny reproduce clean venv-run venv-tests
+.PHONY: help demo app test lint format train-tiny reproduce gif clean venv-run venv-tests
 
 help: ## what there is to make
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s%s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -37,6 +37,11 @@ format: venv-tests ## let ruff put the code in order
 
 train-tiny: venv-run ## train the bundled networks anew (two hours on two CPU cores; goes on where it stopped)
 	$(VENV_PYTHON) -m ntt_plugin.demo.train $(ARGS)
+
+gif: venv-tests ## the moving picture of the README, from the real App (needs a Chromium)
+	rm -rf .cache/gif
+	HF_HUB_OFFLINE=1 $(VENV_PYTHON) -m pytest tests/e2e/test_review_loop.py --screenshots=.cache/gif
+	$(VENV_PYTHON) docs/make_gif.py .cache/gif $(ARGS)
 
 # With --dry-run make prints what it would do; the line with a plus is run all the same, and says it better.
 reproduce: venv-run ## a published table on your machine: TABLE=coco, voc, cdfsod or lvis, SHOTS=30; --dry-run says what it takes

@@ -17,8 +17,9 @@ def register(plugin: Any) -> None:
     """
     # Here, not above: whoever imports this file for something else needs no FiftyOne.
     from .ntt_plugin.app.operators import OPERATORS
+    from .ntt_plugin.app.operators.stop_run import StopRun
     from .ntt_plugin.app.panel.panel import MemoryBanks
 
-    for operator in OPERATORS:
+    for operator in (*OPERATORS, StopRun):
         plugin.register(operator)
     plugin.register(MemoryBanks)

@@ -107,12 +107,25 @@ def test_what_is_read_from_the_environment_is_declared():
     assert read == set(plugin["secrets"])
 
 
-def test_no_module_imports_by_name_or_opens_sockets():
+# Workers are processes of their own: they are spoken to through sockets, and load their handler by
+# its name, which the driver gives.
+OF_WORKERS = {
+    "handler.py": {"importlib"},
+    "local_child.py": {"socket"},
+    "local_processes.py": {"socket"},
+    "ray_actors.py": {"importlib", "socket"},
+    "ray_cluster.py": {"importlib", "socket"},
+}
+
+
+def test_only_workers_import_by_name_or_open_sockets():
     for path, tree in code_of_the_plugin().items():
+        allowed = OF_WORKERS.get(Path(path).name, set()) if "worker" in Path(path).parts else set()
         for node in ast.walk(tree):
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
-            assert not {"importlib", "socket"} & {name.split(".")[0] for name in names}, path
+            used = {"importlib", "socket"} & {name.split(".")[0] for name in names}
+            assert used <= allowed, path
 
 
 def test_the_plugin_says_where_its_method_is_from():

@@ -18,23 +18,30 @@ from ..dataset.database.fiftyone_internals import view_from_json
 from ..dataset.samples.checks import quoted
 from ..errors import DatasetError
 
-_TEXT, _TEXTS, _TICK = "text", "list of texts", "yes or no"
-_NUMBER, _SHARE = "whole number", "number from 0 to 1"
+PLUGIN = "@ntt/no-time-to-train"
+
+_TEXT, _TEXTS, _NUMBER, _TICK = "text", "list of texts", "whole number", "yes or no"
+_SIZE, _SHARE = "number", "number from 0 to 1"
 _KINDS = {
     **dict.fromkeys(
         ("action", "bank", "bank_dataset", "device", "eval_key", "field", "gt_field"), _TEXT
     ),
     **dict.fromkeys(("label_field", "mask_dir", "name", "new_field", "new_name"), _TEXT),
+    **dict.fromkeys(("format", "into", "kind"), _TEXT),
     **dict.fromkeys(("other_field", "path", "preset", "protocol", "sample_tag", "tag"), _TEXT),
     **dict.fromkeys(
         ("classes", "group_slices", "names", "proposals", "recipes", "references"), _TEXTS
     ),
-    **dict.fromkeys(("batch_size", "count", "seed", "shots", "tile"), _NUMBER),
+    **dict.fromkeys(("batch_size", "count", "most", "seed", "shots", "tile"), _NUMBER),
     "min_confidence": _SHARE,
     **dict.fromkeys(
         ("advanced", "cache", "confirm", "include_missing", "masks", "negatives", "overwrite"),
         _TICK,
     ),
+    **dict.fromkeys(
+        ("copy_images", "estimate", "only_approved", "from_references", "save", "thresholds"), _TICK
+    ),
+    "clean": _SIZE,
 }
 """The kind of every parameter that any operator has."""
 
@@ -44,6 +51,7 @@ _HOW_TO_GIVE = {
     _NUMBER: "a whole number",
     _SHARE: "a number from 0 to 1",
     _TICK: "true or false",
+    _SIZE: "a number",
 }
 _TEXTS_OF_A_REQUEST = ("current_sample", "dataset_name", "group_slice", "prompt_id", "view_name")
 _VIEW_OF_A_REQUEST = ("view", "view_name", "filters", "extended")
@@ -163,6 +171,9 @@ def _unfit(value: Any, kind: str) -> str | None:
         if not whole:
             return _described(value)
         return None if abs(value) <= _LARGEST else "a number that is too large"
+    if kind == _SIZE:
+        number = isinstance(value, int | float) and not isinstance(value, bool)
+        return None if number and 0 <= value <= _LARGEST else _described(value)
     if kind == _TEXT:
         return unfit_text(value)
     if not isinstance(value, Sequence) or isinstance(value, str):

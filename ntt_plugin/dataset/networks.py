@@ -168,6 +168,19 @@ def get_segmenter(
         return _kept[key].with_recipe(recipe)
 
 
+def get_box_segmenter(
+    recipe: Recipe, device: str | torch.device | None = None, batch_size: int | None = None
+) -> SegmenterLike:
+    """As ``get_segmenter``, for masks from boxes: the recipe's encoder is not downloaded.
+
+    Box prompts run the segmenter alone. An encoder that is not on this machine is replaced by the
+    bundled one, which is never run.
+    """
+    if not _is_here(recipe.encoder):
+        recipe = replace(recipe, encoder="tiny")
+    return get_segmenter(recipe, device, batch_size)
+
+
 def upstream_in_memory(recipe: Recipe, device: str | torch.device | None = None) -> str | None:
     """The ``upstream`` of a recipe's segmenter; None if its networks are not in memory."""
     # Without the lock, which is held for as long as others are loaded.

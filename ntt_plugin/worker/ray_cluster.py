@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..errors import WorkerError
-from .pool import Pool
 
 INSTALL = (
     "Ray is not installed; ntt.Ray needs it, here and on each node: pip install 'ray>=2.60,<3'"
@@ -73,20 +72,6 @@ class Ray:
             isinstance(text, str) and text for pair in self.paths.items() for text in pair
         ):
             raise WorkerError('ntt.Ray(paths=...): give texts, such as {"/data": "/mnt/data"}.')
-
-    def pool(self, handler: str, spec: bytes) -> Pool:
-        """The cluster's actors as workers, of which none is started yet.
-
-        Args:
-            handler: name of what makes a worker's handler, see ``load_handler``.
-            spec: what the handler is made of.
-
-        Raises:
-            WorkerError: Ray is not installed, or there is no such cluster.
-        """
-        from .ray_actors import RayPool
-
-        return RayPool(self, handler, spec)
 
 
 def require_ray() -> None:

@@ -1,14 +1,22 @@
 """What the App is asked to show or to run, and by which process."""
 
+import time
+
 import pytest
-from fiftyone.operators.executor import ExecutionContext
+from fiftyone.operators.executor import ExecutionContext, Executor
 
 import ntt_plugin as ntt
 from ntt_plugin.app.operators.banks.manage_memory_bank import DeleteMemoryBank, RenameMemoryBank
 from ntt_plugin.app.operators.references.remove_references import RemoveReferences
+from ntt_plugin.app.panel import judge
+from ntt_plugin.app.panel.state import Place
+from ntt_plugin.app.runtime import progress
+from ntt_plugin.dataset.evaluation.freshness import scored_labels_changed
+from ntt_plugin.dataset.review.queue import review_queue
 from tests.app.driver import unescaped
 from tests.app.hostile import NAMES
 from tests.bad_input.expectations import row
+from tests.dataset.scenes import ColourSegmenter
 from tests.engine.device.test_threads import needs_fork, said_by_a_child
 
 BAD = {
@@ -60,3 +68,58 @@ def test_a_request_that_cannot_be_read_is_refused(unchanged, place):
 @needs_fork
 def test_a_forked_child_does_not_hang():
     assert "'spawn'" in said_by_a_child(threads=2)
+
+
+def of_the_app(dataset, **params) -> ExecutionContext:
+    """A request of the App's, whose messages to it are kept."""
+    request = {"dataset_name": dataset.name, "params": params, "selected_samples": []}
+    return ExecutionContext(request, executor=Executor())
+
+
+@row("unseen-page")
+def test_labels_that_the_grid_does_not_show_are_not_judged(unchanged):
+    ids = [item.label_id for item in review_queue(unchanged, "before").items]
+    kept = {"review": {"field": "before", "ids": ids}}
+    ctx = of_the_app(unchanged, panel_id="panel", panel_state=kept)
+    judge.step(ctx, Place(tab="review", run="before"), "next", "before")
+    told = [m.params["message"] for m in ctx.executor._requests if m.operator_uri == "notify"]
+    assert told == ["The grid shows something else; here is the page. Nothing was judged."]
+    assert review_queue(unchanged, "before").counts.todo == len(ids)
+
+
+class Slow(ColourSegmenter):
+    """One that leaves time to press Stop."""
+
+    def propose(self, image):
+        time.sleep(0.3)
+        return super().propose(image)
+
+
+@row("stopped-run")
+def test_a_stopped_run_keeps_what_it_wrote_and_the_next_one_goes_on(dataset):
+    def work(report):
+        return ntt.segment(dataset, "blocks", "found", segmenter=Slow(), progress=report)
+
+    with pytest.raises(progress.RunStopped):
+        for _ in progress.run_watched(of_the_app(dataset), "Segmenting", work):
+            if dataset.has_field("found") and len(dataset.exists("found")):
+                [token] = progress._watched
+                assert progress.stop_run(token)
+    report = ntt.load_segment_report(dataset, "found")
+    assert report.state == "stopped"
+    assert len(dataset.exists("found")) == report.segmented < len(dataset)
+    again = ntt.segment(dataset, "blocks", "found", segmenter=ColourSegmenter(), progress=False)
+    assert again.skipped == report.segmented
+    assert len(dataset.exists("found")) == len(dataset)
+
+
+@row("aged-figures")
+def test_an_evaluation_tells_that_its_labels_have_changed(dataset):
+    copy = dataset.clone()
+    ntt.evaluate(copy, "before", "ground_truth", "score")
+    assert not scored_labels_changed(copy, "score")
+    sample = copy.exists("before").match({"before.detections.0": {"$exists": True}}).first()
+    sample["before"].detections.pop()
+    sample.save()
+    assert scored_labels_changed(copy, "score")
+    copy.delete()

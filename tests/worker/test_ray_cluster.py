@@ -42,9 +42,9 @@ def test_without_ray_one_sentence_says_how_to_install_it(tmp_path):
         "plain = importlib.util.find_spec\n"
         "importlib.util.find_spec = lambda name, *a: None if name == 'ray' else plain(name, *a)\n"
         "import ntt_plugin as ntt\n"
-        "cluster = ntt.Ray(workers=2)\n"
+        "from ntt_plugin.worker.ray_actors import RayPool\n"
         "try:\n"
-        "    cluster.pool('any:handler', b'')\n"
+        "    RayPool(ntt.Ray(workers=2), 'any:handler', b'')\n"
         "except ntt.NttError as error:\n"
         "    print(error)\n"
     )

@@ -18,6 +18,7 @@ from ...dataset.inspect.inventory import banks_of, datasets_with_banks
 from ...dataset.samples.checks import as_path
 from ...errors import DatasetError, NttError
 from ..text import listed_briefly, number_of
+from . import first_choice
 from .fields import Form
 
 _HOW_TO_GET_ONE = (
@@ -36,9 +37,9 @@ class Maker(NamedTuple):
         """Whether the bank that made them was deleted, or changed after a rename."""
         return self.named is not None and self.now is None
 
-    def offered(self, names: Sequence[str]) -> str | None:
-        """Default of a form: the maker, any bank for labels without one, none if it is gone."""
-        return None if self.gone else self.now or names[0]
+    def offered(self, form: Form, names: list[str]) -> str | None:
+        """Default of a form: the maker, another for labels without one, none if it is gone."""
+        return None if self.gone else self.now or first_choice.bank(form, names)
 
 
 _NOBODY = Maker(None, None)
@@ -59,7 +60,7 @@ def bank_of_dataset(
     names = list_memory_banks(form.dataset)
     if not names:
         raise no_bank(form.dataset.name)
-    offered = maker.offered(names)
+    offered = maker.offered(form, names)
     chosen = form.choice(name, names, "Memory bank", description, offered, required)
     if chosen is None:
         tell_if_gone(form, maker)
@@ -137,12 +138,13 @@ def any_bank(form: Form) -> BankInfo | None:
     homes = [name for name in datasets_with_banks() if name != here]
     home = form.value("bank_dataset", here)
     names = banks_of(home)
+    first = first_choice.bank(form, names) if home == here else next(iter(names), None)
     view = types.AutocompleteView(allow_user_input=True)
     for name in names:
         view.add_choice(name, label=name)
     field = form.inputs.str(
         "bank",
-        required=True,
+        required=form.must_be_given("bank", True, first),
         label="Memory bank",
         description="A bank's name, or the path of a bank file (.safetensors).",
         view=view,
@@ -154,7 +156,7 @@ def any_bank(form: Form) -> BankInfo | None:
     if home not in (here, *homes):
         return None
     if names:
-        field.default = names[0]
+        field.default = first
     elif not form.value("bank"):
         where = " Or choose another dataset that keeps banks." if homes else ""
         form.notice(
@@ -162,7 +164,7 @@ def any_bank(form: Form) -> BankInfo | None:
             f"{home!r} has no memory bank yet. {_HOW_TO_GET_ONE}{where} Or give a file's path.",
             types.Warning,
         )
-    chosen = form.at_first("bank", names[0] if names else None)
+    chosen = form.at_first("bank", first)
     if home != here and is_bank_file(chosen):
         form.mark(
             "bank_dataset",

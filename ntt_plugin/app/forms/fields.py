@@ -7,6 +7,7 @@ from typing import Any
 
 import fiftyone.operators.types as types
 
+from ...dataset.database.last_used import read_last_used
 from ...dataset.samples.checks import listed, quoted, require_name
 from ...errors import DatasetError
 from ..request import is_app, is_empty
@@ -27,17 +28,39 @@ class Form:
     Attributes:
         ctx: the operator's context, with what was filled in.
         inputs: the form as FiftyOne takes it.
+        operator: the operator's name, under which its last values are kept.
     """
 
-    def __init__(self, ctx: Any, inputs: types.Object) -> None:
+    def __init__(self, ctx: Any, inputs: types.Object, operator: str = "") -> None:
         """A form without fields."""
         self.ctx = ctx
         self.inputs = inputs
+        self.operator = operator
+        self._used: dict[str, dict[str, Any]] | None = None
 
     @property
     def dataset(self) -> Any:
         """The dataset that is open."""
         return self.ctx.dataset
+
+    @property
+    def is_of_app(self) -> bool:
+        """Whether a person fills it in; a script gets what the SDK takes by default."""
+        return bool(is_app(self.ctx))
+
+    def last_used(self, *names: str, anywhere: bool = False) -> Any:
+        """The value that this form last ran with; None if there is none, or for a script.
+
+        Of several ``names`` the first that has one. ``anywhere``: else the one of any other form.
+        """
+        if not self.is_of_app:
+            return None
+        if self._used is None:
+            self._used = read_last_used(self.dataset)
+        own = self._used.get(self.operator, {})
+        others = list(self._used.values())[::-1] if anywhere else []
+        found = [used[name] for used in (own, *others) for name in names if name in used]
+        return found[0] if found else None
 
     def value(self, name: str, default: Any = None) -> Any:
         """As ``value_of``."""
@@ -61,7 +84,11 @@ class Form:
     ) -> None:
         """Add a line of text."""
         self.inputs.str(
-            name, required=required, default=default, label=label, description=description
+            name,
+            required=self.must_be_given(name, required, default),
+            default=default,
+            label=label,
+            description=description,
         )
 
     def tick(
@@ -103,7 +130,7 @@ class Form:
             name,
             list(words),
             default=first,
-            required=required,
+            required=self.must_be_given(name, required, first),
             label=label,
             description=description,
             view=view,
@@ -207,6 +234,15 @@ class Form:
             return float(value)
         self.mark(name, "Give a number from 0 to 1, or leave it empty.")
         return None
+
+    def must_be_given(self, name: str, required: bool, default: object) -> bool:
+        """Whether a missing value is an error.
+
+        The App asks for a form before it knows the defaults: it would show "Required property"
+        over a field that it fills in a moment later. One that was emptied is there, and empty.
+        """
+        shown_first = self.is_of_app and self.ctx.executor is None and name not in self.ctx.params
+        return required and not (shown_first and not is_empty(default))
 
     def overwrite(self, warning: str) -> None:
         """Warn of what would be replaced, with a checkbox to confirm."""

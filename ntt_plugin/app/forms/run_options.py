@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import fiftyone.operators.types as types
 
 from ...dataset.inspect.estimates import NOTHING_KEPT, Estimate, estimate_segmentation, kept_share
 from ...dataset.labels.label_field import FieldState, RunIds, field_state
+from ...dataset.labels.peoples_labels import count_touched
 from ...dataset.networks import Network, available_devices, networks_of
-from ...dataset.samples.checks import as_path
+from ...dataset.samples.checks import as_path, dataset_of
 from ...engine.recipe import PRESETS, Recipe
 from ...errors import DatasetError
 from ...worker.local_processes import cores_here, gpus_here
 from ..text import number_of, part_of_these
-from . import target
+from . import first_choice, target
 from .fields import Form
 
 _WORDS = {
@@ -25,11 +27,26 @@ _WORDS = {
 }
 
 
-def preset(form: Form, description: str, default: str | None = "paper") -> Recipe | None:
-    """The recipe of a chosen preset, or None; a ``default`` of None leaves it to the bank."""
-    choices = {name: f"{name}: {_WORDS[name]}; {_downloads(PRESETS[name])}" for name in PRESETS}
-    chosen = form.choice("preset", choices, "Preset", description, default, required=False)
+Needed = Callable[[Recipe], list[Network]]
+"""Which of a recipe's networks a run loads."""
+
+
+def segmenter_alone(recipe: Recipe) -> list[Network]:
+    """The network that box prompts need: no encoder."""
+    return networks_of(recipe)[:1]
+
+
+def preset(form: Form, description: str, needed: Needed = networks_of) -> Recipe | None:
+    """The recipe of a chosen preset, or None; what was last used, or is here, comes first."""
+    first = first_choice.preset(form)
+    chosen = form.choice("preset", _presets(needed), "Preset", description, first, required=False)
     return PRESETS[chosen] if chosen else None
+
+
+def _presets(needed: Needed) -> dict[str, str]:
+    return {
+        name: f"{name}: {_WORDS[name]}; {_downloads(needed(PRESETS[name]))}" for name in PRESETS
+    }
 
 
 def recipe_for(form: Form, made_with: Recipe | None) -> Recipe | None:
@@ -38,10 +55,11 @@ def recipe_for(form: Form, made_with: Recipe | None) -> Recipe | None:
     ``made_with`` is the bank's own recipe, None while no bank is chosen.
     """
     description = "In place of the one that the bank was made with."
-    other = preset(form, description, default=None)
+    choices = _presets(networks_of)
+    other = form.choice("preset", choices, "Preset", description, None, required=False)
     device(form)
     batch_size(form)
-    return other or made_with
+    return PRESETS[other] if other else made_with
 
 
 def device(form: Form) -> str | None:
@@ -100,9 +118,15 @@ def cache(form: Form) -> None:
     form.tick("cache", "Keep proposals", what_for, default=True)
 
 
-def announce(form: Form, what: str, recipe: Recipe, estimate: Estimate | None = None) -> None:
+def announce(
+    form: Form,
+    what: str,
+    recipe: Recipe,
+    estimate: Estimate | None = None,
+    needed: Needed = networks_of,
+) -> None:
     """Say what the run will write, what it loads or downloads first, and how long it takes."""
-    networks = networks_of(recipe)
+    networks = needed(recipe)
     names = " and ".join(dict.fromkeys(network.name for network in networks))
     takes = f" Takes {estimate}." if estimate else ""
     warn_of_downloads(form.inputs, networks)
@@ -126,8 +150,8 @@ def warn_of_downloads(page: types.Object, networks: list[Network]) -> None:
         page.view("downloads", types.Warning(label=text))
 
 
-def _downloads(recipe: Recipe) -> str:
-    absent = [network for network in networks_of(recipe) if not network.here]
+def _downloads(networks: list[Network]) -> str:
+    absent = [network for network in networks if not network.here]
     if not absent:
         return "nothing to download"
     total = sum(network.megabytes or 0 for network in absent)
@@ -158,11 +182,13 @@ def counts(state: FieldState) -> Held:
     return Held(state.foreign, len(state.to_do), len(state.done), len(state.others))
 
 
-def ask_to_replace(form: Form, name: str, field: str, found: Held, made_by: str) -> int | None:
+def ask_to_replace(
+    form: Form, images: Any, name: str, field: str, found: Held, made_by: str
+) -> int | None:
     """Ask before labels are replaced; gives how many samples to do, None if none can be.
 
-    ``name`` is the form's field in which the output field is named; ``made_by`` names, for the
-    messages, what else can have written labels to it.
+    ``images`` are those that would be done. ``name`` is the form's field in which the output field
+    is named; ``made_by`` names, for the messages, what else can have written labels to it.
     """
     if found.foreign:
         form.mark(
@@ -174,6 +200,7 @@ def ask_to_replace(form: Form, name: str, field: str, found: Held, made_by: str)
         form.overwrite(
             f"{part_of_these('image', found.others, found.total, 'holds', 'hold')} labels in "
             f"{field!r} that {made_by} made. They will be replaced, and all labels made anew."
+            f"{_what_stays(form, images, field)}"
         )
         return found.total
     if found.done:
@@ -189,3 +216,18 @@ def ask_to_replace(form: Form, name: str, field: str, found: Held, made_by: str)
             )
             return None
     return found.to_do
+
+
+def _what_stays(form: Form, images: Any, field: str) -> str:
+    """The labels of people, which no run replaces, as a sentence; empty where there are none."""
+    touched = target.asked_once(form, images, _touched, field)
+    if not touched:
+        return ""
+    return (
+        f" {number_of('label', touched)} that people tagged, edited, judged or drew "
+        f"{'stays' if touched == 1 else 'stay'}."
+    )
+
+
+def _touched(images: Any, field: str) -> int:
+    return count_touched(dataset_of(images), field, images.values("id"))

@@ -7,13 +7,14 @@ from typing import Any
 import fiftyone as fo
 from fiftyone.operators.constants import ViewTarget
 
+from ...dataset.inspect.inventory import image_slices
 from ...dataset.labels.label_field import segmentation_fields
 from ...dataset.samples.checks import listed, quoted
 from ...dataset.samples.label_lookup import database_ids
 from ...dataset.samples.label_selection import LabelKey, labels_in, select_labels
 from ...dataset.samples.views import all_images, images_of, is_patches, patch_labels, whole_images
 from ...errors import DatasetError
-from .fields import Form
+from .fields import Form, value_of
 
 _ALT = "alt"
 
@@ -40,6 +41,18 @@ def chosen_labels(ctx: Any, alt: bool | None = None) -> Any:
         ids = _selected(ctx, alt)
         return whole_images(view.select(ids)) if ids else None
     return None if alt else whole_images(view)
+
+
+def slices_of(ctx: Any) -> list[str] | None:
+    """The group slices to work on: those chosen, all of a whole dataset, or None for the active.
+
+    FiftyOne's choice of the whole dataset says "in all slices".
+    """
+    given = value_of(ctx, "group_slices")
+    if given is not None:
+        return list(given)
+    everything = target_name(ctx) == ViewTarget.DATASET
+    return image_slices(ctx.dataset) or None if everything else None
 
 
 def chosen_images(ctx: Any) -> Any:

@@ -19,8 +19,9 @@ from ...dataset.samples.checks import literals
 from ...dataset.samples.views import all_images, image_view, is_patches
 from ...errors import DatasetError
 from ..text import number_of
-from . import selection
+from . import first_choice, selection
 from .fields import Form
+from .first_choice import Wanted
 
 T = TypeVar("T")
 
@@ -50,14 +51,12 @@ def target(form: Form, action: str, labels: bool = False) -> Any:
         form.ctx.request_params.setdefault("view_target", chosen.default)
     offered = image_slices(form.dataset)
     if offered:
-        form.several(
-            "group_slices",
-            offered,
-            "Group slices",
-            f"Slices to work on; if none is chosen, {form.ctx.group_slice or offered[0]}.",
-        )
+        every = selection.slices_of(form.ctx)
+        alone = "all of them" if every else form.ctx.group_slice or offered[0]
+        what_for = f"Slices to work on; if none is chosen, {alone}."
+        form.several("group_slices", offered, "Group slices", what_for)
     view = target_of(form.ctx, labels)
-    slices = form.value("group_slices") if view.media_type == fom.GROUP else None
+    slices = selection.slices_of(form.ctx) if view.media_type == fom.GROUP else None
     notes: list[str] = []
     images = image_view(view, slices, notes)
     for note in notes:
@@ -115,12 +114,14 @@ def label_field(
     description: str,
     name: str = "label_field",
     polylines: bool = False,
-    prefer: str = "ground_truth",
+    wanted: Wanted = Wanted.TRUE_MASKS,
+    prefer: str | None = None,
     leave_out: str | None = None,
 ) -> tuple[str | None, FieldCounts]:
     """The choice of a field of labels, with what it holds in the chosen samples.
 
-    ``prefer`` is chosen at first if it is there; ``leave_out`` makes no sense here.
+    ``wanted`` says which field to offer first, ``prefer`` names one; ``leave_out`` makes no sense
+    here.
 
     Returns:
         The field and its counts; None and no counts while there is none.
@@ -140,7 +141,7 @@ def label_field(
             f"{form.dataset.name!r} has no field of {kinds}. Add labels first: import annotations, "
             "or draw them in the App."
         )
-    default = prefer if prefer in found else found[0]
+    default = prefer if prefer in found else first_choice.field(form, found, wanted)
     chosen = form.choice(name, found, label, description, default)
     if chosen is None:
         return None, FieldCounts({}, {}, 0, 0)
@@ -156,16 +157,22 @@ def label_field(
 
 
 def labels_with_masks(
-    form: Form, samples: Any, description: str, prefer: str = "ground_truth"
+    form: Form,
+    samples: Any,
+    description: str,
+    wanted: Wanted = Wanted.TRUE_MASKS,
+    name: str = "label_field",
 ) -> tuple[str | None, FieldCounts]:
     """The choice of a field to learn from; one that holds boxes alone is marked.
 
     Arguments, what is returned and raised as for ``label_field``.
     """
-    field, counts = label_field(form, samples, "Labels", description, polylines=True, prefer=prefer)
+    field, counts = label_field(
+        form, samples, "Labels", description, name, polylines=True, wanted=wanted
+    )
     if field is not None and counts.labels and not counts.masks:
         form.mark(
-            "label_field",
+            name,
             f"No label in {field!r} has a mask here. Fill masks into a new field first with the "
             "operator Masks from boxes, or choose another field.",
         )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..runtime.operator import NttOperator
 from .banks.build_memory_bank import BuildMemoryBank
 from .banks.change_recipe import ChangeRecipe
+from .banks.estimate_thresholds import EstimateThresholds
 from .banks.manage_memory_bank import (
     DeleteMemoryBank,
     DuplicateMemoryBank,
@@ -14,6 +15,7 @@ from .banks.manage_memory_bank import (
 from .banks.save_thresholds import SaveThresholds
 from .banks.share_memory_bank import ExportMemoryBank, ImportMemoryBank
 from .banks.show_memory_bank import GetMemoryBankInfo, LoadReferencesView
+from .banks.undo_memory_bank import UndoMemoryBank
 from .banks.update_memory_bank import UpdateMemoryBank
 from .labels.apply_thresholds import ApplyThresholds
 from .labels.compare_recipes import CompareRecipes
@@ -28,6 +30,9 @@ from .references.remove_references import RemoveReferences
 from .references.sample_references import SampleReferences
 from .references.suggest_references import SuggestReferences
 from .references.teach_predictions import AddNegatives, PromoteReferences
+from .review.accept_labels import AcceptLabels
+from .review.export_labels import ExportLabels
+from .review.teach_review import TeachReview
 
 OPERATORS: tuple[type[NttOperator], ...] = (
     SampleReferences,
@@ -35,13 +40,18 @@ OPERATORS: tuple[type[NttOperator], ...] = (
     MasksFromBoxes,
     BuildMemoryBank,
     UpdateMemoryBank,
+    UndoMemoryBank,
     SegmentWithMemoryBank,
     EvaluateSegmentation,
+    EstimateThresholds,
     SaveThresholds,
     ApplyThresholds,
     CompareSegmentations,
     CompareRecipes,
     ChangeRecipe,
+    TeachReview,
+    AcceptLabels,
+    ExportLabels,
     SuggestReferences,
     PromoteReferences,
     AddNegatives,

@@ -15,7 +15,7 @@ from ...dataset.samples.views import all_images
 from ...engine.recipe import PRESETS
 from ...errors import BankError, NttError
 from ..text import escaped, listed_briefly, number_of
-from . import charts, references, widgets
+from . import charts, references, trial, widgets
 from .events import Clicks
 from .state import Place
 
@@ -71,6 +71,8 @@ def _card(page: types.Object, name: str, info: BankInfo, clicks: Clicks) -> None
     widgets.button(
         buttons, "open", "Open", clicks.go(tab="banks", bank=info.name), "folder_open", strong=True
     )
+    few = f"Try on {trial.IMAGES} images"
+    widgets.button(buttons, "try", few, clicks.try_bank(info.name, False), "science")
     widgets.operator_button(buttons, "segment_with_memory_bank", clicks, "Segment", bank=info.name)
 
 
@@ -94,8 +96,32 @@ def draw_bank(page: types.Object, dataset: Any, place: Place, clicks: Clicks) ->
     _use(page, dataset, info, clicks)
     _manage(page, name, clicks)
     if info.shots:
+        widgets.text(page, "thresholds", _thresholds(info))
         references.draw(page, dataset, place, clicks)
         charts.draw_similarity(page, dataset, place, clicks)
+
+
+def draw_trial(
+    page: types.Object, dataset: Any, place: Place, clicks: Clicks, confidence: Any
+) -> None:
+    """The page on which a bank is tried."""
+    back = widgets.row(page, "back")
+    words = f"Back to {place.bank}"
+    widgets.button(back, "bank", words, clicks.go(tab="banks", bank=place.bank), "arrow_back")
+    trial.draw(page, dataset, place, clicks, confidence)
+
+
+def _thresholds(info: BankInfo) -> str:
+    if not info.thresholds:
+        return "**No thresholds yet.** Estimate thresholds finds them without ground truth."
+    recalls = info.expected_recalls
+    shown = [
+        f"{escaped(label)} {value:.2f}"
+        + (f" (finds {recalls[label]:.0%})" if label in recalls else "")
+        for label, value in info.thresholds.items()
+    ]
+    how = ", estimated on its own references" if recalls else ""
+    return f"**Thresholds{how}:** {listed_briefly(shown, 8)}"
 
 
 def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> None:
@@ -103,6 +129,8 @@ def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> No
     widgets.operator_button(
         row, "segment_with_memory_bank", clicks, "Segment", strong=True, bank=name
     )
+    to = clicks.go(tab="banks", bank=name, shown="try")
+    widgets.button(row, "try", "Try it", to, "science")
     widgets.operator_button(row, "add_references", clicks, bank=name)
     widgets.operator_button(row, "update_memory_bank", clicks, "Update", name=name)
     widgets.operator_button(row, "check_references", clicks, name=name)
@@ -121,6 +149,8 @@ def _use(page: types.Object, dataset: Any, info: BankInfo, clicks: Clicks) -> No
 
 def _manage(page: types.Object, name: str, clicks: Clicks) -> None:
     row = widgets.row(page, "manage")
+    widgets.operator_button(row, "undo_memory_bank", clicks, "Undo last change", name=name)
+    widgets.operator_button(row, "estimate_thresholds", clicks, bank=name)
     widgets.operator_button(row, "rename_memory_bank", clicks, "Rename", name=name)
     widgets.operator_button(row, "duplicate_memory_bank", clicks, "Duplicate", name=name)
     widgets.operator_button(row, "merge_memory_banks", clicks, "Merge", names=[name])

@@ -22,11 +22,12 @@ _OF_THE_APP = (
     "on_unload",
     "on_change_dataset",
     "on_change_selected",
+    "on_change_view",
     "on_change_selected_labels",
 )
 """What FiftyOne tells the panel of by itself."""
 
-_TAKES: dict[str, dict[str, type]] = {
+_TAKES: dict[str, dict[str, Any]] = {
     "go": {"to": dict},
     "ask": {"operator": str, "values": dict},
     "done": {},
@@ -37,6 +38,16 @@ _TAKES: dict[str, dict[str, type]] = {
     "show_run": {"field": str, "patches": bool},
     "show_failed": {"field": str},
     "open_evaluations": {},
+    "look": {},
+    "try_bank": {"bank": str, "others": bool},
+    "stop_trial": {"bank": str},
+    "move_confidence": {},
+    "move_thresholds": {},
+    "keep_thresholds": {"field": str},
+    "choose_field": {},
+    "review": {"do": str, "field": str},
+    "review_above": {"field": str, "label": str, "confidence": float | int},
+    "review_change": {},
 }
 """What a person does in the panel, with the parameters that each needs."""
 
@@ -65,6 +76,9 @@ def require_event(ctx: Any) -> None:
         raise DatasetError("No dataset is open. Open one first.")
 
 
+REVIEW_STEPS = ("start", "show", "next", "undo", "annotate")
+
+
 class Clicks:
     """The panel's events as buttons take them."""
 
@@ -91,6 +105,23 @@ class Clicks:
 
     def show_failed(self, field: str) -> Click:
         return {"on_click": self.events.show_failed, "params": {"field": field}}
+
+    def try_bank(self, bank: str, others: bool) -> Click:
+        return {"on_click": self.events.try_bank, "params": {"bank": bank, "others": others}}
+
+    def stop_trial(self, bank: str) -> Click:
+        return {"on_click": self.events.stop_trial, "params": {"bank": bank}}
+
+    def keep_thresholds(self, field: str) -> Click:
+        return {"on_click": self.events.keep_thresholds, "params": {"field": field}}
+
+    def review(self, do: str, field: str) -> Click:
+        """A step of a review; ``do`` is one of ``REVIEW_STEPS``."""
+        return {"on_click": self.events.review, "params": {"do": do, "field": field}}
+
+    def review_above(self, field: str, label: str, confidence: float) -> Click:
+        params = {"field": field, "label": label, "confidence": confidence}
+        return {"on_click": self.events.review_above, "params": params}
 
     def open_evaluations(self) -> Click:
         return {"on_click": self.events.open_evaluations, "params": {}}

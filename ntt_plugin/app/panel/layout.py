@@ -2,26 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import hashlib
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
 from ...dataset.banks.banks import load_memory_bank, load_references_view
+from ...dataset.banks.thresholds import apply_thresholds
+from ...dataset.database.fiftyone_internals import stored_dataset
+from ...dataset.inspect.runs import RunInfo
+from ...dataset.runtime.caching import state_stamp
 from ...dataset.samples.label_lookup import find_labels
 from ...dataset.samples.label_selection import select_labels
-from ...dataset.samples.views import all_images
+from ...dataset.samples.views import all_images, is_patches
 from ...dataset.segmentation.report import load_segment_report
 from ...errors import DatasetError, NttError
+from ..operators import OPERATORS
 from ..runtime.result_page import MOST_BY_ID
-from ..text import show_as_written
-from . import banks, charts, runs, selected_label, widgets
+from ..text import escaped, show_as_written
+from . import (
+    banks,
+    charts,
+    review,
+    runs,
+    selected_label,
+    thresholds,
+    trial,
+    widgets,
+)
 from .events import Clicks
 from .state import TABS, Place
 
 if TYPE_CHECKING:
     from .panel import MemoryBanks
 
+
+_SOON, _SOMETIMES = 1000, 4000
+"""Milliseconds between two looks: while something runs on the page, and otherwise."""
 
 _SELECTION = (
     "*While this panel is open: click selects references (green tick), Alt+click negatives (red).*"
@@ -36,11 +54,14 @@ def draw(ctx: Any, place: Place, events: MemoryBanks) -> types.Property:
     else:
         _ways(page, place, clicks)
         try:
-            selected_label.draw(page, ctx, clicks)
+            if place.tab in ("banks", "runs"):
+                selected_label.draw(page, ctx, clicks)
             _part(page, ctx, place, clicks)
         except NttError as error:
             page.view("problem", types.Error(label=str(error)))
-        widgets.text(page, "selection", _SELECTION)
+        if place.tab != "review":
+            widgets.text(page, "selection", _SELECTION)
+        _look_again(page, ctx.dataset, place, events)
     show_as_written(page)
     return types.Property(page, view=types.GridView(orientation="vertical", gap=2, pad=2))
 
@@ -60,12 +81,112 @@ def _ways(page: types.Object, place: Place, clicks: Clicks) -> None:
 
 
 def _part(page: types.Object, ctx: Any, place: Place, clicks: Clicks) -> None:
-    if place.tab == "runs":
+    state = ctx.panel_state or {}
+    if place.tab == "actions":
+        _actions(page, clicks)
+    elif place.tab == "review":
+        field = reviewed_field(ctx.dataset, place)
+        clicked = len(clicked_labels(ctx, place))
+        in_grid = is_in_grid(ctx, review.shown_ids(state, field))
+        review.draw(page, ctx.dataset, place, clicks, state, clicked, in_grid)
+    elif place.tab == "runs" and place.run is not None and place.shown == "thresholds":
+        runs.draw_thresholds(page, ctx.dataset, place, clicks, state)
+    elif place.tab == "banks" and place.bank is not None and place.shown == "try":
+        banks.draw_trial(page, ctx.dataset, place, clicks, state.get(trial.slider(place)))
+    elif place.tab == "runs":
         draw_runs = runs.draw if place.run is None else runs.draw_run
         draw_runs(page, ctx.dataset, place, clicks)
     else:
         draw_banks = banks.draw if place.bank is None else banks.draw_bank
         draw_banks(page, ctx.dataset, place, clicks)
+
+
+def _actions(page: types.Object, clicks: Clicks) -> None:
+    """A button and a sentence for each operator: above the grid the App hides some of them."""
+    widgets.text(page, "words", "**Everything that there is to do**, in the order of use.")
+    for operator in OPERATORS:
+        name = operator.operator_name
+        widgets.operator_button(widgets.row(page, f"row_{name}"), name, clicks)
+        widgets.text(page, f"about_{name}", escaped(operator.about))
+
+
+def _look_again(page: types.Object, dataset: Any, place: Place, events: MemoryBanks) -> None:
+    """A clock that asks every few seconds whether what is shown has changed."""
+    busy = trial.is_running(dataset, place.bank)
+    view = types.TimerView(interval=_SOON if busy else _SOMETIMES, on_interval=events.look)
+    page.view("clock", view)
+
+
+def stamp(ctx: Any, place: Place) -> str:
+    """A text that changes when the page of a place has to be drawn anew."""
+    dataset = ctx.dataset
+    of_samples = place.tab in ("runs", "review")
+    stored = stored_dataset(dataset, "evaluations", "sample_fields.name")
+    fields = sorted(entry["name"] for entry in stored["sample_fields"])
+    parts = [
+        state_stamp(dataset, of_samples),
+        sorted(map(str, (stored.get("evaluations") or {}).items())),
+        fields,
+        runs.latest(dataset) if place.tab == "runs" else "",
+        trial.state_of(dataset, place.bank),
+        _page_in_grid(ctx, place),
+        place,
+    ]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:16]
+
+
+def _page_in_grid(ctx: Any, place: Place) -> tuple[list[str], bool]:
+    """The labels to judge, and whether the grid shows them."""
+    if place.tab != "review":
+        return [], False
+    ids = review.shown_ids(ctx.panel_state or {}, reviewed_field(ctx.dataset, place))
+    return ids, is_in_grid(ctx, ids)
+
+
+def clicked_labels(ctx: Any, place: Place) -> list[str]:
+    """The labels of a review's page that are selected in the grid."""
+    state = ctx.panel_state or {}
+    field = reviewed_field(ctx.dataset, place)
+    selected = set(ctx.selected or [])
+    selected |= {entry.get("label_id") for entry in ctx.selected_labels or []}
+    return [one for one in review.shown_ids(state, field) if one in selected]
+
+
+def reviewed_field(dataset: Any, place: Place) -> str:
+    """The field that is reviewed at a place; empty where there is none."""
+    fields = review.reviewed_fields(dataset)
+    return place.run if place.run in fields else next(iter(fields), "")
+
+
+def is_in_grid(ctx: Any, ids: list[str]) -> bool:
+    """Whether the grid shows the patches of these labels."""
+    return bool(ids) and is_patches(ctx.view) and set(ids) <= set(ctx.view.values("id"))
+
+
+def kept_view(dataset: Any, field: str, limits: dict[str, float]) -> Any:
+    """The images of a field, without the labels below the thresholds.
+
+    Raises:
+        DatasetError: the field is gone.
+    """
+    images = written_view(dataset, field)
+    if not limits:
+        return images
+    return apply_thresholds(images, field, thresholds=limits, action="hide").view
+
+
+def chosen_thresholds(
+    dataset: Any, place: Place, state: Mapping[str, Any]
+) -> tuple[RunInfo, dict[str, float]]:
+    """The run that is open, and the thresholds as its sliders stand.
+
+    Raises:
+        DatasetError: no run is open.
+    """
+    for run in runs.known_runs(dataset):
+        if run.label_field == place.run:
+            return run, thresholds.chosen(dataset, run, place, state)
+    raise DatasetError("This run is gone; open another.")
 
 
 def references_view(dataset: Any, bank: str, classes: Iterable[str] | None = None) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import fiftyone.operators as foo
 import fiftyone.operators.types as types
+from cachetools import LRUCache
 from fiftyone.operators.categories import Categories
 
 from ...dataset.samples.checks import quoted
@@ -23,13 +24,17 @@ _HELP = (
 logger = logging.getLogger(__name__)
 
 
+class _OutdatedError(Exception):
+    """While an event was answered the person has gone on: its answer would come too late."""
+
+
 class _PanelConfig(foo.PanelConfig):  # type: ignore[misc]
     """FiftyOne's configuration of a panel takes no risk level."""
 
     @property
     def risk_level(self) -> types.RiskLevel:
-        """The panel shows what there is; only the operators that it opens change anything."""
-        return types.RiskLevel.LOW
+        """A review writes its marks to labels, and can take them back."""
+        return types.RiskLevel.MEDIUM
 
 
 class MemoryBanks(foo.Panel):  # type: ignore[misc]
@@ -62,6 +67,8 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         try:
             require_event(ctx)
             return None if self._is_echo(ctx) else super().execute(ctx)
+        except _OutdatedError:
+            return None
         except NttError as error:
             told = str(error)
         except Exception as error:
@@ -91,6 +98,9 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
             ctx.panel.set_state("dataset", name)
             self._move(ctx, Place())
 
+    def on_change_view(self, ctx: Any) -> None:
+        """In a review, offer to judge what the grid shows now."""
+
     def on_change_selected_labels(self, ctx: Any) -> None:
         """Show which reference made a selected prediction."""
 
@@ -100,7 +110,10 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
     def go(self, ctx: Any) -> None:
         """Go to another page of the panel."""
         place = self._place(ctx)
-        self._move(ctx, replace(place.moved(ctx.params["to"]), visit=place.visit + 1))
+        to = place.moved(ctx.params["to"])
+        if place.tab == "review" and to.tab != "review":
+            self.on_load(ctx)
+        self._move(ctx, replace(to, visit=place.visit + 1))
 
     def choose_class(self, ctx: Any) -> None:
         """Show a bank's references, or a run's scores, of one class."""
@@ -148,15 +161,88 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
         self._show(ctx, layout.failed_view, ctx.params["field"])
 
+    def look(self, ctx: Any) -> None:
+        """Draw anew what has changed since; the panel's clock asks for it."""
+
+    def try_bank(self, ctx: Any) -> None:
+        """Try a bank on a few images, in the background."""
+        from . import trial
+
+        bank = ctx.params["bank"]
+        trial.start(ctx.dataset, trial.chosen(ctx), bank, ctx.params["others"])
+        place = self._place(ctx)
+        self._move(ctx, replace(place.moved({"bank": bank, "shown": "try"}), visit=place.visit + 1))
+
+    def stop_trial(self, ctx: Any) -> None:
+        """Stop it."""
+        from . import trial
+
+        trial.stop(ctx.dataset, ctx.params["bank"])
+
+    def move_confidence(self, ctx: Any) -> None:
+        """Draw what is above a slider; its value is in the panel's state."""
+
+    def move_thresholds(self, ctx: Any) -> None:
+        """Let the grid show what is above the sliders of a run."""
+        from . import layout
+
+        run, limits = layout.chosen_thresholds(ctx.dataset, self._place(ctx), ctx.panel_state or {})
+        self._show(ctx, layout.kept_view, run.label_field, limits)
+
+    def keep_thresholds(self, ctx: Any) -> None:
+        """Keep the thresholds of the sliders with the bank of the run."""
+        from ... import save_thresholds
+        from . import layout
+
+        run, limits = layout.chosen_thresholds(ctx.dataset, self._place(ctx), ctx.panel_state or {})
+        saved = save_thresholds(ctx.dataset, run.bank, thresholds=limits)
+        told = f"The memory bank {run.bank!r} keeps thresholds of {len(saved):,} classes."
+        ctx.ops.notify(told, variant="success")
+
+    def choose_field(self, ctx: Any) -> None:
+        """Review another field."""
+        self._move(ctx, self._place(ctx).moved({"run": str(ctx.params.get("value") or "")}))
+
+    def review(self, ctx: Any) -> None:
+        """Take a step of a review: begin, judge the page, take a step back, edit masks."""
+        from . import judge
+
+        self._count_step(ctx)
+        judge.step(ctx, self._place(ctx), ctx.params["do"], ctx.params["field"])
+
+    def review_above(self, ctx: Any) -> None:
+        """Approve all labels of a class from a confidence on."""
+        from . import judge
+
+        self._count_step(ctx)
+        given = ctx.params
+        place = self._place(ctx)
+        judge.approve(ctx, place, given["field"], given["label"], float(given["confidence"]))
+
+    def review_change(self, ctx: Any) -> None:
+        """Give the clicked labels another class."""
+        from . import judge
+
+        label = str(ctx.params.get("value") or "").strip()
+        if label:
+            self._count_step(ctx)
+            judge.change(ctx, self._place(ctx), label)
+
     def open_evaluations(self, ctx: Any) -> None:
         """Open FiftyOne's panel of evaluations."""
-        ctx.ops.open_panel("model_evaluation_panel_builtin", layout="horizontal")
+        ctx.ops.open_panel("model_evaluation_panel_builtin")
 
     def render(self, ctx: Any) -> types.Property:
         """Draw the page where the person is."""
         from . import layout
 
-        return layout.draw(ctx, self._place(ctx), self)
+        place = self._place(ctx)
+        page = layout.draw(ctx, place, self)
+        if ctx.params.get("__method__") in _OF_ITSELF and self._is_outdated(ctx):
+            raise _OutdatedError
+        if ctx.dataset is not None:
+            ctx.panel.set_state("stamp", layout.stamp(ctx, place))
+        return page
 
     def _show(self, ctx: Any, view: Any, *arguments: Any) -> None:
         try:
@@ -167,19 +253,55 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
     def _place(self, ctx: Any) -> Place:
         return from_state(ctx.panel.get_state("place"))
 
+    def _count_step(self, ctx: Any) -> None:
+        """Count the steps of a review: fields get names of their own by it."""
+        steps = _steps(ctx) + 1
+        ctx.panel.set_state("steps", steps)
+        _last_step[ctx.params["panel_id"]] = steps
+
+    def _is_outdated(self, ctx: Any) -> bool:
+        """Whether the person has taken a step of a review since the App sent this.
+
+        The answer would come after that of the step, and show the page before it.
+        """
+        return _steps(ctx) < _last_step.get(ctx.params["panel_id"], 0)
+
     def _move(self, ctx: Any, place: Place) -> None:
         ctx.panel.set_state("place", asdict(place))
 
     def _is_echo(self, ctx: Any) -> bool:
-        """Whether the field for classes only tells what it shows, as when it comes into sight."""
+        """Whether a field only tells what it shows, or the clock asks and nothing has changed."""
         from . import layout
 
-        if ctx.params.get("__method__") != "choose_class" or ctx.dataset is None:
-            return False
+        event = ctx.params.get("__method__")
+        if event in _OF_ITSELF and self._is_outdated(ctx):
+            return True
+        if event == "on_change_view":
+            return self._place(ctx).tab != "review"
+        if ctx.dataset is None or event not in ("choose_class", "choose_field", "look"):
+            return bool(event == "look")
         try:
+            if event == "look":
+                now = layout.stamp(ctx, self._place(ctx))
+                return bool(now == ctx.panel.get_state("stamp"))
+            if event == "choose_field":
+                shown = layout.reviewed_field(ctx.dataset, self._place(ctx))
+                return bool(shown == ctx.params.get("value"))
             return layout.shown_class(ctx.dataset, self._place(ctx)) == _chosen_class(ctx)
         except NttError:
             return False
+
+
+_OF_ITSELF = ("look", "on_change_view", "on_change_selected", "on_change_selected_labels")
+"""What the App sends by itself, while the person goes on."""
+
+# By the panel's id; of this server's process, as long as panels are open.
+_last_step: LRUCache[str, int] = LRUCache(256)
+
+
+def _steps(ctx: Any) -> int:
+    steps = ctx.panel.get_state("steps")
+    return steps if isinstance(steps, int) else 0
 
 
 def _chosen_class(ctx: Any) -> str:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+import fiftyone as fo
 import fiftyone.operators.types as types
 
 from ...dataset.banks.banks import list_memory_banks
 from ...dataset.database.fiftyone_internals import database, dataset_id
 from ...dataset.evaluation.coco_metrics import CocoFigures
 from ...dataset.evaluation.evaluate import coco_figures
+from ...dataset.evaluation.freshness import scored_labels_changed
+from ...dataset.inspect.box_masks import POOR, worst_box_masks
 from ...dataset.inspect.runs import RunInfo, list_runs
 from ...dataset.runtime.caching import remembered
+from ...dataset.samples.views import all_images
 from ...dataset.segmentation.report import SampleNote
 from ...errors import DatasetError
 from ..operators import OPERATORS
-from ..runtime.result_page import MOST_BY_ID, PLUGIN
+from ..request import PLUGIN
+from ..runtime.result_page import MOST_BY_ID
 from ..text import bullets, escaped, number_of
-from . import charts, widgets
+from . import charts, thresholds, widgets
 from .banks import bank_in_words
 from .events import Clicks
 from .state import Place
@@ -56,13 +61,22 @@ def summary(dataset: Any, run: RunInfo) -> str:
     parts = [f"{_WITH[run.kind]} {bank}", f"preset {escaped(run.preset)}"]
     if run.started:
         parts.append(f"{widgets.moment(run.started)}, {run.seconds:,.0f} s")
-    labels, images = number_of("label", run.instances), number_of("image", run.segmented)
-    parts.append(f"{labels} in {images}")
+    labels, images = remembered(dataset, run.label_field, _held, of_samples=True)
+    parts.append(f"{number_of('label', labels)} in {number_of('image', images)}")
     if run.failed:
         parts.append(f"**{run.failed:,} failed**")
     if run.state in _STATES:
         parts.append(_STATES[run.state])
     return " · ".join(parts)
+
+
+def _held(dataset: Any, field: str) -> tuple[int, int]:
+    """How many labels a field holds, and in how many images: runs that went on add up."""
+    images = all_images(dataset)
+    if images.get_field(field) is None:
+        return 0, 0
+    labels, samples = images.aggregate([fo.Count(f"{field}.detections"), fo.Count(field)])
+    return int(labels), int(samples)
 
 
 def _card(page: types.Object, name: str, dataset: Any, run: RunInfo, clicks: Clicks) -> None:
@@ -89,6 +103,8 @@ def _all(dataset: Any, name: str) -> list[RunInfo]:
 
 
 _MOST_NOTES = 20
+_MOST_WORST = 10
+_AGAIN = "evaluate again"
 
 
 def draw_run(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> None:
@@ -109,10 +125,35 @@ def draw_run(page: types.Object, dataset: Any, place: Place, clicks: Clicks) -> 
         all_shown = run.failed <= MOST_BY_ID
         words = "failed images" if all_shown else f"first {MOST_BY_ID:,} failed images"
         widgets.button(row, "show", f"Show the {words}", clicks.show_failed(field), "error_outline")
+    if run.kind == "boxes":
+        _worst_masks(page, dataset, field)
     if run.kind == "segmentation":
         _evaluations(page, dataset, run, clicks)
     if place.shown == "scores":
         charts.draw_scores(page, dataset, run, place, clicks)
+
+
+def draw_thresholds(
+    page: types.Object, dataset: Any, place: Place, clicks: Clicks, state: Mapping[str, Any]
+) -> None:
+    """The page on which the thresholds of a run are moved."""
+    field = str(place.run)
+    back = widgets.row(page, "back")
+    to = clicks.go(tab="runs", run=field)
+    widgets.button(back, "run", f"Back to {field}", to, "arrow_back")
+    run = next((run for run in known_runs(dataset) if run.label_field == field), None)
+    if run is None:
+        page.view("problem", types.Error(label=f"The field {field!r} is gone, or no run made it."))
+        return
+    thresholds.draw(page, dataset, run, place, clicks, state)
+
+
+def _worst_masks(page: types.Object, dataset: Any, field: str) -> None:
+    poor = [mask for mask in worst_box_masks(dataset, field) if mask.box_iou < POOR]
+    if poor:
+        lines = [f"{mask.filename}, {mask.label}: {mask.box_iou:.2f}" for mask in poor]
+        words = f"**{number_of('mask', len(poor))} fit their box badly** (IoU, the worst first)"
+        widgets.text(page, "worst", f"{words}\n\n{bullets(lines, _MOST_WORST)}")
 
 
 def figures_in_words(figures: CocoFigures) -> str:
@@ -135,12 +176,19 @@ def _use(page: types.Object, dataset: Any, run: RunInfo, place: Place, clicks: C
         return
     if run.kind == "suggestions":
         return
+    to = clicks.go(tab="review", run=field)
+    widgets.button(row, "review", "Review", to, "rule")
+    to = clicks.go(tab="runs", run=field, shown="thresholds")
+    widgets.button(row, "thresholds", "Thresholds", to, "tune")
     widgets.operator_button(row, "evaluate_segmentation", clicks, "Evaluate", label_field=field)
     if place.shown != "scores":
         click = clicks.go(shown="scores")
         widgets.button(row, "scores", "Scores by class", click, "bar_chart")
-    if run.bank in list_memory_banks(dataset):
-        widgets.operator_button(row, "apply_thresholds", clicks, label_field=field, bank=run.bank)
+    there = run.bank in list_memory_banks(dataset)
+    # Without the bank that made the labels the form asks for another.
+    bank: dict[str, Any] = {"bank": run.bank} if there else {}
+    widgets.operator_button(row, "apply_thresholds", clicks, label_field=field, **bank)
+    if there:
         click = clicks.go(tab="banks", bank=run.bank)
         widgets.button(row, "bank", "Open its bank", click, "folder_open")
 
@@ -157,7 +205,10 @@ def _evaluations(page: types.Object, dataset: Any, run: RunInfo, clicks: Clicks)
         widgets.text(page, "not_evaluated", words)
         return
     lines = ["**Evaluations**", ""]
-    lines += [f"- {escaped(key)}: {_score(dataset, key)}" for key in run.evaluations]
+    for key in run.evaluations:
+        changed = remembered(dataset, key, _changed, of_samples=True)
+        mark = f" · **labels changed since: {_AGAIN}**" if changed else ""
+        lines.append(f"- {escaped(key)}: {_score(dataset, key)}{mark}")
     widgets.text(page, "evaluations", "\n".join(lines))
     row = widgets.row(page, "evaluation_buttons")
     click = clicks.open_evaluations()
@@ -165,6 +216,10 @@ def _evaluations(page: types.Object, dataset: Any, run: RunInfo, clicks: Clicks)
     if run.bank in list_memory_banks(dataset):
         latest = run.evaluations[-1]
         widgets.operator_button(row, "save_thresholds", clicks, bank=run.bank, eval_key=latest)
+
+
+def _changed(dataset: Any, key: str) -> bool:
+    return scored_labels_changed(dataset, key)
 
 
 def _score(dataset: Any, key: str) -> str:

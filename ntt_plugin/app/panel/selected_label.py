@@ -48,13 +48,13 @@ def draw(page: types.Object, ctx: Any, clicks: Clicks) -> None:
     source = _source(ctx.dataset, label)
     path = reference_thumbnail(source, _SIDE, ctx.dataset) if source.sample else None
     _picture(row, "reference", path, "The reference that it is most like")
-    if label["bank"] not in list_memory_banks(ctx.dataset):
+    there = list_memory_banks(ctx.dataset)
+    if not there:
         return
+    bank = {"bank": label["bank"]} if label["bank"] in there else {}
     buttons = widgets.row(card, "buttons")
     for operator, words in _VERDICTS.items():
-        widgets.operator_button(
-            buttons, operator, clicks, words, bank=label["bank"], label_field=field
-        )
+        widgets.operator_button(buttons, operator, clicks, words, label_field=field, **bank)
 
 
 def selected(ctx: Any) -> Selected | None:

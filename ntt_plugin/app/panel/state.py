@@ -6,8 +6,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-TABS = {"banks": "Banks", "runs": "Runs"}
-SHOWN = ("references", "flagged", "negatives", "scores")
+TABS = {"banks": "Banks", "runs": "Runs", "review": "Review", "actions": "Actions"}
+EVERYTHING = "everything"
+_SHOWN = {
+    "banks": ("references", "flagged", "negatives", "try"),
+    "runs": ("references", "scores", "thresholds"),
+    "review": ("references", EVERYTHING),
+    "actions": ("references",),
+}
+SHOWN = tuple(dict.fromkeys(name for names in _SHOWN.values() for name in names))
 ALL_CLASSES = " "
 """Stands for no class in particular: a class needs a name, and the App shows no empty choice."""
 
@@ -17,10 +24,10 @@ class Place:
     """A page of the panel.
 
     Attributes:
-        tab: ``banks`` or ``runs``.
+        tab: one of ``TABS``.
         bank: the bank that is open; None for the list.
-        run: the field whose run is open; None for the list.
-        shown: what of a bank's references is shown, or that a run's scores are; of ``SHOWN``.
+        run: the field whose run is open, or that is reviewed; None for the list.
+        shown: what is shown of a bank, a run or a review; the first of ``SHOWN`` by default.
         label: only those of this class; all if empty.
         page: which page of a long list, from 0.
         visit: how many pages were gone to before; tells one visit of a page from another.
@@ -51,7 +58,7 @@ def from_state(kept: Any) -> Place:
     if not isinstance(kept, Mapping):
         return Place()
     place = Place().moved(kept)
-    if not _is_sound(place) or (place.tab == "banks" and place.shown == "scores"):
+    if not _is_sound(place) or place.shown not in _SHOWN[place.tab]:
         return Place()
     return replace(place, page=max(0, place.page))
 

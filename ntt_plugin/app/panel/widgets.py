@@ -96,10 +96,44 @@ def class_choice(
     ``page`` is the panel itself: the state has the value where the page has the field.
     ``on_change`` is also sent when the field comes into sight.
     """
+    choice(page, f"class_{visit}", choices, chosen, on_change)
+
+
+def choice(
+    page: types.Object, name: str, choices: Mapping[str, str], chosen: str, on_change: Any
+) -> None:
+    """A choice of one; arguments as for ``class_choice``, which says what a name has to be."""
     view = types.DropdownView()
-    for label, words in choices.items():
-        view.add_choice(label, label=words)
-    page.enum(f"class_{visit}", list(choices), default=chosen, view=view, on_change=on_change)
+    for value, words in choices.items():
+        view.add_choice(value, label=words)
+    page.enum(name, list(choices), default=chosen, view=view, on_change=on_change)
+
+
+def slider(page: types.Object, name: str, words: str, value: float, on_change: Any) -> None:
+    """A slider from 0 to 1; ``page`` and ``name`` as for ``choice``."""
+    view = types.SliderView(label=words, label_position="left")
+    page.float(name, default=value, min=0, max=1, multiple_of=0.01, view=view, on_change=on_change)
+
+
+def as_share(value: Any, default: float) -> float:
+    """A slider's value from the panel's state; ``default`` for anything but a share of 1."""
+    known = isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
+    return float(value) if known else default
+
+
+def progress(parent: types.Object, name: str, words: str, share: float | None) -> None:
+    """A bar that is full as far as ``share`` says; None where nobody knows."""
+    view = types.ProgressView(label=words, variant="linear")
+    parent.float(name, default=share, view=view)
+
+
+def wide_picture(parent: types.Object, name: str, path: Path | None, side: int, alt: str) -> None:
+    """Add a local image of ``side`` pixels' width and any height, or its ``alt`` text."""
+    if path is None:
+        text(parent, name, f"*{escaped(alt)}: its image is gone*")
+        return
+    view = types.ImageView(width=f"{side}px", alt=alt)
+    parent.str(name, default=media_url(path), view=view)
 
 
 def media_url(path: Path) -> str:

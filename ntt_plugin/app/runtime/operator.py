@@ -13,14 +13,18 @@ import fiftyone.operators.types as types
 from fiftyone.operators.delegated import DelegatedOperationService
 from fiftyone.operators.executor import ExecutionResult
 
+from ...dataset.database.last_used import keep_last_used
 from ...errors import DatasetError, NttError
 from .. import request
 from ..forms.fields import Form
 from ..text import code_block, show_as_written
-from .progress import Report, run_delegated, run_watched
+from .progress import Report, RunStopped, run_delegated, run_watched
 from .result_page import Outcome, output_page
 
 logger = logging.getLogger(__name__)
+
+# What a person would choose again; not names of what is made, nor what is asked about each time.
+_REMEMBERED = ("label_field", "gt_field", "bank", "name", "preset", "into")
 
 _DOWNLOADS = "The first run downloads up to 2.1 GB from Hugging Face."
 
@@ -34,6 +38,7 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
         about: what it does and when to use it.
         risk: what it can do to the dataset.
         parameters: names that the form and the function share.
+        remembered: those of them whose last values the form offers first, the next time.
         seldom: those of them behind the form's switch *Advanced settings*.
         downloads: whether it runs networks that may have to be downloaded first: those that
             have a preset or a device do.
@@ -48,6 +53,7 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
     icon: ClassVar[str]
     risk: ClassVar[types.RiskLevel] = types.RiskLevel.MEDIUM
     parameters: ClassVar[tuple[str, ...]] = ()
+    remembered: ClassVar[tuple[str, ...]] = ()
     seldom: ClassVar[tuple[str, ...]] = ()
     downloads: ClassVar[bool]
     submit: ClassVar[str]
@@ -57,6 +63,7 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
         super().__init_subclass__()
         if not hasattr(cls, "uses") and hasattr(cls, "operator_name"):
             cls.uses = cls.operator_name
+        cls.remembered = tuple(name for name in _REMEMBERED if name in cls.parameters)
         cls.downloads = not {"preset", "device"}.isdisjoint(cls.parameters)
 
     @property
@@ -80,7 +87,7 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
         if ctx.request_params.get("selected_labels") is None:
             ctx.request_params["selected_labels"] = []
         unfit = request.take_out_unfit(ctx)
-        form = Form(ctx, types.Object())
+        form = Form(ctx, types.Object(), self.operator_name)
         try:
             request.require_sound(ctx)
             if ctx.dataset is None:
@@ -158,6 +165,11 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
     def arguments(self, ctx: Any) -> dict[str, Any]:
         """The form's values by the SDK's names; what was left empty takes the SDK's default."""
         given = {name: ctx.params.get(name) for name in self.parameters}
+        if "group_slices" in given:
+            # Imported here: the module loads FiftyOne's views, which registering needs not.
+            from ..forms.selection import slices_of
+
+            given["group_slices"] = slices_of(ctx)
         if "bank_dataset" in given and given["bank_dataset"] == ctx.dataset.name:
             # The form's default; beside the path of a bank's file the SDK takes no dataset.
             del given["bank_dataset"]
@@ -176,9 +188,14 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
         try:
             _require_allowed(ctx)
             outcome = yield from self.watch(ctx)
+        except RunStopped as stop:
+            yield ctx.ops.reload_dataset()
+            yield _stopped(self.title, stop).show(ctx)
+            return {}
         except Exception as error:
             yield from explain_live(ctx, self.title, error)
             return {}
+        self._remember(ctx)
         if outcome.changed:
             yield ctx.ops.reload_dataset()
         if outcome.open_view:
@@ -195,7 +212,15 @@ class NttOperator(foo.Operator, ABC):  # type: ignore[misc]
         except NttError as error:
             explain_delegated(ctx, error)
             raise
+        self._remember(ctx)
         return outcome.as_dict()
+
+    def _remember(self, ctx: Any) -> None:
+        """Keep what was chosen for the next time; not what a script gives, which has no forms."""
+        given = self.arguments(ctx)
+        used = {name: given[name] for name in self.remembered if name in given}
+        if used and (request.is_app(ctx) or request.is_of_a_worker(ctx)):
+            keep_last_used(ctx.dataset, self.operator_name, used)
 
 
 def _say_nothing_beside_errors(inputs: types.Object) -> None:
@@ -219,6 +244,11 @@ def _require_allowed(ctx: Any) -> None:
     refusal = _refusal(ctx)
     if refusal is not None:
         raise DatasetError(refusal)
+
+
+def _stopped(title: str, stop: RunStopped) -> Outcome:
+    message = f"{title}: stopped. What is written stays; run it again to go on."
+    return Outcome(message if stop.ended else f"{message} {stop}")
 
 
 def _value_of(messages: Generator[Any, None, dict[str, Any]]) -> dict[str, Any]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
@@ -11,9 +11,9 @@ import fiftyone.operators.types as types
 from bson import json_util
 
 from ...dataset.database.fiftyone_internals import view_as_json
+from ..request import PLUGIN
 from ..text import Table, bullets, escaped, show_as_written
 
-PLUGIN = "@ntt/no-time-to-train"
 MOST_BY_ID = 1000
 """Samples or labels that a view names by id: the ids go to the browser, and into the database."""
 
@@ -22,6 +22,7 @@ _RESULT_VIEW = "ntt_view"
 _PANEL = "ntt_panel"
 _NEXT_STEP = "ntt_next"
 _TABLE = "ntt_table"
+_CLOSE = "This window lies over what a button shows: press **Done** to see it."
 
 
 @dataclass(frozen=True)
@@ -86,16 +87,17 @@ class Outcome:
     def show(self, ctx: Any) -> Any:
         """The message to the App that opens the page."""
         results = self.as_dict()
-        page = output_page(results)
-        if self.view is not None or self.panel is not None:
-            # The App closes this window for nothing but its own button.
-            words = "This window lies over what a button shows: press **Done** to see it."
-            page.type.view("done", types.MarkdownView(label=words))
+        # The App closes this window for nothing but its own button.
+        lies_over = self.view is not None or self.panel is not None
+        page = output_page(results, _CLOSE if lies_over else None)
         return ctx.ops.show_output(outputs=page.to_json(), results=results)
 
 
-def output_page(results: Mapping[str, Any]) -> types.Property:
-    """Result page for the values of ``Outcome.as_dict``, with a button that opens their view."""
+def output_page(results: Mapping[str, Any], hint: str | None = None) -> types.Property:
+    """Result page for the values of ``Outcome.as_dict``, with a button that opens their view.
+
+    ``hint`` is a sentence below the buttons, in Markdown.
+    """
     outputs = types.Object()
     problems = results.get("problems", [])
     kind = types.Warning if problems else types.Success
@@ -105,6 +107,9 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
         for name, value in results.items()
         if name not in ("message", "problems", _RESULT_VIEW, _PANEL, _NEXT_STEP, _TABLE)
     }
+    _buttons(outputs, results)
+    if hint is not None:
+        outputs.view("done", types.MarkdownView(label=hint))
     if facts:
         lines = [f"- **{escaped(name)}**: {escaped(value)}" for name, value in facts.items()]
         outputs.view("facts", types.MarkdownView(label="\n".join(lines)))
@@ -113,18 +118,23 @@ def output_page(results: Mapping[str, Any]) -> types.Property:
     if problems:
         words = f"Left out or to note: {len(problems):,}\n\n{bullets(problems, _MOST_PROBLEMS)}"
         outputs.view("problems", types.MarkdownView(label=words))
+    show_as_written(outputs)
+    return types.Property(outputs)
+
+
+def _buttons(outputs: types.Object, results: Mapping[str, Any]) -> None:
+    """What a person may do next, above the lists: those may be long."""
     view, panel, step = (results.get(name) for name in (_RESULT_VIEW, _PANEL, _NEXT_STEP))
     if view is not None:
         shown = {"view": json.loads(view["stages"])}
         _button(outputs, "show", view["label"], "@voxel51/operators/set_view", shown)
     if panel is not None:
-        opened = {"name": panel["name"], "isActive": True, "layout": "horizontal"}
+        # In a tab of its own: beside two others it would be a third narrow column.
+        opened = {"name": panel["name"], "isActive": True}
         _button(outputs, "panel", panel["label"], "@voxel51/operators/open_panel", opened)
     if step is not None:
         operator = f"{PLUGIN}/{step['operator']}"
         _button(outputs, "next", step["label"], operator, dict(step["params"]), prompt=True)
-    show_as_written(outputs)
-    return types.Property(outputs)
 
 
 def _button(
@@ -135,7 +145,11 @@ def _button(
 
 def notes_in_words(report: Any) -> list[str]:
     """What failed in a run and what is to note, each with its file if it is of one."""
-    notes = (*report.failed, *report.notes)
+    return notes_of((*report.failed, *report.notes))
+
+
+def notes_of(notes: Iterable[Any]) -> list[str]:
+    """Notes on samples in words, each with its file if it is of one."""
     return [f"{note.filepath}: {note.reason}".removeprefix(": ") for note in notes]
 
 

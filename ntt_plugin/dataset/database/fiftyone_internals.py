@@ -163,3 +163,21 @@ def has_sample(dataset: Any, condition: dict[str, Any]) -> bool:
     """
     samples = samples_of(root_dataset(dataset))
     return samples.find_one(condition, {"_id": 1}) is not None
+
+
+def show_color_scheme(dataset: Any) -> None:
+    """Let the open App use a dataset's colour scheme; it reads it only when it opens a dataset.
+
+    Only in the App's server: FiftyOne 1.22 has no operation for it, so its event is sent, as the
+    App's own settings do. Where no App shows the dataset nothing is sent.
+    """
+    from fiftyone.core.session.events import SetColorScheme
+    from fiftyone.server.events import dispatch_event, get_state
+
+    shown = get_state().dataset
+    scheme = dataset.app_config.color_scheme
+    if shown is not None and shown.name == dataset.name and scheme is not None:
+        sending = dispatch_event(None, SetColorScheme.from_odm(scheme))
+        # Nothing in it waits: it ends at once, in whichever thread.
+        with suppress(StopIteration):
+            sending.send(None)

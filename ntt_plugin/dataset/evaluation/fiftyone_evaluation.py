@@ -21,6 +21,7 @@ from ..runtime.progress_bar import Progress, reported_samples
 from ..samples.checks import dataset_of, quoted
 from .coco_metrics import CocoFigures
 from .exclusions import LeftOut
+from .freshness import KEPT_AS, labels_digest
 
 # What FiftyOne writes for an evaluation, beside its record.
 _OF_SAMPLES = ("_tp", "_fp", "_fn")
@@ -158,6 +159,8 @@ def evaluate_by_fiftyone(
             )
         results.config.coco_figures = figures.to_dict()
         results.config.left_out = left_out.to_dict()
+        scored = labels_digest(samples, eval_key, (label_field, gt_field))
+        setattr(results.config, KEPT_AS, scored)
         results.save_config()
         results.custom_metrics = figures.for_panel()
         results.save()

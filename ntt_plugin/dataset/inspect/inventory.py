@@ -110,13 +110,18 @@ def banks_of(dataset_name: str) -> list[str]:
     return list_memory_banks(fo.load_dataset(dataset_name))
 
 
+def fields_with_masks(dataset: Any) -> list[str]:
+    """The fields in which a label has a mask or a polygon, in the dataset's order."""
+    fields = label_fields(dataset, polylines=True)
+    return [field for field in fields if _has_mask(dataset, field)]
+
+
 def what_labels_hold(dataset: Any) -> Literal["masks", "boxes", "nothing"]:
     """What the labels of a dataset hold, in any field and slice; a mask or polygon counts first.
 
     Asks the database for one label of each kind.
     """
-    fields = label_fields(dataset, polylines=True)
-    if any(_has_mask(dataset, field) for field in fields):
+    if fields_with_masks(dataset):
         return "masks"
     boxes = [{f"{field}.detections.0": {"$exists": True}} for field in label_fields(dataset)]
     return "boxes" if boxes and has_sample(dataset, {"$or": boxes}) else "nothing"

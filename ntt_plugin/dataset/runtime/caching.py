@@ -155,10 +155,18 @@ def remembered(
     Changes by other processes are noticed too. ``name`` is a bank or a field; ``question`` must be
     a module-level function. With ``of_samples`` a change of any sample drops the result as well.
     """
-    stamp = _stamp(dataset) + (_last_change(dataset) if of_samples else "")
+    stamp = state_stamp(dataset, of_samples)
     key = (str(dataset.name), name, question, stamp)
     found: T = _answers.get(key, lambda: question(dataset, name))
     return found
+
+
+def state_stamp(dataset: Any, of_samples: bool = False) -> str:
+    """A text that changes with the dataset's saved runs, also by other processes.
+
+    With ``of_samples`` it changes with any sample as well.
+    """
+    return _stamp(dataset) + (_last_change(dataset) if of_samples else "")
 
 
 def _stamp(dataset: Any) -> str:

@@ -22,7 +22,7 @@ from ..database.errors import database_errors
 from ..labels.convert import BOX_MASK_ATTRIBUTES, box_problem, stored_boxes
 from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
-from ..networks import as_recipe, get_segmenter
+from ..networks import as_recipe, get_box_segmenter
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from ..samples.fetching import fetch_samples
@@ -119,7 +119,7 @@ def masks_from_boxes(
         stamp = labelling.stamp
         work: Work
         if workers is None:
-            loaded = segmenter or get_segmenter(recipe, device, batch_size)
+            loaded = segmenter or get_box_segmenter(recipe, device, batch_size)
             task = filling_boxes(loaded)
             work = WorkHere(TaskHandler(task, loaded, stamp=stamp, passes_on=ends_the_run))
         else:

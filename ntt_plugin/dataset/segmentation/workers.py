@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
 from itertools import chain, islice
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import fiftyone as fo
 import torch
@@ -22,6 +22,7 @@ from ...worker.labels.label_bytes import Stamp
 from ...worker.local_processes import LocalPool, cores_here, gpus_here
 from ...worker.messages import Item, Result, SampleError
 from ...worker.pool import Pool
+from ...worker.ray_cluster import Ray
 from ...worker.tasks.spec import HANDLER, WorkerSpec
 from ..database.fiftyone_internals import stream
 from ..samples.checks import is_whole, quoted
@@ -37,18 +38,7 @@ _LOOKED_AT, _TRIED = 50, 3
 _CLOUD = ("s3://", "gs://", "azure://", "http://", "https://")
 
 
-class Cluster(Protocol):
-    """Where workers other than local processes run, such as ``ntt.Ray``."""
-
-    @property
-    def paths(self) -> Mapping[str, str]:
-        """How paths begin here, and how they begin on the workers' machines."""
-
-    def pool(self, handler: str, spec: bytes) -> Pool:
-        """Workers that make a handler, by its name, of a spec's bytes."""
-
-
-Workers = int | str | Cluster | None
+Workers = int | str | Ray | None
 """None for this process, a number of local processes, ``"auto"``, or a cluster."""
 
 
@@ -135,7 +125,9 @@ class WorkByWorkers:
             size = int(count or max(1, cores_here() // _CORES_EACH))
             return LocalPool(size, HANDLER, self._spec.to_bytes(), gpus)
         spec = replace(self._spec, paths=dict(self._workers.paths))
-        return self._workers.pool(HANDLER, spec.to_bytes())
+        from ...worker.ray_actors import RayPool
+
+        return RayPool(self._workers, HANDLER, spec.to_bytes())
 
     def _tell(self, sentence: str) -> None:
         logger.warning(sentence)

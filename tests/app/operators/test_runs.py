@@ -1,5 +1,6 @@
 """Each operator through FiftyOne's executor: at once, and by a real worker."""
 
+import json
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -134,6 +135,31 @@ def checked(dataset, folder):
     assert all(check.recut_iou is not None for check in checks)
 
 
+def undone(dataset, folder):
+    # One class was removed before.
+    assert ONE_CLASS in ntt.get_memory_bank_info(dataset, "shapes").shots
+
+
+def estimated(dataset, folder):
+    info = ntt.get_memory_bank_info(dataset, "shapes")
+    assert set(info.thresholds) == set(info.expected_recalls) != set()
+
+
+def taught(dataset, folder):
+    rejected = dataset.count_values("ntt.detections.review")["rejected"]
+    assert 0 < sum(ntt.get_memory_bank_info(dataset, "shapes").negatives.values()) <= rejected
+
+
+def accepted(dataset, folder):
+    approved = dataset.count_values("ntt.detections.review")["approved"]
+    assert dataset.count("good.detections") == approved > 0
+
+
+def written(dataset, folder):
+    annotations = json.loads((folder / "labels.json").read_text())["annotations"]
+    assert len(annotations) == dataset.count(LABELS)
+
+
 def unchanged(dataset, folder):
     assert ntt.list_memory_banks(dataset) == ["shapes"]
 
@@ -155,11 +181,13 @@ CASES = {
         built,
     ),
     "update_memory_bank": ({"label_field": "ground_truth", "name": "shapes"}, updated),
+    "undo_memory_bank": ({"name": "shapes"}, undone),
     "segment_with_memory_bank": ({"bank": "shapes", "label_field": "found"}, segmented),
     "evaluate_segmentation": (
         {"label_field": "ntt", "gt_field": "ground_truth", "eval_key": "score"},
         evaluated,
     ),
+    "estimate_thresholds": ({"bank": "shapes"}, estimated),
     "save_thresholds": ({"bank": "shapes", "eval_key": "check"}, thresholds_saved),
     "apply_thresholds": ({"label_field": "ntt", "tag": "low"}, thresholds_applied),
     "compare_segmentations": (
@@ -175,6 +203,9 @@ CASES = {
         unchanged,
     ),
     "change_recipe": ({"name": "shapes", "preset": "own rescoring=diffusion"}, settings_changed),
+    "teach_review": ({"label_field": "ntt", "bank": "shapes", "kind": "negatives"}, taught),
+    "accept_labels": ({"label_field": "ntt", "into": "good"}, accepted),
+    "export_labels": ({"field": "ground_truth", "path": "FOLDER/labels.json"}, written),
     "suggest_references": ({"bank": "shapes", "count": 7}, suggested),
     "promote_references": ({"label_field": "ntt", "bank": "shapes"}, promoted),
     "add_negatives": ({"label_field": "ntt", "bank": "shapes"}, demoted),
@@ -208,6 +239,8 @@ SHOWN = {
     "apply_thresholds": 2,
     # Only two images hold both fields; the others are left out.
     "compare_segmentations": 2,
+    "teach_review": 2,
+    "accept_labels": 2,
     "suggest_references": 7,
     "load_references_view": 3,
 }
@@ -232,6 +265,14 @@ def prepared(operator: str, dataset, folder: Path) -> dict:
         ntt.load_memory_bank(dataset, "shapes").save(params["path"])
     if operator == "merge_memory_banks":
         ntt.duplicate_memory_bank(dataset, "shapes", "second")
+    if operator == "estimate_thresholds":
+        ntt.update_memory_bank(dataset, "ground_truth", "shapes", progress=False)
+    if operator == "undo_memory_bank":
+        ntt.remove_references(dataset, "shapes", classes=[ONE_CLASS])
+    if operator in ("teach_review", "accept_labels"):
+        page = ntt.review_queue(dataset, "ntt").page()
+        right, wrong = [item.key for item in page[::2]], [item.key for item in page[1::2]]
+        ntt.review_labels(dataset, "ntt", approve=right, reject=wrong)
     if operator == "save_thresholds":
         ntt.evaluate(dataset.match_tags("target"), "ntt", "ground_truth", "check")
     if operator == "apply_thresholds":

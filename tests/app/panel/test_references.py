@@ -52,7 +52,7 @@ def test_every_reference_has_its_quality(panel, dataset):
 
 def test_a_class_has_the_threshold_that_the_bank_keeps(panel, dataset):
     label = ntt.load_memory_bank(dataset, "shapes").classes[0]
-    assert "threshold" not in panel.text()
+    assert "· threshold" not in panel.text()
     ntt.save_thresholds(dataset, "shapes", thresholds={label: 0.25})
     panel.click("Refresh")
     assert f"**{label}** · threshold 0.25" in panel.text()

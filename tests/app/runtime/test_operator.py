@@ -29,8 +29,12 @@ def refused(dataset):
 
 
 def shown(messages: list) -> str:
-    """The words of the error page among the messages of a stream."""
-    [page] = [m.body for m in messages if m.body.operator_uri == "show_output"]
+    """The words of the page at the end of a stream; before it are those of the progress bar."""
+    return words_of([m.body for m in messages if m.body.operator_uri == "show_output"][-1])
+
+
+def words_of(page) -> str:
+    """The words of a page, or of a progress bar."""
     fields = page.params["outputs"]["type"]["properties"].values()
     return " ".join(field["view"]["label"] for field in fields)
 
@@ -78,7 +82,7 @@ def test_a_closed_tab_stops_the_run_and_a_second_one_goes_on(plugin, dataset):
     params = {**BROKEN, "cache": False}
     stream = plugin.stream(dataset, "segment_with_memory_bank", params)
     for message in stream:
-        if " of 15" in message.body.params["label"]:
+        if " of 15" in words_of(message.body):
             break
     stream.close()
     deadline = time.monotonic() + 60
@@ -90,3 +94,24 @@ def test_a_closed_tab_stops_the_run_and_a_second_one_goes_on(plugin, dataset):
     plugin.run(dataset, "segment_with_memory_bank", params)
     assert load_segment_report(dataset, "found").skipped == report.segmented
     assert len(fo.load_dataset(dataset.name).exists("found")) == len(dataset)
+
+
+def test_stop_in_the_window_ends_the_run_and_keeps_what_is_written(plugin, dataset):
+    dataset.add_samples([fo.Sample(filepath=path) for path in dataset.values("filepath") * 2])
+    messages = []
+    for message in plugin.stream(dataset, "segment_with_memory_bank", {**BROKEN, "cache": False}):
+        messages.append(message)
+        moved = message.body.operator_uri == "show_output"
+        if moved and " of 15" in words_of(message.body):
+            stop = message.body.params["outputs"]["type"]["properties"]["stop"]["view"]
+            plugin.run(dataset, stop["operator"].removeprefix(f"{NAME}/"), stop["params"])
+    assert "stopped. What is written stays" in shown(messages)
+    report = load_segment_report(dataset, "found")
+    assert report.state == "stopped"
+    assert 0 < report.segmented < 15
+    assert len(fo.load_dataset(dataset.name).exists("found")) == report.segmented
+
+
+def test_a_run_that_is_over_cannot_be_stopped(plugin, dataset):
+    messages = plugin.run(dataset, "stop_run", {"run": "no such run"})
+    assert messages == []

@@ -36,6 +36,7 @@ class BuildMemoryBank(NttOperator):
         "device",
         "sample_tag",
         "group_slices",
+        "estimate",
         "overwrite",
     )
     seldom = ("classes", "device", "sample_tag")
@@ -57,6 +58,7 @@ class BuildMemoryBank(NttOperator):
             form.classes(counts.classes, "Only these; all if none is chosen.")
             run_options.device(form)
             sample_tag(form, images)
+        learning_form.estimate(form)
         if recipe is None or name is None:
             return
         number = references(form, counts, tag)

@@ -30,10 +30,12 @@ class UpdateMemoryBank(NttOperator):
         "classes",
         "device",
         "negatives",
+        "from_references",
         "sample_tag",
         "group_slices",
+        "estimate",
     )
-    seldom = ("device", "sample_tag", "negatives")
+    seldom = ("device", "sample_tag", "negatives", "from_references")
     submit = "Update"
     doing = "Updating the memory bank"
 
@@ -43,9 +45,8 @@ class UpdateMemoryBank(NttOperator):
 
         images = target.target(form, "Learn from", labels=True)
         name = bank_choice.bank_of_dataset(form)
-        first = learning_form.field_at_first(form, predictions=False)
         what_for = "The field of the references."
-        field, counts = target.labels_with_masks(form, images, what_for, first)
+        field, counts = target.labels_with_masks(form, images, what_for)
         if field is None:
             return
         tag = label_tag(form, counts)
@@ -55,6 +56,9 @@ class UpdateMemoryBank(NttOperator):
             sample_tag(form, images)
             what_for = "They are taken for their class and are not of it."
             form.tick("negatives", "As negatives", what_for)
+            what_for = "Else a label that the bank holds as a reference is left out of them."
+            form.tick("from_references", "Negatives of its references too", what_for)
+        learning_form.estimate(form)
         if name is None:
             return
         info = get_memory_bank_info(form.dataset, name)

@@ -38,11 +38,12 @@ class ApplyThresholds(NttOperator):
 
     def build_form(self, form: Form) -> None:
         from ....dataset.samples.checks import require_tag
-        from ...forms import bank_choice, target
+        from ...forms import bank_choice, first_choice, target
 
         images = target.target(form, "Apply to")
+        predictions = first_choice.Wanted.PREDICTIONS
         field, counts = target.label_field(
-            form, images, "Predictions", "The labels to look at.", prefer="ntt"
+            form, images, "Predictions", "The labels to look at.", wanted=predictions
         )
         if field is None:
             return

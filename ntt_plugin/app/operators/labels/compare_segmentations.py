@@ -45,16 +45,17 @@ class CompareSegmentations(NttOperator):
     def build_form(self, form: Form) -> None:
         from ....dataset.inspect.inventory import label_fields
         from ....dataset.labels.label_field import segmentation_fields
-        from ...forms import target
+        from ...forms import first_choice, target
 
         images = target.target(form, "Compare")
-        field, first = target.label_field(form, images, "First", "One pass.", prefer="ntt")
+        predictions = first_choice.Wanted.PREDICTIONS
+        field, first = target.label_field(form, images, "First", "One pass.", wanted=predictions)
         if field is None:
             return
         runs = [name for name in segmentation_fields(form.dataset) if name != field]
         other, second = target.label_field(
             form, images, "Second", "The other pass.", "other_field",
-            prefer=runs[0] if runs else "ntt", leave_out=field,
+            wanted=predictions, prefer=runs[0] if runs else None, leave_out=field,
         )  # fmt: skip
         if other is None:
             return

@@ -46,10 +46,11 @@ class EvaluateSegmentation(NttOperator):
     def build_form(self, form: Form) -> None:
         from ....dataset.evaluation.fiftyone_evaluation import require_free_key
         from ...forms import target
+        from ...forms.first_choice import Wanted
 
         images = target.target(form, "Score")
         field, predicted = target.label_field(
-            form, images, "Predictions", "The labels to score.", prefer="ntt"
+            form, images, "Predictions", "The labels to score.", wanted=Wanted.PREDICTIONS
         )
         if field is None:
             return

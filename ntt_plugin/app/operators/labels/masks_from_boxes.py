@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
 
 from ...forms.fields import Form, with_counts
+from ...request import is_app
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
-from ...runtime.result_page import Outcome
-from ...text import number_of
+from ...runtime.result_page import MOST_BY_ID, NextStep, Outcome
+from ...text import Table, number_of
 from .segment_with_memory_bank import reported
 
 if TYPE_CHECKING:
+    from ....dataset.inspect.box_masks import BoxMask
     from ....engine.recipe import Recipe
     from ...forms.run_options import Held
+
+
+_MOST_WORST = 8
 
 
 class MasksFromBoxes(NttOperator):
@@ -59,7 +65,7 @@ class MasksFromBoxes(NttOperator):
             "new_field", "Write to", "The field for the masks.", "label field", f"{field}_masks"
         )
         form.classes(counts.classes, "Only these; all if none is chosen.")
-        recipe = run_options.preset(form, "The segmenter to use.")
+        recipe = run_options.preset(form, "The segmenter to use.", run_options.segmenter_alone)
         if form.advanced(self.seldom):
             tags, what_for = with_counts(counts.tags), "Only boxes with this tag."
             form.choice("tag", tags, "Label tag", what_for, required=False)
@@ -82,7 +88,7 @@ class MasksFromBoxes(NttOperator):
             form, images, _held, field, new_field, recipe, form.value("tag"), classes
         )
         others = "other boxes, another recipe or a person"
-        to_do = run_options.ask_to_replace(form, "new_field", new_field, found, others)
+        to_do = run_options.ask_to_replace(form, images, "new_field", new_field, found, others)
         if to_do is None:
             return
         if to_do == found.total:
@@ -92,14 +98,37 @@ class MasksFromBoxes(NttOperator):
             f"Will write up to {number_of('mask', boxes_to_do)} into {new_field!r} of "
             f"{number_of('image', to_do)}; {field!r} stays as it is.",
             recipe,
+            needed=run_options.segmenter_alone,
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import masks_from_boxes
+        from ....dataset.inspect.box_masks import worst_box_masks
+        from ....dataset.labels.colours import colour_by_class
+        from ....dataset.samples.views import all_images
         from ...forms import target
 
         report = masks_from_boxes(target.target_of(ctx), **self.arguments(ctx), progress=progress)
-        return reported(ctx, report)
+        outcome = reported(ctx, report)
+        colour_by_class(ctx.dataset, in_app=is_app(ctx))
+        worst = worst_box_masks(ctx.dataset, report.label_field)
+        outcome.table = _worst_first(worst)
+        if outcome.view is not None and len(report.segmented_ids) <= MOST_BY_ID:
+            written = set(report.segmented_ids)
+            worst_first = [mask.key.sample for mask in worst if mask.key.sample in written]
+            ids = list(dict.fromkeys([*worst_first, *report.segmented_ids]))
+            outcome.view = all_images(ctx.dataset).select(ids, ordered=True)
+        outcome.next_step = NextStep(
+            "Build a memory bank", "build_memory_bank", {"label_field": report.label_field}
+        )
+        return outcome
+
+
+def _worst_first(worst: Sequence[BoxMask]) -> Table | None:
+    rows = [[mask.filename, mask.label, mask.box_iou] for mask in worst[:_MOST_WORST]]
+    return (
+        Table(["Worst fits: image", "Class", "IoU with its box"], rows, texts=2) if rows else None
+    )
 
 
 def _bare_boxes(form: Form, images: Any) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 import fiftyone.operators.types as types
 
 from ...forms.fields import Form
+from ...request import is_app
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import MOST_BY_ID, Outcome, notes_in_words
@@ -77,8 +78,8 @@ class SegmentWithMemoryBank(NttOperator):
             return
         run = run_id(info.digest, recipe)
         found = target.asked_once(form, images, proposal_sources.held, field, run, chosen)
-        others = "another memory bank, recipe, proposals or person"
-        to_do = run_options.ask_to_replace(form, "label_field", field, found, others)
+        others = _made_by(form.dataset, field, info.name)
+        to_do = run_options.ask_to_replace(form, images, "label_field", field, found, others)
         if to_do is None:
             return
         # Those that are done are left alone; their proposals say nothing of the others'.
@@ -92,10 +93,46 @@ class SegmentWithMemoryBank(NttOperator):
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import segment
+        from ....dataset.labels.colours import colour_by_class
         from ...forms import target
 
         report = segment(target.target_of(ctx), **self.arguments(ctx), progress=progress)
-        return reported(ctx, report)
+        colour_by_class(ctx.dataset, in_app=is_app(ctx))
+        outcome = reported(ctx, report)
+        if outcome.view is not None:
+            _hide_below(ctx.dataset, report, outcome)
+        return outcome
+
+
+def _made_by(dataset: Any, field: str, bank: str) -> str:
+    """What made the labels that a run would replace, in words."""
+    from ....dataset.database.run_record import read_facts
+
+    made = read_facts(dataset, field).get("bank")
+    if made == bank:
+        return f"the memory bank {bank!r} as it was before, or another recipe,"
+    return "another memory bank, recipe or person" if made is None else f"the memory bank {made!r}"
+
+
+def _hide_below(dataset: Any, report: Any, outcome: Outcome) -> None:
+    """Show what is above the bank's thresholds, where it keeps some; the rest is hidden only."""
+    from .... import apply_thresholds
+    from ...forms.bank_choice import thresholds_of
+
+    thresholds = thresholds_of(dataset, report.bank)
+    if not thresholds:
+        return
+    applied = apply_thresholds(
+        outcome.view, report.label_field, thresholds=thresholds, action="hide"
+    )
+    if not applied.below:
+        return
+    outcome.view = applied.view
+    outcome.view_label = f"{outcome.view_label}, without the doubtful labels"
+    outcome.facts = {
+        **outcome.facts,
+        "Below their thresholds": f"{applied.below:,}, hidden and not deleted",
+    }
 
 
 def reported(ctx: Any, report: Any) -> Outcome:
@@ -110,6 +147,9 @@ def reported(ctx: Any, report: Any) -> Outcome:
         "Labels written": report.instances,
         "From kept proposals": report.from_cache,
         "Done before": report.skipped,
+        "Labels of people that stay": report.kept,
+        "Left out beside them": report.overlapping,
+        "Labels of people taken away": report.dropped,
         "Deleted meanwhile": report.deleted,
         "Failed": len(report.failed),
         "Seconds": round(report.seconds, 1),

@@ -46,9 +46,8 @@ class AddReferences(NttOperator):
         from ...forms import target
 
         images = target.target(form, "Add", labels=True)
-        first = learning_form.field_at_first(form, predictions=False)
         what_for = "The field of the references."
-        field, counts = target.labels_with_masks(form, images, what_for, first)
+        field, counts = target.labels_with_masks(form, images, what_for)
         if field is None:
             return
         names = list_memory_banks(form.dataset)

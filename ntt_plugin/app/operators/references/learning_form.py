@@ -24,18 +24,6 @@ PARAMETERS = ("label_field", "bank", "tag", "classes", "group_slices", "device")
 SELDOM = ("classes", "device")
 
 
-def field_at_first(form: Form, predictions: bool) -> str:
-    """The field to offer first: that of the selected labels, else predictions or ground truth."""
-    from ....dataset.labels.label_field import segmentation_fields
-    from ...forms import selection
-
-    selected = selection.field_of_selection(form.ctx)
-    if selected is not None:
-        return selected
-    made = segmentation_fields(form.dataset) if predictions else []
-    return made[0] if made else "ground_truth"
-
-
 def bank_that_learns(
     form: Form,
     names: Sequence[str],
@@ -63,6 +51,16 @@ def tag_and_seldom(form: Form, tag: str, counts: FieldCounts) -> None:
     if form.advanced(SELDOM):
         form.classes(counts.classes, "Only these; all if none is chosen.")
         run_options.device(form)
+
+
+def estimate(form: Form) -> None:
+    """Whether thresholds are estimated at the end: in the App they are, unless it is unticked."""
+    form.tick(
+        "estimate",
+        "Estimate thresholds",
+        "From which confidence on each class can be trusted. Segments the reference images.",
+        default=form.is_of_app,
+    )
 
 
 def wanted(form: Form, counts: FieldCounts) -> dict[str, int]:

@@ -34,26 +34,31 @@ class TeachingOperator(NttOperator):
     kind: ClassVar[str]
     bank_required: ClassVar[bool]
     tag: ClassVar[str]
-    parameters = learning_form.PARAMETERS
+    parameters: ClassVar[tuple[str, ...]] = learning_form.PARAMETERS
     seldom = learning_form.SELDOM
 
     def build_form(self, form: Form) -> None:
         from ....dataset.banks.banks import list_memory_banks
         from ....dataset.inspect.inventory import banks_named
-        from ...forms import bank_choice, selection, target
+        from ...forms import bank_choice, first_choice, selection, target
 
         images = target.target(form, self.action, labels=True)
         names = list_memory_banks(form.dataset)
         if not names:
             raise bank_choice.no_bank(form.dataset.name)
-        first = learning_form.field_at_first(form, predictions=True)
-        field, counts = target.labels_with_masks(form, images, "As a rule predictions.", first)
+        predictions = first_choice.Wanted.PREDICTIONS
+        what_for = "As a rule predictions."
+        field, counts = target.labels_with_masks(form, images, what_for, predictions)
         if field is None:
             return
         made_by = target.asked_once(form, images, banks_named, field)
         maker = bank_choice.maker_of_labels(form.dataset, field, made_by)
         info = learning_form.bank_that_learns(
-            form, names, "The bank that learns them.", maker.offered(names), self.bank_required
+            form,
+            names,
+            "The bank that learns them.",
+            maker.offered(form, names),
+            self.bank_required,
         )
         learning_form.tag_and_seldom(form, self.tag, counts)
         if info is None:
@@ -146,9 +151,11 @@ class AddNegatives(TeachingOperator):
     kind = "wrong"
     tag = "negative"
     bank_required = True
+    parameters = (*learning_form.PARAMETERS, "from_references")
 
     def announce(self, form: Form, field: str, classes: dict[str, int], info: BankInfo) -> None:
         known = {name: count for name, count in classes.items() if name in info.shots}
+        self._refuse_own_references(form, field, info)
         unknown = [name for name in classes if name not in info.shots]
         if unknown:
             form.notice(
@@ -163,6 +170,26 @@ class AddNegatives(TeachingOperator):
         )
         text += learning_form.where_copied(form.dataset, field)
         learning_form.announce_learning(form, text, info)
+
+    def _refuse_own_references(self, form: Form, field: str, info: BankInfo) -> None:
+        """Ask before references of the bank become its negatives: that is hardly ever meant."""
+        from ....dataset.references.own import own_references
+        from ....dataset.samples.views import image_view
+        from ...forms import selection, target
+
+        view = selection.chosen_labels(form.ctx)
+        slices = selection.slices_of(form.ctx)
+        own = target.asked_once(form, image_view(view, slices), own_references, field, info.name)
+        if not own:
+            return
+        text = (
+            f"{number_of('label', own)} here of {field!r} are references of {info.name!r} itself. "
+            "It would learn that they are not what it learnt them as."
+        )
+        form.notice("own", text, types.Warning)
+        form.tick("from_references", "Make them negatives all the same")
+        if not form.ctx.params.get("from_references"):
+            form.mark("from_references", "Choose the field of the predictions, or tick this.")
 
     def teach(self, view: Any, arguments: dict[str, Any], progress: Report) -> AddedReferences:
         from .... import add_negatives

@@ -1,0 +1,1 @@
+"""Operators on reviewed labels: taught to a bank, accepted, exported."""

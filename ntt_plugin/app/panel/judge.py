@@ -1,0 +1,155 @@
+"""The steps of a review, as a person takes them in the panel and the grid."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from ...dataset.labels.annotation_schema import set_up_annotation
+from ...dataset.labels.colours import colour_by_class
+from ...dataset.review.steps import ReviewStep, approve_above, review_labels, undo_review
+from ...dataset.samples.checks import quoted
+from ...dataset.samples.views import all_images
+from ...errors import DatasetError
+from ..text import number_of
+from . import layout, review
+from .events import REVIEW_STEPS
+from .state import Place
+
+
+def step(ctx: Any, place: Place, do: str, field: str) -> None:
+    """Take one of ``REVIEW_STEPS``, and show the next page of labels in the grid.
+
+    Raises:
+        DatasetError: there is no such step or field.
+    """
+    if do not in REVIEW_STEPS:
+        raise DatasetError(f"A review has no step {quoted(do)}.")
+    if do == "annotate":
+        _annotate(ctx, field)
+        return
+    if do == "undo":
+        _undo(ctx, field)
+    ids = review.shown_ids(ctx.panel_state or {}, field)
+    if do == "show" and ids:
+        _show(ctx, field, ids)
+        return
+    if do == "next" and not _judge(ctx, place, field):
+        ctx.ops.notify("The grid shows something else; here is the page. Nothing was judged.")
+        _show(ctx, field, ids)
+        return
+    if do == "start":
+        colour_by_class(ctx.dataset, in_app=True)
+    _show_page(ctx, place, field)
+
+
+def approve(ctx: Any, place: Place, field: str, label: str, confidence: float) -> None:
+    """Approve all labels of a class from a confidence on, and show the next page.
+
+    Raises:
+        DatasetError: there is no such field or class.
+    """
+    images = all_images(ctx.dataset)
+    _tell(ctx, approve_above(images, field, label, confidence, reviewer=_reviewer(ctx)))
+    _show_page(ctx, place, field)
+
+
+def change(ctx: Any, place: Place, label: str) -> None:
+    """Give the clicked labels another class; they leave the page.
+
+    Raises:
+        DatasetError: the field is gone.
+    """
+    field = layout.reviewed_field(ctx.dataset, place)
+    clicked = layout.clicked_labels(ctx, place)
+    if not clicked:
+        return
+    images = all_images(ctx.dataset)
+    classes: dict[str | tuple[str, str], str] = dict.fromkeys(clicked, label)
+    _tell(ctx, review_labels(images, field, change=classes, reviewer=_reviewer(ctx)))
+    left = [one for one in review.shown_ids(ctx.panel_state or {}, field) if one not in classes]
+    if left:
+        _show(ctx, field, left)
+    else:
+        _show_page(ctx, place, field)
+
+
+def _judge(ctx: Any, place: Place, field: str) -> bool:
+    """Reject what is clicked of the page and approve the rest; False if the grid shows others."""
+    ids = review.shown_ids(ctx.panel_state or {}, field)
+    if not ids:
+        return True
+    if not layout.is_in_grid(ctx, ids):
+        return False
+    wrong = layout.clicked_labels(ctx, place)
+    right = [one for one in ids if one not in set(wrong)]
+    images = all_images(ctx.dataset)
+    done = review_labels(images, field, right, wrong, reviewer=_reviewer(ctx))
+    _tell(ctx, done)
+    return True
+
+
+def _undo(ctx: Any, field: str) -> None:
+    undone = undo_review(all_images(ctx.dataset), field, reviewer=_reviewer(ctx))
+    if undone is None:
+        ctx.ops.notify("There is no step left to take back.")
+        return
+    number = undone.reset or undone.approved + undone.rejected + undone.changed
+    ctx.ops.notify(f"Taken back: {number_of('label', number)}.", variant="success")
+
+
+def _annotate(ctx: Any, field: str) -> None:
+    classes = set_up_annotation(ctx.dataset, field)
+    ctx.ops.reload_dataset()
+    ctx.ops.notify(
+        f"Annotate is set up for {field!r} ({number_of('class', len(classes))}). Open a sample, "
+        "and choose Annotate above its fields; an edited label counts as approved.",
+        variant="success",
+    )
+
+
+def _show_page(ctx: Any, place: Place, field: str) -> None:
+    """Show the next labels to judge in the grid; the whole images where none is left."""
+    found = review.queue(ctx.dataset, field, place)
+    ids = [item.label_id for item in found.page()]
+    if ids:
+        ctx.panel.set_state("review", {"field": field, "ids": ids})
+        ctx.ops.set_view(found.patches())
+        _tidy(ctx, field)
+        return
+    ctx.panel.set_state("review", {"field": field, "ids": []})
+    ctx.ops.set_view(layout.written_view(ctx.dataset, field))
+    _tidy(ctx, field)
+    ctx.ops.notify("All of these are reviewed.", variant="success")
+
+
+def _show(ctx: Any, field: str, ids: list[str]) -> None:
+    ctx.panel.set_state("review", {"field": field, "ids": ids})
+    images = all_images(ctx.dataset).select_fields(field)
+    shown = images.select_labels(ids=ids, fields=field).to_patches(field)
+    ctx.ops.set_view(shown.select(ids, ordered=True))
+    _tidy(ctx, field)
+
+
+def _tidy(ctx: Any, field: str) -> None:
+    ctx.ops.clear_selected_samples()
+    ctx.ops.clear_selected_labels()
+    # What is clicked is wrong.
+    ctx.ops.set_sample_selection_style(default="red-checkmark", alt="red-checkmark")
+    # The App shows a field that was switched off before by nothing but a bare crop.
+    ctx.ops.set_active_fields([field])
+
+
+def _tell(ctx: Any, done: ReviewStep) -> None:
+    if done.left_alone:
+        number = number_of("label", len(done.left_alone))
+        ctx.ops.notify(f"{number} left alone: somebody else judged or changed them.")
+
+
+def _reviewer(ctx: Any) -> str:
+    """Names whoever works in this panel, so that nobody takes back another one's steps."""
+    name = ctx.panel.get_state("reviewer")
+    if not isinstance(name, str) or not name:
+        name = uuid.uuid4().hex[:8]
+        ctx.panel.set_state("reviewer", name)
+    return name

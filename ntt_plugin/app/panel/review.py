@@ -1,0 +1,216 @@
+"""The page Review: labels judged in the grid, a page of patches at a time."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import fiftyone.operators.types as types
+from fiftyone.operators.constants import ViewTarget
+
+from ...dataset.banks.banks import list_memory_banks
+from ...dataset.database.run_record import read_facts
+from ...dataset.inspect.inventory import label_fields
+from ...dataset.inspect.runs import list_runs
+from ...dataset.review.queue import PAGE_SIZE, ReviewQueue, review_queue
+from ...dataset.runtime.caching import remembered
+from ...dataset.samples.views import all_images
+from ..text import escaped, number_of
+from . import widgets
+from .events import Clicks
+from .state import ALL_CLASSES, EVERYTHING, Place
+
+SURE = 0.8
+"""Where the slider stands at first with which one approves all of a class above it."""
+
+_NOTHING = " "
+_HOW = (
+    "*Click in the grid what is **wrong**, then Next: the others of the page are approved. Most "
+    "doubtful first.*"
+)
+
+
+def draw(
+    page: types.Object,
+    dataset: Any,
+    place: Place,
+    clicks: Clicks,
+    state: Mapping[str, Any],
+    clicked: int,
+    in_grid: bool,
+) -> None:
+    """The review of a field, or the choice of one.
+
+    Args:
+        page: the panel.
+        dataset: the dataset.
+        place: where the person is; ``run`` is the field, ``label`` the class.
+        clicks: the panel's events.
+        state: values of the panel's state: what the grid shows, the slider.
+        clicked: how many labels of the grid's page are selected.
+        in_grid: whether the grid shows the page that is to be judged.
+    """
+    fields = reviewed_fields(dataset)
+    if not fields:
+        words = "**Nothing to review.** Segment a few images first; then judge here what was found."
+        widgets.text(page, "nothing", words)
+        widgets.operator_button(
+            widgets.row(page, "actions"), "segment_with_memory_bank", clicks, strong=True
+        )
+        return
+    field = place.run if place.run in fields else fields[0]
+    if len(fields) > 1:
+        names = {name: name for name in fields}
+        widgets.choice(page, f"field_{place.visit}", names, field, clicks.events.choose_field)
+    found = queue(dataset, field, place)
+    _progress(page, field, found)
+    _classes(page, found, place, clicks)
+    _judge(page, field, found, place, clicks, state, clicked, in_grid)
+    _hand_on(page, dataset, field, found, clicks)
+
+
+def reviewed_fields(dataset: Any) -> list[str]:
+    """The fields that can be reviewed: those of the latest runs first, then any of instances."""
+    there = label_fields(dataset)
+    ran = [run.label_field for run in list_runs(dataset) if run.kind == "segmentation"]
+    boxes = [run.label_field for run in list_runs(dataset) if run.kind == "boxes"]
+    return [name for name in dict.fromkeys([*ran, *boxes, *there]) if name in there]
+
+
+def queue(dataset: Any, field: str, place: Place) -> ReviewQueue:
+    """The labels to judge at a place, cached until a label changes."""
+    asked = json.dumps([field, place.label, place.shown != EVERYTHING])
+    return remembered(dataset, asked, _queue, of_samples=True)
+
+
+def _queue(dataset: Any, asked: str) -> ReviewQueue:
+    field, label, above = json.loads(asked)
+    images = all_images(dataset)
+    # The last label of a class may just have got another one.
+    known = not label or label in images.distinct(f"{field}.detections.label")
+    return review_queue(images, field, [label] if label and known else None, only_above=above)
+
+
+def shown_ids(state: Mapping[str, Any], field: str) -> list[str]:
+    """The labels of the page that the grid shows, as the panel's state has them."""
+    kept = state.get("review")
+    if not isinstance(kept, Mapping) or kept.get("field") != field:
+        return []
+    ids = kept.get("ids")
+    return [str(one) for one in ids] if isinstance(ids, list) else []
+
+
+def slider(place: Place) -> str:
+    """The name that the slider of a visit has in the panel's state."""
+    return f"sure_{place.visit}"
+
+
+def _progress(page: types.Object, field: str, found: ReviewQueue) -> None:
+    counts = found.counts
+    done = counts.approved + counts.rejected
+    share = done / counts.total if counts.total else 1.0
+    words = f"{done:,} of {number_of('label', counts.total)} in {escaped(field)} reviewed"
+    widgets.progress(page, "progress", words, share)
+    left = len(found.items)
+    page_words = f"**{left:,} to do** · {counts.approved:,} approved · {counts.rejected:,} rejected"
+    hidden = counts.todo - left
+    widgets.text(page, "counts", page_words + (f" · {hidden:,} others hidden" if hidden else ""))
+
+
+def _classes(page: types.Object, found: ReviewQueue, place: Place, clicks: Clicks) -> None:
+    choices = {ALL_CLASSES: "All classes"}
+    for name, counts in found.by_class.items():
+        if name:
+            words = f"{name}: {counts.todo:,} to do, {counts.approved:,} right"
+            choices[name] = f"{words}, {counts.rejected:,} wrong"
+    if len(choices) > 2:
+        chosen = place.label or ALL_CLASSES
+        widgets.class_choice(page, place.visit, choices, chosen, clicks.events.choose_class)
+
+
+def _judge(
+    page: types.Object,
+    field: str,
+    found: ReviewQueue,
+    place: Place,
+    clicks: Clicks,
+    state: Mapping[str, Any],
+    clicked: int,
+    in_grid: bool,
+) -> None:
+    ids = shown_ids(state, field)
+    row = widgets.row(page, "judge")
+    if ids and not in_grid:
+        # It is on its way to the grid, or the person went elsewhere: nothing unseen is judged.
+        words = f"Show these {len(ids)} in the grid"
+        widgets.button(row, "show", words, clicks.review("show", field), "rule")
+    elif ids:
+        right = len(ids) - clicked
+        words = f"Next: {right} right, {clicked} wrong"
+        widgets.button(row, "next", words, clicks.review("next", field), "done_all", strong=True)
+    elif found.items:
+        words = f"Show the first {min(PAGE_SIZE, len(found.items))}"
+        widgets.button(row, "next", words, clicks.review("start", field), "rule", strong=True)
+    widgets.button(row, "undo", "Undo", clicks.review("undo", field), "undo")
+    everything = place.shown == EVERYTHING
+    words = "Only above the thresholds" if everything else "Also what is below the thresholds"
+    to = "" if everything else EVERYTHING
+    widgets.button(row, "below", words, clicks.go(tab="review", run=field, shown=to), "filter_alt")
+    if ids and in_grid:
+        widgets.text(page, "how", _HOW)
+        if clicked:
+            _other_class(page, found, place, clicks, state)
+    if place.label and found.items:
+        sure = widgets.as_share(state.get(slider(place)), SURE)
+        widgets.slider(page, slider(place), "Confidence", sure, clicks.events.move_confidence)
+        row = widgets.row(page, "above")
+        number = sum(
+            1 for item in found.items if item.confidence is not None and item.confidence >= sure
+        )
+        words = f"All {number:,} of {place.label} from {sure:.2f} on are right"
+        click = clicks.review_above(field, place.label, sure)
+        widgets.button(row, "sure", words, click, "verified", disabled=not number)
+
+
+def _other_class(
+    page: types.Object, found: ReviewQueue, place: Place, clicks: Clicks, state: Mapping[str, Any]
+) -> None:
+    """The choice of the class that the clicked labels are of; they are approved with it."""
+    choices = {_NOTHING: "The clicked ones are right, and of another class: …"}
+    choices |= {name: name for name in found.by_class if name}
+    steps = state.get("steps")
+    # A name of its own after each step: the App keeps a field's value.
+    name = f"other_{place.visit}_{steps if isinstance(steps, int) else 0}"
+    widgets.choice(page, name, choices, _NOTHING, clicks.events.review_change)
+
+
+def _hand_on(
+    page: types.Object, dataset: Any, field: str, found: ReviewQueue, clicks: Clicks
+) -> None:
+    counts = found.counts
+    bank = read_facts(dataset, field).get("bank")
+    # The grid shows a page of patches: what is handed on is of all images.
+    everything: dict[str, Any] = {"view_target": ViewTarget.DATASET}
+    known = {"bank": bank} if bank in list_memory_banks(dataset) else {}
+    row = widgets.row(page, "teach")
+    for kind, words, number in (
+        ("negatives", "Negatives from rejected", counts.rejected),
+        ("references", "References from approved", counts.approved),
+    ):
+        if number and list_memory_banks(dataset):
+            line = widgets.column(row, kind)
+            widgets.operator_button(
+                line,
+                "teach_review",
+                clicks,
+                words,
+                label_field=field,
+                kind=kind,
+                **known,
+                **everything,
+            )
+    row = widgets.row(page, "hand_on")
+    widgets.operator_button(row, "accept_labels", clicks, "Accept", label_field=field, **everything)
+    widgets.operator_button(row, "export_labels", clicks, field=field, **everything)
+    widgets.button(row, "annotate", "Edit masks", clicks.review("annotate", field), "edit")

@@ -1,0 +1,177 @@
+"""The page Review: the grid shows patches, clicks are wrong, Next judges the page."""
+
+import fiftyone as fo
+import pytest
+
+from ntt_plugin.dataset.review.queue import review_queue
+from tests.app.driver import calls
+from tests.app.panel_driver import PanelOnScreen
+
+EVERYTHING = {"tab": "review", "run": "ntt", "shown": "everything"}
+
+
+class Grid:
+    """What the panel let the App's grid show last."""
+
+    def __init__(self, panel: PanelOnScreen, dataset: fo.Dataset) -> None:
+        self.panel = panel
+        self.dataset = dataset
+
+    def ids(self) -> list[str]:
+        [asked] = self.panel.asked("set_view")
+        view = fo.DatasetView._build(self.dataset, asked["view"])
+        self.panel.request["view"] = asked["view"]
+        self.panel.event("on_change_view")
+        return view.values("id")
+
+    def click(self, *ids: str) -> None:
+        self.panel.request["selected"] = list(ids)
+        self.panel.event("on_change_selected")
+
+    def press(self, words: str) -> None:
+        [button] = [name for name in self.panel.buttons() if name.startswith(words)]
+        self.panel.click(button)
+        if "clear_selected_samples" in calls(self.panel.messages):
+            self.panel.request["selected"] = []
+
+
+@pytest.fixture
+def panel(plugin, dataset):
+    panel = PanelOnScreen(dataset)
+    panel.event("go", to=EVERYTHING)
+    return panel
+
+
+@pytest.fixture
+def grid(panel, dataset):
+    return Grid(panel, dataset)
+
+
+def states(dataset: fo.Dataset) -> dict[str, str]:
+    found = review_queue(dataset, "ntt", state="all")
+    return {item.label_id: item.state for item in found.items}
+
+
+def test_the_page_says_how_much_there_is_to_do(panel, dataset):
+    total = dataset.count("ntt.detections")
+    assert f"0 of {total} labels in ntt reviewed" in panel.text()
+    assert f"{total} to do" in panel.text()
+
+
+def test_the_grid_shows_the_most_doubtful_first(grid, dataset):
+    grid.press("Show the first")
+    expected = [item.label_id for item in review_queue(dataset, "ntt").items]
+    assert grid.ids() == expected[:24]
+
+
+def test_next_rejects_what_is_clicked_and_approves_the_rest(grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    grid.click(page[0], page[2])
+    grid.press(f"Next: {len(page) - 2} right, 2 wrong")
+    found = states(dataset)
+    assert {one for one in page if found[one] == "rejected"} == {page[0], page[2]}
+    assert {one for one in page if found[one] == "approved"} == set(page) - {page[0], page[2]}
+    assert not set(grid.ids()) & set(page)
+
+
+def test_what_is_not_in_the_grid_is_not_judged(panel, grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    del panel.request["view"]
+    panel.event("review", do="next", field="ntt")
+    assert set(states(dataset).values()) == {"todo"}
+    assert "Nothing was judged" in panel.asked("notify")[0]["message"]
+    assert grid.ids() == page
+
+
+def test_next_waits_until_the_grid_shows_the_page(panel, grid):
+    grid.press("Show the first")
+    assert not [words for words in panel.buttons() if words.startswith("Next")]
+    grid.ids()
+    assert [words for words in panel.buttons() if words.startswith("Next")]
+
+
+def test_a_step_is_taken_back(grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    grid.press("Next")
+    grid.press("Undo")
+    assert set(states(dataset).values()) == {"todo"}
+    assert grid.ids() == page
+
+
+def test_clicked_labels_get_another_class_and_leave_the_page(panel, grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    grid.click(page[1])
+    panel.event("review_change", value="of another kind")
+    assert grid.ids() == [one for one in page if one != page[1]]
+    found = {
+        label.id: label for labels in dataset.values("ntt.detections") for label in labels or []
+    }
+    dataset.reload()
+    labels = dataset.values("ntt.detections", unwind=True)
+    assert {one.id for one in labels if one.label == "of another kind"} == {page[1]}
+    assert states(dataset)[page[1]] == "approved"
+    assert set(found) == {one.id for one in labels}
+
+
+def test_all_of_a_class_above_a_confidence_are_approved(panel, grid, dataset):
+    counts = dataset.count_values("ntt.detections.label")
+    label = max(counts, key=counts.get)
+    panel.event("go", to={**EVERYTHING, "label": label})
+    [slider] = [name for name in panel.shown["type"]["properties"] if name.startswith("sure_")]
+    panel.state[slider] = 0.25
+    panel.event("move_confidence")
+    grid.press("All ")
+    found = review_queue(dataset, "ntt", state="approved").items
+    everything = review_queue(dataset, "ntt", state="all").items
+    expected = [one for one in everything if one.label == label and one.confidence >= 0.25]
+    assert {one.label_id for one in found} == {one.label_id for one in expected}
+
+
+def test_annotate_is_set_up_without_our_attributes(grid, dataset):
+    grid.press("Edit masks")
+    dataset.reload()
+    schema = dataset.label_schemas["ntt"]
+    assert {entry["name"] for entry in schema["attributes"]} <= {"tags"}
+    assert set(schema["classes"]) == set(dataset.distinct("ntt.detections.label"))
+    assert dataset.active_label_schemas[0] == "ntt"
+
+
+def test_two_panels_do_not_take_each_others_steps_back(plugin, dataset, grid):
+    grid.press("Show the first")
+    page = grid.ids()
+    grid.press("Next")
+    other = Grid(PanelOnScreen(dataset), dataset)
+    other.panel.event("go", to=EVERYTHING)
+    other.press("Undo")
+    assert "no step left" in other.panel.asked("notify")[0]["message"]
+    assert {states(dataset)[one] for one in page} == {"approved"}
+
+
+def test_without_labels_it_says_what_to_do(plugin, bare):
+    panel = PanelOnScreen(bare)
+    panel.click("Review")
+    assert "Nothing to review" in panel.text()
+    assert "Segment with memory bank" in panel.buttons()
+
+
+def test_what_was_judged_is_taught_and_accepted_whatever_page_the_grid_shows(plugin, grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    grid.click(page[0])
+    grid.press("Next")
+    for words, operator in (
+        ("Negatives from rejected", "teach_review"),
+        ("Accept", "accept_labels"),
+        ("Export labels", "export_labels"),
+    ):
+        grid.press(words)
+        [asked] = grid.panel.asked("prompt_user_for_operation")
+        view = dataset.to_patches("ntt").select(page[1])
+        form = plugin.form(
+            dataset, operator, view=view, params=asked["params"], selected_samples=[]
+        )
+        assert form.errors == {}, operator

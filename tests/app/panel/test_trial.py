@@ -1,0 +1,101 @@
+"""A bank is tried on a few images in the background; nothing is written."""
+
+import time
+
+import fiftyone as fo
+import numpy as np
+import pytest
+
+from ntt_plugin.dataset.review.try_bank import Trial, TriedImage
+from ntt_plugin.engine.matching.match import Instances
+from tests.app.panel_driver import PanelOnScreen
+
+PATIENCE = 120
+
+
+@pytest.fixture
+def panel(plugin, dataset):
+    return PanelOnScreen(dataset)
+
+
+def wait(panel: PanelOnScreen) -> None:
+    """Look again, as the panel's clock does, until the trial is over."""
+    deadline = time.monotonic() + PATIENCE
+    while "Stop" in panel.buttons():
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
+        panel.event("look")
+
+
+def as_stored(dataset: fo.Dataset) -> tuple:
+    found = fo.load_dataset(dataset.name)
+    changed = max(found.values("last_modified_at"))
+    return list(found.get_field_schema()), found.list_runs(), changed, found.last_modified_at
+
+
+def slider(panel: PanelOnScreen) -> str:
+    names = panel.shown["type"]["properties"]
+    return next(name for name in names if name.startswith("confidence_"))
+
+
+def kept(panel: PanelOnScreen) -> int:
+    [line] = [line for line in panel.text().splitlines() if " of a confidence of " in line]
+    return int(line.split()[0].replace(",", ""))
+
+
+def test_pictures_come_and_nothing_is_written(panel, dataset):
+    before = as_stored(dataset)
+    panel.click("Try on 6 images")
+    wait(panel)
+    pictures = [part for part in panel.parts() if part["view"]["name"] == "ImageView"]
+    assert len(pictures) == len(dataset)
+    assert as_stored(dataset) == before
+
+
+def test_the_slider_hides_what_is_less_sure(panel):
+    panel.click("Try on 6 images")
+    wait(panel)
+    numbers = []
+    for least in (0.0, 0.5, 1.0):
+        panel.state[slider(panel)] = least
+        panel.event("move_confidence")
+        numbers.append(kept(panel))
+    assert numbers[0] > numbers[1] > numbers[2] == 0
+
+
+def test_selected_images_are_tried(panel, dataset):
+    panel.request["selected"] = dataset.values("id")[:2]
+    panel.click("Try on 6 images")
+    wait(panel)
+    pictures = [part for part in panel.parts() if part["view"]["name"] == "ImageView"]
+    assert len(pictures) == 2
+
+
+def test_when_all_were_tried_it_says_so(panel):
+    panel.click("Try on 6 images")
+    wait(panel)
+    panel.click("6 others")
+    wait(panel)
+    assert "were tried already" in panel.text()
+
+
+def test_a_picture_has_the_class_colour_under_the_mask_alone(plugin, tmp_path):
+    from PIL import Image
+
+    from ntt_plugin.dataset.inspect.trial_pictures import class_colour, trial_picture
+
+    path = tmp_path / "grey.png"
+    Image.new("RGB", (40, 20), (100, 100, 100)).save(path)
+    one = np.ones((10, 10), bool)
+    score = np.float32([0.9])
+    found = Instances(
+        [one], np.array([[0, 0, 10, 10]]), score, ["cat"], score, score, ["a"], (20, 40)
+    )
+    tried = TriedImage("sample", str(path), found)
+    assert Trial("bank", [tried]).images == [tried]
+    drawn = np.asarray(Image.open(trial_picture(tried, ["dog", "cat"], 0.5, 40))).astype(int)
+    expected = 0.45 * 100 + 0.55 * np.array(class_colour(["dog", "cat"], "cat"))
+    assert np.abs(drawn[4, 4] - expected).max() < 6
+    assert np.abs(drawn[15, 30] - 100).max() < 6
+    hidden = np.asarray(Image.open(trial_picture(tried, ["dog", "cat"], 0.95, 40))).astype(int)
+    assert np.abs(hidden - 100).max() < 6
