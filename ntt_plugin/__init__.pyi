@@ -13,6 +13,8 @@ from .dataset.banks.banks import load_references_view as load_references_view
 from .dataset.banks.banks import rename_memory_bank as rename_memory_bank
 from .dataset.banks.banks import save_memory_bank as save_memory_bank
 from .dataset.banks.best_threshold import Threshold as Threshold
+from .dataset.banks.change_recipe import RecipeChange as RecipeChange
+from .dataset.banks.change_recipe import change_recipe as change_recipe
 from .dataset.banks.edit import duplicate_memory_bank as duplicate_memory_bank
 from .dataset.banks.edit import merge_memory_banks as merge_memory_banks
 from .dataset.banks.edit import remove_references as remove_references
@@ -70,6 +72,9 @@ from .dataset.segmentation.report import SampleNote as SampleNote
 from .dataset.segmentation.report import SegmentReport as SegmentReport
 from .dataset.segmentation.report import load_segment_report as load_segment_report
 from .dataset.segmentation.segment import segment as segment
+from .dataset.suggestions.compare_recipes import RecipeComparison as RecipeComparison
+from .dataset.suggestions.compare_recipes import RecipeResult as RecipeResult
+from .dataset.suggestions.compare_recipes import compare_recipes as compare_recipes
 from .dataset.suggestions.suggest import Suggestions as Suggestions
 from .dataset.suggestions.suggest import suggest_references as suggest_references
 from .errors import NttError as NttError

@@ -21,7 +21,7 @@ from ..errors import DatasetError
 PLUGIN = "@ntt/no-time-to-train"
 
 _TEXT, _TEXTS, _NUMBER, _TICK = "text", "list of texts", "whole number", "yes or no"
-_SIZE = "number"
+_SIZE, _SHARE = "number", "number from 0 to 1"
 _KINDS = {
     **dict.fromkeys(
         ("action", "bank", "bank_dataset", "device", "eval_key", "field", "gt_field"), _TEXT
@@ -29,8 +29,11 @@ _KINDS = {
     **dict.fromkeys(("label_field", "mask_dir", "name", "new_field", "new_name"), _TEXT),
     **dict.fromkeys(("format", "into", "kind"), _TEXT),
     **dict.fromkeys(("other_field", "path", "preset", "protocol", "sample_tag", "tag"), _TEXT),
-    **dict.fromkeys(("classes", "group_slices", "names", "references"), _TEXTS),
-    **dict.fromkeys(("batch_size", "count", "most", "seed", "shots"), _NUMBER),
+    **dict.fromkeys(
+        ("classes", "group_slices", "names", "proposals", "recipes", "references"), _TEXTS
+    ),
+    **dict.fromkeys(("batch_size", "count", "most", "seed", "shots", "tile"), _NUMBER),
+    "min_confidence": _SHARE,
     **dict.fromkeys(
         ("advanced", "cache", "confirm", "include_missing", "masks", "negatives", "overwrite"),
         _TICK,
@@ -46,6 +49,7 @@ _HOW_TO_GIVE = {
     _TEXT: 'a text, such as "name"',
     _TEXTS: 'a list of texts, such as ["one", "two"]',
     _NUMBER: "a whole number",
+    _SHARE: "a number from 0 to 1",
     _TICK: "true or false",
     _SIZE: "a number",
 }
@@ -159,6 +163,9 @@ def _unfit(value: Any, kind: str) -> str | None:
         return None
     if kind == _TICK:
         return None if isinstance(value, bool) else _described(value)
+    if kind == _SHARE:
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        return None if is_number and 0 <= value <= 1 else _described(value)
     if kind == _NUMBER:
         whole = isinstance(value, int) and not isinstance(value, bool)
         if not whole:

@@ -163,3 +163,65 @@ PRESETS: dict[str, Recipe] = {
         grid=16,
     ),
 }
+
+OWN = "own"
+"""In a recipe's text what stands for the recipe that a bank has."""
+
+_NO_SETTINGS = ("name", "segmenter", "encoder")
+
+
+def recipe_of_text(text: str, own: Recipe | None = None) -> Recipe:
+    """The recipe of a text: a preset's name or ``own``, then settings, such as ``tile=1024``.
+
+    Args:
+        text: for example ``fast``, ``own tile=1024`` or ``paper rescoring=diffusion``; ``none``
+            takes a setting away. No network can be named.
+        own: what ``own`` stands for.
+
+    Raises:
+        RecipeError: there is no such preset or setting, or a value is not allowed.
+
+    Example:
+        >>> recipe_of_text("fast tile=1024 rescoring=diffusion").tile
+        1024
+    """
+    first, *settings = text.split() or [""]
+    base = own if first == OWN and own is not None else Recipe.from_preset(first)
+    known = [field.name for field in fields(Recipe) if field.name not in _NO_SETTINGS]
+    values: dict[str, Any] = {}
+    for setting in settings:
+        name, _, value = setting.partition("=")
+        if name not in known or not value:
+            raise RecipeError(
+                f"{setting!r} is no setting of a recipe; write one as name=value, the name one of "
+                f"{', '.join(known)}."
+            )
+        values[name] = _value_of(value)
+    return replace(base, **values)
+
+
+def text_of_recipe(recipe: Recipe) -> str:
+    """A recipe in words: its preset's name and what is other than there.
+
+    Example:
+        >>> text_of_recipe(Recipe.from_preset("fast", tile=1024))
+        'fast tile=1024'
+    """
+    preset = PRESETS.get(recipe.name, recipe)
+    changed = [
+        f"{field.name}={str(getattr(recipe, field.name)).lower()}"
+        for field in fields(Recipe)
+        if getattr(recipe, field.name) != getattr(preset, field.name)
+    ]
+    return " ".join([recipe.name, *changed])
+
+
+def _value_of(text: str) -> Any:
+    if text == "none":
+        return None
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

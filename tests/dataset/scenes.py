@@ -11,7 +11,10 @@ from PIL import Image
 
 from ntt_plugin.engine.bank.memory_bank import Fingerprint
 from ntt_plugin.engine.images.load import read_image
+from ntt_plugin.engine.masks.packed import pack_mask
+from ntt_plugin.engine.proposals.joined import join_proposals
 from ntt_plugin.engine.proposals.proposals import Proposals
+from ntt_plugin.engine.proposals.tiles import whole_image
 from ntt_plugin.engine.recipe import Recipe
 from ntt_plugin.errors import ReferenceRefusedError
 
@@ -112,6 +115,35 @@ class ColourSegmenter:
         return Proposals.from_logits(
             logits, torch.linspace(0.9, 0.8, len(logits)), square, size, self.fingerprint
         )
+
+    def propose_candidates(self, image, candidates, *, grid=False):
+        """Each candidate's mask, or the pixels of its box that are not black."""
+        pixels = np.asarray(read_image(image), dtype=np.float32)
+        size = pixels.shape[:2]
+        masks, ious, features, sources = [], [], [], []
+        for index, candidate in enumerate(candidates):
+            mask = candidate.mask
+            if mask is None:
+                mask = pack_mask(self.masks_from_boxes(image, [candidate.box])[0])
+            if mask is not None:
+                x1, y1, x2, y2 = mask.box
+                colour = pixels[y1:y2, x1:x2][mask.unpack()].mean(axis=0)
+                masks.append(mask)
+                ious.append(candidate.confidence)
+                features.append(torch.from_numpy(colour / np.linalg.norm(colour)))
+                sources.append(index)
+        given = Proposals(
+            torch.tensor(ious),
+            torch.stack(features) if features else torch.zeros(0, 3),
+            torch.tensor([mask.box for mask in masks], dtype=torch.float32).view(-1, 4),
+            masks,
+            size,
+            self.fingerprint,
+            torch.tensor(sources, dtype=torch.int64),
+        )
+        parts = [(self.propose(image), whole_image(size))] if grid else []
+        self.proposed += not grid
+        return join_proposals([*parts, (given, whole_image(size))], size, self.fingerprint)
 
     def masks_from_boxes(self, image, boxes):
         """The pixels of a box that are not black."""

@@ -46,6 +46,18 @@ def test_corrections_are_learnt_and_both_scores_are_printed(example: Example) ->
     assert (report.from_cache, report.bank_version) == (4, info.version)
 
 
+def test_candidates_are_named_by_the_bank(example: Example) -> None:
+    printed = example("proposals_from_labels.py", "--pool", 5, "--images", 2)
+    dataset = fo.load_dataset("ntt-candidates")
+    for name in ("grid", "candidates", "both"):
+        ap = ntt.coco_figures(dataset, name).segm["AP"]
+        assert (
+            f"{name}: {dataset.count(f'by_{name}.detections')} labels, segm AP {ap:.4f}" in printed
+        )
+    ids = set(dataset.values("candidates.detections.id", unwind=True))
+    assert set(dataset.distinct("by_candidates.detections.candidate")) <= ids
+
+
 def test_coco_few_shot_prints_the_ap_that_evaluate_finds(example: Example, tmp_path: Path) -> None:
     printed = example("coco_few_shot.py", "--scenes", 12, 2, "--shots", 2)
     dataset = fo.load_dataset("ntt-coco-scenes")

@@ -223,6 +223,18 @@ class Form:
         self.mark(name, f"Give a whole number{_range(least, most)}{or_empty}.")
         return None
 
+    def share(self, name: str, label: str, description: str) -> float | None:
+        """A number from 0 to 1, or None; another one is marked."""
+        self.inputs.float(name, required=False, min=0, max=1, label=label, description=description)
+        value = self.value(name)
+        if value is None:
+            return None
+        is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+        if is_number and 0 <= value <= 1:
+            return float(value)
+        self.mark(name, "Give a number from 0 to 1, or leave it empty.")
+        return None
+
     def must_be_given(self, name: str, required: bool, default: object) -> bool:
         """Whether a missing value is an error.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from ..runtime.operator import NttOperator
 from .banks.build_memory_bank import BuildMemoryBank
+from .banks.change_recipe import ChangeRecipe
 from .banks.estimate_thresholds import EstimateThresholds
 from .banks.manage_memory_bank import (
     DeleteMemoryBank,
@@ -17,6 +18,7 @@ from .banks.show_memory_bank import GetMemoryBankInfo, LoadReferencesView
 from .banks.undo_memory_bank import UndoMemoryBank
 from .banks.update_memory_bank import UpdateMemoryBank
 from .labels.apply_thresholds import ApplyThresholds
+from .labels.compare_recipes import CompareRecipes
 from .labels.compare_segmentations import CompareSegmentations
 from .labels.evaluate_segmentation import EvaluateSegmentation
 from .labels.masks_from_boxes import MasksFromBoxes
@@ -45,6 +47,8 @@ OPERATORS: tuple[type[NttOperator], ...] = (
     SaveThresholds,
     ApplyThresholds,
     CompareSegmentations,
+    CompareRecipes,
+    ChangeRecipe,
     TeachReview,
     AcceptLabels,
     ExportLabels,

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import logging
 import random
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 
 from ...engine.bank.memory_bank import MemoryBank
-from ...engine.bank.records import BankEntry
-from ...engine.images.load import shown_size
-from ...engine.matching.leave_one_out import Annotated, Estimate, LeaveOneOut
+from ...engine.matching.leave_one_out import Estimate, LeaveOneOut
 from ...engine.matching.match import match
 from ...errors import DatasetError, NttError
 from ...worker.messages import Result, SampleError
@@ -25,12 +22,15 @@ from ...worker.tasks.reading import ReadImage
 from ...worker.tasks.task_handler import TaskHandler
 from ..database.errors import database_errors
 from ..networks import get_segmenter
-from ..references.choose import label_geometry
+from ..references.reference_images import (
+    HeldEntries,
+    annotated_labels,
+    bank_without,
+    entries_here,
+)
 from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
-from ..samples.label_lookup import find_labels
-from ..samples.label_selection import LabelKey
-from ..samples.views import all_images, load_sample
+from ..samples.views import all_images
 from ..segmentation.image_pass import concerns_every_image, each_image
 from ..segmentation.report import SampleNote
 from ..segmentation.work import WorkHere
@@ -103,7 +103,7 @@ def estimate_thresholds(
     saved = store.read(dataset, bank)
     if not saved.classes:
         raise DatasetError(f"The memory bank {bank!r} is empty; add references to it first.")
-    held = _entries_here(dataset, saved)
+    held = entries_here(dataset, saved)
     if not held:
         raise DatasetError(
             f"No image of {dataset.name!r} holds a label that the memory bank {bank!r} was built "
@@ -145,22 +145,10 @@ def try_to_estimate(
     return bool(found.thresholds)
 
 
-def _entries_here(dataset: Any, bank: MemoryBank) -> dict[str, list[tuple[BankEntry, LabelKey]]]:
-    """The bank's entries whose labels the dataset holds, by id of their sample."""
-    entries = list(bank.entries())
-    keys = find_labels([entry.stored.provenance for entry in entries], dataset)
-    there = set(all_images(dataset).values("id"))
-    found: dict[str, list[tuple[BankEntry, LabelKey]]] = defaultdict(list)
-    for entry, key in zip(entries, keys, strict=True):
-        if key is not None and key.sample in there:
-            found[key.sample].append((entry, key))
-    return found
-
-
 def _look(
     dataset: Any,
     bank: MemoryBank,
-    held: Mapping[str, Sequence[tuple[BankEntry, LabelKey]]],
+    held: Mapping[str, HeldEntries],
     segmenter: SegmenterLike,
     cache: Cache,
     progress: Progress,
@@ -177,10 +165,10 @@ def _look(
     def task(read: ReadImage) -> Made:
         entries = held[read.item.sample_id]
         try:
-            annotated = _annotated(dataset, read.item.sample_id, read.item.filepath, entries)
+            annotated = annotated_labels(dataset, read.item.sample_id, read.item.filepath, entries)
         except NttError as error:
             raise SampleError(str(error)) from error
-        rest = _without(bank, {entry.stored.id for entry, _ in entries})
+        rest = bank_without(bank, {entry.stored.id for entry, _ in entries})
         if rest.classes:
             instances = cached.use(read, lambda proposals: match(proposals, rest, bank.recipe))
             observed.add(instances, annotated, rest.classes)
@@ -195,49 +183,6 @@ def _look(
         found.failed, _ = each_image(images, work, done, progress)
     finally:
         work.finish()
-
-
-def _annotated(
-    dataset: Any,
-    sample_id: str,
-    filepath: str,
-    entries: Sequence[tuple[BankEntry, LabelKey]],
-) -> list[Annotated]:
-    """The labels that a bank learnt of a sample, as they are now.
-
-    Raises:
-        NttError: the sample or a label of it cannot be read.
-    """
-    fields = sorted({key.field for _, key in entries})
-    try:
-        sample = load_sample(all_images(dataset).select_fields(fields), sample_id)
-    except KeyError as error:
-        raise DatasetError("The sample was deleted.") from error
-    size = shown_size(filepath)
-    labels = {
-        (name, label.id): label
-        for name in fields
-        if sample[name] is not None
-        for label in getattr(sample[name], "detections", None) or sample[name].polylines
-    }
-    return [
-        Annotated(
-            entry.label, label_geometry(labels[key.field, key.label], size)[1], entry.negative
-        )
-        for entry, key in entries
-        if (key.field, key.label) in labels
-    ]
-
-
-def _without(bank: MemoryBank, ids: set[str]) -> MemoryBank:
-    """A bank that lacks some references and negatives; a class without any is gone."""
-    rest = MemoryBank(bank.fingerprint, bank.recipe)
-    for label, negative, stored in bank.entries():
-        if stored.id in ids or (negative and label not in rest.classes):
-            continue
-        add = rest.add_negatives if negative else rest.add
-        add(label, stored.feature, stored.provenance, stored.reading)
-    return rest
 
 
 def _save(dataset: Any, name: str, estimates: Mapping[str, Estimate]) -> None:

@@ -46,7 +46,7 @@ class CocoTables:
 
 def export_coco(
     samples: Any,
-    label_field: str,
+    label_field: str | None,
     gt_field: str,
     classes: Iterable[str],
     masks: bool,
@@ -64,7 +64,7 @@ def export_coco(
 
     Args:
         samples: a dataset or view of images.
-        label_field: predictions, ``Detections`` with ``confidence``.
+        label_field: predictions, ``Detections`` with ``confidence``; None to read none.
         gt_field: ground truth, ``Detections``.
         classes: labels of other classes are passed over.
         masks: whether masks are wanted.
@@ -79,8 +79,9 @@ def export_coco(
             "categories": [{"id": index, "name": label} for label, index in categories.items()],
         }
     )
-    inverted: dict[str, list[str]] = {gt_field: [], label_field: []}
-    view = samples.select_fields([label_field, gt_field])
+    roles = {gt_field: True} | ({} if label_field is None else {label_field: False})
+    inverted: dict[str, list[str]] = {name: [] for name in roles}
+    view = samples.select_fields(list(roles))
     for image_id, sample in enumerate(each_sample(view, progress), start=1):
         truth = sample[gt_field].detections if sample[gt_field] is not None else []
         try:
@@ -95,7 +96,7 @@ def export_coco(
         tables.ground_truth["images"].append(
             {"id": image_id, "height": size[0], "width": size[1], "file_name": sample.filepath}
         )
-        for name, is_truth in ((gt_field, True), (label_field, False)):
+        for name, is_truth in roles.items():
             for detection in _detections(sample[name], categories):
                 try:
                     found, placed = _annotation(detection, size, masks)

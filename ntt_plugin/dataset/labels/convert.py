@@ -52,7 +52,9 @@ BOX_MASK_ATTRIBUTES: Mapping[str, type[fo.Field]] = {
 that one agree.
 """
 
-RESERVED_ATTRIBUTES = frozenset({"iscrowd", *SUGGESTION_ATTRIBUTES, *BOX_MASK_ATTRIBUTES})
+RESERVED_ATTRIBUTES = frozenset(
+    {"iscrowd", "candidate", *SUGGESTION_ATTRIBUTES, *BOX_MASK_ATTRIBUTES}
+)
 """Every attribute that this plugin reads or writes; evaluations may not take these names."""
 
 

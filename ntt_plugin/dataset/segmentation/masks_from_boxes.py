@@ -25,8 +25,8 @@ from ..labels.orientation import stored_pixels_problem
 from ..networks import as_recipe, get_box_segmenter
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
+from ..samples.fetching import fetch_samples
 from ..samples.views import image_view
-from .fetching import fetch_samples
 from .field_run import Overwrite, ends_the_run, field_run
 from .report import SegmentReport, run_notes
 from .work import Work, WorkHere

@@ -18,7 +18,7 @@ from ...worker.messages import Item, Result, SampleError
 from ..labels.overlap import outline
 from ..labels.review_marks import REJECTED, REVIEW
 from ..samples.checks import quoted
-from .fetching import fetch_documents, fetch_samples, in_batches
+from ..samples.fetching import fetch_documents, fetch_samples, in_batches
 from .work import Work
 from .writer import FieldWriter, FilledError
 

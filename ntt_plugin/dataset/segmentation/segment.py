@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import asdict
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +22,22 @@ from ..banks.banks import resolve_bank
 from ..banks.info import bank_digest
 from ..database.errors import database_errors
 from ..labels.convert import LABEL_ATTRIBUTES
-from ..labels.label_field import run_id
+from ..labels.label_field import RunIds, run_id
 from ..labels.orientation import turned_references_note
 from ..networks import as_recipe, get_segmenter
 from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
-from ..samples.checks import dataset_of
+from ..samples.checks import dataset_of, listed
 from ..samples.views import image_view
+from .candidates import (
+    CANDIDATE_ATTRIBUTE,
+    GRID,
+    ProposalSources,
+    contents,
+    proposal_sources,
+    run_ids,
+    shown_labels,
+)
 from .field_run import Overwrite, ends_the_run, field_run
 from .report import SegmentReport, run_notes
 from .run_counts import Truncated
@@ -52,6 +62,9 @@ def segment(
     segmenter: SegmenterLike | None = None,
     cache: Cache = True,
     workers: Workers = None,
+    proposals: str | Iterable[str] = GRID,
+    min_confidence: float = 0.0,
+    tile: int | None = None,
 ) -> SegmentReport:
     """Find the bank's classes in each image and write them as ``fo.Detections``.
 
@@ -102,6 +115,15 @@ def segment(
         workers: None to work in this process; a number of processes of this machine, ``"auto"``
             (one a GPU; without GPUs one for four cores), or ``ntt.Ray(...)``. The labels are the
             same.
+        proposals: ``grid`` for the segmenter's own points; a field of ``Detections`` whose labels
+            are classified in their place; or several of these, joined. Boxes become masks by the
+            segmenter, masks are taken as they are; their classes are ignored, their confidence
+            stands for the predicted IoU (1 where there is none). Each new label then has the
+            attribute ``candidate``, the id of the label it was made of. Of a view that filters
+            labels, those it shows.
+        min_confidence: labels of these fields with a lower confidence are left out.
+        tile: side in pixels of the tiles that larger images are looked at in, too, in place of
+            the recipe's; 0 for none.
 
     Returns:
         What was done, counted and named; samples that fail do not stop the run.
@@ -122,8 +144,18 @@ def segment(
     notes: list[str] = []
     images = image_view(samples, group_slices, notes)
     name, bank = bank_with_classes(images, bank, bank_dataset)
-    recipe = segmenter.recipe if segmenter else as_recipe(preset or bank.recipe)
-    run = run_id(bank_digest(bank), recipe)
+    recipe = _recipe(preset or bank.recipe, segmenter, tile)
+    sources = proposal_sources(images, proposals, min_confidence, label_field)
+    facts = bank_facts(run_id(bank_digest(bank), recipe), name, bank, recipe)
+    run: RunIds = facts["run"]
+    content, attributes = None, LABEL_ATTRIBUTES
+    if not sources.are_grid_alone:
+        shown = shown_labels(images, sources)
+        run = run_ids(images, facts["run"], sources, shown)
+        facts["proposals"] = sources.in_words()
+        content = partial(contents, images, sources, shown)
+        attributes = {**LABEL_ATTRIBUTES, **CANDIDATE_ATTRIBUTE}
+        notes += _empty_note(shown, sources)
     report = SegmentReport(label_field, name, recipe.name, bank.version)
 
     with field_run(images, run, report, overwrite, mask_dir) as labelling:
@@ -151,13 +183,42 @@ def segment(
         report.notes += run_notes([*notes, *turned_references_note(bank, images), *store_notes])
         labelling.label_each(
             work,
-            LABEL_ATTRIBUTES,
-            bank_facts(run, name, bank, recipe),
+            attributes,
+            facts,
             progress,
+            content=content,
             records_networks=True,
             finish=lambda: _truncation_notes(labelling.counts.truncated, recipe.max_instances),
         )
     return report
+
+
+def _recipe(preset: str | Recipe, segmenter: SegmenterLike | None, tile: int | None) -> Recipe:
+    """The recipe of a run.
+
+    Raises:
+        DatasetError: tiles are asked for of a segmenter that has a recipe of its own.
+    """
+    if segmenter is None:
+        recipe = as_recipe(preset)
+        return recipe if tile is None else replace(recipe, tile=tile or None)
+    if tile is not None:
+        raise DatasetError(
+            "A segmenter in memory has its own recipe; leave tile out, or make it with "
+            "Segmenter.from_preset(..., tile=...)."
+        )
+    return segmenter.recipe
+
+
+def _empty_note(shown: Mapping[str, Collection[str]], sources: ProposalSources) -> list[str]:
+    """What a person should know where images have no candidate, and so find nothing."""
+    empty = sum(not keys for keys in shown.values())
+    if not empty or sources.grid:
+        return []
+    return [
+        f"{empty} of {len(shown)} images hold no label in {listed(sources.fields)}, so nothing "
+        f"can be found there; add {GRID!r} to proposals to look there too"
+    ]
 
 
 def bank_with_classes(

@@ -9,16 +9,25 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
 import torch
+from PIL import Image
 
 from ...engine.device.device import resolve_dtype
 from ...engine.images.load import read_image
 from ...engine.masks.packed import RecordError
-from ...engine.proposals.cache import PIPELINE_VERSION, ProposalCache, file_facts, image_digest
+from ...engine.proposals.cache import (
+    PIPELINE_VERSION,
+    ProposalCache,
+    digest_with_candidates,
+    file_facts,
+    image_digest,
+)
+from ...engine.proposals.candidates import candidates_digest
 from ...engine.proposals.codec import CODEC_VERSION
 from ...engine.proposals.proposals import Proposals
 from ...engine.proposals.store import ProposalStore
 from ...engine.recipe import Recipe
 from ...errors import ImageError
+from ..labels.given_candidates import GivenCandidates, given_candidates
 from .networks import SegmenterLike
 from .reading import ReadImage
 
@@ -78,8 +87,9 @@ class CachedProposals:
             facts = file_facts(read.filepath)
         except ImageError:
             return
-        read.proposals = self._cache.load(facts.digest, facts.size)
         read.digest, read.size, read.header_notes = facts
+        read.key = _key(facts.digest, given_candidates(read.item.content))
+        read.proposals = self._cache.load(read.key, facts.size)
 
     def use(self, read: ReadImage, function: Callable[[Proposals], _T]) -> _T:
         """Apply a function to an image's proposals: cached ones, or computed and cached now.
@@ -96,18 +106,18 @@ class CachedProposals:
             try:
                 return function(read.proposals)
             except RecordError as error:
-                assert self._cache is not None and read.digest is not None
-                self._cache.report_damage(read.digest, error)
+                assert self._cache is not None and read.key is not None
+                self._cache.report_damage(read.key, error)
                 read.image = read_image(read.filepath)
         assert read.image is not None
-        proposals = self._segmenter.propose(read.image)
-        if read.digest is not None:
+        proposals = self._propose(read.image, given_candidates(read.item.content))
+        if read.digest is not None and read.key is not None:
             if self._segmenter.device.type == "cpu":
                 # A second thread that computes would slow this one: libgomp's threads no longer
                 # spin once they are more than the cores.
                 proposals = proposals.with_masks_made()
             self._room.acquire()
-            self._writers.submit(self._keep, read.filepath, read.digest, proposals)
+            self._writers.submit(self._keep, read.filepath, read.digest, read.key, proposals)
         return function(proposals)
 
     def troubles(self) -> dict[str, Any]:
@@ -125,12 +135,17 @@ class CachedProposals:
         """Wait for pending writes."""
         self._writers.shutdown(wait=True)
 
-    def _keep(self, filepath: str, digest: str, proposals: Proposals) -> None:
+    def _propose(self, image: Image.Image, given: GivenCandidates | None) -> Proposals:
+        if given is None:
+            return self._segmenter.propose(image)
+        return self._segmenter.propose_candidates(image, given.candidates, grid=given.grid)
+
+    def _keep(self, filepath: str, digest: str, key: str, proposals: Proposals) -> None:
         assert self._cache is not None
         try:
             if image_digest(filepath) != digest:
                 self._note(f"{filepath} was changed during the run.")
-            elif not self._cache.save(digest, proposals):
+            elif not self._cache.save(key, proposals):
                 self.not_stored = str(self._cache.store.counts.problem)
                 self._note(self.not_stored)
         except Exception as error:
@@ -142,3 +157,10 @@ class CachedProposals:
     def _note(self, problem: str) -> None:
         self._first_problem = self._first_problem or problem
         self._problems += 1
+
+
+def _key(image: str, given: GivenCandidates | None) -> str:
+    """What an image's proposals are kept under: its digest, with that of candidates."""
+    if given is None:
+        return image
+    return digest_with_candidates(image, candidates_digest(given.candidates, given.grid))

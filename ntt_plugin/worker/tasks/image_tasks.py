@@ -19,6 +19,7 @@ from ...engine.references import Box, tight_box
 from ...engine.typing import Array
 from ...errors import StoreError
 from ..labels.boxes import pixel_corners, relative_box
+from ..labels.given_candidates import given_candidates
 from ..labels.label_bytes import NewLabel, Origin, to_labels
 from ..messages import SampleError
 from .cached_proposals import CachedProposals
@@ -53,9 +54,20 @@ def segmenting(name: str, bank: MemoryBank, recipe: Recipe, cached: CachedPropos
 
     def task(read: ReadImage) -> Made:
         instances = cached.use(read, lambda proposals: match(proposals, bank, recipe))
-        return Made(labels_of(instances), left_out=instances.left_out)
+        labels = labels_of(instances)
+        given = given_candidates(read.item.content)
+        if given is not None:
+            _name_candidates(labels, instances, given.ids)
+        return Made(labels, left_out=instances.left_out)
 
     return task
+
+
+def _name_candidates(labels: Sequence[NewLabel], instances: Instances, ids: Sequence[str]) -> None:
+    """Tell of each label which candidate it was made of; none of those of the point grid."""
+    sources = [-1] * len(labels) if instances.sources is None else instances.sources.tolist()
+    for label, source in zip(labels, sources, strict=True):
+        label.attributes["candidate"] = ids[source] if source >= 0 else None
 
 
 def proposing(cached: CachedProposals) -> Task:

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from ...engine.bank.memory_bank import Fingerprint
 from ...engine.images.load import ImageLike
+from ...engine.proposals.candidates import Candidate
 from ...engine.proposals.proposals import Proposals
 from ...engine.recipe import Recipe
 from ...engine.references import Reference
@@ -46,6 +47,11 @@ class SegmenterLike(Protocol):
 
     def propose(self, image: ImageLike) -> Proposals:
         """The proposals of one image."""
+
+    def propose_candidates(
+        self, image: ImageLike, candidates: Sequence[Candidate], *, grid: bool = False
+    ) -> Proposals:
+        """Proposals made of boxes and masks from anywhere."""
 
     def masks_from_boxes(
         self, image: ImageLike, boxes: Array | Sequence[Sequence[float]]

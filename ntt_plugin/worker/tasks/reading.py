@@ -30,6 +30,7 @@ class ReadImage:
         filepath: its file on this machine.
         state: its file's ``image_state`` before the file was read.
         digest: its file's ``image_digest``; None if no cache was asked.
+        key: what its proposals are kept under; None if no cache was asked.
         size: its (H, W) as it is shown; None if no cache was asked.
         header_notes: its notes where its header tells them; None where it does not.
         proposals: its cached proposals; None if there are none.
@@ -42,6 +43,7 @@ class ReadImage:
     filepath: str
     state: str | None = None
     digest: str | None = None
+    key: str | None = None
     size: tuple[int, int] | None = None
     header_notes: list[str] | None = None
     proposals: Proposals | None = None

@@ -67,6 +67,8 @@ FILLED = {
     "sample_references": {"shots": 100, "tag": NAMES[0]},
     "add_references": {"tag": NAMES[2]},
     "compare_segmentations": {"label_field": "found", "other_field": "ground_truth"},
+    "compare_recipes": {"bank": "hostile", "recipes": ["own"]},
+    "change_recipe": {"name": "hostile", "preset": "own tile=64"},
 }
 
 

@@ -107,6 +107,10 @@ def compared(dataset, folder):
     assert dataset.list_evaluations() == []
 
 
+def settings_changed(dataset, folder):
+    assert ntt.load_memory_bank(dataset, "shapes").recipe.rescoring == "diffusion"
+
+
 def renamed(dataset, folder):
     assert ntt.list_memory_banks(dataset) == ["forms"]
 
@@ -190,6 +194,15 @@ CASES = {
         {"label_field": "ntt", "other_field": "boxes", "gt_field": "ground_truth"},
         compared,
     ),
+    "compare_recipes": (
+        {
+            "bank": "shapes",
+            "recipes": ["own", "own rescoring=diffusion"],
+            "gt_field": "ground_truth",
+        },
+        unchanged,
+    ),
+    "change_recipe": ({"name": "shapes", "preset": "own rescoring=diffusion"}, settings_changed),
     "teach_review": ({"label_field": "ntt", "bank": "shapes", "kind": "negatives"}, taught),
     "accept_labels": ({"label_field": "ntt", "into": "good"}, accepted),
     "export_labels": ({"field": "ground_truth", "path": "FOLDER/labels.json"}, written),

@@ -38,14 +38,26 @@ class SegmentWithMemoryBank(NttOperator):
         "mask_dir",
         "cache",
         "workers",
+        "proposals",
+        "min_confidence",
+        "tile",
     )
-    seldom = ("preset", "device", "batch_size", "mask_dir", "cache", "workers")
+    seldom = (
+        "preset",
+        "device",
+        "batch_size",
+        "mask_dir",
+        "cache",
+        "workers",
+        "proposals",
+        "min_confidence",
+    )
     submit = "Segment"
     doing = "Segmenting"
 
     def build_form(self, form: Form) -> None:
         from ....dataset.labels.label_field import run_id
-        from ...forms import bank_choice, run_options, target
+        from ...forms import bank_choice, proposal_sources, run_options, target
 
         images = target.target(form, "Segment")
         info = bank_choice.any_bank(form)
@@ -57,10 +69,15 @@ class SegmentWithMemoryBank(NttOperator):
             run_options.mask_dir(form)
             run_options.cache(form)
             run_options.workers(form)
+            proposal_sources.sources(form, images)
         if info is None or recipe is None or field is None:
             return
+        recipe = proposal_sources.tiles(form, images, recipe)
+        chosen = proposal_sources.chosen_sources(form, images, field)
+        if chosen is None:
+            return
         run = run_id(info.digest, recipe)
-        found = target.asked_once(form, images, run_options.held, field, run)
+        found = target.asked_once(form, images, proposal_sources.held, field, run, chosen)
         others = _made_by(form.dataset, field, info.name)
         to_do = run_options.ask_to_replace(form, images, "label_field", field, found, others)
         if to_do is None:

@@ -6,8 +6,8 @@ import pytest
 from mongoengine.errors import InvalidDocumentError
 from pymongo.errors import AutoReconnect
 
-from ntt_plugin.dataset.segmentation import fetching
-from ntt_plugin.dataset.segmentation.fetching import fetch_documents, fetch_samples, in_batches
+from ntt_plugin.dataset.samples import fetching
+from ntt_plugin.dataset.samples.fetching import fetch_documents, fetch_samples, in_batches
 
 IDS = [str(number) for number in range(100)]
 

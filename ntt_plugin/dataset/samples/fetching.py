@@ -10,7 +10,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from ..database.fiftyone_internals import samples_of
-from ..samples.views import all_images
+from .views import all_images
 
 _MOST_FETCHED = 32
 # Samples are fetched in batches that last about this long, so that what is fetched is fresh.

@@ -1,0 +1,215 @@
+"""Labels of fields as proposals: what an image's item carries, and the run's id for each sample."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import fiftyone as fo
+
+from ...engine.images.load import shown_size
+from ...errors import DatasetError, NttError
+from ...worker.labels.given_candidates import candidate_entry, candidates_content
+from ...worker.tasks.reading import image_state
+from ..labels.convert import box_problem, pixel_box
+from ..labels.crowds import IS_CROWD, is_crowd_label
+from ..labels.orientation import stored_pixels_problem
+from ..labels.placed_masks import placed_mask
+from ..samples.checks import as_names, dataset_of, quoted, require_labels
+from ..samples.fetching import fetch_documents, fetch_samples
+from ..samples.sample_ids import ids_of
+
+GRID = "grid"
+"""Names the segmenter's point grid among the sources of proposals."""
+
+CANDIDATE_ATTRIBUTE: Mapping[str, type[fo.Field]] = {"candidate": fo.StringField}
+"""The attribute of labels that were made of candidates: the candidate's id."""
+
+_AT_ONCE = 500
+# What a candidate's mask and rank are made of; its class does not matter.
+_DECIDES = ("bounding_box", "confidence", "mask", "iscrowd")
+
+
+@dataclass(frozen=True)
+class ProposalSources:
+    """Where a run's proposals come from.
+
+    Attributes:
+        fields: fields of labels.
+        grid: whether the point grid is one of them.
+        least: candidates with a lower confidence are left out.
+    """
+
+    fields: tuple[str, ...]
+    grid: bool
+    least: float = 0.0
+
+    @property
+    def are_grid_alone(self) -> bool:
+        """Whether there are no candidates."""
+        return not self.fields
+
+    def in_words(self) -> list[str]:
+        """The sources' names."""
+        return [*([GRID] if self.grid else []), *self.fields]
+
+
+def proposal_sources(
+    images: Any, proposals: str | Iterable[str], min_confidence: float, label_field: str
+) -> ProposalSources:
+    """What the arguments ``proposals`` and ``min_confidence`` of a run mean.
+
+    Raises:
+        DatasetError: no source is named, one is no field of ``Detections`` or the field that is
+            written; or the confidence is no number from 0 to 1.
+    """
+    names = list(dict.fromkeys(as_names("proposals", proposals)))
+    if not names:
+        raise DatasetError(
+            f"There are no proposals without a source; name {GRID!r}, a field of labels, or both."
+        )
+    number = isinstance(min_confidence, (int, float)) and not isinstance(min_confidence, bool)
+    if not number or not 0 <= min_confidence <= 1:
+        raise DatasetError(f"min_confidence is {min_confidence!r}; give a number from 0 to 1.")
+    fields = tuple(name for name in names if name != GRID)
+    for name in fields:
+        require_labels(images, name, (fo.Detections,))
+        if name == label_field:
+            raise DatasetError(
+                f"The field {name!r} cannot be read for proposals and written at once; name "
+                "another label_field."
+            )
+    return ProposalSources(fields, GRID in names, float(min_confidence))
+
+
+def shown_labels(images: Any, sources: ProposalSources) -> dict[str, set[str]]:
+    """Ids of the labels of all sources that a view shows, by id of their sample."""
+    view = images.select_fields(list(sources.fields))
+    paths = [f"{name}.detections.id" for name in sources.fields]
+    columns = view.values(["id", *paths])
+    return {
+        sample: {key for keys in of_fields for key in keys or ()}
+        for sample, *of_fields in zip(*columns, strict=True)
+    }
+
+
+def run_ids(
+    images: Any, run: str, sources: ProposalSources, shown: Mapping[str, Collection[str]]
+) -> dict[str, str]:
+    """A run's id for each sample: it depends on the candidates' boxes, masks and confidences."""
+    dataset, sample_ids = dataset_of(images), ids_of(images)
+    wanted = {
+        f"{field}.detections.{name}": 1
+        for field in sources.fields
+        for name in ("_id", "mask_path", *_DECIDES)
+    }
+    found = {}
+    for start in range(0, len(sample_ids), _AT_ONCE):
+        some = list(sample_ids[start : start + _AT_ONCE])
+        documents = fetch_documents(dataset, wanted, some)
+        for sample_id in some:
+            document = documents.get(sample_id, {})
+            found[sample_id] = _run_id(run, sources, document, shown.get(sample_id, ()))
+    return found
+
+
+def contents(
+    images: Any,
+    sources: ProposalSources,
+    shown: Mapping[str, Collection[str]],
+    sample_ids: Sequence[str],
+) -> dict[str, tuple[dict[str, Any], list[str]] | Exception]:
+    """The candidates of some samples, and notes on those that cannot be used."""
+    found: dict[str, Any] = {}
+    fields = list(sources.fields)
+    for sample_id, sample in fetch_samples(dataset_of(images), fields, sample_ids).items():
+        try:
+            found[sample_id] = (
+                sample
+                if isinstance(sample, Exception)
+                else _content(sample, sources, shown.get(sample_id, ()))
+            )
+        except NttError as error:
+            found[sample_id] = error
+    return found
+
+
+def _run_id(
+    run: str, sources: ProposalSources, document: Mapping[str, Any], shown: Collection[str]
+) -> str:
+    digest = hashlib.sha256(repr((run, sources)).encode())
+    for field in sources.fields:
+        for label in (document.get(field) or {}).get("detections") or ():
+            if str(label.get("_id")) in shown:
+                values = [label.get(name) for name in _DECIDES]
+                path = label.get("mask_path")
+                state = image_state(path) if isinstance(path, str) else None
+                digest.update(repr((field, str(label["_id"]), path, state, values)).encode())
+    return digest.hexdigest()[:16]
+
+
+def _content(
+    sample: Any, sources: ProposalSources, shown: Collection[str]
+) -> tuple[dict[str, Any], list[str]]:
+    """A sample's candidates as its item carries them; notes on those of no use.
+
+    Raises:
+        DatasetError: they seem to be made on the photograph before it is turned upright.
+        ImageError: the image's header cannot be read.
+    """
+    labels = [
+        label
+        for field in sources.fields
+        for label in (sample[field].detections if sample[field] else [])
+        if label.id in shown
+    ]
+    if problem := stored_pixels_problem(sample, labels):
+        raise DatasetError(problem)
+    size = shown_size(sample.filepath)
+    entries, notes = [], []
+    for label in labels:
+        try:
+            confidence = _confidence(label)
+            if confidence >= sources.least:
+                entries.append(_entry(label, confidence, size))
+        except DatasetError as error:
+            notes.append(f"the candidate {label.id} was left out: {error}")
+    return candidates_content(entries, sources.grid), notes
+
+
+def _confidence(label: fo.Detection) -> float:
+    """What stands for the predicted IoU: 1 where there is none.
+
+    Raises:
+        DatasetError: it is no number from 0 to 1.
+    """
+    value = label.confidence
+    if value is None:
+        return 1.0
+    if not isinstance(value, (int, float)) or math.isnan(value) or not 0 <= value <= 1:
+        raise DatasetError(f"Its confidence is {quoted(value)}, which is no number from 0 to 1.")
+    return float(value)
+
+
+def _entry(label: fo.Detection, confidence: float, size: tuple[int, int]) -> dict[str, Any]:
+    """A label as its item carries it.
+
+    Raises:
+        DatasetError: it is a crowd, or its box or mask cannot be used.
+    """
+    if is_crowd_label(label):
+        raise DatasetError(IS_CROWD)
+    if problem := box_problem(label.bounding_box):
+        raise DatasetError(problem)
+    if label.has_mask:
+        placed = placed_mask(label, size)
+        return candidate_entry(label.id, (), confidence, placed.mask, (placed.left, placed.top))
+    height, width = size
+    x1, y1, x2, y2 = pixel_box(label, size)
+    box = max(0.0, x1), max(0.0, y1), min(float(width), x2), min(float(height), y2)
+    if box[0] >= box[2] or box[1] >= box[3]:
+        raise DatasetError(f"Its box {quoted(label.bounding_box)} covers nothing of the image.")
+    return candidate_entry(label.id, box, confidence)
