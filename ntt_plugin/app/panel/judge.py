@@ -5,8 +5,8 @@ from __future__ import annotations
 import uuid
 from typing import Any
 
+from ...dataset.inspect.colours import colour_by_class
 from ...dataset.labels.annotation_schema import set_up_annotation
-from ...dataset.labels.colours import colour_by_class
 from ...dataset.review.steps import ReviewStep, approve_above, review_labels, undo_review
 from ...dataset.samples.checks import quoted
 from ...dataset.samples.views import all_images

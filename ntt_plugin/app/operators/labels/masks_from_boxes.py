@@ -104,7 +104,7 @@ class MasksFromBoxes(NttOperator):
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import masks_from_boxes
         from ....dataset.inspect.box_masks import worst_box_masks
-        from ....dataset.labels.colours import colour_by_class
+        from ....dataset.inspect.colours import colour_by_class
         from ....dataset.samples.views import all_images
         from ...forms import target
 

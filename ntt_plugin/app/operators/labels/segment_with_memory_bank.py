@@ -93,7 +93,7 @@ class SegmentWithMemoryBank(NttOperator):
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import segment
-        from ....dataset.labels.colours import colour_by_class
+        from ....dataset.inspect.colours import colour_by_class
         from ...forms import target
 
         report = segment(target.target_of(ctx), **self.arguments(ctx), progress=progress)
