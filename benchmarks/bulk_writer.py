@@ -62,7 +62,7 @@ class MadeBefore:
 
     def __init__(self, stamp: Any, count: int) -> None:
         """Make the labels of one sample, with masks of about 40 x 60 pixels."""
-        from ntt_plugin.dataset.segmentation.work import Told
+        from ntt_plugin.dataset.runtime.work import Told
         from ntt_plugin.worker.labels.label_bytes import NewLabel, field_bytes
 
         self.told = Told()

@@ -63,12 +63,12 @@ from .dataset.review.teach import teach_review as teach_review
 from .dataset.review.try_bank import Trial as Trial
 from .dataset.review.try_bank import try_bank as try_bank
 from .dataset.runtime.caching import ProposalStore as ProposalStore
+from .dataset.samples.sample_notes import SampleNote as SampleNote
 from .dataset.segmentation.masks_from_boxes import masks_from_boxes as masks_from_boxes
 from .dataset.segmentation.propose import ProposeReport as ProposeReport
 from .dataset.segmentation.propose import clear_proposals as clear_proposals
 from .dataset.segmentation.propose import get_proposals_info as get_proposals_info
 from .dataset.segmentation.propose import propose as propose
-from .dataset.segmentation.report import SampleNote as SampleNote
 from .dataset.segmentation.report import SegmentReport as SegmentReport
 from .dataset.segmentation.report import load_segment_report as load_segment_report
 from .dataset.segmentation.segment import segment as segment

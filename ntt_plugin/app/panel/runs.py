@@ -16,8 +16,8 @@ from ...dataset.evaluation.freshness import scored_labels_changed
 from ...dataset.inspect.box_masks import POOR, worst_box_masks
 from ...dataset.inspect.runs import RunInfo, list_runs
 from ...dataset.runtime.caching import remembered
+from ...dataset.samples.sample_notes import SampleNote
 from ...dataset.samples.views import all_images
-from ...dataset.segmentation.report import SampleNote
 from ...errors import DatasetError
 from ..operators import OPERATORS
 from ..request import PLUGIN

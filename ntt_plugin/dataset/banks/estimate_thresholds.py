@@ -29,11 +29,11 @@ from ..references.reference_images import (
     entries_here,
 )
 from ..runtime.caching import Cache, usable_store
+from ..runtime.image_pass import concerns_every_image, each_image
 from ..runtime.progress_bar import Progress
+from ..runtime.work import WorkHere
+from ..samples.sample_notes import SampleNote
 from ..samples.views import all_images
-from ..segmentation.image_pass import concerns_every_image, each_image
-from ..segmentation.report import SampleNote
-from ..segmentation.work import WorkHere
 from . import store
 
 logger = logging.getLogger(__name__)

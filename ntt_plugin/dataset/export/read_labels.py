@@ -22,8 +22,8 @@ from ..labels.review_marks import APPROVED, REJECTED, REVIEW
 from ..references.choose import NO_AREA, NO_MASK
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import dataset_of, require_classes, require_labels
+from ..samples.sample_notes import SampleNote, run_notes
 from ..samples.views import image_view, load_sample
-from ..segmentation.report import SampleNote, run_notes
 from .report import ExportReport
 
 _AT_ONCE = 100

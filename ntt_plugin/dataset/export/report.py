@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from ..segmentation.report import SampleNote, in_words
+from ..samples.sample_notes import SampleNote, in_words
 
 
 @dataclass

@@ -15,7 +15,7 @@ from ..database.errors import database_errors
 from ..labels.clean import Clean
 from ..runtime.progress_bar import Progress
 from ..samples.checks import as_path, quoted
-from ..segmentation.report import SampleNote, run_notes
+from ..samples.sample_notes import SampleNote, run_notes
 from .polygons import mask_polygon
 from .read_labels import ExportImage, ExportLabel, LabelReader
 from .report import ExportReport

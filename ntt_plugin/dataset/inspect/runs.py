@@ -17,8 +17,9 @@ from ..database.fiftyone_internals import stored_dataset
 from ..database.locks import is_held
 from ..database.run_record import read_facts, read_results, recorded_fields
 from ..samples.checks import dataset_of, is_whole, require_detections
+from ..samples.sample_notes import SampleNote
 from ..samples.views import all_images
-from ..segmentation.report import SampleNote, SegmentReport, from_dict
+from ..segmentation.report import SegmentReport, from_dict
 
 # A run in which every sample failed has as many notes as samples.
 _MOST_NOTES = 100

@@ -30,8 +30,8 @@ from ..labels.overlap import outline, overlaps
 from ..labels.review_marks import APPROVED, REJECTED
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import dataset_of, quoted, require_detections, require_name
+from ..samples.sample_notes import SampleNote
 from ..samples.views import all_images, image_view, load_sample
-from ..segmentation.report import SampleNote
 from .queue import ALL, ReviewItem, review_queue, saved_thresholds
 
 _TRIES = 5

@@ -23,13 +23,13 @@ from ...worker.tasks.task_handler import TaskHandler
 from ..database.errors import database_errors
 from ..networks import as_recipe, get_segmenter
 from ..runtime.caching import Cache, usable_store
+from ..runtime.image_pass import concerns_every_image, each_image
 from ..runtime.progress_bar import Progress
+from ..runtime.work import WorkHere
 from ..samples.checks import dataset_of, whole_number
+from ..samples.sample_notes import SampleNote, run_notes
 from ..samples.views import image_view
-from ..segmentation.image_pass import concerns_every_image, each_image
-from ..segmentation.report import SampleNote, run_notes
 from ..segmentation.segment import bank_with_classes
-from ..segmentation.work import WorkHere
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""What any run needs beside its work: caches, threads, progress."""
+"""What runs over samples share: caches, threads, progress, and work done here or by workers."""

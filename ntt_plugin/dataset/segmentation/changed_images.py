@@ -12,7 +12,7 @@ from ...errors import ImageError
 from ...worker.labels.label_bytes import IMAGE
 from ...worker.tasks.reading import image_state
 from ..database.fiftyone_internals import samples_of
-from .report import SampleNote
+from ..samples.sample_notes import SampleNote
 
 _LOOKED_UP_AT_ONCE = 1000
 _MOST_NAMED = 100

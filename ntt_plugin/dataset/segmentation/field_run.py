@@ -33,19 +33,14 @@ from ..labels.label_field import (
 )
 from ..labels.mask_files import MaskFiles, MaskFolderError, folder_of_run, keep_folder
 from ..runtime.progress_bar import Progress, progress_bar
+from ..runtime.work import Work
 from ..samples.checks import dataset_of, quoted
 from ..samples.sample_ids import SampleIds, ids_of
+from ..samples.sample_notes import run_notes
 from .changed_images import changed_images
-from .report import (
-    SegmentReport,
-    no_memory,
-    run_notes,
-    stop_reason,
-    to_dict,
-)
+from .report import SegmentReport, no_memory, stop_reason, to_dict
 from .run_counts import RunCounts
 from .run_items import Content, each_result
-from .work import Work
 from .writer import FieldWriter
 from .writing_behind import WritingBehind
 

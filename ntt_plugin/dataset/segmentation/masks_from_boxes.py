@@ -24,13 +24,14 @@ from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
 from ..networks import as_recipe, get_box_segmenter
 from ..runtime.progress_bar import Progress
+from ..runtime.work import Work, WorkHere
+from ..runtime.workers import Workers, require_usable, work_by
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
 from ..samples.fetching import fetch_samples
+from ..samples.sample_notes import run_notes
 from ..samples.views import image_view
 from .field_run import Overwrite, ends_the_run, field_run
-from .report import SegmentReport, run_notes
-from .work import Work, WorkHere
-from .workers import Workers, require_usable, work_by
+from .report import SegmentReport
 
 # What a written label is made of, beside its id and its box.
 _DECIDES = ("label", "confidence", "tags")

@@ -21,12 +21,12 @@ from ...worker.tasks.spec import PROPOSE
 from ...worker.tasks.task_handler import TaskHandler
 from ..networks import as_recipe, get_segmenter
 from ..runtime.caching import Cache, ProposalStore, store_of
+from ..runtime.image_pass import concerns_every_image, each_image
 from ..runtime.progress_bar import Progress
+from ..runtime.work import Work, WorkHere
+from ..runtime.workers import Workers, require_usable, work_by
+from ..samples.sample_notes import SampleNote, in_words, run_notes
 from ..samples.views import image_view
-from .image_pass import concerns_every_image, each_image
-from .report import SampleNote, in_words, run_notes
-from .work import Work, WorkHere
-from .workers import Workers, require_usable, work_by
 
 
 @dataclass

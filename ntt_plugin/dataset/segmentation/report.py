@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime, timezone
@@ -15,21 +15,7 @@ from ...errors import DatasetError, NoFileHandlesError, WorkerError
 from ..database.errors import database_errors, is_disk_full
 from ..database.run_record import is_stored, read_results
 from ..samples.checks import dataset_of
-
-
-@dataclass(frozen=True)
-class SampleNote:
-    """Something to know of one sample: why it failed, or what was done about it.
-
-    Attributes:
-        sample: the sample's id; empty if it concerns the run.
-        filepath: its image; empty if it concerns the run or was not known yet.
-        reason: a sentence.
-    """
-
-    sample: str
-    filepath: str
-    reason: str
+from ..samples.sample_notes import SampleNote, in_words
 
 
 @dataclass
@@ -139,19 +125,6 @@ def read_report(dataset: Any, label_field: str) -> SegmentReport:
     if not isinstance(kept, dict):
         raise DatasetError(f"{dataset.name!r} keeps no report of a run into {label_field!r}.")
     return from_dict(kept)
-
-
-def in_words(notes: list[SampleNote], what: str) -> list[str]:
-    """How many notes there are, and the first, as a part of a sentence; none if there are none."""
-    if not notes:
-        return []
-    first = f"{notes[0].filepath}: {notes[0].reason}".removeprefix(": ")
-    return [f"{len(notes)} {what}, the first {first}"]
-
-
-def run_notes(reasons: Iterable[str]) -> list[SampleNote]:
-    """Notes that concern the run, not one sample."""
-    return [SampleNote("", "", reason) for reason in reasons]
 
 
 def to_dict(report: SegmentReport) -> dict[str, Any]:

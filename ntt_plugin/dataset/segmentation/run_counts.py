@@ -10,7 +10,8 @@ from ...errors import DatasetError
 from ...worker.messages import Result, in_one_sentence
 from ..database.fiftyone_internals import has_sample, reload_held
 from ..samples.sample_ids import SampleIds
-from .report import SampleNote, SegmentReport, deleted, run_notes
+from ..samples.sample_notes import SampleNote, run_notes
+from .report import SegmentReport, deleted
 from .writer import FieldWriter, FilledError
 
 

@@ -17,9 +17,9 @@ from ...worker.labels.label_bytes import encode_mask
 from ...worker.messages import Item, Result, SampleError
 from ..labels.overlap import outline
 from ..labels.review_marks import REJECTED, REVIEW
+from ..runtime.work import Work
 from ..samples.checks import quoted
 from ..samples.fetching import fetch_documents, fetch_samples, in_batches
-from .work import Work
 from .writer import FieldWriter, FilledError
 
 Content = Callable[[Sequence[str]], Mapping[str, Any]]

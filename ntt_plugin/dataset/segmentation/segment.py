@@ -27,7 +27,10 @@ from ..labels.orientation import turned_references_note
 from ..networks import as_recipe, get_segmenter
 from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
+from ..runtime.work import Work, WorkHere
+from ..runtime.workers import Workers, require_usable, work_by
 from ..samples.checks import dataset_of, listed
+from ..samples.sample_notes import run_notes
 from ..samples.views import image_view
 from .candidates import (
     CANDIDATE_ATTRIBUTE,
@@ -39,10 +42,8 @@ from .candidates import (
     shown_labels,
 )
 from .field_run import Overwrite, ends_the_run, field_run
-from .report import SegmentReport, run_notes
+from .report import SegmentReport
 from .run_counts import Truncated
-from .work import Work, WorkHere
-from .workers import Workers, require_usable, work_by
 
 
 @database_errors("nothing is half written. Start again when it does, and the run goes on.")

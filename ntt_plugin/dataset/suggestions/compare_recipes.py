@@ -28,8 +28,8 @@ from ..references.reference_images import annotated_labels, bank_without, entrie
 from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
 from ..samples.checks import dataset_of, listed, require_classes, require_detections
+from ..samples.sample_notes import SampleNote
 from ..samples.views import all_images, image_view
-from ..segmentation.report import SampleNote
 from ..segmentation.segment import bank_with_classes
 from .recipe_scores import Figures, KnownObjects, RecipeScores
 from .recipe_trials import Trial, TrialImages, try_recipes

@@ -20,10 +20,10 @@ from ...worker.tasks.networks import SegmenterLike
 from ...worker.tasks.reading import ReadImage
 from ...worker.tasks.task_handler import TaskHandler
 from ..references.reference_images import bank_without
+from ..runtime.image_pass import concerns_every_image, each_image
 from ..runtime.progress_bar import Progress
-from ..segmentation.image_pass import concerns_every_image, each_image
-from ..segmentation.report import SampleNote
-from ..segmentation.work import WorkHere
+from ..runtime.work import WorkHere
+from ..samples.sample_notes import SampleNote
 from .recipe_scores import KnownObjects, RecipeScores
 
 # Images on which the networks are timed where all proposals are kept already.

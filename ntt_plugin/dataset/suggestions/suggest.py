@@ -31,17 +31,18 @@ from ..labels.label_field import require_writable
 from ..networks import as_recipe, get_segmenter
 from ..references.copies import KEPT_FIELD
 from ..runtime.caching import Cache, usable_store
+from ..runtime.image_pass import concerns_every_image, each_image
 from ..runtime.progress_bar import Progress
+from ..runtime.work import WorkHere
+from ..runtime.workers import Workers, require_usable
 from ..samples.checks import dataset_of, is_whole
 from ..samples.sample_ids import ids_of
+from ..samples.sample_notes import SampleNote, in_words, run_notes
 from ..samples.views import all_images, image_view
 from ..segmentation.field_run import ends_the_run, field_run
-from ..segmentation.image_pass import concerns_every_image, each_image
 from ..segmentation.propose import ProposeReport, propose
-from ..segmentation.report import SampleNote, SegmentReport, in_words, run_notes
+from ..segmentation.report import SegmentReport
 from ..segmentation.segment import bank_facts, bank_with_classes
-from ..segmentation.work import WorkHere
-from ..segmentation.workers import Workers, require_usable
 
 RUN_PREFIX = "suggest_"
 """What the ids of runs that suggest begin with."""

@@ -11,7 +11,7 @@ from fiftyone.operators.registry import OperatorRegistry
 
 import ntt_plugin as ntt
 from ntt_plugin.app.operators.labels import segment_with_memory_bank
-from ntt_plugin.dataset.segmentation.report import SampleNote
+from ntt_plugin.dataset.samples.sample_notes import SampleNote
 from tests.app.driver import calls
 
 LABELS = "ground_truth.detections"

@@ -15,8 +15,8 @@ from ntt_plugin.dataset.database.run_record import (
     read_facts,
     read_results,
 )
+from ntt_plugin.dataset.samples.sample_notes import SampleNote
 from ntt_plugin.dataset.segmentation.report import (
-    SampleNote,
     SegmentReport,
     from_dict,
     load_segment_report,

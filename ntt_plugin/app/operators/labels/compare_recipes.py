@@ -100,7 +100,7 @@ class _Notes:
     """What failed, as ``notes_in_words`` takes it."""
 
     def __init__(self, found: RecipeComparison) -> None:
-        from ....dataset.segmentation.report import SampleNote
+        from ....dataset.samples.sample_notes import SampleNote
 
         self.failed = found.failed
         self.notes = [SampleNote("", "", note) for note in found.notes]

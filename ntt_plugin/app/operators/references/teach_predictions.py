@@ -173,7 +173,7 @@ class AddNegatives(TeachingOperator):
 
     def _refuse_own_references(self, form: Form, field: str, info: BankInfo) -> None:
         """Ask before references of the bank become its negatives: that is hardly ever meant."""
-        from ....dataset.references.own import own_references
+        from ....dataset.banks.own_references import own_references
         from ....dataset.samples.views import image_view
         from ...forms import selection, target
 

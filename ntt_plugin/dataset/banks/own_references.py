@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..banks.banks import load_memory_bank
 from ..samples.checks import dataset_of
 from ..samples.label_lookup import find_labels
+from .banks import load_memory_bank
 
 
 def own_references(samples: Any, field: str, bank: str) -> int:

@@ -9,11 +9,11 @@ from typing import Any
 
 from ...errors import NoFileHandlesError, StoreError
 from ...worker.messages import Item, Result, in_one_sentence
-from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import dataset_of, quoted
 from ..samples.fetching import fetch_documents, in_batches
 from ..samples.sample_ids import ids_of
-from .report import SampleNote
+from ..samples.sample_notes import SampleNote
+from .progress_bar import Progress, progress_bar
 from .work import Work
 
 
