@@ -3,12 +3,13 @@
 import uuid
 
 import fiftyone as fo
+import numpy as np
 import pytest
 from bson import ObjectId
 from PIL import Image
 
 import ntt_plugin as ntt
-from ntt_plugin.dataset.segmentation import workers as by_workers
+from ntt_plugin.dataset.runtime import workers as by_workers
 from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import Recipe
 from ntt_plugin.engine.proposals.store import ProposalStore
@@ -165,6 +166,17 @@ def test_what_workers_cannot_do_is_refused(drawn, call, options, said):
     with pytest.raises(DatasetError, match=said):
         getattr(ntt, call)(dataset, *arguments[call], **options)
     assert not dataset.has_field("refused")
+
+
+def test_workers_are_refused_on_windows(drawn, monkeypatch):
+    monkeypatch.setattr(by_workers.sys, "platform", "win32")
+    with pytest.raises(DatasetError, match="do not run on Windows"):
+        by_workers.require_usable(2, None, None)
+
+
+def test_a_cluster_and_whole_numbers_of_numpy_can_be_used():
+    by_workers.require_usable(ntt.Ray(workers=2), None, None)
+    by_workers.require_usable(np.int64(2), None, None)
 
 
 def test_images_in_the_cloud_are_refused(drawn):
