@@ -15,7 +15,7 @@ from ...dataset.inspect.runs import RunInfo
 from ...dataset.runtime.caching import state_stamp
 from ...dataset.samples.label_lookup import find_labels
 from ...dataset.samples.label_selection import select_labels
-from ...dataset.samples.views import all_images, is_patches
+from ...dataset.samples.views import all_images
 from ...dataset.segmentation.report import load_segment_report
 from ...errors import DatasetError, NttError
 from ..operators import OPERATORS
@@ -86,8 +86,8 @@ def _part(page: types.Object, ctx: Any, place: Place, clicks: Clicks) -> None:
         _actions(page, clicks)
     elif place.tab == "review":
         field = reviewed_field(ctx.dataset, place)
-        clicked = len(clicked_labels(ctx, place))
-        in_grid = is_in_grid(ctx, review.shown_ids(state, field))
+        clicked = len(clicked_labels(ctx, field))
+        in_grid = is_in_grid(ctx, field, review.shown_ids(state, field))
         review.draw(page, ctx.dataset, place, clicks, state, clicked, in_grid)
     elif place.tab == "runs" and place.run is not None and place.shown == "thresholds":
         runs.draw_thresholds(page, ctx.dataset, place, clicks, state)
@@ -139,14 +139,14 @@ def _page_in_grid(ctx: Any, place: Place) -> tuple[list[str], bool]:
     """The labels to judge, and whether the grid shows them."""
     if place.tab != "review":
         return [], False
-    ids = review.shown_ids(ctx.panel_state or {}, reviewed_field(ctx.dataset, place))
-    return ids, is_in_grid(ctx, ids)
-
-
-def clicked_labels(ctx: Any, place: Place) -> list[str]:
-    """The labels of a review's page that are selected in the grid."""
-    state = ctx.panel_state or {}
     field = reviewed_field(ctx.dataset, place)
+    ids = review.shown_ids(ctx.panel_state or {}, field)
+    return ids, is_in_grid(ctx, field, ids)
+
+
+def clicked_labels(ctx: Any, field: str) -> list[str]:
+    """The labels of the page of a field's review that are selected in the grid."""
+    state = ctx.panel_state or {}
     selected = set(ctx.selected or [])
     selected |= {entry.get("label_id") for entry in ctx.selected_labels or []}
     return [one for one in review.shown_ids(state, field) if one in selected]
@@ -158,9 +158,12 @@ def reviewed_field(dataset: Any, place: Place) -> str:
     return place.run if place.run in fields else next(iter(fields), "")
 
 
-def is_in_grid(ctx: Any, ids: list[str]) -> bool:
-    """Whether the grid shows the patches of these labels."""
-    return bool(ids) and is_patches(ctx.view) and set(ids) <= set(ctx.view.values("id"))
+def is_in_grid(ctx: Any, field: str, ids: list[str]) -> bool:
+    """Whether the grid shows the patches of these labels of a field, and no others."""
+    if not ids or getattr(ctx.view, "patches_field", None) != field:
+        return False
+    # Counted first: the panel's clock asks, and a view of all patches has many ids.
+    return len(ctx.view) == len(ids) and set(ctx.view.values("id")) == set(ids)
 
 
 def kept_view(dataset: Any, field: str, limits: dict[str, float]) -> Any:

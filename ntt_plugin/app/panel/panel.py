@@ -208,7 +208,10 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         from . import judge
 
         self._count_step(ctx)
-        judge.step(ctx, self._place(ctx), ctx.params["do"], ctx.params["field"])
+        place, field = self._place(ctx), ctx.params["field"]
+        judge.step(ctx, place, ctx.params["do"], field)
+        # A run that starts meanwhile must not draw the review to its own field.
+        self._move(ctx, replace(place, run=field))
 
     def review_above(self, ctx: Any) -> None:
         """Approve all labels of a class from a confidence on."""

@@ -92,13 +92,20 @@ def _queue(dataset: Any, asked: str) -> ReviewQueue:
     return review_queue(images, field, [label] if label and known else None, only_above=above)
 
 
-def shown_ids(state: Mapping[str, Any], field: str) -> list[str]:
-    """The labels of the page that the grid shows, as the panel's state has them."""
+def shown_labels(state: Mapping[str, Any], field: str) -> list[tuple[str, str]]:
+    """The labels of the page to judge: ids of sample and label, as the panel's state has them."""
     kept = state.get("review")
     if not isinstance(kept, Mapping) or kept.get("field") != field:
         return []
-    ids = kept.get("ids")
-    return [str(one) for one in ids] if isinstance(ids, list) else []
+    labels = kept.get("labels")
+    pairs = labels if isinstance(labels, list) else []
+    known = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+    return [(str(sample), str(label_id)) for sample, label_id in known]
+
+
+def shown_ids(state: Mapping[str, Any], field: str) -> list[str]:
+    """As ``shown_labels``, the labels' own ids."""
+    return [label_id for _, label_id in shown_labels(state, field)]
 
 
 def slider(place: Place) -> str:

@@ -3,6 +3,7 @@
 import fiftyone as fo
 import pytest
 
+import ntt_plugin as ntt
 from ntt_plugin.dataset.review.queue import review_queue
 from tests.app.driver import calls
 from tests.app.panel_driver import PanelOnScreen
@@ -83,6 +84,56 @@ def test_what_is_not_in_the_grid_is_not_judged(panel, grid, dataset):
     assert set(states(dataset).values()) == {"todo"}
     assert "Nothing was judged" in panel.asked("notify")[0]["message"]
     assert grid.ids() == page
+
+
+def test_next_judges_nothing_where_the_grid_shows_more_than_the_page(panel, grid, dataset):
+    sample = dataset.exists("ntt").first()
+    sample["ntt"].detections += [label.copy() for label in sample["ntt"].detections] * 3
+    sample.save()
+    grid.press("Show the first")
+    page = grid.ids()
+    everything = dataset.to_patches("ntt")
+    assert len(everything) > len(page)
+    panel.request["view"] = everything._serialize()
+    panel.event("review", do="next", field="ntt")
+    assert set(states(dataset).values()) == {"todo"}
+    assert "Nothing was judged" in panel.asked("notify")[0]["message"]
+    assert grid.ids() == page
+
+
+def test_next_judges_nothing_where_the_grid_shows_another_field(panel, grid, dataset):
+    dataset.clone_sample_field("ntt", "copied")
+    grid.press("Show the first")
+    page = grid.ids()
+    other = dataset.to_patches("copied").select(page)
+    assert set(other.values("id")) == set(page)
+    panel.request["view"] = other._serialize()
+    panel.event("review", do="next", field="ntt")
+    assert set(states(dataset).values()) == {"todo"}
+
+
+@pytest.fixture
+def another_run_starts(grid, dataset):
+    """A review without a choice of its field, and a run into another one in the middle of it."""
+    grid.panel.event("go", to={"tab": "review", "shown": "everything"})
+    grid.press("Show the first")
+    page = grid.ids()
+    ntt.segment(dataset.match_tags("target"), "shapes", "again", progress=False)
+    return page
+
+
+def test_what_is_clicked_is_wrong_though_another_run_starts(grid, dataset, another_run_starts):
+    page = another_run_starts
+    grid.click(page[1])
+    grid.panel.event("review", do="next", field="ntt")
+    assert states(dataset)[page[1]] == "rejected"
+
+
+def test_the_class_is_changed_though_another_run_starts(grid, dataset, another_run_starts):
+    page = another_run_starts
+    grid.click(page[1])
+    grid.panel.event("review_change", value="of another kind")
+    assert states(dataset)[page[1]] == "approved"
 
 
 def test_next_waits_until_the_grid_shows_the_page(panel, grid):
