@@ -139,6 +139,48 @@ def save_thresholds(
     return store.change(dataset, bank, edit, to_undo=False).thresholds
 
 
+@database_errors("the thresholds are saved or not at all; start again when it is back.")
+def update_thresholds(
+    dataset: Any, bank: str, thresholds: Mapping[str, float | Threshold]
+) -> dict[str, float]:
+    """Change the thresholds of some classes of a saved bank; the others keep theirs.
+
+    Classes that the bank does not hold are left out, and logged. An estimated threshold that is
+    given as it is stays an estimated one.
+
+    Returns:
+        The thresholds that the bank has now.
+
+    Raises:
+        DatasetError: there is no such bank, or a threshold is no number from 0 to 1.
+        BankError: the bank is damaged.
+    """
+    values = check_thresholds(thresholds)
+
+    def edit(saved: MemoryBank) -> bool:
+        known = {label: value for label, value in values.items() if label in saved.classes}
+        if unknown := [label for label in values if label not in known]:
+            logger.warning("The memory bank %r does not hold %s: left out.", bank, listed(unknown))
+        return merge_thresholds(saved, known, {})
+
+    return store.change(store.require_bank(dataset, bank), bank, edit, to_undo=False).thresholds
+
+
+def merge_thresholds(
+    bank: MemoryBank, values: Mapping[str, float], recalls: Mapping[str, float]
+) -> bool:
+    """Set thresholds of some classes, with what recall is expected; whether any changed.
+
+    A class whose threshold stays as it is keeps its expected recall, too.
+    """
+    before, expected = bank.thresholds, bank.expected_recalls
+    kept = {
+        one: recall for one, recall in expected.items() if values.get(one) in (None, before[one])
+    }
+    bank.set_thresholds({**before, **values}, {**kept, **recalls})
+    return (bank.thresholds, bank.expected_recalls) != (before, expected)
+
+
 @database_errors("some labels may be tagged already; start again when it is back.")
 def apply_thresholds(
     samples: Any,

@@ -121,9 +121,14 @@ def approve_above(
     confidence: float,
     *,
     reviewer: str = "",
+    thresholds: Mapping[str, float] | None = None,
+    only_above: bool = False,
     group_slices: str | Iterable[str] | None = None,
 ) -> ReviewStep:
     """Approve all labels of a class of at least a confidence that are to do, as one step.
+
+    With ``only_above`` those below the class's threshold stay to do; ``thresholds`` are in place
+    of the bank's, as in ``review_queue``.
 
     Raises:
         DatasetError: there is no such field or class, or the confidence is no number.
@@ -136,7 +141,15 @@ def approve_above(
     """
     if not isinstance(confidence, numbers.Real) or not math.isfinite(confidence):
         raise DatasetError(f"The confidence is {quoted(confidence)}; give a number from 0 to 1.")
-    queue = review_queue(samples, label_field, [label], state=TODO, group_slices=group_slices)
+    queue = review_queue(
+        samples,
+        label_field,
+        [label],
+        state=TODO,
+        thresholds=thresholds,
+        only_above=only_above,
+        group_slices=group_slices,
+    )
     dataset = _reviewed(samples, label_field)
     journal = Journal(dataset, label_field, reviewer)
     journal.complete()

@@ -140,6 +140,18 @@ def test_all_of_a_class_above_a_confidence(scored):
     assert found[other] == "rejected"
 
 
+def test_all_of_a_class_above_its_threshold(scored):
+    step = approve_above(scored, FIELD, "red", 0.1, thresholds={"red": 0.5}, only_above=True)
+    wanted = {
+        label.id
+        for sample in scored
+        for label in sample[FIELD].detections
+        if label.label == "red" and label.confidence >= 0.5
+    }
+    assert {key for key, state in states(scored).items() if state} == wanted
+    assert step.approved == len(wanted) > 0
+
+
 def test_undo_takes_back_twenty_steps_and_more(dataset):
     before = reviews(dataset)
     keys = ids(dataset)
