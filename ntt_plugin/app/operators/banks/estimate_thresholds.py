@@ -40,8 +40,15 @@ class EstimateThresholds(NttOperator):
         info = get_memory_bank_info(form.dataset, bank)
         what = f"Will match the images of {number_of('reference', sum(info.shots.values()))}"
         kept = form.ctx.params.get("save", True)
-        end = f"; the thresholds of {bank!r} are replaced." if kept else "; nothing is kept."
+        end = f"; the thresholds of {bank!r} are replaced." if info.thresholds else "."
+        end = end if kept else "; nothing is kept."
         run_options.announce(form, f"{what}, each without its own{end}", info.recipe)
+        others = [label for label in info.thresholds if label not in info.expected_recalls]
+        if kept and others:
+            form.overwrite(
+                f"{bank!r} keeps thresholds of {number_of('class', len(others))} that are not "
+                "estimated, but from ground truth or from a person."
+            )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import estimate_thresholds
