@@ -15,7 +15,7 @@ from ...errors import DatasetError
 from ..text import number_of
 from . import layout, review
 from .events import REVIEW_STEPS
-from .state import Place
+from .state import EVERYTHING, Place
 
 
 def step(ctx: Any, place: Place, do: str, field: str) -> None:
@@ -45,13 +45,16 @@ def step(ctx: Any, place: Place, do: str, field: str) -> None:
 
 
 def approve(ctx: Any, place: Place, field: str, label: str, confidence: float) -> None:
-    """Approve all labels of a class from a confidence on, and show the next page.
+    """Approve the labels to do of a class from a confidence on, and show the next page.
+
+    Those below their thresholds stay to do while they are hidden.
 
     Raises:
         DatasetError: there is no such field or class.
     """
     images = all_images(ctx.dataset)
-    _tell(ctx, approve_above(images, field, label, confidence, reviewer=_reviewer(ctx)))
+    above, who = place.shown != EVERYTHING, _reviewer(ctx)
+    _tell(ctx, approve_above(images, field, label, confidence, reviewer=who, only_above=above))
     _show_page(ctx, place, field)
 
 
@@ -66,9 +69,7 @@ def change(ctx: Any, place: Place, label: str) -> None:
     if not clicked:
         return
     images, page = all_images(ctx.dataset), review.shown_labels(ctx.panel_state or {}, field)
-    classes: dict[str | tuple[str, str], str] = {
-        key: label for key in page if key[1] in clicked
-    }
+    classes: dict[str | tuple[str, str], str] = {key: label for key in page if key[1] in clicked}
     _tell(ctx, review_labels(images, field, change=classes, reviewer=_reviewer(ctx)))
     left = [key for key in page if key not in classes]
     if left:
@@ -99,7 +100,9 @@ def _undo(ctx: Any, field: str) -> None:
         ctx.ops.notify("There is no step left to take back.")
         return
     number = undone.reset or undone.approved + undone.rejected + undone.changed
-    ctx.ops.notify(f"Taken back: {number_of('label', number)}.", variant="success")
+    if number:
+        ctx.ops.notify(f"Taken back: {number_of('label', number)}.", variant="success")
+    _tell(ctx, undone)
 
 
 def _annotate(ctx: Any, field: str) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
@@ -27,7 +27,6 @@ from . import (
     review,
     runs,
     selected_label,
-    thresholds,
     trial,
     widgets,
 )
@@ -178,17 +177,15 @@ def kept_view(dataset: Any, field: str, limits: dict[str, float]) -> Any:
     return apply_thresholds(images, field, thresholds=limits, action="hide").view
 
 
-def chosen_thresholds(
-    dataset: Any, place: Place, state: Mapping[str, Any]
-) -> tuple[RunInfo, dict[str, float]]:
-    """The run that is open, and the thresholds as its sliders stand.
+def open_run(dataset: Any, place: Place) -> RunInfo:
+    """The run that is open.
 
     Raises:
-        DatasetError: no run is open.
+        DatasetError: none is open, or its field is gone.
     """
     for run in runs.known_runs(dataset):
         if run.label_field == place.run:
-            return run, thresholds.chosen(dataset, run, place, state)
+            return run
     raise DatasetError("This run is gone; open another.")
 
 
