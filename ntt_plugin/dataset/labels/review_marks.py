@@ -22,7 +22,7 @@ from ..samples.checks import dataset_of
 from .label_field import declare_fields
 from .peoples_labels import APPROVED, REJECTED, REVIEW
 
-__all__ = ["APPROVED", "REJECTED", "REVIEW", "STEP", "Change", "Mark"]
+__all__ = ["APPROVED", "REJECTED", "REVIEW", "STEP", "Change", "Mark", "half_reviewed"]
 
 STEP = "review_step"
 
@@ -50,6 +50,14 @@ class Change:
     def key(self) -> tuple[str, str]:
         """The ids of the label's sample and its own."""
         return self.sample, self.label_id
+
+
+def half_reviewed(counts: Sequence[int]) -> str:
+    """What to say of images that are handed on, of which so many labels each are to do."""
+    return (
+        f"{len(counts)} images still hold {sum(counts)} labels to review, which are left out: "
+        "objects may be missing there"
+    )
 
 
 def declare_review(dataset: Any, field: str) -> None:
