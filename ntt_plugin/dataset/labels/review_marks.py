@@ -20,9 +20,9 @@ from pymongo import UpdateOne
 from ..database.fiftyone_internals import reload_samples, samples_of
 from ..samples.checks import dataset_of
 from .label_field import declare_fields
-from .peoples_labels import APPROVED, REJECTED, REVIEW
+from .peoples_labels import APPROVED, REJECTED, REVIEW, TODO
 
-__all__ = ["APPROVED", "REJECTED", "REVIEW", "STEP", "Change", "Mark", "half_reviewed"]
+__all__ = ["APPROVED", "REJECTED", "REVIEW", "STEP", "TODO", "Change", "Mark", "half_reviewed"]
 
 STEP = "review_step"
 
@@ -35,6 +35,11 @@ class Mark(NamedTuple):
     label: str | None
     review: str | None
     step: str | None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a person approved or rejected the label."""
+        return self.review in (APPROVED, REJECTED)
 
 
 @dataclass(frozen=True)
