@@ -26,6 +26,7 @@ from ..samples.views import all_images, image_view
 from . import store
 from .banks import resolve_bank
 from .best_threshold import Threshold, best_threshold
+from .estimate_thresholds import merge_thresholds
 
 logger = logging.getLogger(__name__)
 
@@ -164,21 +165,6 @@ def update_thresholds(
         return merge_thresholds(saved, known, {})
 
     return store.change(store.require_bank(dataset, bank), bank, edit, to_undo=False).thresholds
-
-
-def merge_thresholds(
-    bank: MemoryBank, values: Mapping[str, float], recalls: Mapping[str, float]
-) -> bool:
-    """Set thresholds of some classes, with what recall is expected; whether any changed.
-
-    A class whose threshold stays as it is keeps its expected recall, too.
-    """
-    before, expected = bank.thresholds, bank.expected_recalls
-    kept = {
-        one: recall for one, recall in expected.items() if values.get(one) in (None, before[one])
-    }
-    bank.set_thresholds({**before, **values}, {**kept, **recalls})
-    return (bank.thresholds, bank.expected_recalls) != (before, expected)
 
 
 @database_errors("some labels may be tagged already; start again when it is back.")
