@@ -27,7 +27,7 @@ _KINDS = {
         ("action", "bank", "bank_dataset", "device", "eval_key", "field", "gt_field"), _TEXT
     ),
     **dict.fromkeys(("label_field", "mask_dir", "name", "new_field", "new_name"), _TEXT),
-    **dict.fromkeys(("format", "into", "kind"), _TEXT),
+    **dict.fromkeys(("format", "into", "kind", "own_thresholds"), _TEXT),
     **dict.fromkeys(("other_field", "path", "preset", "protocol", "sample_tag", "tag"), _TEXT),
     **dict.fromkeys(
         ("classes", "group_slices", "names", "proposals", "recipes", "references"), _TEXTS

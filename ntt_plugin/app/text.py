@@ -71,7 +71,7 @@ def bullets(entries: Sequence[object], most: int) -> str:
     return "\n".join(lines)
 
 
-_PLURALS = {"class": "classes"}
+_PLURALS = {"class": "classes", "entry": "entries"}
 
 
 def number_of(noun: str, number: int) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import uuid
 from typing import Any
 
 import pydash
@@ -16,6 +17,8 @@ class PanelOnScreen:
     """The panel, opened on a dataset; what it shows is that of the last event."""
 
     def __init__(self, dataset: Any, **request: Any) -> None:
+        # The App gives each opened panel an id of its own; the plugin counts steps by it.
+        self.id = uuid.uuid4().hex
         self.state: dict[str, Any] = {}
         self.messages: list[dict[str, Any]] = []
         self.shown: dict[str, Any] = {}
@@ -25,7 +28,7 @@ class PanelOnScreen:
     def event(self, method: str, **params: Any) -> None:
         """Send an event; what it asked of the App is in ``messages`` afterwards."""
         sent = json.loads(json.dumps(self.state))
-        params |= {"panel_id": "panel", "panel_state": sent, "__method__": method}
+        params |= {"panel_id": self.id, "panel_state": sent, "__method__": method}
         request = {**self.request, "params": params, "selected_samples": []}
         result = asyncio.run(execute_or_delegate_operator(URI, request))
         assert result.error is None, result.error

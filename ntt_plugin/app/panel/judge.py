@@ -9,12 +9,13 @@ from ...dataset.inspect.colours import colour_by_class
 from ...dataset.labels.annotation_schema import set_up_annotation
 from ...dataset.review.steps import ReviewStep, approve_above, review_labels, undo_review
 from ...dataset.samples.checks import quoted
+from ...dataset.samples.label_selection import LabelKey, select_labels
 from ...dataset.samples.views import all_images
 from ...errors import DatasetError
 from ..text import number_of
 from . import layout, review
 from .events import REVIEW_STEPS
-from .state import Place
+from .state import EVERYTHING, Place
 
 
 def step(ctx: Any, place: Place, do: str, field: str) -> None:
@@ -30,13 +31,13 @@ def step(ctx: Any, place: Place, do: str, field: str) -> None:
         return
     if do == "undo":
         _undo(ctx, field)
-    ids = review.shown_ids(ctx.panel_state or {}, field)
-    if do == "show" and ids:
-        _show(ctx, field, ids)
+    page = review.shown_labels(ctx.panel_state or {}, field)
+    if do == "show" and page:
+        _show(ctx, field, page)
         return
-    if do == "next" and not _judge(ctx, place, field):
+    if do == "next" and not _judge(ctx, field):
         ctx.ops.notify("The grid shows something else; here is the page. Nothing was judged.")
-        _show(ctx, field, ids)
+        _show(ctx, field, page)
         return
     if do == "start":
         colour_by_class(ctx.dataset, in_app=True)
@@ -44,13 +45,16 @@ def step(ctx: Any, place: Place, do: str, field: str) -> None:
 
 
 def approve(ctx: Any, place: Place, field: str, label: str, confidence: float) -> None:
-    """Approve all labels of a class from a confidence on, and show the next page.
+    """Approve the labels to do of a class from a confidence on, and show the next page.
+
+    Those below their thresholds stay to do while they are hidden.
 
     Raises:
         DatasetError: there is no such field or class.
     """
     images = all_images(ctx.dataset)
-    _tell(ctx, approve_above(images, field, label, confidence, reviewer=_reviewer(ctx)))
+    above, who = place.shown != EVERYTHING, _reviewer(ctx)
+    _tell(ctx, approve_above(images, field, label, confidence, reviewer=who, only_above=above))
     _show_page(ctx, place, field)
 
 
@@ -61,28 +65,29 @@ def change(ctx: Any, place: Place, label: str) -> None:
         DatasetError: the field is gone.
     """
     field = layout.reviewed_field(ctx.dataset, place)
-    clicked = layout.clicked_labels(ctx, place)
+    clicked = set(layout.clicked_labels(ctx, field))
     if not clicked:
         return
-    images = all_images(ctx.dataset)
-    classes: dict[str | tuple[str, str], str] = dict.fromkeys(clicked, label)
+    images, page = all_images(ctx.dataset), review.shown_labels(ctx.panel_state or {}, field)
+    classes: dict[str | tuple[str, str], str] = {key: label for key in page if key[1] in clicked}
     _tell(ctx, review_labels(images, field, change=classes, reviewer=_reviewer(ctx)))
-    left = [one for one in review.shown_ids(ctx.panel_state or {}, field) if one not in classes]
+    left = [key for key in page if key not in classes]
     if left:
         _show(ctx, field, left)
     else:
         _show_page(ctx, place, field)
 
 
-def _judge(ctx: Any, place: Place, field: str) -> bool:
+def _judge(ctx: Any, field: str) -> bool:
     """Reject what is clicked of the page and approve the rest; False if the grid shows others."""
-    ids = review.shown_ids(ctx.panel_state or {}, field)
-    if not ids:
+    page = review.shown_labels(ctx.panel_state or {}, field)
+    if not page:
         return True
-    if not layout.is_in_grid(ctx, ids):
+    if not layout.is_in_grid(ctx, field, [label_id for _, label_id in page]):
         return False
-    wrong = layout.clicked_labels(ctx, place)
-    right = [one for one in ids if one not in set(wrong)]
+    clicked = set(layout.clicked_labels(ctx, field))
+    wrong = [key for key in page if key[1] in clicked]
+    right = [key for key in page if key[1] not in clicked]
     images = all_images(ctx.dataset)
     done = review_labels(images, field, right, wrong, reviewer=_reviewer(ctx))
     _tell(ctx, done)
@@ -95,7 +100,9 @@ def _undo(ctx: Any, field: str) -> None:
         ctx.ops.notify("There is no step left to take back.")
         return
     number = undone.reset or undone.approved + undone.rejected + undone.changed
-    ctx.ops.notify(f"Taken back: {number_of('label', number)}.", variant="success")
+    if number:
+        ctx.ops.notify(f"Taken back: {number_of('label', number)}.", variant="success")
+    _tell(ctx, undone)
 
 
 def _annotate(ctx: Any, field: str) -> None:
@@ -111,23 +118,23 @@ def _annotate(ctx: Any, field: str) -> None:
 def _show_page(ctx: Any, place: Place, field: str) -> None:
     """Show the next labels to judge in the grid; the whole images where none is left."""
     found = review.queue(ctx.dataset, field, place)
-    ids = [item.label_id for item in found.page()]
-    if ids:
-        ctx.panel.set_state("review", {"field": field, "ids": ids})
+    page = [list(item.key) for item in found.page()]
+    ctx.panel.set_state("review", {"field": field, "labels": page})
+    if page:
         ctx.ops.set_view(found.patches())
         _tidy(ctx, field)
         return
-    ctx.panel.set_state("review", {"field": field, "ids": []})
     ctx.ops.set_view(layout.written_view(ctx.dataset, field))
     _tidy(ctx, field)
     ctx.ops.notify("All of these are reviewed.", variant="success")
 
 
-def _show(ctx: Any, field: str, ids: list[str]) -> None:
-    ctx.panel.set_state("review", {"field": field, "ids": ids})
+def _show(ctx: Any, field: str, page: list[tuple[str, str]]) -> None:
+    ctx.panel.set_state("review", {"field": field, "labels": [list(key) for key in page]})
     images = all_images(ctx.dataset).select_fields(field)
-    shown = images.select_labels(ids=ids, fields=field).to_patches(field)
-    ctx.ops.set_view(shown.select(ids, ordered=True))
+    keys = [LabelKey(sample, field, label_id) for sample, label_id in page]
+    shown = select_labels(images, keys).to_patches(field)
+    ctx.ops.set_view(shown.select([label_id for _, label_id in page], ordered=True))
     _tidy(ctx, field)
 
 

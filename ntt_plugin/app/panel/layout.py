@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
@@ -15,7 +15,7 @@ from ...dataset.inspect.runs import RunInfo
 from ...dataset.runtime.caching import state_stamp
 from ...dataset.samples.label_lookup import find_labels
 from ...dataset.samples.label_selection import select_labels
-from ...dataset.samples.views import all_images, is_patches
+from ...dataset.samples.views import all_images
 from ...dataset.segmentation.report import load_segment_report
 from ...errors import DatasetError, NttError
 from ..operators import OPERATORS
@@ -27,7 +27,6 @@ from . import (
     review,
     runs,
     selected_label,
-    thresholds,
     trial,
     widgets,
 )
@@ -86,8 +85,8 @@ def _part(page: types.Object, ctx: Any, place: Place, clicks: Clicks) -> None:
         _actions(page, clicks)
     elif place.tab == "review":
         field = reviewed_field(ctx.dataset, place)
-        clicked = len(clicked_labels(ctx, place))
-        in_grid = is_in_grid(ctx, review.shown_ids(state, field))
+        clicked = len(clicked_labels(ctx, field))
+        in_grid = is_in_grid(ctx, field, review.shown_ids(state, field))
         review.draw(page, ctx.dataset, place, clicks, state, clicked, in_grid)
     elif place.tab == "runs" and place.run is not None and place.shown == "thresholds":
         runs.draw_thresholds(page, ctx.dataset, place, clicks, state)
@@ -139,14 +138,14 @@ def _page_in_grid(ctx: Any, place: Place) -> tuple[list[str], bool]:
     """The labels to judge, and whether the grid shows them."""
     if place.tab != "review":
         return [], False
-    ids = review.shown_ids(ctx.panel_state or {}, reviewed_field(ctx.dataset, place))
-    return ids, is_in_grid(ctx, ids)
-
-
-def clicked_labels(ctx: Any, place: Place) -> list[str]:
-    """The labels of a review's page that are selected in the grid."""
-    state = ctx.panel_state or {}
     field = reviewed_field(ctx.dataset, place)
+    ids = review.shown_ids(ctx.panel_state or {}, field)
+    return ids, is_in_grid(ctx, field, ids)
+
+
+def clicked_labels(ctx: Any, field: str) -> list[str]:
+    """The labels of the page of a field's review that are selected in the grid."""
+    state = ctx.panel_state or {}
     selected = set(ctx.selected or [])
     selected |= {entry.get("label_id") for entry in ctx.selected_labels or []}
     return [one for one in review.shown_ids(state, field) if one in selected]
@@ -158,9 +157,12 @@ def reviewed_field(dataset: Any, place: Place) -> str:
     return place.run if place.run in fields else next(iter(fields), "")
 
 
-def is_in_grid(ctx: Any, ids: list[str]) -> bool:
-    """Whether the grid shows the patches of these labels."""
-    return bool(ids) and is_patches(ctx.view) and set(ids) <= set(ctx.view.values("id"))
+def is_in_grid(ctx: Any, field: str, ids: list[str]) -> bool:
+    """Whether the grid shows the patches of these labels of a field, and no others."""
+    if not ids or getattr(ctx.view, "patches_field", None) != field:
+        return False
+    # Counted first: the panel's clock asks, and a view of all patches has many ids.
+    return len(ctx.view) == len(ids) and set(ctx.view.values("id")) == set(ids)
 
 
 def kept_view(dataset: Any, field: str, limits: dict[str, float]) -> Any:
@@ -175,17 +177,15 @@ def kept_view(dataset: Any, field: str, limits: dict[str, float]) -> Any:
     return apply_thresholds(images, field, thresholds=limits, action="hide").view
 
 
-def chosen_thresholds(
-    dataset: Any, place: Place, state: Mapping[str, Any]
-) -> tuple[RunInfo, dict[str, float]]:
-    """The run that is open, and the thresholds as its sliders stand.
+def open_run(dataset: Any, place: Place) -> RunInfo:
+    """The run that is open.
 
     Raises:
-        DatasetError: no run is open.
+        DatasetError: none is open, or its field is gone.
     """
     for run in runs.known_runs(dataset):
         if run.label_field == place.run:
-            return run, thresholds.chosen(dataset, run, place, state)
+            return run
     raise DatasetError("This run is gone; open another.")
 
 

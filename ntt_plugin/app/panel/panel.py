@@ -10,9 +10,11 @@ import fiftyone.operators as foo
 import fiftyone.operators.types as types
 from cachetools import LRUCache
 from fiftyone.operators.categories import Categories
+from fiftyone.operators.constants import ViewTarget
 
 from ...dataset.samples.checks import quoted
 from ...errors import NttError
+from ..text import listed_briefly
 from .state import ALL_CLASSES, Place, from_state
 
 _HELP = (
@@ -121,8 +123,10 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
     def ask(self, ctx: Any) -> None:
         """Open an operator's form, with some of its fields filled in."""
-        operator = f"{self.plugin_name}/{ctx.params['operator']}"
-        ctx.prompt(operator, params=ctx.params["values"], on_success=self.done)
+        operator, values = f"{self.plugin_name}/{ctx.params['operator']}", ctx.params["values"]
+        if values.get("view_target") == ViewTarget.CURRENT_VIEW and not ctx.has_custom_view:
+            values = {**values, "view_target": ViewTarget.DATASET}
+        ctx.prompt(operator, params=values, on_success=self.done)
 
     def done(self, ctx: Any) -> None:
         """Look again after an operator has run; it may have renamed or deleted the open bank."""
@@ -184,20 +188,27 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
     def move_thresholds(self, ctx: Any) -> None:
         """Let the grid show what is above the sliders of a run."""
-        from . import layout
+        from . import layout, thresholds
 
-        run, limits = layout.chosen_thresholds(ctx.dataset, self._place(ctx), ctx.panel_state or {})
+        place, state = self._place(ctx), ctx.panel_state or {}
+        run = layout.open_run(ctx.dataset, place)
+        limits = thresholds.chosen(ctx.dataset, run, place, state)
         self._show(ctx, layout.kept_view, run.label_field, limits)
 
     def keep_thresholds(self, ctx: Any) -> None:
-        """Keep the thresholds of the sliders with the bank of the run."""
-        from ... import save_thresholds
-        from . import layout
+        """Keep the thresholds of the sliders that were moved with the bank of the run."""
+        from ...dataset.banks.thresholds import update_thresholds
+        from . import layout, thresholds
 
-        run, limits = layout.chosen_thresholds(ctx.dataset, self._place(ctx), ctx.panel_state or {})
-        saved = save_thresholds(ctx.dataset, run.bank, thresholds=limits)
-        told = f"The memory bank {run.bank!r} keeps thresholds of {len(saved):,} classes."
-        ctx.ops.notify(told, variant="success")
+        place, state = self._place(ctx), ctx.panel_state or {}
+        run = layout.open_run(ctx.dataset, place)
+        limits = thresholds.moved(ctx.dataset, run, place, state)
+        if not limits:
+            ctx.ops.notify(f"No slider of a class of {run.bank!r} was moved; nothing to keep.")
+            return
+        update_thresholds(ctx.dataset, run.bank, limits)
+        shown = listed_briefly(f"{label} {value:.2f}" for label, value in limits.items())
+        ctx.ops.notify(f"The memory bank {run.bank!r} keeps: {shown}.", variant="success")
 
     def choose_field(self, ctx: Any) -> None:
         """Review another field."""
@@ -208,7 +219,10 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         from . import judge
 
         self._count_step(ctx)
-        judge.step(ctx, self._place(ctx), ctx.params["do"], ctx.params["field"])
+        place, field = self._place(ctx), ctx.params["field"]
+        judge.step(ctx, place, ctx.params["do"], field)
+        # A run that starts meanwhile must not draw the review to its own field.
+        self._move(ctx, replace(place, run=field))
 
     def review_above(self, ctx: Any) -> None:
         """Approve all labels of a class from a confidence on."""

@@ -9,13 +9,15 @@ from typing import Any
 import fiftyone.operators.types as types
 from fiftyone.operators.constants import ViewTarget
 
-from ...dataset.banks.banks import list_memory_banks
+from ...dataset.banks.banks import get_memory_bank_info, list_memory_banks
 from ...dataset.database.run_record import read_facts
 from ...dataset.inspect.inventory import label_fields
 from ...dataset.inspect.runs import list_runs
 from ...dataset.review.queue import PAGE_SIZE, ReviewQueue, review_queue
 from ...dataset.runtime.caching import remembered
 from ...dataset.samples.views import all_images
+from ...errors import NttError
+from ..forms.bank_choice import maker_of_field
 from ..text import escaped, number_of
 from . import widgets
 from .events import Clicks
@@ -66,16 +68,22 @@ def draw(
     found = queue(dataset, field, place)
     _progress(page, field, found)
     _classes(page, found, place, clicks)
-    _judge(page, field, found, place, clicks, state, clicked, in_grid)
+    _judge(page, dataset, field, found, place, clicks, state, clicked, in_grid)
     _hand_on(page, dataset, field, found, clicks)
 
 
 def reviewed_fields(dataset: Any) -> list[str]:
     """The fields that can be reviewed: those of the latest runs first, then any of instances."""
-    there = label_fields(dataset)
-    ran = [run.label_field for run in list_runs(dataset) if run.kind == "segmentation"]
-    boxes = [run.label_field for run in list_runs(dataset) if run.kind == "boxes"]
-    return [name for name in dict.fromkeys([*ran, *boxes, *there]) if name in there]
+    there, ran = label_fields(dataset), remembered(dataset, "", _ran)
+    return [name for name in dict.fromkeys([*ran, *there]) if name in there]
+
+
+def _ran(dataset: Any, name: str) -> list[str]:
+    """The fields that runs wrote, the latest first; those whose boxes a person gave at the end."""
+    runs = list_runs(dataset)
+    return [
+        run.label_field for kind in ("segmentation", "boxes") for run in runs if run.kind == kind
+    ]
 
 
 def queue(dataset: Any, field: str, place: Place) -> ReviewQueue:
@@ -92,13 +100,20 @@ def _queue(dataset: Any, asked: str) -> ReviewQueue:
     return review_queue(images, field, [label] if label and known else None, only_above=above)
 
 
-def shown_ids(state: Mapping[str, Any], field: str) -> list[str]:
-    """The labels of the page that the grid shows, as the panel's state has them."""
+def shown_labels(state: Mapping[str, Any], field: str) -> list[tuple[str, str]]:
+    """The labels of the page to judge: ids of sample and label, as the panel's state has them."""
     kept = state.get("review")
     if not isinstance(kept, Mapping) or kept.get("field") != field:
         return []
-    ids = kept.get("ids")
-    return [str(one) for one in ids] if isinstance(ids, list) else []
+    labels = kept.get("labels")
+    pairs = labels if isinstance(labels, list) else []
+    known = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
+    return [(str(sample), str(label_id)) for sample, label_id in known]
+
+
+def shown_ids(state: Mapping[str, Any], field: str) -> list[str]:
+    """As ``shown_labels``, the labels' own ids."""
+    return [label_id for _, label_id in shown_labels(state, field)]
 
 
 def slider(place: Place) -> str:
@@ -131,6 +146,7 @@ def _classes(page: types.Object, found: ReviewQueue, place: Place, clicks: Click
 
 def _judge(
     page: types.Object,
+    dataset: Any,
     field: str,
     found: ReviewQueue,
     place: Place,
@@ -160,7 +176,8 @@ def _judge(
     if ids and in_grid:
         widgets.text(page, "how", _HOW)
         if clicked:
-            _other_class(page, found, place, clicks, state)
+            classes = {*found.by_class, *_classes_of_bank(dataset, field)}
+            _other_class(page, sorted(classes - {""}), place, clicks, state)
     if place.label and found.items:
         sure = widgets.as_share(state.get(slider(place)), SURE)
         widgets.slider(page, slider(place), "Confidence", sure, clicks.events.move_confidence)
@@ -173,12 +190,21 @@ def _judge(
         widgets.button(row, "sure", words, click, "verified", disabled=not number)
 
 
+def _classes_of_bank(dataset: Any, field: str) -> list[str]:
+    """The classes of the bank that a field was segmented with; none where it is gone."""
+    bank = maker_of_field(dataset, field).now
+    try:
+        return [] if bank is None else list(get_memory_bank_info(dataset, bank).shots)
+    except NttError:
+        return []  # a damaged bank does not hinder the review of what it found
+
+
 def _other_class(
-    page: types.Object, found: ReviewQueue, place: Place, clicks: Clicks, state: Mapping[str, Any]
+    page: types.Object, classes: list[str], place: Place, clicks: Clicks, state: Mapping[str, Any]
 ) -> None:
     """The choice of the class that the clicked labels are of; they are approved with it."""
     choices = {_NOTHING: "The clicked ones are right, and of another class: …"}
-    choices |= {name: name for name in found.by_class if name}
+    choices |= {name: name for name in classes}
     steps = state.get("steps")
     # A name of its own after each step: the App keeps a field's value.
     name = f"other_{place.visit}_{steps if isinstance(steps, int) else 0}"
@@ -212,5 +238,7 @@ def _hand_on(
             )
     row = widgets.row(page, "hand_on")
     widgets.operator_button(row, "accept_labels", clicks, "Accept", label_field=field, **everything)
-    widgets.operator_button(row, "export_labels", clicks, field=field, **everything)
+    widgets.operator_button(
+        row, "export_labels", clicks, field=field, only_approved=True, **everything
+    )
     widgets.button(row, "annotate", "Edit masks", clicks.review("annotate", field), "edit")

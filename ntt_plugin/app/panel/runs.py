@@ -206,7 +206,8 @@ def _evaluations(page: types.Object, dataset: Any, run: RunInfo, clicks: Clicks)
         return
     lines = ["**Evaluations**", ""]
     for key in run.evaluations:
-        changed = remembered(dataset, key, _changed, of_samples=True)
+        # While it is written each look would compare all labels anew.
+        changed = run.state == "running" or remembered(dataset, key, _changed, of_samples=True)
         mark = f" · **labels changed since: {_AGAIN}**" if changed else ""
         lines.append(f"- {escaped(key)}: {_score(dataset, key)}{mark}")
     widgets.text(page, "evaluations", "\n".join(lines))

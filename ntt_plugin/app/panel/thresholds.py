@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from typing import Any
 
 import fiftyone.operators.types as types
 import numpy as np
 
+from ...dataset.banks.banks import get_memory_bank_info
 from ...dataset.inspect.runs import RunInfo, score_histogram
 from ...dataset.runtime.caching import remembered
 from ..forms.bank_choice import thresholds_of
@@ -22,18 +24,36 @@ MOST = 30
 _FINE = 100
 
 
-def slider(place: Place, number: int) -> str:
-    """The name that a class's slider has in the panel's state."""
-    return f"threshold_{place.visit}_{number}"
+def slider(place: Place, label: str) -> str:
+    """The name that a class's slider has in the panel's state.
+
+    It is the class's own: which classes have a slider, and in what order, changes with the labels.
+    """
+    return f"threshold_{place.visit}_{hashlib.sha256(label.encode()).hexdigest()[:16]}"
 
 
 def chosen(dataset: Any, run: RunInfo, place: Place, state: Mapping[str, Any]) -> dict[str, float]:
     """The thresholds by class as the sliders stand; at first those of the bank, else 0."""
     kept = thresholds_of(dataset, run.bank)
     return {
-        label: widgets.as_share(state.get(slider(place, number)), kept.get(label, 0.0))
-        for number, label in enumerate(_classes(dataset, run.label_field))
+        label: widgets.as_share(state.get(slider(place, label)), kept.get(label, 0.0))
+        for label in _classes(dataset, run.label_field)
     }
+
+
+def moved(dataset: Any, run: RunInfo, place: Place, state: Mapping[str, Any]) -> dict[str, float]:
+    """The thresholds that the sliders changed, of classes that the run's bank has.
+
+    The App puts each slider into the panel's state once it is shown, where it stands then.
+    """
+    kept = thresholds_of(dataset, run.bank)
+    classes = get_memory_bank_info(dataset, run.bank).shots
+    found = {}
+    for label, limit in chosen(dataset, run, place, state).items():
+        before = kept.get(label, 0.0)
+        if label in classes and limit not in (before, round(before, 2)):
+            found[label] = limit
+    return found
 
 
 def draw(
@@ -62,8 +82,7 @@ def draw(
     for number, (label, limit) in enumerate(limits.items()):
         words = f"{escaped(label)}: {kept[label]:,} of {int(bins[label].sum()):,} from {limit:.2f}"
         widgets.text(page, f"class_{number}", words)
-        name = slider(place, number)
-        widgets.slider(page, name, label, limit, clicks.events.move_thresholds)
+        widgets.slider(page, slider(place, label), label, limit, clicks.events.move_thresholds)
     row = widgets.row(page, "keep")
     if thresholds_of(dataset, run.bank) or run.kind == "segmentation":
         click = clicks.keep_thresholds(run.label_field)

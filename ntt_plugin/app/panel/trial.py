@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import fiftyone.operators.types as types
+from fiftyone.operators.constants import ViewTarget
 
 from ...dataset.banks.banks import get_memory_bank_info
 from ...dataset.samples.views import images_of
@@ -38,6 +39,7 @@ class _Job:
     trial: Trial | None = None
     error: str | None = None
     tried: tuple[str, ...] = ()
+    note: str = ""
 
 
 # Of this server's process: a trial is looked at once, and costs seconds to repeat.
@@ -50,7 +52,10 @@ def start(dataset: Any, samples: Any, bank: str, others: bool) -> None:
     former = _jobs.get(key)
     if former is not None and former.running:
         return
-    job = _Job(tried=former.tried if others and former is not None else ())
+    job = _Job()
+    if others and former is not None:
+        # What was found stays in sight where nothing new comes.
+        job.tried, job.trial = former.tried, former.trial
     _jobs[key] = job
     work = copy_context()
     threading.Thread(target=work.run, args=(_try, job, samples, bank), daemon=True).start()
@@ -105,12 +110,16 @@ def draw(
         return
     if job.error is not None:
         page.view("problem", types.Error(label=job.error))
+    if job.note:
+        widgets.text(page, "note", job.note)
     if job.trial is not None:
         _pictures(page, dataset, job.trial, place, clicks, confidence)
     row = widgets.row(page, "next")
     widgets.button(row, "others", f"{IMAGES} others", clicks.try_bank(bank, True), "casino")
+    # Not the selected ones: those were chosen to try it on.
+    everything = {"bank": bank, "view_target": ViewTarget.CURRENT_VIEW}
     widgets.operator_button(
-        row, "segment_with_memory_bank", clicks, "Segment all", strong=True, bank=bank
+        row, "segment_with_memory_bank", clicks, "Segment all", strong=True, **everything
     )
 
 
@@ -163,8 +172,14 @@ def _try(job: _Job, samples: Any, bank: str) -> None:
     try:
         from ... import try_bank
 
-        job.trial = try_bank(samples, bank, IMAGES, exclude=job.tried, progress=job.watch.report)
-        job.tried += tuple(tried.sample for tried in job.trial.images)
+        there = set(samples.values("id"))
+        if there and there <= set(job.tried):
+            job.tried, job.note = (), "*All of them were tried already; these are tried again.*"
+        found = try_bank(samples, bank, IMAGES, exclude=job.tried, progress=job.watch.report)
+        job.trial = found
+        # Those that failed would fail again.
+        job.tried += tuple(tried.sample for tried in found.images)
+        job.tried += tuple(note.sample for note in found.failed if note.sample)
     except RunStopped:
         job.error = "Stopped."
     except NttError as error:

@@ -12,12 +12,14 @@ from ...engine.bank.memory_bank import MemoryBank, StoredReference
 from ...engine.references import may_be_same
 from ...errors import BankError, DatasetError
 from ...worker.tasks.networks import SegmenterLike
+from ..database import custom_runs
 from ..database.errors import database_errors
 from ..references.choose import choose_references
 from ..runtime.progress_bar import Progress
 from ..samples.checks import as_names, dataset_of, listed, quoted
 from ..samples.views import whole_images
 from . import store
+from .bank_runs import former_run, from_results
 from .estimate_thresholds import try_to_estimate
 from .learn import BankChange, learn_labels
 
@@ -309,7 +311,25 @@ def undo_memory_bank(dataset: Any, name: str) -> BankChange:
         {'bird': 2}
     """
     dataset = store.require_bank(dataset, name)
-    before, after = store.undo(dataset, name)
+    return _difference(name, *store.undo(dataset, name))
+
+
+def preview_undo(dataset: Any, name: str) -> BankChange | None:
+    """What ``undo_memory_bank`` would do now; None where no former state of the bank is kept.
+
+    Raises:
+        DatasetError: there is no such bank.
+        BankError: one of its two states is damaged.
+    """
+    dataset = store.require_bank(dataset, name)
+    run = former_run(dataset, name)
+    data = None if run is None else custom_runs.load(run, from_results)
+    if data is None:
+        return None
+    return _difference(name, store.read(dataset, name), MemoryBank.from_bytes(data))
+
+
+def _difference(name: str, before: MemoryBank, after: MemoryBank) -> BankChange:
     lost, gained = _entry_ids(before), _entry_ids(after)
     return BankChange(
         name=name,

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 import struct
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 
 import numpy as np
 from bson import ObjectId
@@ -62,3 +62,17 @@ def read_made(text: str) -> dict[str, bytes]:
         return {}
     records = (packed[start : start + _RECORD] for start in range(0, len(packed), _RECORD))
     return {str(ObjectId(record[:_ID_BYTES])): record[_ID_BYTES:] for record in records}
+
+
+def made_of(text: str, label_ids: Collection[str]) -> str:
+    """Of what ``pack_made`` packed the part that tells of some labels."""
+    return _pack({key: one for key, one in read_made(text).items() if key in label_ids})
+
+
+def joined_made(first: str, second: str) -> str:
+    """Two texts of ``pack_made`` as one; of a label in both, the second tells."""
+    return _pack(read_made(first) | read_made(second))
+
+
+def _pack(made: Mapping[str, bytes]) -> str:
+    return pack_made((ObjectId(key), digest) for key, digest in made.items())

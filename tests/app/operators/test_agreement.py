@@ -25,8 +25,12 @@ NOT_IN_ITS_FORM = {
     "save_thresholds": {"thresholds"},
     "apply_thresholds": {"thresholds"},
 }
-# It chooses between two functions; the second one takes a parameter more.
-OF_ITS_OWN = {"export_labels": {"format", "copy_images"}}
+# One chooses between two functions, the second of which takes a parameter more; the other takes
+# the SDK's thresholds by class as a text.
+OF_ITS_OWN = {
+    "export_labels": {"format", "copy_images"},
+    "apply_thresholds": {"own_thresholds"},
+}
 # The button Stop in a window calls it.
 WITHOUT_A_FORM = ["stop_run"]
 SHARED_FILES = {

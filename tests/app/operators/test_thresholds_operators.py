@@ -113,6 +113,54 @@ def test_a_bank_without_thresholds_is_marked(plugin, dataset):
     form = plugin.form(dataset, "apply_thresholds", params=APPLY)
     assert list(form.errors) == ["bank"]
     assert "Save thresholds" in form.errors["bank"]
+    assert "Estimate thresholds" in form.errors["bank"]
+
+
+def test_typed_thresholds_need_no_bank(plugin, dataset):
+    first, second = sorted(dataset.distinct("ntt.detections.label"))[:2]
+    params = {"label_field": "ntt", "own_thresholds": f"{first}=0.5,  {second} = 1"}
+    form = plugin.form(dataset, "apply_thresholds", params=params)
+    assert form.errors == {} and "bank" not in form.fields
+    below = dataset.filter_labels(
+        "ntt",
+        ((F("label") == first) & (F("confidence") < 0.5))
+        | ((F("label") == second) & (F("confidence") < 1)),
+    ).values("ntt.detections.id", unwind=True)
+    assert f"will tag {len(below)} " in form.said("will_do")
+    plugin.run(dataset, "apply_thresholds", {**params, "tag": "low"})
+    dataset.reload()
+    assert set(
+        dataset.match_labels(tags="low")
+        .select_labels(tags="low")
+        .values("ntt.detections.id", unwind=True)
+    ) == set(below)
+
+
+@pytest.mark.parametrize("text", ["0.5", "CLASS=", "CLASS=1.5", "CLASS=0.5 and more", "none=0.5"])
+def test_typed_thresholds_that_cannot_be_read_are_marked(text, plugin, dataset):
+    text = text.replace("CLASS", dataset.distinct("ntt.detections.label")[0])
+    params = {"label_field": "ntt", "own_thresholds": text}
+    assert list(plugin.form(dataset, "apply_thresholds", params=params).errors) == [
+        "own_thresholds"
+    ]
+
+
+def test_estimating_replaces_a_persons_thresholds_only_if_ticked(plugin, kept):
+    form = plugin.form(kept, "estimate_thresholds", params={"bank": "shapes"})
+    assert form.warns() and "replaced" not in form.said("will_do")
+    ticked = {"bank": "shapes", "overwrite": True}
+    form = plugin.form(kept, "estimate_thresholds", params=ticked)
+    assert form.errors == {} and "are replaced" in form.said("will_do")
+
+
+def test_estimating_asks_nothing_where_there_is_nothing_to_replace(plugin, dataset):
+    form = plugin.form(dataset, "estimate_thresholds", params={"bank": "shapes"})
+    assert form.errors == {} and "replaced" not in form.said("will_do")
+    bank = ntt.load_memory_bank(dataset, "shapes")
+    bank.set_thresholds(dict.fromkeys(bank.classes, 0.4), dict.fromkeys(bank.classes, 0.9))
+    ntt.save_memory_bank(dataset, "shapes", bank, overwrite=True)
+    form = plugin.form(dataset, "estimate_thresholds", params={"bank": "shapes"})
+    assert form.errors == {} and "are replaced" in form.said("will_do")
 
 
 def test_a_tag_that_cannot_be_is_marked(plugin, kept):

@@ -3,7 +3,8 @@
 import fiftyone as fo
 import pytest
 
-from ntt_plugin.dataset.review.queue import review_queue
+import ntt_plugin as ntt
+from ntt_plugin.dataset.review.queue import ReviewItem, review_queue
 from tests.app.driver import calls
 from tests.app.panel_driver import PanelOnScreen
 
@@ -47,9 +48,12 @@ def grid(panel, dataset):
     return Grid(panel, dataset)
 
 
+def items(dataset: fo.Dataset) -> tuple[ReviewItem, ...]:
+    return review_queue(dataset, "ntt", state="all").items
+
+
 def states(dataset: fo.Dataset) -> dict[str, str]:
-    found = review_queue(dataset, "ntt", state="all")
-    return {item.label_id: item.state for item in found.items}
+    return {item.label_id: item.state for item in items(dataset)}
 
 
 def test_the_page_says_how_much_there_is_to_do(panel, dataset):
@@ -85,6 +89,55 @@ def test_what_is_not_in_the_grid_is_not_judged(panel, grid, dataset):
     assert grid.ids() == page
 
 
+def test_next_judges_nothing_where_the_grid_shows_more_than_the_page(panel, grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    grid.click(page[0])
+    panel.event("review_change", value="of another kind")
+    panel.request["view"] = dataset.to_patches("ntt")._serialize()
+    panel.request["selected"] = []
+    panel.event("review", do="next", field="ntt")
+    found = states(dataset)
+    assert {found[one] for one in page[1:]} == {"todo"}
+    assert "Nothing was judged" in panel.asked("notify")[0]["message"]
+    assert grid.ids() == page[1:]
+
+
+def test_next_judges_nothing_where_the_grid_shows_another_field(panel, grid, dataset):
+    dataset.clone_sample_field("ntt", "copied")
+    grid.press("Show the first")
+    page = grid.ids()
+    other = dataset.to_patches("copied").select(page)
+    assert set(other.values("id")) == set(page)
+    panel.request["view"] = other._serialize()
+    panel.event("review", do="next", field="ntt")
+    assert set(states(dataset).values()) == {"todo"}
+
+
+@pytest.fixture
+def another_run_starts(grid, dataset):
+    """A review without a choice of its field, and a run into another one in the middle of it."""
+    grid.panel.event("go", to={"tab": "review", "shown": "everything"})
+    grid.press("Show the first")
+    page = grid.ids()
+    ntt.segment(dataset.match_tags("target"), "shapes", "again", progress=False)
+    return page
+
+
+def test_what_is_clicked_is_wrong_though_another_run_starts(grid, dataset, another_run_starts):
+    page = another_run_starts
+    grid.click(page[1])
+    grid.panel.event("review", do="next", field="ntt")
+    assert states(dataset)[page[1]] == "rejected"
+
+
+def test_the_class_is_changed_though_another_run_starts(grid, dataset, another_run_starts):
+    page = another_run_starts
+    grid.click(page[1])
+    grid.panel.event("review_change", value="of another kind")
+    assert states(dataset)[page[1]] == "approved"
+
+
 def test_next_waits_until_the_grid_shows_the_page(panel, grid):
     grid.press("Show the first")
     assert not [words for words in panel.buttons() if words.startswith("Next")]
@@ -117,6 +170,20 @@ def test_clicked_labels_get_another_class_and_leave_the_page(panel, grid, datase
     assert set(found) == {one.id for one in labels}
 
 
+def test_another_class_can_be_one_of_the_bank_without_a_label(panel, grid, dataset):
+    every = set(ntt.get_memory_bank_info(dataset, "shapes").shots)
+    gone = dataset.distinct("ntt.detections.label")[0]
+    ids = [item.key for item in items(dataset) if item.label == gone]
+    other = next(label for label in sorted(every) if label != gone)
+    ntt.review_labels(dataset, "ntt", change=dict.fromkeys(ids, other))
+    panel.event("refresh")
+    grid.press("Show the first")
+    grid.click(grid.ids()[0])
+    names = panel.shown["type"]["properties"]
+    [choice] = [part for name, part in names.items() if name.startswith("other_")]
+    assert every <= {one["value"] for one in choice["view"]["choices"]}
+
+
 def test_all_of_a_class_above_a_confidence_are_approved(panel, grid, dataset):
     counts = dataset.count_values("ntt.detections.label")
     label = max(counts, key=counts.get)
@@ -129,6 +196,34 @@ def test_all_of_a_class_above_a_confidence_are_approved(panel, grid, dataset):
     everything = review_queue(dataset, "ntt", state="all").items
     expected = [one for one in everything if one.label == label and one.confidence >= 0.25]
     assert {one.label_id for one in found} == {one.label_id for one in expected}
+
+
+def test_what_is_hidden_is_not_approved_with_the_others_of_its_class(panel, grid, dataset):
+    counts = dataset.count_values("ntt.detections.label")
+    label = max(counts, key=counts.get)
+    scores = sorted(one.confidence for one in items(dataset) if one.label == label)
+    limit = scores[len(scores) // 2]
+    ntt.save_thresholds(dataset, "shapes", thresholds={label: limit})
+    panel.event("go", to={"tab": "review", "run": "ntt", "shown": "references", "label": label})
+    [slider] = [name for name in panel.shown["type"]["properties"] if name.startswith("sure_")]
+    panel.state[slider] = 0.0
+    panel.event("move_confidence")
+    above = sum(score >= limit for score in scores)
+    assert 0 < above < len(scores)
+    grid.press(f"All {above} of {label}")
+    approved = {one.confidence for one in items(dataset) if one.state == "approved"}
+    assert approved == {score for score in scores if score >= limit}
+
+
+def test_undo_tells_what_somebody_changed_meanwhile(panel, grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    grid.press("Next")
+    ntt.review_labels(dataset, "ntt", reject=page, reviewer="another", again=True)
+    grid.press("Undo")
+    told = [asked["message"] for asked in panel.asked("notify")]
+    assert any(f"{len(page)} labels left alone" in message for message in told)
+    assert not any("Taken back" in message for message in told)
 
 
 def test_annotate_is_set_up_without_our_attributes(grid, dataset):

@@ -54,6 +54,48 @@ def test_the_sliders_are_kept_with_the_bank(panel, dataset):
     assert set(kept.values()) == {0.25}
 
 
+def test_only_a_slider_that_was_moved_is_kept(plugin, dataset):
+    bank = ntt.load_memory_bank(dataset, "shapes")
+    bank.set_thresholds(dict.fromkeys(bank.classes, 0.123), dict.fromkeys(bank.classes, 0.9))
+    ntt.save_memory_bank(dataset, "shapes", bank, overwrite=True)
+    before = ntt.get_memory_bank_info(dataset, "shapes")
+    panel = PanelOnScreen(dataset)
+    panel.event("go", to={"tab": "runs", "run": "ntt", "shown": "thresholds"})
+    for name in sliders(panel):  # as the App does once they are shown
+        panel.state[name] = panel.shown["type"]["properties"][name]["default"]
+    moved = sorted(dataset.distinct("ntt.detections.label"))[0]
+    panel.state[sliders(panel)[0]] = 0.99
+    panel.click("Keep with shapes")
+    after = ntt.get_memory_bank_info(dataset, "shapes")
+    assert after.thresholds == {**before.thresholds, moved: 0.99}
+    recalls = {k: v for k, v in before.expected_recalls.items() if k != moved}
+    assert after.expected_recalls == recalls and recalls
+
+
+def test_a_class_that_the_bank_lacks_hinders_no_other(panel, dataset):
+    sample = dataset.exists("ntt").first()
+    sample["ntt"].detections[0].label = "of another kind"
+    sample.save()
+    panel.event("refresh")
+    for name in sliders(panel):
+        panel.state[name] = 0.25
+    panel.click("Keep with shapes")
+    kept = ntt.get_memory_bank_info(dataset, "shapes").thresholds
+    assert kept and "of another kind" not in kept and set(kept.values()) == {0.25}
+
+
+def test_a_slider_stays_with_its_class_when_another_class_comes(panel, dataset):
+    last = sorted(dataset.distinct("ntt.detections.label"))[-1]
+    panel.state[sliders(panel)[-1]] = 0.31
+    sample = dataset.exists("ntt").first()
+    label = next(one for one in sample["ntt"].detections if one.label != last)
+    label.label = " a class that comes first"
+    sample.save()
+    panel.event("look")
+    [line] = [line for line in panel.text().splitlines() if "from 0.31" in line]
+    assert line.startswith(last)
+
+
 def test_the_clock_draws_anew_only_what_has_changed(plugin, dataset):
     panel = PanelOnScreen(dataset)
     panel.click("Runs")

@@ -71,12 +71,48 @@ def test_selected_images_are_tried(panel, dataset):
     assert len(pictures) == 2
 
 
-def test_when_all_were_tried_it_says_so(panel):
+def test_when_all_were_tried_it_begins_again_and_says_so(panel, dataset):
     panel.click("Try on 6 images")
     wait(panel)
     panel.click("6 others")
     wait(panel)
-    assert "were tried already" in panel.text()
+    assert "tried already" in panel.text()
+    pictures = [part for part in panel.parts() if part["view"]["name"] == "ImageView"]
+    assert len(pictures) == len(dataset)
+
+
+def test_pictures_stay_where_no_new_ones_come(panel, dataset):
+    panel.click("Try on 6 images")
+    wait(panel)
+    panel.request["view"] = dataset.match_tags("no image has it")._serialize()
+    panel.click("6 others")
+    wait(panel)
+    shown = [part["view"]["name"] for part in panel.parts()]
+    assert "Error" in shown and shown.count("ImageView") == len(dataset)
+
+
+@pytest.mark.parametrize("narrowed", [False, True])
+def test_segment_all_segments_what_the_selected_images_are_of(narrowed, plugin, panel, dataset):
+    ids = dataset.values("id")
+    view = dataset.limit(4) if narrowed else None
+    if view is not None:
+        panel.request["view"] = view._serialize()
+    panel.request["selected"] = ids[:2]
+    panel.click("Try on 6 images")
+    wait(panel)
+    panel.click("Segment all")
+    [asked] = panel.asked("prompt_user_for_operation")
+    params = {**asked["params"], "label_field": "fresh"}
+    form = plugin.form(
+        dataset,
+        "segment_with_memory_bank",
+        view=view,
+        params=params,
+        selected=ids[:2],
+        selected_samples=[{"id": one, "type": "default"} for one in ids[:2]],
+    )
+    assert form.errors == {}
+    assert f"of {4 if narrowed else len(dataset)} images" in form.said("will_do")
 
 
 def test_a_picture_has_the_class_colour_under_the_mask_alone(plugin, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import fiftyone.operators.types as types
+
 from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
@@ -21,7 +23,7 @@ class EstimateThresholds(NttOperator):
         "matched with a memory bank that does not know it. Use it before you review a run."
     )
     icon = "auto_graph"
-    parameters = ("bank", "save", "device", "cache")
+    parameters = ("bank", "save", "overwrite", "device", "cache")
     seldom = ("save", "device", "cache")
     submit = "Estimate"
     doing = "Estimating thresholds"
@@ -40,8 +42,19 @@ class EstimateThresholds(NttOperator):
         info = get_memory_bank_info(form.dataset, bank)
         what = f"Will match the images of {number_of('reference', sum(info.shots.values()))}"
         kept = form.ctx.params.get("save", True)
-        end = f"; the thresholds of {bank!r} are replaced." if kept else "; nothing is kept."
+        others = [label for label in info.thresholds if label not in info.expected_recalls]
+        replaced = info.expected_recalls or (others and form.ctx.params.get("overwrite"))
+        end = f"; the thresholds of {bank!r} are replaced." if replaced else "."
+        end = end if kept else "; nothing is kept."
         run_options.announce(form, f"{what}, each without its own{end}", info.recipe)
+        if kept and others:
+            form.notice(
+                "replaces",
+                f"{bank!r} keeps thresholds of {number_of('class', len(others))} that are not "
+                "estimated, but from ground truth or from a person. They stay, unless you tick.",
+                types.Warning,
+            )
+            form.tick("overwrite", "Replace those too")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import estimate_thresholds

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...forms.fields import Form
 from ...runtime.operator import NttOperator
@@ -10,6 +10,9 @@ from ...runtime.progress import Report
 from ...runtime.result_page import Outcome
 from ...text import number_of
 from ..references import learning_form
+
+if TYPE_CHECKING:
+    from ....dataset.banks.learn import BankChange
 
 
 class UndoMemoryBank(NttOperator):
@@ -27,11 +30,18 @@ class UndoMemoryBank(NttOperator):
     doing = "Taking back the last change"
 
     def build_form(self, form: Form) -> None:
-        from ...forms import bank_choice
+        from ...forms import bank_choice, target
 
         name = bank_choice.bank_of_dataset(form, "It becomes as it was before its last change.")
-        if name is not None:
-            form.notice("will_do", f"Will take back the last change of {name!r}, no label.")
+        if name is None:
+            return
+        change = target.asked_once(form, form.dataset, _preview, name)
+        if change is None:
+            form.mark(
+                "name", f"No former state of {name!r} is kept: there is nothing to take back."
+            )
+            return
+        form.notice("will_do", f"Will {_in_words(change)}; no label changes.")
 
     def run(self, ctx: Any, progress: Report) -> Outcome:
         from .... import undo_memory_bank
@@ -43,6 +53,7 @@ class UndoMemoryBank(NttOperator):
             "References": sum(info.shots.values()),
             "Negatives": sum(info.negatives.values()),
             "Back again": learning_form.in_words(change.added),
+            "Negatives back again": learning_form.in_words(change.negatives),
             "Taken away": learning_form.in_words(change.removed),
         }
         return Outcome(
@@ -50,3 +61,25 @@ class UndoMemoryBank(NttOperator):
             f"{number_of('class', len(info.shots))}.",
             {name: value for name, value in facts.items() if value},
         )
+
+
+def _preview(dataset: Any, name: str) -> BankChange | None:
+    from ....dataset.banks.edit import preview_undo
+
+    return preview_undo(dataset, name)
+
+
+def _in_words(change: BankChange) -> str:
+    """What comes and what goes, as a verb says it: after an undo it brings the change back."""
+    parts = [
+        f"{verb} {number_of(noun, sum(classes.values()))} ({learning_form.in_words(classes)})"
+        for verb, noun, classes in (
+            ("bring back", "reference", change.added),
+            ("bring back", "negative", change.negatives),
+            ("take away", "entry", change.removed),
+        )
+        if classes
+    ]
+    if not parts:
+        return f"take back the last change of {change.name!r}, of no reference"
+    return f"{' and '.join(parts)} of {change.name!r}"

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+import re
+from collections.abc import Generator, Mapping
 from typing import TYPE_CHECKING, Any
 
-from ....errors import NttError
+from ....dataset.samples.checks import listed, quoted
+from ....errors import DatasetError, NttError
 from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
@@ -32,7 +34,7 @@ class ApplyThresholds(NttOperator):
         "Use it after Save thresholds, to see the labels that can be trusted."
     )
     icon = "filter_alt"
-    parameters = ("label_field", "bank", "action", "tag", "group_slices")
+    parameters = ("label_field", "bank", "own_thresholds", "action", "tag", "group_slices")
     submit = "Apply"
     doing = "Applying thresholds"
 
@@ -47,12 +49,15 @@ class ApplyThresholds(NttOperator):
         )
         if field is None:
             return
-        maker = bank_choice.maker_of_field(form.dataset, field)
-        bank = bank_choice.bank_of_dataset(
-            form, "It keeps the thresholds.", "bank", maker, required=False
-        )
-        if bank is None and maker.gone:
-            form.mark("bank", "Choose the bank that keeps the thresholds.")
+        typed = _typed(form, counts.classes)
+        bank = None
+        if not form.value("own_thresholds"):
+            maker = bank_choice.maker_of_field(form.dataset, field)
+            bank = bank_choice.bank_of_dataset(
+                form, "It keeps the thresholds.", "bank", maker, required=False
+            )
+            if bank is None and maker.gone:
+                form.mark("bank", "Choose the bank that keeps the thresholds.")
         action = form.choice(
             "action", _ACTIONS, "What to do", "Nothing is deleted.", default="tag", required=False
         )
@@ -66,14 +71,14 @@ class ApplyThresholds(NttOperator):
             except NttError as error:
                 form.mark("tag", str(error))
                 return
-        if bank is None or action is None or not counts.labels:
+        if (bank is None and not typed) or action is None or not counts.labels:
             return
-        limits = bank_choice.thresholds_of(form.dataset, bank)
+        limits = typed or bank_choice.thresholds_of(form.dataset, str(bank))
         if not limits:
             form.mark(
                 "bank",
-                f"{bank!r} keeps no thresholds. Make some with the operator Save thresholds, or "
-                "choose another.",
+                f"{bank!r} keeps no thresholds. Find some with the operator Estimate thresholds, "
+                "or with Save thresholds after an evaluation; or type them below Thresholds.",
             )
             return
         below = target.asked_once(form, images, _below, field, tuple(limits.items()))
@@ -94,6 +99,9 @@ class ApplyThresholds(NttOperator):
         from ...forms import target
 
         arguments = self.arguments(ctx)
+        if typed := arguments.pop("own_thresholds", None):
+            arguments["thresholds"] = _by_class(typed)
+            arguments.pop("bank", None)
         found = apply_thresholds(target.target_of(ctx), **arguments)
         hidden = arguments.get("action") == "hide"
         field = arguments["label_field"]
@@ -119,6 +127,53 @@ class ApplyThresholds(NttOperator):
             open_view=hidden,
             changed=not hidden,
         )
+
+
+_ONE = re.compile(r"\s*(?P<label>\S.*?)\s*=\s*(?P<value>[0-9.]+)\s*(?:,|$)")
+
+
+def _typed(form: Form, classes: Mapping[str, int]) -> dict[str, float]:
+    """Add the thresholds that a person types; what cannot be used is marked, and gives none."""
+    what_for = "In place of a bank's: class=0.5, other class=0.7. Empty: those of the bank."
+    form.text("own_thresholds", "Thresholds", what_for)
+    given = form.value("own_thresholds")
+    if given is None:
+        return {}
+    try:
+        found = _by_class(given)
+    except NttError as error:
+        form.mark("own_thresholds", str(error))
+        return {}
+    unknown = [label for label in found if label not in classes]
+    if unknown:
+        form.mark("own_thresholds", f"No label of class {listed(unknown)} here; take it out.")
+        return {}
+    return found
+
+
+def _by_class(text: str) -> dict[str, float]:
+    """Thresholds by class from what a person typed.
+
+    Raises:
+        DatasetError: it cannot be read, or one is no number from 0 to 1.
+    """
+    from ....dataset.banks.thresholds import check_thresholds
+
+    found: dict[str, float] = {}
+    start = 0
+    while start < len(text):
+        one = _ONE.match(text, start)
+        try:
+            if one is None:
+                raise ValueError
+            found[one["label"]] = float(one["value"])
+        except ValueError:
+            part = quoted(text[start:].strip())
+            raise DatasetError(
+                f"{part} cannot be read; write class=0.5, other class=0.7."
+            ) from None
+        start = one.end()
+    return check_thresholds(found)
 
 
 def _table(found: AppliedThresholds) -> Table:

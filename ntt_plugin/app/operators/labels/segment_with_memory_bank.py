@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import chain, count
 from typing import Any
 
 import fiftyone.operators.types as types
@@ -62,7 +63,8 @@ class SegmentWithMemoryBank(NttOperator):
         images = target.target(form, "Segment")
         info = bank_choice.any_bank(form)
         what_for = "The field for the labels."
-        field = form.name("label_field", "Write to", what_for, "label field", "ntt", required=False)
+        first = _field_at_first(form, info.name if info else None)
+        field = form.name("label_field", "Write to", what_for, "label field", first, required=False)
         recipe = info.recipe if info else None
         if form.advanced(self.seldom):
             recipe = run_options.recipe_for(form, recipe)
@@ -102,6 +104,24 @@ class SegmentWithMemoryBank(NttOperator):
         if outcome.view is not None:
             _hide_below(ctx.dataset, report, outcome)
         return outcome
+
+
+_FIELD = "ntt"
+
+
+def _field_at_first(form: Form, bank: str | None) -> str:
+    """The field that was used last, or ``ntt``; a new one where another bank made them."""
+    if not form.is_of_app:
+        return _FIELD
+    from ....dataset.database.run_record import read_facts
+
+    there = set(form.dataset.get_field_schema())
+    numbered = (f"{_FIELD}_{number}" for number in count(2))
+    for name in chain([form.last_used("label_field") or _FIELD, _FIELD], numbered):
+        made = read_facts(form.dataset, name).get("bank") if name in there else bank
+        if name not in there or (bank is not None and made == bank):
+            return str(name)
+    raise AssertionError("numbers do not end")
 
 
 def _made_by(dataset: Any, field: str, bank: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +67,11 @@ class ExportLabels(NttOperator):
         what_for = "A file that ends in .json." if kind == "coco" else "A folder, new or empty."
         form.text("path", "Path", what_for, _path_at_first(form, kind, field), required=True)
         if kind == "yolo":
-            what_for = "Else a list names them where they are."
-            form.tick("copy_images", "Copy the images too", what_for)
+            what_for = (
+                "YOLO's trainers look for labels beside their images; without copies a list names "
+                "the images where they are, and the labels are not found beside them."
+            )
+            form.tick("copy_images", "Copy the images too", what_for, default=form.is_of_app)
         if form.advanced(self.seldom):
             form.classes(counts.classes, "Only these, with ids in this order; all if none.")
             clean(form)
@@ -82,7 +86,7 @@ class ExportLabels(NttOperator):
             return
         form.notice(
             "will_do",
-            f"Will write {number_of('label', counts.labels)} of "
+            f"Will write up to {_how_many(form, images, field, counts.classes)} of "
             f"{number_of('image', len(images))}; the dataset stays as it is.",
         )
         if there:
@@ -111,6 +115,25 @@ class ExportLabels(NttOperator):
             {name: value for name, value in facts.items() if value},
             notes_in_words(report),
         )
+
+
+def _how_many(form: Form, images: Any, field: str, classes: Mapping[str, int]) -> str:
+    """How many labels can be written, in words: those chosen, before any is left out."""
+    from ...forms import target
+
+    wanted = form.value("classes") or list(classes)
+    if not form.ctx.params.get("only_approved"):
+        return number_of("label", sum(classes.get(label, 0) for label in wanted))
+    approved = target.asked_once(form, images, _approved, field)
+    return number_of("approved label", sum(approved.get(label, 0) for label in wanted))
+
+
+def _approved(images: Any, field: str) -> dict[str, int]:
+    from ....dataset.review.queue import review_queue
+
+    return {
+        label: counts.approved for label, counts in review_queue(images, field).by_class.items()
+    }
 
 
 def _path_at_first(form: Form, kind: str | None, field: str) -> str:
