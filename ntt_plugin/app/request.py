@@ -32,7 +32,7 @@ _KINDS = {
     **dict.fromkeys(
         ("classes", "group_slices", "names", "proposals", "recipes", "references"), _TEXTS
     ),
-    **dict.fromkeys(("batch_size", "count", "most", "seed", "shots", "tile"), _NUMBER),
+    **dict.fromkeys(("batch_size", "count", "most", "seed", "shots", "tile", "workers"), _NUMBER),
     "min_confidence": _SHARE,
     **dict.fromkeys(
         ("advanced", "cache", "confirm", "include_missing", "masks", "negatives", "overwrite"),

@@ -115,5 +115,5 @@ def calls(messages: list[dict]) -> list[str]:
 
 def page(messages: list[dict]) -> dict:
     """The results shown at the end."""
-    [shown] = [m["params"] for m in messages if m["operator_uri"] == "show_output"]
+    *_, shown = (m["params"] for m in messages if m["operator_uri"] == "show_output")
     return shown["results"]

@@ -49,7 +49,8 @@ def field(form: Form, found: list[str], wanted: Wanted) -> str:
 
 def filtered_fields(ctx: Any) -> list[str]:
     """The fields that the sidebar or the view filters."""
-    paths = list(ctx.request_params.get("filters") or {})
+    filters = ctx.request_params.get("filters")
+    paths = [str(path) for path in filters] if isinstance(filters, dict) else []
     stages = [] if ctx.view is None else stages_of(ctx.view)
     paths += [str(stage.field) for stage in stages if hasattr(stage, "field")]
     return list(dict.fromkeys(path.partition(".")[0] for path in paths))
@@ -57,8 +58,10 @@ def filtered_fields(ctx: Any) -> list[str]:
 
 def visible_fields(ctx: Any) -> list[str]:
     """The fields that are ticked in the App's sidebar."""
-    fields = ctx.request_params.get("active_fields") or []
-    return [str(name).partition(".")[0] for name in fields]
+    fields = ctx.request_params.get("active_fields")
+    # A request written by hand may hold anything.
+    names = fields if isinstance(fields, list) else []
+    return [str(name).partition(".")[0] for name in names]
 
 
 def newest_bank(dataset: Any, names: Iterable[str]) -> str | None:

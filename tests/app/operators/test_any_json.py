@@ -39,6 +39,8 @@ OF_THE_KIND = {
     "text": ["no such thing", "x" * 100_000, "a\0b"],
     "list of texts": [["no such thing"], ["a\0b", "$a"]],
     "whole number": [-1, 2**62],
+    "number": [-1, 0.5, 1e300],
+    "number from 0 to 1": [-1, 0.5, 2],
     "yes or no": [True, False],
 }
 REQUEST = ["selected", "selected_samples", "selected_labels", "view", "filters", "extended",
@@ -73,7 +75,7 @@ def answer_of(operator, request) -> str:
     result = asyncio.run(execute_or_delegate_operator(uri, {"operator_uri": uri, **request}))
     assert result.error is None, result.error
     messages = [message.body for message in result.result]
-    [shown] = [body for body in messages if body.operator_uri == "show_output"]
+    *_, shown = (body for body in messages if body.operator_uri == "show_output")
     parts = shown.params["outputs"]["type"]["properties"]
     return unescaped(" ".join(str(part["view"]["label"]) for part in parts.values()))
 

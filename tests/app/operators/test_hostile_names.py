@@ -105,7 +105,7 @@ def test_no_page_at_the_end_renders_them(name, plugin, hostile):
     stream = plugin.stream(hostile, name, RUNS[name])
     messages = [json.loads(json.dumps(m.body.to_json(), default=str)) for m in stream]
     assert "show_output" in calls(messages)
-    [shown] = [m["params"] for m in messages if m["operator_uri"] == "show_output"]
+    *_, shown = (m["params"] for m in messages if m["operator_uri"] == "show_output")
     assert_harmless(shown["outputs"])
 
 

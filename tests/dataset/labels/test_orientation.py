@@ -229,7 +229,7 @@ def test_a_reference_that_becomes_a_negative_stays_one_of_a_former_version(tmp_p
     label = dataset.last().ground_truth.detections[0]
     add_negatives(
         dataset.select_labels(ids=[label.id]), "ground_truth", "old", segmenter=colours,
-        progress=False,
+        progress=False, from_references=True,
     )  # fmt: skip
     changed = load_memory_bank(dataset, "old")
     (negative,) = changed.negative_references(label.label)

@@ -51,7 +51,7 @@ def test_a_field_deleted_by_another_process_ends_the_run(dataset, segmenter):
 
     with pytest.raises(DatasetError, match="'ntt' was deleted during the run"):
         segment(dataset, "blocks", segmenter=segmenter, progress=at(2, delete))
-    assert segmenter.proposed <= 4
+    assert segmenter.proposed < len(dataset)
     dataset.reload()
     assert [sample["id"] for sample in dataset] == dataset.values("id")
 

@@ -128,9 +128,9 @@ def test_the_form_reads_no_label_to_check_the_name(plugin, dataset, monkeypatch)
     asked, find = [], Collection.find_one
 
     def finding(collection, *args, **kwargs):
-        asked.append(collection.name)
+        asked.append(str(args))
         return find(collection, *args, **kwargs)
 
     monkeypatch.setattr(Collection, "find_one", finding)
-    assert form(plugin, dataset).errors == {}
-    assert dataset._sample_collection_name not in asked
+    assert form(plugin, dataset, eval_key="unheard_of").errors == {}
+    assert not any("unheard_of" in question for question in asked)

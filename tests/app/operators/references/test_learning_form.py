@@ -37,7 +37,8 @@ def selected(labels, **others):
 def ask(plugin, dataset, operator, params, **request):
     """Run with what only the App passes on; the messages and the page at the end."""
     messages = list(plugin.stream(dataset, operator, params, **request))
-    [body] = [m.body.params for m in messages if m.body.operator_uri == "show_output"]
+    # A run that takes long shows a page with *Stop* first.
+    *_, body = (m.body.params for m in messages if m.body.operator_uri == "show_output")
     return body["results"] or body["outputs"]
 
 
