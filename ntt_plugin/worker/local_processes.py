@@ -153,7 +153,10 @@ class _LocalWorker:
         self._unsent = bytearray()
         self._last_words = b""
         self._ended = False
-        self._connection, theirs = socket.socketpair()
+        try:
+            self._connection, theirs = socket.socketpair()
+        except OSError as error:
+            raise WorkerError(f"No process can be started: {error}.") from error
         with theirs:
             self.process = self._spawn(theirs.fileno(), environment)
         assert self.process.stderr is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import replace
@@ -54,11 +55,13 @@ def require_usable(workers: Workers, device: Any, segmenter: Any) -> None:
     is_number = is_whole(workers) and not isinstance(workers, bool)
     if is_number and workers < 1:  # type: ignore[operator]
         raise DatasetError(f"{workers} workers cannot work; give 1 or more, or leave workers out.")
-    if not (is_number or workers == "auto" or hasattr(workers, "pool")):
+    if not (is_number or workers == "auto" or isinstance(workers, Ray)):
         raise DatasetError(
             f"workers={quoted(workers)} is neither a number, 'auto' nor ntt.Ray(...); leave it out "
             "to work in this process."
         )
+    if sys.platform == "win32":
+        raise DatasetError("Workers do not run on Windows; leave workers out, or use WSL.")
     if segmenter is not None:
         raise DatasetError(
             "A segmenter in memory cannot go to workers; give preset, device and batch_size, or "
@@ -141,15 +144,15 @@ class WorkByWorkers:
             self.waiting()
 
     def _pool(self) -> Pool:
-        if self._workers is None or isinstance(self._workers, (int, str)):
-            gpus = gpus_here() if self._spec.device in (None, "cuda") else []
-            count = self._workers if is_whole(self._workers) else len(gpus)
-            size = int(count or max(1, cores_here() // _CORES_EACH))
-            return LocalPool(size, HANDLER, self._spec.to_bytes(), gpus)
-        spec = replace(self._spec, paths=dict(self._workers.paths))
-        from ...worker.ray_actors import RayPool
+        if isinstance(self._workers, Ray):
+            from ...worker.ray_actors import RayPool
 
-        return RayPool(self._workers, HANDLER, spec.to_bytes())
+            spec = replace(self._spec, paths=dict(self._workers.paths))
+            return RayPool(self._workers, HANDLER, spec.to_bytes())
+        gpus = gpus_here() if self._spec.device in (None, "cuda") else []
+        count = self._workers if is_whole(self._workers) else len(gpus)
+        size = int(count or max(1, cores_here() // _CORES_EACH))
+        return LocalPool(size, HANDLER, self._spec.to_bytes(), gpus)
 
     def _tell(self, sentence: str) -> None:
         logger.warning(sentence)

@@ -4,6 +4,7 @@ import sys
 import uuid
 
 import fiftyone as fo
+import numpy as np
 import pytest
 from bson import ObjectId
 from PIL import Image
@@ -208,6 +209,17 @@ def test_what_workers_cannot_do_is_refused(drawn, call, options, said):
     with pytest.raises(DatasetError, match=said):
         getattr(ntt, call)(dataset, *arguments[call], **options)
     assert not dataset.has_field("refused")
+
+
+def test_workers_are_refused_on_windows(drawn, monkeypatch):
+    monkeypatch.setattr(by_workers.sys, "platform", "win32")
+    with pytest.raises(DatasetError, match="do not run on Windows"):
+        by_workers.require_usable(2, None, None)
+
+
+def test_a_cluster_and_whole_numbers_of_numpy_can_be_used():
+    by_workers.require_usable(ntt.Ray(workers=2), None, None)
+    by_workers.require_usable(np.int64(2), None, None)
 
 
 def test_images_in_the_cloud_are_refused(drawn):
