@@ -52,6 +52,7 @@ class EstimatedThresholds:
             objects that is expected above it), ``objects`` and ``pooled``.
         images: number of reference images that it was estimated on.
         without: why the other classes have none.
+        kept: classes with an estimate whose threshold in the bank stays: it was no estimate.
         failed: reference images that could not be used, each with the reason.
     """
 
@@ -59,6 +60,7 @@ class EstimatedThresholds:
     thresholds: dict[str, Estimate] = field(default_factory=dict)
     images: int = 0
     without: dict[str, str] = field(default_factory=dict)
+    kept: list[str] = field(default_factory=list)
     failed: list[SampleNote] = field(default_factory=list)
 
 
@@ -68,6 +70,7 @@ def estimate_thresholds(
     bank: str,
     *,
     save: bool = True,
+    overwrite: bool = False,
     device: str | torch.device | None = None,
     progress: Progress = None,
     segmenter: SegmenterLike | None = None,
@@ -84,7 +87,10 @@ def estimate_thresholds(
     Args:
         samples: the dataset, or a view of it.
         bank: a bank saved with the dataset.
-        save: keep them with the bank, marked as estimated, in place of the ones it has.
+        save: keep them with the bank, marked as estimated, in place of the estimates it has. A
+            class without an estimate keeps what it has.
+        overwrite: also in place of thresholds that are no estimates: found in an evaluation, or
+            set by a person.
         device: where to run; the best there is if None.
         progress: FiftyOne's: True, False, a callback, or None for the configured default.
         segmenter: an engine ``Segmenter`` to use in place of the bank's recipe and ``device``.
@@ -121,7 +127,7 @@ def estimate_thresholds(
     )
     found.without = {one: reason for one in saved.classes if one not in found.thresholds}
     if save and found.thresholds:
-        _save(dataset, bank, found.thresholds)
+        _save(dataset, found, overwrite)
     return found
 
 
@@ -143,6 +149,21 @@ def try_to_estimate(
         logger.warning("The thresholds of %r were not estimated: %s", name, error)
         return False
     return bool(found.thresholds)
+
+
+def merge_thresholds(
+    bank: MemoryBank, values: Mapping[str, float], recalls: Mapping[str, float]
+) -> bool:
+    """Set thresholds of some classes, with what recall is expected; whether any changed.
+
+    A class whose threshold stays as it is keeps its expected recall, too.
+    """
+    before, expected = bank.thresholds, bank.expected_recalls
+    kept = {
+        one: recall for one, recall in expected.items() if values.get(one) in (None, before[one])
+    }
+    bank.set_thresholds({**before, **values}, {**kept, **recalls})
+    return (bank.thresholds, bank.expected_recalls) != (before, expected)
 
 
 def _look(
@@ -185,7 +206,7 @@ def _look(
         work.finish()
 
 
-def _save(dataset: Any, name: str, estimates: Mapping[str, Estimate]) -> None:
+def _save(dataset: Any, found: EstimatedThresholds, overwrite: bool) -> None:
     """Keep the estimates with the bank, of the classes that it has by now.
 
     Raises:
@@ -193,12 +214,14 @@ def _save(dataset: Any, name: str, estimates: Mapping[str, Estimate]) -> None:
     """
 
     def edit(bank: MemoryBank) -> bool:
-        known = {label: one for label, one in estimates.items() if label in bank.classes}
-        before = bank.thresholds, bank.expected_recalls
-        bank.set_thresholds(
-            {label: one.value for label, one in known.items()},
-            {label: one.recall for label, one in known.items()},
+        known = {one: entry for one, entry in found.thresholds.items() if one in bank.classes}
+        set_otherwise = set(bank.thresholds) - set(bank.expected_recalls)
+        found.kept = [] if overwrite else sorted(set_otherwise & set(known))
+        new = {label: one for label, one in known.items() if label not in found.kept}
+        return merge_thresholds(
+            bank,
+            {label: one.value for label, one in new.items()},
+            {label: one.recall for label, one in new.items()},
         )
-        return (bank.thresholds, bank.expected_recalls) != before
 
-    store.change(dataset, name, edit, to_undo=False)
+    store.change(dataset, found.bank, edit, to_undo=False)

@@ -26,6 +26,7 @@ from ..samples.views import all_images, image_view
 from . import store
 from .banks import resolve_bank
 from .best_threshold import Threshold, best_threshold
+from .estimate_thresholds import merge_thresholds
 
 logger = logging.getLogger(__name__)
 
@@ -137,6 +138,33 @@ def save_thresholds(
         return saved.thresholds != before
 
     return store.change(dataset, bank, edit, to_undo=False).thresholds
+
+
+@database_errors("the thresholds are saved or not at all; start again when it is back.")
+def update_thresholds(
+    dataset: Any, bank: str, thresholds: Mapping[str, float | Threshold]
+) -> dict[str, float]:
+    """Change the thresholds of some classes of a saved bank; the others keep theirs.
+
+    Classes that the bank does not hold are left out, and logged. An estimated threshold that is
+    given as it is stays an estimated one.
+
+    Returns:
+        The thresholds that the bank has now.
+
+    Raises:
+        DatasetError: there is no such bank, or a threshold is no number from 0 to 1.
+        BankError: the bank is damaged.
+    """
+    values = check_thresholds(thresholds)
+
+    def edit(saved: MemoryBank) -> bool:
+        known = {label: value for label, value in values.items() if label in saved.classes}
+        if unknown := [label for label in values if label not in known]:
+            logger.warning("The memory bank %r does not hold %s: left out.", bank, listed(unknown))
+        return merge_thresholds(saved, known, {})
+
+    return store.change(store.require_bank(dataset, bank), bank, edit, to_undo=False).thresholds
 
 
 @database_errors("some labels may be tagged already; start again when it is back.")

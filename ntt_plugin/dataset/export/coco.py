@@ -49,7 +49,7 @@ def export_coco(
         path: the file, which ends in ``.json``; its folder is made.
         classes: only these classes, with ids in this order; all, sorted, if None.
         clean: removes specks and fills small holes.
-        only_approved: only labels that a review approved.
+        only_approved: only labels that a review approved; what it rejected is never exported.
         overwrite: replace a file that is there.
         group_slices: slices to take of a grouped dataset; its active one if None.
         progress: FiftyOne's: True, False, a callback, or None for the configured default.

@@ -18,7 +18,7 @@ from ..labels.crowds import is_crowd_label
 from ..labels.orientation import stored_pixels_problem
 from ..labels.peoples_labels import edited_labels
 from ..labels.placed_masks import INVERTED, seems_inverted
-from ..labels.review_marks import APPROVED, REJECTED, REVIEW
+from ..labels.review_marks import APPROVED, REJECTED, REVIEW, half_reviewed
 from ..references.choose import NO_AREA, NO_MASK
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import dataset_of, require_classes, require_labels
@@ -92,7 +92,8 @@ class LabelReader:
         self._ids = images.values("id")
         self._root = _common_folder(images.values("filepath"))
         self._inverted: list[str] = []
-        self._empty = self._unreviewed = 0
+        self._empty = self._unreviewed = self._rejected = 0
+        self._to_review: list[int] = []
         report.notes += run_notes(notes)
 
     def images(self, progress: Progress) -> Iterator[ExportImage]:
@@ -134,13 +135,10 @@ class LabelReader:
             # A field that was never written is not "no objects".
             self._empty += 1
             return None
-        labels = held[self._list]
-        if self._only_approved:
-            states = self._states(sample.id, labels)
-            if APPROVED not in states and not all(state == REJECTED for state in states):
-                self._unreviewed += 1
-                return None
-            labels = [one for one, s in zip(labels, states, strict=True) if s == APPROVED]
+        labels = self._chosen(sample.id, held[self._list])
+        if labels is None:
+            self._unreviewed += 1
+            return None
         size = shown_size(sample.filepath)
         if problem := stored_pixels_problem(sample, labels):
             raise DatasetError(problem)
@@ -153,6 +151,25 @@ class LabelReader:
             except DatasetError as error:
                 self._fail(sample, f"label {label.id}: {error}")
         return image
+
+    def _chosen(self, sample_id: str, labels: Sequence[Any]) -> list[Any] | None:
+        """The labels that the review lets pass; None if too little of the image is reviewed."""
+        states = [getattr(label, REVIEW, None) for label in labels]
+        if self._only_approved:
+            states = self._states(sample_id, labels)
+            if APPROVED not in states and not all(state == REJECTED for state in states):
+                return None
+        chosen, to_review = [], 0
+        for label, state in zip(labels, states, strict=True):
+            is_meant = label.label in self.classes
+            self._rejected += is_meant and state == REJECTED
+            if state == APPROVED or (state != REJECTED and not self._only_approved):
+                chosen.append(label)
+            elif state != REJECTED:
+                to_review += is_meant
+        if to_review:
+            self._to_review.append(to_review)
+        return chosen
 
     def _states(self, sample_id: str, labels: Sequence[Any]) -> list[str | None]:
         """What was said of each label; one that was drawn or edited is approved."""
@@ -194,6 +211,10 @@ class LabelReader:
                 f"{self._unreviewed} images were left out: none of their labels is approved, and "
                 "some are still to review"
             )
+        if self._to_review:
+            notes.append(half_reviewed(self._to_review))
+        if self._rejected:
+            notes.append(f"{self._rejected} labels were left out: a review rejected them")
         if self._inverted:
             which = INVERTED.format(f"first, {self._inverted[0]}, ")
             notes.append(f"{len(self._inverted)} masks may be inverted; {which}")

@@ -11,7 +11,7 @@ from pymongo import UpdateOne
 
 from ...worker.labels.kept_labels import KEPT
 from ...worker.labels.label_bytes import IMAGE, WRITER
-from ...worker.labels.made_labels import MADE
+from ...worker.labels.made_labels import MADE, made_of
 from ..database.fiftyone_internals import JOURNALED, reload_samples, samples_of
 from ..database.locks import RunLock
 from .peoples_labels import tags_by_label, untouched
@@ -101,6 +101,9 @@ def _clearing(
             continue
         else:
             update = without_labels(field, gone)
+            stay = {str(label["_id"]) for label in labels} - {str(one) for one in gone}
+            if isinstance(held.get(MADE), str):
+                update["$set"][f"{field}.{MADE}"] = made_of(held[MADE], stay)
         unchanged = {"_id": found["_id"], f"{field}.{WRITER}": writers}
         unchanged["last_modified_at"] = found.get("last_modified_at")
         updates[found["_id"]] = UpdateOne(unchanged, update)
@@ -108,8 +111,11 @@ def _clearing(
 
 
 def without_labels(field: str, labels: Sequence[ObjectId]) -> dict[str, Any]:
-    """The update that takes labels of a run away and leaves those of people, to be added to."""
-    gone = ("run", WRITER, MADE, IMAGE)
+    """The update that takes labels of a run away and leaves those of people, to be added to.
+
+    How a run made the ones that stay is still told: who only tags a label has not edited it.
+    """
+    gone = ("run", WRITER, IMAGE)
     return {
         "$pull": {f"{field}.detections": {"_id": {"$in": list(labels)}}},
         "$set": {f"{field}.{KEPT}": True, "last_modified_at": datetime.now(timezone.utc)},

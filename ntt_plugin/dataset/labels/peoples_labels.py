@@ -21,6 +21,9 @@ REVIEW = "review"
 
 APPROVED, REJECTED = "approved", "rejected"
 
+TODO = "todo"
+"""What a label that was edited says once a person put it back to do; others then say nothing."""
+
 _AT_ONCE = 200
 _ATTRIBUTES_OF_RUNS = ("bank", "source", "suggested")
 

@@ -20,9 +20,9 @@ from pymongo import UpdateOne
 from ..database.fiftyone_internals import reload_samples, samples_of
 from ..samples.checks import dataset_of
 from .label_field import declare_fields
-from .peoples_labels import APPROVED, REJECTED, REVIEW
+from .peoples_labels import APPROVED, REJECTED, REVIEW, TODO
 
-__all__ = ["APPROVED", "REJECTED", "REVIEW", "STEP", "Change", "Mark"]
+__all__ = ["APPROVED", "REJECTED", "REVIEW", "STEP", "TODO", "Change", "Mark", "half_reviewed"]
 
 STEP = "review_step"
 
@@ -35,6 +35,11 @@ class Mark(NamedTuple):
     label: str | None
     review: str | None
     step: str | None
+
+    @property
+    def is_judged(self) -> bool:
+        """Whether a person approved or rejected the label."""
+        return self.review in (APPROVED, REJECTED)
 
 
 @dataclass(frozen=True)
@@ -50,6 +55,14 @@ class Change:
     def key(self) -> tuple[str, str]:
         """The ids of the label's sample and its own."""
         return self.sample, self.label_id
+
+
+def half_reviewed(counts: Sequence[int]) -> str:
+    """What to say of images that are handed on, of which so many labels each are to do."""
+    return (
+        f"{len(counts)} images still hold {sum(counts)} labels to review, which are left out: "
+        "objects may be missing there"
+    )
 
 
 def declare_review(dataset: Any, field: str) -> None:

@@ -69,6 +69,20 @@ def keep_labels(chosen: ChosenReferences) -> Kept:
     return kept
 
 
+def copy_of(sample: Any, label: fo.Detection) -> fo.Detection | None:
+    """The copy of a label that ``keep_labels`` would use again; None if there is none.
+
+    ``sample`` holds the field ``ntt_references``, or has none.
+
+    Raises:
+        DatasetError, ImageError: the label has no usable mask, or the image cannot be read.
+    """
+    there = sample[KEPT_FIELD] if sample.has_field(KEPT_FIELD) else None
+    if there is None or not there.detections:
+        return None
+    return _same(label, there.detections, shown_size(Path(sample.filepath)))
+
+
 def _declare(dataset: Any) -> None:
     catch_up(dataset, KEPT_FIELD)
     if dataset.get_field(KEPT_FIELD) is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -27,10 +27,10 @@ from ..labels.convert import label_defaults
 from ..labels.label_field import segmentation_fields
 from ..labels.mask_files import MaskFiles
 from ..labels.overlap import outline, overlaps
-from ..labels.review_marks import APPROVED, REJECTED
+from ..labels.review_marks import APPROVED, REJECTED, half_reviewed
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import dataset_of, quoted, require_detections, require_name
-from ..samples.sample_notes import SampleNote
+from ..samples.sample_notes import SampleNote, run_notes
 from ..samples.views import all_images, image_view, load_sample
 from .queue import ALL, ReviewItem, review_queue, saved_thresholds
 
@@ -48,6 +48,7 @@ class Accepted:
         already: number that were there before, or whose object (mask IoU >= 0.5) was.
         failed: labels that could not be handed on, each with the reason.
         label_ids: ids of those written now; a label keeps its id.
+        notes: what else there is to know: how many images still hold labels to review.
     """
 
     label_field: str
@@ -56,6 +57,7 @@ class Accepted:
     already: int = 0
     failed: list[SampleNote] = field(default_factory=list)
     label_ids: list[str] = field(default_factory=list)
+    notes: list[SampleNote] = field(default_factory=list)
 
 
 @database_errors("nothing is half copied; do it again when it is back, and it goes on.")
@@ -107,7 +109,9 @@ def accept_labels(
         if _is_wanted(item, limits):
             chosen[item.sample].append(item)
     _require_field(dataset, label_field, into)
-    done = Accepted(label_field, into)
+    left = Counter(item.sample for item in queue.items if _is_to_review(item, limits))
+    half = [count for sample_id, count in left.items() if sample_id in chosen]
+    done = Accepted(label_field, into, notes=run_notes([half_reviewed(half)] if half else []))
     writer = _Writer(dataset, label_field, into, cleaning, done)
     order = [sample_id for sample_id in images.values("id") if sample_id in chosen]
     try:
@@ -260,6 +264,12 @@ def _is_wanted(item: ReviewItem, limits: Mapping[str, float]) -> bool:
         return item.state == APPROVED
     limit = limits.get(item.label)
     return limit is not None and item.confidence is not None and item.confidence >= limit
+
+
+def _is_to_review(item: ReviewItem, limits: Mapping[str, float]) -> bool:
+    """Whether neither a person nor a threshold has judged a label."""
+    judged = item.state in (APPROVED, REJECTED)
+    return not judged and (item.label not in limits or item.confidence is None)
 
 
 def _require_field(dataset: Any, label_field: str, into: str) -> None:

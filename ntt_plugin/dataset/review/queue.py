@@ -15,7 +15,7 @@ from ..banks import store
 from ..database.errors import database_errors
 from ..database.run_record import read_facts
 from ..labels.peoples_labels import edited_labels
-from ..labels.review_marks import APPROVED, REJECTED, REVIEW, STEP
+from ..labels.review_marks import APPROVED, REJECTED, REVIEW, STEP, TODO
 from ..samples.checks import dataset_of, quoted, require_classes, require_detections
 from ..samples.label_selection import LabelKey, select_labels
 from ..samples.views import all_images, image_view
@@ -23,7 +23,7 @@ from ..samples.views import all_images, image_view
 PAGE_SIZE = 24
 """How many labels a person judges at once."""
 
-TODO, ALL = "todo", "all"
+ALL = "all"
 _STATES = (TODO, APPROVED, REJECTED)
 
 
@@ -41,6 +41,7 @@ class ReviewItem:
         doubt: 0 (most doubtful) upwards: how near it is to its class's threshold, or to another
             class, whichever is nearer; infinite where nothing is known.
         step: id of the step that judged it; None if nobody did.
+        reset: whether it was edited, and a person put it back to do.
     """
 
     sample: str
@@ -51,6 +52,7 @@ class ReviewItem:
     state: str
     doubt: float
     step: str | None = None
+    reset: bool = False
 
     @property
     def key(self) -> tuple[str, str]:
@@ -117,7 +119,8 @@ def review_queue(
     """The labels of a field in the order to judge them, and how many are done.
 
     A label's state is its attribute ``review``: ``approved`` or ``rejected``; none is to do. One
-    that a person drew, or whose class, box or mask was edited in the App, is approved, too.
+    that a person drew, or whose class, box or mask was edited in the App, is approved, too,
+    until somebody resets it.
 
     Args:
         samples: a dataset or view of images; of a view that filters labels, those it shows.
@@ -187,11 +190,14 @@ def _items(images: Any, field: str, limits: Mapping[str, float]) -> list[ReviewI
             *(values or [] for values in lists), strict=True
         ):
             state = review if review in (APPROVED, REJECTED) else TODO
-            if state == TODO and (sample, label_id) in edited:
+            is_reset = review == TODO
+            if state == TODO and not is_reset and (sample, label_id) in edited:
                 state = APPROVED
             score, lead = _number(confidence), _number(margin)
             doubt = _doubt(score, lead, limits.get(label))
-            items.append(ReviewItem(sample, label_id, label or "", score, lead, state, doubt, step))
+            items.append(
+                ReviewItem(sample, label_id, label or "", score, lead, state, doubt, step, is_reset)
+            )
     return items
 
 

@@ -11,9 +11,11 @@ from typing import Any
 
 from ...errors import DatasetError
 from ..database.errors import database_errors
+from ..labels.peoples_labels import edited_labels
 from ..labels.review_marks import (
     APPROVED,
     REJECTED,
+    TODO,
     Change,
     Mark,
     declare_review,
@@ -22,7 +24,7 @@ from ..labels.review_marks import (
 from ..samples.checks import dataset_of, quoted, require_detections
 from ..samples.views import all_images
 from .journal import Journal, Step, new_step
-from .queue import TODO, review_queue
+from .queue import review_queue
 
 LabelName = str | tuple[str, str]
 """A label's id, or the ids of its sample and its own, which are found faster."""
@@ -67,6 +69,7 @@ def review_labels(
     *,
     reviewer: str = "",
     again: bool = False,
+    expected: Mapping[LabelName, str] | None = None,
 ) -> ReviewStep:
     """Approve and reject labels, or give them another class, as one step that can be undone.
 
@@ -83,8 +86,10 @@ def review_labels(
         change: the right class by label id; such a label is approved.
         reset: ids of labels that are to do again.
         reviewer: whose step it is; the undo of one does not touch the steps of others.
-        again: also labels that are approved or rejected already, whoever did it. Without it
-            they are left alone (``reset`` needs none).
+        again: also labels that are approved, rejected or edited already, whoever did it.
+            Without it they are left alone (``reset`` needs none).
+        expected: the class that the reviewer saw, by label; a label that has another one by now
+            is left alone. Labels that are not named may have any.
 
     Raises:
         DatasetError: there is no such field, a label is named twice, or a class is unusable.
@@ -101,15 +106,22 @@ def review_labels(
     journal.complete()
     marks = _marks(dataset, label_field, wanted)
     step, when = new_step()
+    samples_there = list(dict.fromkeys(key[0] for key, _ in marks.values()))
+    edited = edited_labels(dataset, label_field, samples_there)
     changes, left_alone = [], []
     for name, verdict in wanted.items():
         key, before = marks.get(_label_id(name), (None, None))
-        free = again or verdict.review is None or before is None or before.review is None
-        if key is None or before is None or not free:
+        if key is None or before is None or not _is_as_seen(key, before, expected or {}):
             left_alone.append(_label_id(name))
-        else:
-            after = Mark(verdict.label or before.label, verdict.review, step)
-            changes.append(Change(*key, before, after))
+            continue
+        is_judged = before.is_judged or (key in edited and before.review != TODO)
+        if is_judged and not again and verdict.is_judged:
+            left_alone.append(_label_id(name))
+            continue
+        # Without a mark an edited label counts as approved.
+        review = verdict.review or (TODO if key in edited else None)
+        after = Mark(verdict.label or before.label, review, step)
+        changes.append(Change(*key, before, after))
     return _make(dataset, label_field, reviewer, Step(step, when, tuple(changes)), left_alone)
 
 
@@ -121,9 +133,14 @@ def approve_above(
     confidence: float,
     *,
     reviewer: str = "",
+    thresholds: Mapping[str, float] | None = None,
+    only_above: bool = False,
     group_slices: str | Iterable[str] | None = None,
 ) -> ReviewStep:
     """Approve all labels of a class of at least a confidence that are to do, as one step.
+
+    With ``only_above`` those below the class's threshold stay to do; ``thresholds`` are in place
+    of the bank's, as in ``review_queue``.
 
     Raises:
         DatasetError: there is no such field or class, or the confidence is no number.
@@ -136,14 +153,26 @@ def approve_above(
     """
     if not isinstance(confidence, numbers.Real) or not math.isfinite(confidence):
         raise DatasetError(f"The confidence is {quoted(confidence)}; give a number from 0 to 1.")
-    queue = review_queue(samples, label_field, [label], state=TODO, group_slices=group_slices)
+    queue = review_queue(
+        samples,
+        label_field,
+        [label],
+        state=TODO,
+        thresholds=thresholds,
+        only_above=only_above,
+        group_slices=group_slices,
+    )
     dataset = _reviewed(samples, label_field)
     journal = Journal(dataset, label_field, reviewer)
     journal.complete()
     step, when = new_step()
     # The class as it was seen: where somebody changes it meanwhile, nothing is approved.
     changes = [
-        Change(*item.key, Mark(item.label, None, item.step), Mark(item.label, APPROVED, step))
+        Change(
+            *item.key,
+            Mark(item.label, TODO if item.reset else None, item.step),
+            Mark(item.label, APPROVED, step),
+        )
         for item in queue.items
         if item.confidence is not None and item.confidence >= confidence
     ]
@@ -232,6 +261,11 @@ def _wanted(
     return dict(verdicts)
 
 
+def _is_as_seen(key: tuple[str, str], mark: Mark, expected: Mapping[LabelName, str]) -> bool:
+    """Whether a label has the class that its reviewer saw, if that is known."""
+    return expected.get(key, expected.get(key[1], mark.label)) == mark.label
+
+
 def _each(what: str, names: Iterable[LabelName]) -> list[LabelName]:
     if isinstance(names, str):
         raise DatasetError(f"{what} is one text; give a list of ids of labels.")
@@ -283,7 +317,8 @@ def _told(
     counts: Counter[str] = Counter()
     for one in made:
         renamed = one.after.label != one.before.label
-        counts["changed" if renamed else one.after.review or "reset"] += 1
+        verdict = one.after.review if one.after.is_judged else "reset"
+        counts["changed" if renamed else str(verdict)] += 1
     missed = [one.label_id for one in step.changes if one.key not in done]
     return ReviewStep(
         step=step.step,

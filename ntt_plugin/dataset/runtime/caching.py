@@ -25,17 +25,21 @@ class Remembered(Generic[T]):
 
     def __init__(self, most: int) -> None:
         """Keep up to so many values; none yet."""
-        self._values: LRUCache[Hashable, T] = LRUCache(most)
+        self._values: LRUCache[Hashable, tuple[Hashable, T]] = LRUCache(most)
         self._lock = Lock()
 
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """The value of a key, made if it is not known; it is shared, so it must not be changed."""
+    def get(self, key: Hashable, make: Callable[[], T], stamp: Hashable = None) -> T:
+        """The value of a key, made if it is not known; it is shared, so it must not be changed.
+
+        A value that was made at another stamp is made anew, and takes that one's place.
+        """
         with self._lock:
-            if key in self._values:
-                return self._values[key]
+            known = self._values.get(key)
+            if known is not None and known[0] == stamp:
+                return known[1]
         value = make()
         with self._lock:
-            self._values[key] = value
+            self._values[key] = stamp, value
         return value
 
 
@@ -156,8 +160,9 @@ def remembered(
     a module-level function. With ``of_samples`` a change of any sample drops the result as well.
     """
     stamp = state_stamp(dataset, of_samples)
-    key = (str(dataset.name), name, question, stamp)
-    found: T = _answers.get(key, lambda: question(dataset, name))
+    # Not of every state one: an answer may hold a hundred thousand labels.
+    key = (str(dataset.name), name, question)
+    found: T = _answers.get(key, lambda: question(dataset, name), stamp)
     return found
 
 

@@ -30,6 +30,7 @@ from ...worker.labels.label_bytes import (
     masks_as_png,
     with_mask_paths,
 )
+from ...worker.labels.made_labels import MADE, joined_made
 from ...worker.messages import Result
 from ..database.errors import is_disk_full, with_patience
 from ..database.fiftyone_internals import dataset_id, samples_of
@@ -238,6 +239,7 @@ class FieldWriter:
             raise DatasetError(deleted(self.field))
         free = [{self.field: None}, {f"{self.field}.{WRITER}": {"$in": list(writers)}}]
         now = datetime.now(timezone.utc)
+        made = self._made_before([result for result in bulk if result.kept is not None])
         updates = [
             UpdateOne(
                 {"_id": ObjectId(result.sample_id), "$or": free},
@@ -249,7 +251,7 @@ class FieldWriter:
                 },
             )
             if result.kept is None
-            else self._added(result, now)
+            else self._added(result, made.get(result.sample_id), now)
             for result in bulk
         ]
         try:
@@ -263,12 +265,20 @@ class FieldWriter:
                 raise
             return int(error.details.get("nMatched", 0)), list(_refused(bulk, error))
 
-    def _added(self, result: Result, now: datetime) -> UpdateOne:
+    def _made_before(self, results: Sequence[Result]) -> dict[str, Any]:
+        """How a run made the labels that stay in samples, by the sample's id."""
+        path, ids = f"{self.field}.{MADE}", [ObjectId(result.sample_id) for result in results]
+        found = self._samples.find({"_id": {"$in": ids}}, {path: 1}) if ids else []
+        return {str(entry["_id"]): (entry.get(self.field) or {}).get(MADE) for entry in found}
+
+    def _added(self, result: Result, made: Any, now: datetime) -> UpdateOne:
         """Labels added to those of people, whatever these look like at the moment."""
         whole = bson.decode(result.document or b"")
         labels = whole.pop("detections")
+        whole[MADE] = joined_made(made if isinstance(made, str) else "", whole[MADE])
+        path = f"{self.field}.{MADE}"
         return UpdateOne(
-            {"_id": ObjectId(result.sample_id), f"{self.field}.{KEPT}": True},
+            {"_id": ObjectId(result.sample_id), f"{self.field}.{KEPT}": True, path: made},
             {
                 "$push": {f"{self.field}.detections": {"$each": labels}},
                 "$set": {

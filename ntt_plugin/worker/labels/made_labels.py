@@ -11,7 +11,7 @@ import hashlib
 import json
 import struct
 from base64 import b64decode, b64encode
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -81,3 +81,17 @@ def read_made_tags(text: Any) -> dict[str, list[str]] | None:
     except (TypeError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def made_of(text: str, label_ids: Collection[str]) -> str:
+    """Of what ``pack_made`` packed the part that tells of some labels."""
+    return _pack({key: one for key, one in read_made(text).items() if key in label_ids})
+
+
+def joined_made(first: str, second: str) -> str:
+    """Two texts of ``pack_made`` as one; of a label in both, the second tells."""
+    return _pack(read_made(first) | read_made(second))
+
+
+def _pack(made: Mapping[str, bytes]) -> str:
+    return pack_made((ObjectId(key), digest) for key, digest in made.items())

@@ -58,6 +58,32 @@ def test_without_save_the_bank_stays_as_it_is(dataset, bank, segmenter):
     assert banks.load_memory_bank(dataset, "blocks").to_bytes() == bank.to_bytes()
 
 
+def test_thresholds_that_are_no_estimates_stay_unless_asked_for(dataset, bank, segmenter):
+    bank.set_thresholds({"red": 0.123, "green": 0.5}, {"green": 0.9})
+    banks.save_memory_bank(dataset, "blocks", bank, overwrite=True)
+    right = by_hand(bank, segmenter)
+    found = estimate_thresholds(dataset, "blocks", segmenter=segmenter)
+    kept = banks.load_memory_bank(dataset, "blocks")
+    assert (found.kept, found.thresholds) == (["red"], right)
+    assert kept.thresholds == {label: one.value for label, one in right.items()} | {"red": 0.123}
+    assert set(kept.expected_recalls) == {"green", "blue"}
+    found = estimate_thresholds(dataset, "blocks", overwrite=True, segmenter=segmenter)
+    kept = banks.load_memory_bank(dataset, "blocks")
+    assert (found.kept, kept.thresholds["red"]) == ([], right["red"].value)
+    assert set(kept.expected_recalls) == {"red", "green", "blue"}
+
+
+def test_a_class_without_an_estimate_keeps_its_threshold(dataset, bank, segmenter, monkeypatch):
+    right = estimate_thresholds(dataset, "blocks", segmenter=segmenter).thresholds
+    bank.set_thresholds({"red": 0.4, "green": 0.5}, {"red": 0.8})
+    banks.save_memory_bank(dataset, "blocks", bank, overwrite=True)
+    monkeypatch.setattr(LeaveOneOut, "estimate", lambda *_: {"blue": right["blue"]})
+    estimate_thresholds(dataset, "blocks", segmenter=segmenter)
+    kept = banks.load_memory_bank(dataset, "blocks")
+    assert kept.thresholds == {"red": 0.4, "green": 0.5, "blue": right["blue"].value}
+    assert kept.expected_recalls == {"red": 0.8, "blue": right["blue"].recall}
+
+
 def test_references_of_one_image_tell_nothing(dataset, segmenter):
     banks.build_memory_bank(dataset.limit(1), "ground_truth", "one", segmenter=segmenter)
     found = estimate_thresholds(dataset, "one", segmenter=segmenter)

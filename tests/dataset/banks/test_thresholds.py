@@ -194,6 +194,19 @@ def test_they_take_the_place_of_the_former_ones(evaluated, bank):
     assert ntt.save_thresholds(evaluated, "blocks", thresholds={}) == {}
 
 
+def test_an_update_changes_the_given_classes_of_the_bank_only(evaluated, bank, caplog):
+    bank.set_thresholds({"red": 0.5, "blue": 0.1, "green": 0.3}, {"red": 0.9, "blue": 0.8})
+    ntt.save_memory_bank(evaluated, "blocks", bank, overwrite=True)
+    given = {"red": 0.5, "blue": 0.2, "unknown": 0.4}
+    found = thresholds.update_thresholds(evaluated, "blocks", given)
+    kept = ntt.load_memory_bank(evaluated, "blocks")
+    assert found == kept.thresholds == {"red": 0.5, "blue": 0.2, "green": 0.3}
+    assert kept.expected_recalls == {"red": 0.9}
+    assert "does not hold 'unknown'" in caplog.text
+    with pytest.raises(DatasetError, match="from 0 to 1"):
+        thresholds.update_thresholds(evaluated, "blocks", {"red": 2})
+
+
 def test_a_change_of_another_process_is_kept(evaluated, bank, monkeypatch):
     found = thresholds.find_thresholds
 

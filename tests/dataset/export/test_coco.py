@@ -101,6 +101,23 @@ def test_only_what_a_review_approved(dataset, tmp_path):
     assert any("3 images were left out" in note.reason for note in report.notes)
 
 
+def test_rejected_labels_are_never_exported_and_counted(dataset, tmp_path):
+    ids = dataset.values("ground_truth.detections.id")
+    review_labels(dataset, "ground_truth", [ids[0][0]], [ids[0][1], *ids[2]])
+    report = export_coco(dataset, "ground_truth", tmp_path / "a.json")
+    assert (sum(report.instances.values()), report.images) == (18 - 4, 6)
+    assert [note.reason for note in report.notes] == [
+        "4 labels were left out: a review rejected them"
+    ]
+
+
+def test_images_that_still_hold_labels_to_review_are_counted(dataset, tmp_path):
+    first, second, third, *_ = dataset.values("ground_truth.detections.id")
+    review_labels(dataset, "ground_truth", [first[0], *second, third[0]], [third[1]])
+    report = export_coco(dataset, "ground_truth", tmp_path / "a.json", only_approved=True)
+    assert any("2 images still hold 3 labels to review" in note.reason for note in report.notes)
+
+
 def test_what_cannot_be_exported_is_named_and_stops_nothing(dataset, tmp_path):
     samples = list(dataset)
     os.remove(samples[0].filepath)

@@ -98,6 +98,21 @@ def test_all_above_their_thresholds_but_the_rejected(reviewed):
     assert set(done.label_ids) == expected
 
 
+def test_images_that_still_hold_labels_to_review_are_counted(reviewed):
+    ids = reviewed.values("ntt.detections.id")
+    left = [len(labels) - 2 for labels in ids]
+    words = f"{sum(count > 0 for count in left)} images still hold {sum(left)} labels to review"
+    assert sum(left) > 0
+    assert words in accept_labels(reviewed, "ntt", "truth").notes[0].reason
+    review_labels(reviewed, "ntt", [key for labels in ids for key in labels[2:]])
+    assert accept_labels(reviewed, "ntt", "truth").notes == []
+
+
+def test_what_a_threshold_judged_is_not_to_review(reviewed):
+    limits = dict.fromkeys(("red", "green", "blue"), 1.0)
+    assert accept_labels(reviewed, "ntt", "truth", thresholds=limits).notes == []
+
+
 def test_only_some_classes(reviewed):
     assert set(accept_labels(reviewed, "ntt", "truth", classes="red").accepted) == {"red"}
 

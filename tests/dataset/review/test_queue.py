@@ -109,5 +109,5 @@ def test_a_label_that_was_edited_or_drawn_in_the_app_is_approved(dataset, bank, 
     queue = review_queue(dataset, "ntt", state="approved")
     assert {item.label_id for item in queue.items} == {first["ntt"].detections[0].id, own.id}
     assert queue.counts == ReviewCounts(17, 2, 0)
-    review_labels(dataset, "ntt", reject=[own.id])
+    review_labels(dataset, "ntt", reject=[own.id], again=True)
     assert review_queue(dataset, "ntt").counts == ReviewCounts(17, 1, 1)

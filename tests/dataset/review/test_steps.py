@@ -15,6 +15,7 @@ from ntt_plugin.dataset.review.steps import (
     review_labels,
     undo_review,
 )
+from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.errors import DatasetError
 from tests.processes import OtherProcess
 
@@ -88,6 +89,55 @@ def test_a_judged_label_is_left_alone_unless_asked_for_again(dataset):
     assert states(dataset)[key] == "rejected"
 
 
+@pytest.fixture
+def edited(dataset, bank, segmenter):
+    """Predictions in ``ntt``; the class of the first one was edited in the App. And its id."""
+    segment(dataset, "blocks", "ntt", segmenter=segmenter)
+    sample = dataset.first()
+    label = sample["ntt"].detections[0]
+    label.label = "violet"
+    sample.save()
+    return dataset, label.id
+
+
+def to_do(dataset):
+    return {item.label_id for item in review_queue(dataset, "ntt").items}
+
+
+def test_a_label_that_somebody_edited_is_judged(edited):
+    dataset, key = edited
+    step = review_labels(dataset, "ntt", reject=[key])
+    assert (step.rejected, step.left_alone) == (0, (key,))
+    assert review_labels(dataset, "ntt", reject=[key], again=True).rejected == 1
+
+
+def test_a_reset_label_is_to_do_whoever_edited_it(edited):
+    dataset, key = edited
+    renamed = dataset.last()["ntt"].detections[0].id
+    review_labels(dataset, "ntt", change={renamed: "pink"})
+    assert not {key, renamed} & to_do(dataset)
+    step = review_labels(dataset, "ntt", reset=[key, renamed])
+    assert step.reset == 2
+    assert {key, renamed} <= to_do(dataset)
+    assert approve_above(dataset, "ntt", "violet", 0).approved == 1
+    assert review_labels(dataset, "ntt", reject=[renamed]).rejected == 1
+    assert not {key, renamed} & to_do(dataset)
+    for _ in range(3):
+        undo_review(dataset, "ntt")
+    assert not {key, renamed} & to_do(dataset)
+
+
+def test_a_label_of_another_class_than_was_seen_is_left_alone(dataset):
+    items = review_queue(dataset, FIELD).items[:3]
+    review_labels(dataset, FIELD, change={items[0].key: "pink"}, reviewer="ann")
+    seen = {items[0].key: items[0].label, items[1].label_id: items[1].label}
+    step = review_labels(
+        dataset, FIELD, reject=[item.key for item in items], again=True, expected=seen
+    )
+    assert (step.rejected, step.left_alone) == (2, (items[0].label_id,))
+    assert reviews(dataset)[items[0].label_id] == ("approved", "pink")
+
+
 def test_a_pair_of_ids_names_a_label_too(dataset):
     item = review_queue(dataset, FIELD).items[0]
     assert review_labels(dataset, FIELD, [item.key]).approved == 1
@@ -138,6 +188,18 @@ def test_all_of_a_class_above_a_confidence(scored):
     found = states(scored)
     assert {key for key, state in found.items() if state == "approved"} == expected - {other}
     assert found[other] == "rejected"
+
+
+def test_all_of_a_class_above_its_threshold(scored):
+    step = approve_above(scored, FIELD, "red", 0.1, thresholds={"red": 0.5}, only_above=True)
+    wanted = {
+        label.id
+        for sample in scored
+        for label in sample[FIELD].detections
+        if label.label == "red" and label.confidence >= 0.5
+    }
+    assert {key for key, state in states(scored).items() if state} == wanted
+    assert step.approved == len(wanted) > 0
 
 
 def test_undo_takes_back_twenty_steps_and_more(dataset):

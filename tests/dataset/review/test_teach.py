@@ -39,11 +39,25 @@ def test_rejected_labels_become_negatives_and_approved_ones_references(predicted
     assert {name: bank.shots(name) for name in bank.classes} == {"red": 1, "green": 1, "blue": 4}
 
 
-def test_once_more_teaches_the_same_labels(predicted, segmenter):
-    review_labels(predicted, "ntt", reject=of_class(predicted, "red"))
-    teach_review(predicted, "ntt", "few", "negatives", 2, segmenter=segmenter)
+def test_once_more_teaches_others_until_the_bank_holds_all(predicted, segmenter):
+    wrong = of_class(predicted, "red")
+    review_labels(predicted, "ntt", reject=wrong)
+    for count in range(2, len(wrong) + 1, 2):
+        again = teach_review(predicted, "ntt", "few", "negatives", 2, segmenter=segmenter)
+        assert (again.added, again.already) == ({"red": 2}, 0)
+        bank = load_memory_bank(predicted, "few")
+        assert len(bank.negative_references("red")) == count
+    assert count == len(wrong) == 6
     again = teach_review(predicted, "ntt", "few", "negatives", 2, segmenter=segmenter)
     assert (again.added, again.already) == ({}, 2)
+
+
+def test_a_label_that_is_itself_a_reference_takes_no_place(dataset, segmenter):
+    build_memory_bank(dataset.limit(1), "ground_truth", "few", segmenter=segmenter)
+    ids = [labels[0] for labels in dataset.values("ground_truth.detections.id")]
+    review_labels(dataset, "ground_truth", ids)
+    added = teach_review(dataset, "ground_truth", "few", "references", 9, segmenter=segmenter)
+    assert (sum(added.added.values()), added.already) == (5, 0)
 
 
 def item(sample, label, confidence):

@@ -11,12 +11,14 @@ from ntt_plugin.dataset.banks.banks import build_memory_bank
 from ntt_plugin.dataset.database.locks import RunLock
 from ntt_plugin.dataset.labels import clear_field, label_field
 from ntt_plugin.dataset.labels.placed_masks import full_mask
+from ntt_plugin.dataset.review.queue import review_queue
 from ntt_plugin.dataset.review.steps import review_labels
 from ntt_plugin.dataset.samples.sample_ids import ids_of
 from ntt_plugin.dataset.segmentation import field_run
 from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.errors import DatasetError
+from ntt_plugin.worker.labels.made_labels import read_made
 from tests.dataset import scenes
 
 
@@ -121,6 +123,31 @@ def test_it_stays_through_many_runs(touched, segmenter):
     assert {key: after.get(key) for key in ids} == {key: before[key] for key in ids}
     again = segment(dataset, "few", "ntt", segmenter=segmenter)
     assert (again.skipped, again.segmented) == (6, 0)
+
+
+def test_a_label_that_was_only_tagged_is_not_edited_by_later_runs(touched, segmenter):
+    dataset, ids = touched
+    approved = {ids[place] for place in (0, 2, 4, 5, 6)}
+
+    def queue(state):
+        return {item.label_id for item in review_queue(dataset, "ntt", state=state).items}
+
+    for bank in ("few", "blocks"):
+        segment(dataset, bank, "ntt", overwrite=True, segmenter=segmenter)
+        assert queue("approved") == approved
+        assert queue("rejected") == {ids[1]}
+    dataset.untag_labels("mine", "ntt")
+    report = segment(dataset, "few", "ntt", overwrite=True, segmenter=segmenter)
+    assert (report.kept, ids[3] in stored(dataset)) == (6, False)
+
+
+def test_what_runs_made_of_labels_that_are_gone_is_forgotten(touched, segmenter):
+    dataset, ids = touched
+    for bank in ("few", "blocks"):
+        segment(dataset, bank, "ntt", overwrite=True, segmenter=segmenter)
+    for sample in dataset._sample_collection.find():
+        held = {str(label["_id"]) for label in sample["ntt"]["detections"]}
+        assert set(read_made(sample["ntt"]["made"])) == held - {ids[6]}
 
 
 def test_everything_goes_only_by_its_name_and_is_counted(touched, segmenter):
