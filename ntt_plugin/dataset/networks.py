@@ -177,8 +177,13 @@ def get_box_segmenter(
     bundled one, which is never run.
     """
     if not _is_here(recipe.encoder):
-        recipe = replace(recipe, encoder="tiny")
+        recipe = without_encoder(recipe)
     return get_segmenter(recipe, device, batch_size)
+
+
+def without_encoder(recipe: Recipe) -> Recipe:
+    """A recipe for runs that use its segmenter alone: the bundled encoder in place of its own."""
+    return replace(recipe, encoder="tiny")
 
 
 def upstream_in_memory(recipe: Recipe, device: str | torch.device | None = None) -> str | None:

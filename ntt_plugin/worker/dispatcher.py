@@ -7,7 +7,7 @@ import math
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any
@@ -83,8 +83,9 @@ def dispatch(
     Raises:
         WorkerError: no worker can be started, or they die again and again without a result.
     """
-    limit = item_seconds if item_seconds is not None else _limit_of_environment()
-    return _Dispatch(items, pool, limit, start_seconds, tell, tick).run()
+    return Dispatcher(
+        pool, item_seconds=item_seconds, start_seconds=start_seconds, tell=tell, tick=tick
+    ).run(items)
 
 
 def _limit_of_environment() -> float:
@@ -97,48 +98,97 @@ def _limit_of_environment() -> float:
     return ITEM_SECONDS
 
 
-class _Dispatch:
+class Dispatcher:
+    """``dispatch`` in two steps: workers that start, and items for them.
+
+    Attributes:
+        last_words: what the handlers of the workers said when they were closed.
+    """
+
     def __init__(
         self,
-        items: Iterable[tuple[Any, bytes]],
         pool: Pool,
-        item_seconds: float,
-        start_seconds: float,
-        tell: Callable[[str], None],
-        tick: Callable[[], None],
+        *,
+        item_seconds: float | None = None,
+        start_seconds: float = START_SECONDS,
+        tell: Callable[[str], None] = logger.warning,
+        tick: Callable[[], None] = lambda: None,
     ) -> None:
+        """Start nothing yet; the arguments are those of ``dispatch``."""
         self._pool = pool
-        self._chunks = Chunks(items, pool.size)
+        self._chunks = Chunks((), pool.size)
         self._restarts = Restarts(pool.size)
-        self._item_seconds, self._start_seconds = item_seconds, start_seconds
+        self._item_seconds = _limit_of_environment() if item_seconds is None else item_seconds
+        self._start_seconds = start_seconds
         self._tell, self._tick = tell, tick
+        self.last_words: list[bytes] = []
         self._busy: dict[int, _Busy] = {}  # by the worker's id()
         self._average: float | None = None  # seconds an item takes
         self._waiting_since: float | None = None
         self._wait_told = 0.0
         self._told: set[str] = set()
 
-    def run(self) -> Iterator[tuple[Any, bytes | LostItem]]:
+    def prepare(self, most: int) -> None:
+        """Start workers before there are items, and wait until one of them is ready.
+
+        Args:
+            most: number of items that may come; no more workers are started.
+
+        Raises:
+            WorkerError: none can be started. Then, and after what ``tick`` raises, all are ended.
+        """
+        needed = min(most, self._pool.size)
+        try:
+            while needed and not any(busy.ready for busy in self._busy.values()):
+                self._start_for(needed)
+                deque(self._round(), 0)  # without items there are no results
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self, finished: bool = False) -> None:
+        """End all workers; after it nothing can be done."""
+        self._busy.clear()
+        self.last_words = self._pool.close(finished)
+
+    def run(self, items: Iterable[tuple[Any, bytes]]) -> Iterator[tuple[Any, bytes | LostItem]]:
+        """The results of items; see ``dispatch``. Can be called once."""
         finished = False
+        self._chunks = Chunks(items, self._pool.size)
         try:
             # The first worker starts while the first items are read.
-            self._start(0)
+            if not self._busy:
+                self._start(0)
             self._chunks.read()
+            for busy in self._busy.values():
+                # Nobody listened to them since they were prepared.
+                busy.since = time.monotonic()
+                if busy.ready:
+                    self._fill(busy)
             while self._start_needed():
-                for event in self._pool.wait(_TICK):
-                    yield from self._handle(event)
-                yield from self._give_up_hanging()
-                self._restarts.require_hope(self._starting())
-                self._tell_wait()
-                self._tick()
+                yield from self._round()
             finished = True
         finally:
-            self._busy.clear()
-            self._pool.close(finished)
+            self.close(finished)
+
+    def _round(self) -> Iterator[tuple[Any, bytes | LostItem]]:
+        """Wait for what happens next, and see to it."""
+        events = self._pool.wait(_TICK)
+        # Before results are handed on, which may take any time. Who has just been heard is well.
+        yield from self._give_up_hanging({id(event.worker) for event in events})
+        for event in events:
+            yield from self._handle(event)
+        self._restarts.require_hope(self._starting())
+        self._tell_wait()
+        self._tick()
 
     def _start_needed(self) -> bool:
         """Start the workers that the rest needs; whether there is anything left to do."""
         needed = self._chunks.workers_needed()
+        self._start_for(needed)
+        return needed > 0 or any(busy.chunks for busy in self._busy.values())
+
+    def _start_for(self, needed: int) -> None:
         unused = sum(not busy.chunks for busy in self._busy.values())
         numbers = {busy.number for busy in self._busy.values()}
         for number in self._restarts.due(set(range(self._pool.size)) - numbers):
@@ -146,7 +196,6 @@ class _Dispatch:
                 break
             self._start(number)
             unused += 1
-        return needed > 0 or any(busy.chunks for busy in self._busy.values())
 
     def _start(self, number: int) -> None:
         worker = self._pool.start(number)
@@ -236,10 +285,12 @@ class _Dispatch:
         self._chunks.put_back([*(Chunk(deque([item])) for item in items), *others])
         return lost
 
-    def _give_up_hanging(self) -> Iterator[tuple[Any, LostItem]]:
+    def _give_up_hanging(self, heard: Container[int]) -> Iterator[tuple[Any, LostItem]]:
+        """End workers that have not been heard for too long; ``heard`` are those of just now."""
         now = time.monotonic()
         for busy in list(self._busy.values()):
-            if not busy.placed or (busy.ready and not busy.chunks):
+            idle = not busy.placed or (busy.ready and not busy.chunks)
+            if idle or id(busy.worker) in heard:
                 continue
             limit = self._start_seconds
             if busy.ready:

@@ -27,8 +27,8 @@ class Handler(Protocol):
         What goes wrong with one item is part of its result; what is raised ends the worker.
         """
 
-    def close(self) -> None:
-        """Finish: there are no more items."""
+    def close(self) -> bytes | None:
+        """Finish: there are no more items. What it gives is told where the run was started."""
 
 
 def load_handler(name: str, spec: bytes) -> Handler:

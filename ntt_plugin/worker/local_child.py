@@ -9,7 +9,7 @@ import threading
 import time
 
 from ..errors import NttError
-from .frames import FINISH, HANDLER, ITEM, READY, REFUSED, RESULT, SPEC, Frames, frame
+from .frames import CLOSED, FINISH, HANDLER, ITEM, READY, REFUSED, RESULT, SPEC, Frames, frame
 from .handler import Handler, load_handler
 
 # Seconds between two looks whether the driver still lives. Its end of the socket closes with it,
@@ -68,7 +68,7 @@ class _Child:
         self._to_send.put(frame(READY))
         while self._to_do.get():
             self._to_send.put(frame(RESULT, handler.next()))
-        handler.close()
+        self._to_send.put(frame(CLOSED, handler.close() or b""))
 
     def _receive(self) -> None:
         """Hand on what the driver sends; end this process at once when the driver is gone."""

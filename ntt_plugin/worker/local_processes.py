@@ -11,13 +11,13 @@ import subprocess
 import sys
 import time
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from ..errors import WorkerError
-from .frames import FINISH, HANDLER, ITEM, READY, REFUSED, RESULT, SPEC, Frames, frame
+from .frames import CLOSED, FINISH, HANDLER, ITEM, READY, REFUSED, RESULT, SPEC, Frames, frame
 from .pool import Ended, Event, Placed, Ready, Refused, Results
 
 # Imports nothing by its own path: neither the user's script nor a module that lies beside it.
@@ -71,12 +71,15 @@ class LocalPool:
         self._placed: deque[Event] = deque()
         self._workers: set[_LocalWorker] = set()
         self._dying: list[subprocess.Popen[bytes]] = []
+        self._said: list[bytes] = []
 
     def start(self, number: int) -> _LocalWorker:
         """Start a process; returns at once."""
         self._dying = [process for process in self._dying if process.poll() is None]
         gpu = self._gpus[number % len(self._gpus)] if self._gpus else None
-        worker = _LocalWorker(number, self._selector, self._environment(gpu), self._forget)
+        worker = _LocalWorker(
+            number, self._selector, self._environment(gpu), self._forget, self._said.append
+        )
         self._workers.add(worker)
         worker.send_bytes(self._greeting)
         self._placed.append(Placed(worker))
@@ -94,7 +97,7 @@ class LocalPool:
         """A process of this machine waits for nothing."""
         return "a process"
 
-    def close(self, finished: bool) -> None:
+    def close(self, finished: bool) -> list[bytes]:
         """End all processes and wait until they are gone."""
         if finished:
             self._finish()
@@ -106,6 +109,7 @@ class LocalPool:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 process.wait(max(0.0, deadline - time.monotonic()))
         self._selector.close()
+        return self._said
 
     def _finish(self) -> None:
         """Have the handlers closed."""
@@ -140,10 +144,11 @@ class _LocalWorker:
         selector: selectors.BaseSelector,
         environment: dict[str, str],
         forget: Any,
+        say: Callable[[bytes], None],
     ) -> None:
         self.name = f"worker {number}"
         self._selector = selector
-        self._forget = forget
+        self._forget, self._say = forget, say
         self._frames = Frames()
         self._unsent = bytearray()
         self._last_words = b""
@@ -228,6 +233,8 @@ class _LocalWorker:
                 results.append(payload)
             elif kind == READY:
                 events.append(Ready(self))
+            elif kind == CLOSED and payload:
+                self._say(payload)
             elif kind == REFUSED:
                 events.append(Refused(self, payload.decode()))
                 self.end()

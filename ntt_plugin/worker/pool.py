@@ -90,8 +90,8 @@ class Pool(Protocol):
             WorkerError: there is nothing to wait for.
         """
 
-    def close(self, finished: bool) -> None:
-        """End all workers, and leave nothing behind.
+    def close(self, finished: bool) -> list[bytes]:
+        """End all workers, and leave nothing behind; gives what their handlers said at their end.
 
         Args:
             finished: all work is done, and handlers are closed first. Otherwise they end at once.

@@ -90,21 +90,27 @@ class RayPool:
         )
         return f"{what} of the Ray cluster ({free:g} of {total:g} free)"
 
-    def close(self, finished: bool) -> None:
+    def close(self, finished: bool) -> list[bytes]:
         """End all actors; those of a driver that is killed end with it."""
         try:
-            if finished:
-                self._finish()
+            said = self._finish() if finished else []
             for worker in list(self._workers):
                 worker.end()
         finally:
             self._connection.close()
+        return said
 
-    def _finish(self) -> None:
-        """Have the handlers closed."""
+    def _finish(self) -> list[bytes]:
+        """Have the handlers closed; gives what they say."""
         closing = [worker.actor.close.remote() for worker in self._workers if worker.ready]
-        if closing:
-            self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_SECONDS)
+        if not closing:
+            return []
+        done, _ = self._ray.wait(closing, num_returns=len(closing), timeout=_CLOSE_SECONDS)
+        said = []
+        for call in done:
+            with contextlib.suppress(self._ray.exceptions.RayError):
+                said.append(self._ray.get(call))
+        return [words for words in said if words]
 
 
 class _RayWorker:
@@ -184,8 +190,8 @@ def _actor_class(ray: Any, cluster: Ray) -> Any:
         def run(self, number: int, items: list[bytes]) -> Any:
             return self._work.run(number, items)
 
-        def close(self) -> None:
-            self._work.close()
+        def close(self) -> Any:
+            return self._work.close()
 
     NttWorker.__module__ = "__main__"  # so that it is sent by value, not by its import path
     return ray.remote(NttWorker).options(

@@ -53,14 +53,16 @@ class ActorWork:
             self._turn.notify_all()
         return [made.result() for made in futures]
 
-    def close(self) -> None:
-        """Close the handler."""
+    def close(self) -> bytes | None:
+        """Close the handler; gives what it says."""
+        said = None
         if self._handler is not None:
-            closed: Future[None] = Future()
+            closed: Future[bytes | None] = Future()
             handler = self._handler
             self._to_do.put(lambda: _settle(closed, handler.close))
-            closed.result()
+            said = closed.result()
         self._to_do.put(None)
+        return said
 
     def _compute(self) -> None:
         while (work := self._to_do.get()) is not None:

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from ntt_plugin.errors import WorkerError
-from ntt_plugin.worker.dispatcher import LostItem, dispatch
+from ntt_plugin.worker.dispatcher import Dispatcher, LostItem, dispatch
 
 from .conftest import results
 
@@ -53,6 +53,23 @@ def test_handlers_are_closed_when_all_is_done(local, tmp_path):
     assert [path.read_text() for path in tmp_path.iterdir()] == ["closed"] * 2
 
 
+def test_what_handlers_say_when_they_are_closed_is_told(local, tmp_path):
+    dispatcher = Dispatcher(local(1, "Closing", str(tmp_path / "log").encode()))
+    assert dict(dispatcher.run([(0, b"x")])) == {0: b"X"}
+    assert dispatcher.last_words == [b"last words"]
+
+
+def test_workers_are_not_given_up_while_nobody_listens_to_them(local):
+    told: list[str] = []
+    found = {}
+    stream = ((number, text.encode()) for number, text in enumerate(TEXTS))
+    for key, result in dispatch(stream, local(2), item_seconds=0.8, tell=told.append):
+        if key in (0, 30):
+            time.sleep(2)
+        found[key] = result
+    assert told == [] and LostItem not in map(type, found.values()) and len(found) == 60
+
+
 def test_a_closed_iterator_leaves_no_process(local):
     iterator = dispatch(((n, b"x") for n in count()), local(2))
     next(iterator)
@@ -66,6 +83,28 @@ def test_an_exception_out_of_tick_ends_workers_that_are_still_starting(local):
 
     with pytest.raises(KeyboardInterrupt):
         list(dispatch([(0, b"x")], local(1, "slow_start"), tick=stop))
+    assert children() == []
+
+
+def test_a_prepared_worker_gets_the_items(local):
+    prepared = Dispatcher(local(2))
+    prepared.prepare(1)
+    (started,) = children()
+    found = dict(prepared.run([(0, b"who"), (1, b"x")]))
+    assert found[0].split()[0] == str(started.pid).encode() and found[1] == b"X"
+    assert children() == []
+
+
+def test_no_worker_is_prepared_for_nothing(local):
+    prepared = Dispatcher(local(2))
+    prepared.prepare(0)
+    assert children() == []
+    prepared.close()
+
+
+def test_preparing_says_why_no_worker_starts_and_leaves_none(local):
+    with pytest.raises(WorkerError, match="gpu-7 cannot read"):
+        Dispatcher(local(2, "refuse")).prepare(5)
     assert children() == []
 
 

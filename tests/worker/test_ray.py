@@ -17,7 +17,7 @@ import ntt_plugin as ntt
 from ntt_plugin.demo.dataset import make_dataset
 from ntt_plugin.engine import Recipe
 from ntt_plugin.errors import WorkerError
-from ntt_plugin.worker.dispatcher import LostItem, dispatch
+from ntt_plugin.worker.dispatcher import Dispatcher, LostItem, dispatch
 from ntt_plugin.worker.ray_cluster import Ray
 
 from .conftest import results
@@ -84,7 +84,9 @@ def test_each_item_gets_its_own_result(pool):
 
 
 def test_handlers_are_closed_when_all_is_done(pool, tmp_path):
-    results(["x"], pool(1, "Closing", str(tmp_path / "log").encode()))
+    dispatcher = Dispatcher(pool(1, "Closing", str(tmp_path / "log").encode()))
+    assert dict(dispatcher.run([(0, b"x")])) == {0: b"X"}
+    assert dispatcher.last_words == [b"last words"]
     assert [path.read_text() for path in tmp_path.iterdir()] == ["closed"]
 
 

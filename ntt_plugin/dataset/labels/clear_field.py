@@ -14,7 +14,6 @@ from ...worker.labels.label_bytes import IMAGE, WRITER
 from ...worker.labels.made_labels import MADE, made_of
 from ..database.fiftyone_internals import JOURNALED, reload_samples, samples_of
 from ..database.locks import RunLock
-from ..database.run_record import read_facts
 from .peoples_labels import tags_by_label, untouched
 
 _CLEARED_AT_ONCE = 200
@@ -22,12 +21,17 @@ _CLEAR_TRIES = 20
 
 
 def clear(
-    dataset: Any, field: str, sample_ids: Sequence[str], lock: RunLock, everything: bool = False
+    dataset: Any,
+    field: str,
+    sample_ids: Sequence[str],
+    lock: RunLock,
+    everything: bool = False,
+    boxes: str | None = None,
 ) -> int:
     """Delete what runs wrote to a field of some samples; ids of deleted samples do no harm.
 
     Labels that people tagged, edited, judged or drew stay, unless ``everything`` goes; gives how
-    many of them went.
+    many of them went. ``boxes`` is the field whose boxes the labels were made of, if they were.
 
     Labels with the token of a lock are deleted only if they were there before the lock was
     checked: a run that loses its lock here deletes nothing of the run that took over.
@@ -35,10 +39,24 @@ def clear(
     Raises:
         LockLostError: another run took over.
     """
+    dropped = take_away(samples_of(dataset), field, sample_ids, lock, everything, boxes)
+    # Update samples held in memory, as FiftyOne's own clearing does.
+    reload_samples(dataset)
+    return dropped
+
+
+def take_away(
+    samples: Any,
+    field: str,
+    sample_ids: Sequence[str],
+    lock: RunLock,
+    everything: bool = False,
+    boxes: str | None = None,
+) -> int:
+    """As ``clear``, of the database's collection; samples held in memory do not see it yet."""
     # Journaled before the run's record forgets that they are to be cleared.
-    samples = samples_of(dataset).with_options(write_concern=JOURNALED)
-    boxes = read_facts(dataset, field).get("boxes")
-    dropped, kept = 0, f"{field}.{KEPT}"
+    samples = samples.with_options(write_concern=JOURNALED)
+    dropped, kept = 0, {} if everything else {f"{field}.{KEPT}": {"$ne": True}}
     for start in range(0, len(sample_ids), _CLEARED_AT_ONCE):
         left = [ObjectId(one) for one in sample_ids[start : start + _CLEARED_AT_ONCE]]
         seen = samples.distinct(f"{field}.{WRITER}", {"_id": {"$in": left}})
@@ -49,11 +67,9 @@ def clear(
                 break
             samples.bulk_write(list(updates.values()), ordered=False)
             # Of what somebody changed meanwhile is looked at once more what is there now.
-            rest = {"_id": {"$in": list(updates)}, field: {"$ne": None}, kept: {"$ne": True}}
+            rest = {"_id": {"$in": list(updates)}, field: {"$ne": None}, **kept}
             left = [found["_id"] for found in samples.find(rest, {"_id": 1})]
             dropped += sum(count for one, count in touched.items() if one not in left)
-    # Update samples held in memory, as FiftyOne's own clearing does.
-    reload_samples(dataset)
     return dropped
 
 

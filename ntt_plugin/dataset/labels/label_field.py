@@ -62,9 +62,14 @@ def run_id(digest: str, recipe: Recipe) -> str:
     return hashlib.sha256(repr((digest, sorted(constants.items()))).encode()).hexdigest()[:16]
 
 
-def run_of(run: RunIds, sample_id: str) -> str:
-    """A run's id for one of its samples."""
-    return run if isinstance(run, str) else run[sample_id]
+def run_of(run: RunIds, sample_id: str) -> str | None:
+    """A run's id for one of its samples; None of one that was added since it began."""
+    return run if isinstance(run, str) else run.get(sample_id)
+
+
+def known_to(run: RunIds, sample_ids: SampleIds) -> SampleIds:
+    """The samples of a run, in order, without those that were added since it began."""
+    return sample_ids if isinstance(run, str) else SampleIds(filter(run.__contains__, sample_ids))
 
 
 def segmentation_fields(dataset: Any) -> list[str]:
@@ -80,9 +85,12 @@ def field_state(samples: Any, field: str, run: RunIds) -> FieldState:
     """
     found = dataset_of(samples).get_field(field)
     if found is None or not _is_marked(found):
-        return FieldState(found is not None, ids_of(samples), SampleIds(), SampleIds())
+        to_do = known_to(run, ids_of(samples))
+        return FieldState(found is not None, to_do, SampleIds(), SampleIds())
     state = FieldState(False, SampleIds(), SampleIds(), SampleIds())
     for sample, found_run, filled in _made_by(samples, field):
+        if run_of(run, sample) is None:
+            continue
         if not filled:
             state.to_do.append(sample)
         elif found_run == run_of(run, sample):

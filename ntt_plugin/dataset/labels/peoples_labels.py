@@ -11,7 +11,7 @@ from PIL import Image
 
 from ...engine.typing import Array
 from ...worker.labels.label_bytes import decode_mask
-from ...worker.labels.made_labels import MADE, label_digest, read_made
+from ...worker.labels.made_labels import MADE, MADE_TAGS, label_digest, read_made, read_made_tags
 from ..database.fiftyone_internals import samples_of
 from ..database.run_record import read_facts
 from ..runtime.caching import Remembered
@@ -41,14 +41,18 @@ def untouched(
     Args:
         held: what the field holds of a sample, as the database has it.
         source_tags: the tags of the labels that boxes came from, by their ids: a label made of a
-            box has them too.
+            box has them too. They count only of versions that did not keep the tags as written.
     """
     made = read_made(held[MADE]) if isinstance(held.get(MADE), str) else None
-    return [
-        label["_id"]
-        for label in held.get("detections") or []
-        if not _is_peoples(label, made, source_tags.get(str(label.get("source")), ()))
-    ]
+    written = read_made_tags(held.get(MADE_TAGS))
+    free = []
+    for label in held.get("detections") or []:
+        tags: Collection[str] = source_tags.get(str(label.get("source")), ())
+        if written is not None:
+            tags = written.get(str(label["_id"]), ())
+        if not _is_peoples(label, made, tags):
+            free.append(label["_id"])
+    return free
 
 
 def count_touched(dataset: Any, field: str, sample_ids: Sequence[str]) -> int:
@@ -114,6 +118,9 @@ def is_edited(label: Mapping[str, Any], made: Mapping[str, bytes]) -> bool:
         return True
     try:
         return label_digest(label.get("label"), label["bounding_box"], _mask(label)) != digest
+    # Its folder is not there at the moment; that is no work of a person on this label.
+    except (FileNotFoundError, NotADirectoryError):
+        return False
     # A person, or another program, may have left anything in its place.
     except Exception:
         return True

@@ -23,6 +23,9 @@ class Work(Protocol):
     told: Told
     waiting: Callable[[], None]
 
+    def prepare(self, most: int) -> None:
+        """Make sure that work on so many items at most can begin; raises what prevents it."""
+
     def results(self, items: Iterator[Item]) -> Generator[Result, None, None]:
         """A result for each item, as they come; items are asked for when there is room."""
 
@@ -65,6 +68,10 @@ class Told:
             )
         return notes
 
+    def not_stored(self) -> str | None:
+        """Why a store did not take some proposals; None if all were kept, or there is none."""
+        return next((one["not_stored"] for one in self._last.values() if "not_stored" in one), None)
+
     def _sum(self, name: str) -> int:
         return sum(worker.get(name, 0) for worker in self._last.values())
 
@@ -81,6 +88,9 @@ class WorkHere:
         self.waiting: Callable[[], None] = lambda: None  # each result comes soon
         self.told = Told()
         self.told.hear(handler.facts())
+
+    def prepare(self, most: int) -> None:
+        """All is loaded: whoever made the handler did it."""
 
     def results(self, items: Iterator[Item]) -> Generator[Result, None, None]:
         """A result for each item; the images of the next items are read meanwhile."""

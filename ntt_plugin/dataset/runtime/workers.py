@@ -11,6 +11,7 @@ from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
+import bson
 import fiftyone as fo
 import torch
 
@@ -18,7 +19,7 @@ from ...engine.bank.memory_bank import MemoryBank
 from ...engine.proposals.store import ProposalStore
 from ...engine.recipe import Recipe
 from ...errors import DatasetError
-from ...worker.dispatcher import LostItem, dispatch
+from ...worker.dispatcher import Dispatcher, LostItem
 from ...worker.labels.label_bytes import Stamp
 from ...worker.local_processes import LocalPool, cores_here, gpus_here
 from ...worker.messages import Item, Result, SampleError
@@ -83,6 +84,19 @@ class WorkByWorkers:
         self._workers = workers
         self._spec = spec
         self._said: dict[str, None] = {}
+        self._prepared: Dispatcher | None = None
+        self._heard = 0.0
+
+    def prepare(self, most: int) -> None:
+        """Start workers, and wait until one is ready; ``results`` then gives them the first items.
+
+        Raises:
+            WorkerError: none can start here, or the cluster cannot be reached; says why.
+        """
+        if most:
+            dispatcher = self._dispatcher()
+            dispatcher.prepare(most)
+            self._prepared = dispatcher
 
     def results(self, items: Iterator[Item]) -> Generator[Result, None, None]:
         """A result for each item; leaving it early ends the workers.
@@ -101,25 +115,33 @@ class WorkByWorkers:
         if (first := next(items, None)) is None:
             return
         items = chain([first], items)
-        told = time.monotonic()
-
-        def tick() -> None:
-            nonlocal told
-            if time.monotonic() - told >= _WAITING_SECONDS:
-                told = time.monotonic()
-                self.waiting()
-
-        for key, data in dispatch(messages(), self._pool(), tell=self._tell, tick=tick):
-            told = time.monotonic()
+        dispatcher, self._prepared = self._prepared or self._dispatcher(), None
+        self._heard = time.monotonic()
+        for key, data in dispatcher.run(messages()):
+            self._heard = time.monotonic()
             filepath = under_way.pop(key, "")
             if isinstance(data, LostItem):
                 yield Result(key, filepath, error=SampleError(data.reason))
             else:
                 yield Result.from_bytes(data)
+        for words in dispatcher.last_words:
+            self.told.hear(bson.decode(words))
 
     def finish(self) -> list[str]:
         """What a person should know of the workers, a sentence each."""
+        if self._prepared is not None:  # nothing was left to do
+            self._prepared.close()
+            self._prepared = None
         return [*self._said, *self.told.notes()]
+
+    def _dispatcher(self) -> Dispatcher:
+        self._heard = time.monotonic()
+        return Dispatcher(self._pool(), tell=self._tell, tick=self._tick)
+
+    def _tick(self) -> None:
+        if time.monotonic() - self._heard >= _WAITING_SECONDS:
+            self._heard = time.monotonic()
+            self.waiting()
 
     def _pool(self) -> Pool:
         if isinstance(self._workers, Ray):

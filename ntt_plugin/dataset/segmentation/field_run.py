@@ -18,16 +18,24 @@ from typing import Any
 import fiftyone as fo
 from pymongo.errors import ConnectionFailure, PyMongoError
 
-from ...errors import DatasetError, NoFileHandlesError
+from ...errors import DatasetError, NoFileHandlesError, WorkerError
 from ..database.dataset_locks import schema_lock
 from ..database.errors import is_disk_full, server_process, with_patience
 from ..database.locks import LockLostError, RunLock
-from ..database.run_record import catch_up, claim_record, keep_record, keep_results, usable_results
+from ..database.run_record import (
+    catch_up,
+    claim_record,
+    keep_record,
+    keep_results,
+    read_facts,
+    usable_results,
+)
 from ..labels.clear_field import clear
 from ..labels.label_field import (
     FieldState,
     RunIds,
     declare,
+    known_to,
     require_writable,
     segmentation_fields,
 )
@@ -82,14 +90,15 @@ def field_run(
     if overwrite not in (True, False, EVERYTHING):
         raise DatasetError(f"overwrite is {quoted(overwrite)}; use True, False or 'everything'.")
     dataset, field = dataset_of(samples), report.label_field
-    work_id = _work_id(run)
+    intended = {_intent(run, mode): mode for mode in (True, EVERYTHING)}
     try:
-        with RunLock(dataset, field, intent=work_id if overwrite else None) as lock:
+        with RunLock(dataset, field, intent=_intent(run, overwrite)) as lock:
             catch_up(dataset, field)
             claim_record(dataset, field, lock)
             _finish_clearing(dataset, field, lock)
             # A call that was killed before it had taken anything away goes on without it.
-            overwrite = overwrite or (lock.former or {}).get("intent") == work_id
+            former = (lock.former or {}).get("intent")
+            overwrite = overwrite or intended.get(former, False)
             made_with = report.bank, report.bank_version
             state = require_writable(samples, field, run, bool(overwrite), made_with)
             folder = folder_of_run(dataset, field, bool(overwrite), lock)
@@ -166,6 +175,7 @@ class FieldRun:
         known = dict(work.told.facts) if records_networks else {}
         try:
             self._report.device = work.told.device
+            self._prepare(work, progress)
             to_do = self._begin(attributes, {**facts, **known}, replaces)
         except BaseException:
             work.finish()
@@ -187,6 +197,19 @@ class FieldRun:
                     "The database loses what is written to it, again and again; see that its disk "
                     "and log are sound, then run again."
                 )
+
+    def _prepare(self, work: Work, progress: Progress) -> None:
+        """See that the work can be done before anything is changed for it."""
+        most = len(self._state.to_do)
+        if self._overwrite:
+            most += len(self._state.done) + len(self._state.others)
+        # A run that is stopped need not wait for workers that start, or hang.
+        with progress_bar(most, progress if callable(progress) else False) as bar:
+            work.waiting = partial(bar.update, 0)
+            try:
+                work.prepare(most)
+            except WorkerError as error:
+                raise DatasetError(f"{error} {_so_far(self._report, most)}") from error
 
     def _pass(
         self,
@@ -239,18 +262,21 @@ class FieldRun:
             declare(dataset, field, attributes)
             keep_folder(dataset, field, self._writer.masks.root.name, lock)
         try:
+            boxes = read_facts(dataset, field).get("boxes")
             keep_record(dataset, field, dict(facts), lock)
             to_do = self._state.to_do
             if self._overwrite:
+                everything = self._overwrite == EVERYTHING
                 filled = SampleIds(self._state.done)
                 filled.extend(self._state.others)
+                if everything:  # those that hold nothing but what people made
+                    filled.extend(self._state.to_do)
                 mine = {*filled} if replaces else set()
                 filled.extend(sample_id for sample_id in replaces if sample_id not in mine)
                 if filled:
                     # Looked up before: the view may be of the samples that hold what is cleared.
-                    to_do = ids_of(self._samples)
-                    everything = self._overwrite == EVERYTHING
-                    _clear(dataset, self._report, filled, lock, everything)
+                    to_do = known_to(self._writer.run, ids_of(self._samples))
+                    _clear(dataset, self._report, filled, lock, everything, boxes)
             else:
                 skipped = self.counts.skipped
                 skipped.extend(self._state.done)
@@ -332,14 +358,22 @@ def _so_far(report: SegmentReport, total: int) -> str:
 
 
 def _clear(
-    dataset: Any, report: SegmentReport, sample_ids: SampleIds, lock: RunLock, everything: bool
+    dataset: Any,
+    report: SegmentReport,
+    sample_ids: SampleIds,
+    lock: RunLock,
+    everything: bool,
+    boxes: str | None,
 ) -> None:
-    """Delete labels; the intent is recorded first, so that a killed run can be completed."""
+    """Delete labels; the intent is recorded first, so that a killed run can be completed.
+
+    ``boxes`` is the field of the boxes that the former run filled, if it did.
+    """
     field = report.label_field
-    doing = {"clearing": sample_ids, "everything": everything}
+    doing = {"clearing": sample_ids, "everything": everything, "boxes": boxes}
     keep_results(dataset, field, lock, report=to_dict(report), **doing)
     lock.drop_intent()
-    report.dropped = clear(dataset, field, sample_ids, lock, everything)
+    report.dropped = clear(dataset, field, sample_ids, lock, everything, boxes)
     keep_results(dataset, field, lock, report=to_dict(report))
 
 
@@ -348,8 +382,16 @@ def _finish_clearing(dataset: Any, field: str, lock: RunLock) -> None:
         return
     results = usable_results(dataset, field)
     if results.get("clearing"):
-        clear(dataset, field, results["clearing"], lock, bool(results.get("everything")))
+        everything, boxes = bool(results.get("everything")), results.get("boxes")
+        clear(dataset, field, results["clearing"], lock, everything, boxes)
         keep_results(dataset, field, lock, report=results["report"])
+
+
+def _intent(run: RunIds, overwrite: Overwrite) -> str | None:
+    """What a run is going to take away, for whoever goes on where it was killed."""
+    if not overwrite:
+        return None
+    return f"{_work_id(run)} {EVERYTHING}" if overwrite == EVERYTHING else _work_id(run)
 
 
 def _work_id(run: RunIds) -> str:

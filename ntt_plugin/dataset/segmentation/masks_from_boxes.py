@@ -22,7 +22,7 @@ from ..database.errors import database_errors
 from ..labels.convert import BOX_MASK_ATTRIBUTES, box_problem, stored_boxes
 from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
-from ..networks import as_recipe, get_box_segmenter
+from ..networks import as_recipe, get_box_segmenter, without_encoder
 from ..runtime.progress_bar import Progress
 from ..runtime.work import Work, WorkHere
 from ..runtime.workers import Workers, require_usable, work_by
@@ -124,8 +124,9 @@ def masks_from_boxes(
             task = filling_boxes(loaded)
             work = WorkHere(TaskHandler(task, loaded, stamp=stamp, passes_on=ends_the_run))
         else:
+            alone = without_encoder(recipe)
             work = work_by(
-                workers, chosen, BOXES, recipe, device=device, batch_size=batch_size, stamp=stamp
+                workers, chosen, BOXES, alone, device=device, batch_size=batch_size, stamp=stamp
             )
         labelling.label_each(
             work,

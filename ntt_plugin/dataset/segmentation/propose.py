@@ -117,7 +117,6 @@ def propose(
     images = image_view(samples, group_slices, repeats)
     recipe = segmenter.recipe if segmenter else as_recipe(preset)
     work: Work
-    cached = None
     if workers is None:
         loaded = segmenter or get_segmenter(recipe, device, batch_size)
         if loaded.upstream is None:
@@ -157,8 +156,7 @@ def propose(
         notes = work.finish()
         report.seconds = time.monotonic() - started
     report.device = work.told.device
-    if cached is not None:
-        require_stored(cached)
+    require_stored(work.told.not_stored())
     report.notes += run_notes([*repeats, *notes])
     return report
 

@@ -11,6 +11,7 @@ import fiftyone as fo
 import numpy as np
 
 from ...engine.images.load import shown_size
+from ...engine.typing import Array
 from ...errors import DatasetError, ImageError
 from ...worker.labels.kept_labels import KEPT
 from ...worker.labels.label_bytes import encode_mask
@@ -87,7 +88,7 @@ def _item(
         return carried
     if isinstance(kept, Exception):
         return kept
-    run = None if isinstance(writer.run, str) else writer.run[sample_id]
+    run = None if isinstance(writer.run, str) else writer.run.get(sample_id)
     content, notes = carried
     return Item(sample_id, filepath, run, content, notes, kept)
 
@@ -115,11 +116,23 @@ def _described(label: fo.Detection, size: tuple[int, int]) -> dict[str, Any]:
     try:
         shape = outline(label, size)
         mask, box = shape.mask, [int(edge) for edge in shape.window]
-    except DatasetError:  # it covers nothing, but it stays
-        mask, box = np.zeros((1, 1), dtype=bool), [0, 0, 1, 1]
+    except DatasetError:
+        mask, box = _instead_of_mask(label, size)
     return {
         "label": label.label,
         "box": box,
         "mask": encode_mask(np.ascontiguousarray(mask)),
         "rejected": getattr(label, REVIEW, None) == REJECTED,
     }
+
+
+def _instead_of_mask(label: fo.Detection, size: tuple[int, int]) -> tuple[Array, list[int]]:
+    """A label's whole box where its mask cannot be read; else it covers nothing, but it stays."""
+    try:
+        if label.has_mask:
+            boxed = fo.Detection(label=label.label or "-", bounding_box=label.bounding_box)
+            shape = outline(boxed, size)
+            return shape.mask, [int(edge) for edge in shape.window]
+    except DatasetError:
+        pass
+    return np.zeros((1, 1), dtype=bool), [0, 0, 1, 1]

@@ -35,8 +35,8 @@ from ...worker.messages import Result
 from ..database.errors import is_disk_full, with_patience
 from ..database.fiftyone_internals import dataset_id, samples_of
 from ..database.locks import LockLostError, RunLock
-from ..database.run_record import is_stored
-from ..labels.clear_field import without_labels
+from ..database.run_record import is_stored, read_facts
+from ..labels.clear_field import take_away, without_labels
 from ..labels.convert import label_defaults, list_defaults
 from ..labels.label_field import RunIds, run_of
 from ..labels.mask_files import MaskFiles
@@ -292,25 +292,42 @@ class FieldWriter:
     def _free(self, bulk: Sequence[Result]) -> tuple[list[Result], list[str]]:
         """Those of some samples that have no labels but those of overtaken runs; their tokens.
 
-        The others get an error, unless they hold this run's own labels.
+        What overtaken runs wrote where people worked since is taken away, and theirs stays. The
+        others get an error, unless they hold this run's own labels.
         """
-        wanted = {f"{self.field}.{name}": 1 for name in (WRITER, KEPT, "_cls")}
-        ids = [ObjectId(result.sample_id) for result in bulk]
-        found = self._samples.find({"_id": {"$in": ids}}, wanted)
-        held = {str(entry["_id"]): entry.get(self.field) for entry in found}
-        overtaken: list[str] = []
+        held, overtaken = self._held(bulk), []
         if any(value is not None for value in held.values()):
             overtaken = self.lock.overtaken()
+        late = [key for key, value in held.items() if (value or {}).get(WRITER) in overtaken]
+        if late:
+            take_away(self._samples, self.field, late, self.lock, boxes=self._boxes())
+            held = self._held(bulk)
         free = []
         for result in bulk:
             labels = held.get(result.sample_id)
             if result.sample_id not in held:
                 result.error = LookupError("The sample was deleted.")
-            elif labels is None or labels.get(KEPT) or labels.get(WRITER) in overtaken:
+            elif labels is None or labels.get(KEPT):
+                result.kept = None if labels is None else len(labels.get("detections") or ())
+                free.append(result)
+            elif labels.get(WRITER) in overtaken:
                 free.append(result)
             elif labels.get(WRITER) != self.lock.token:
                 result.error = FilledError()
         return free, overtaken
+
+    def _held(self, bulk: Sequence[Result]) -> dict[str, Any]:
+        """What the field holds in some samples, without the labels' contents, by their ids."""
+        names = (WRITER, KEPT, "_cls", "detections._id")
+        ids = [ObjectId(result.sample_id) for result in bulk]
+        wanted = {f"{self.field}.{name}": 1 for name in names}
+        found = self._samples.find({"_id": {"$in": ids}}, wanted)
+        return {str(entry["_id"]): entry.get(self.field) for entry in found}
+
+    def _boxes(self) -> str | None:
+        """The field whose boxes this run fills, if it does: as did one that wrote late."""
+        boxes = read_facts(self.dataset, self.field).get("boxes")
+        return None if boxes is None else str(boxes)
 
     def _require_in_time(self, bulk: Sequence[Result]) -> None:
         """Undo what was written too late, unless another run replaced or kept it."""

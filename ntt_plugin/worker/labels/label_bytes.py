@@ -18,7 +18,7 @@ from ...engine.matching.match import Instances
 from ...engine.references import Provenance
 from ...engine.typing import Array
 from .boxes import relative_box
-from .made_labels import MADE, label_digest, pack_made
+from .made_labels import MADE, MADE_TAGS, label_digest, pack_made, pack_made_tags
 
 WRITER = "writer"
 """Where a sample's labels hold the token of the lock that they were written under."""
@@ -166,6 +166,9 @@ def field_bytes(
         "detections": documents,
         MADE: pack_made(made),
     }
+    if any("source" in label.attributes for label in labels):
+        pairs = zip(documents, labels, strict=True)
+        whole[MADE_TAGS] = pack_made_tags({one["_id"]: label.tags for one, label in pairs})
     if image is not None:
         whole[IMAGE] = image
     return bson.encode(whole), [png_bytes(mask) for mask in masks] if in_files else None

@@ -8,9 +8,11 @@ differs was changed; one that is named there and gone was deleted.
 from __future__ import annotations
 
 import hashlib
+import json
 import struct
 from base64 import b64decode, b64encode
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from bson import ObjectId
@@ -19,6 +21,9 @@ from ...engine.typing import Array
 
 MADE = "made"
 """Where a sample's labels keep the digests."""
+
+MADE_TAGS = "made_tags"
+"""Where labels made of others, with the tags of these, keep the tags as they were written."""
 
 _ID_BYTES, _DIGEST_BYTES = 12, 6
 _RECORD = _ID_BYTES + _DIGEST_BYTES
@@ -62,6 +67,20 @@ def read_made(text: str) -> dict[str, bytes]:
         return {}
     records = (packed[start : start + _RECORD] for start in range(0, len(packed), _RECORD))
     return {str(ObjectId(record[:_ID_BYTES])): record[_ID_BYTES:] for record in records}
+
+
+def pack_made_tags(tags: Mapping[ObjectId, Sequence[str]]) -> str:
+    """Tags by label as the text that is stored: JSON, without labels that have none."""
+    return json.dumps({str(key): list(names) for key, names in tags.items() if names})
+
+
+def read_made_tags(text: Any) -> dict[str, list[str]] | None:
+    """The tags by label id that ``pack_made_tags`` packed; None of a text that is none of its."""
+    try:
+        found = json.loads(text)
+    except (TypeError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
 def made_of(text: str, label_ids: Collection[str]) -> str:

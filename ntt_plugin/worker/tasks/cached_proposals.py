@@ -125,6 +125,8 @@ class CachedProposals:
         found: dict[str, Any] = {}
         if self._problems:
             found |= {"not_kept": self._problems, "why_not_kept": self._first_problem}
+        if self.not_stored is not None:
+            found["not_stored"] = self.not_stored
         if self._cache is not None:
             counts = self._cache.store.counts
             if damaged := counts.damaged - self._damaged_before:

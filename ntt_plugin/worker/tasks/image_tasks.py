@@ -79,21 +79,21 @@ def proposing(cached: CachedProposals) -> Task:
 
     def task(read: ReadImage) -> Made:
         cached.use(read, lambda proposals: None)
-        require_stored(cached)
+        require_stored(cached.not_stored)
         return Made()
 
     return task
 
 
-def require_stored(cached: CachedProposals) -> None:
-    """Make sure that all proposals so far were kept.
+def require_stored(not_stored: str | None) -> None:
+    """Make sure that all proposals so far were kept; ``not_stored`` is why some were not.
 
     Raises:
         StoreError: the store did not take some; says why.
     """
-    if cached.not_stored is not None:
+    if not_stored is not None:
         raise StoreError(
-            f"Proposals cannot be kept: {cached.not_stored} Free some space, check that you may "
+            f"Proposals cannot be kept: {not_stored} Free some space, check that you may "
             "write there, or choose another folder with NTT_CACHE_DIR."
         )
 

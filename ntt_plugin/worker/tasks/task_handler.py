@@ -7,6 +7,8 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any
 
+import bson
+
 from ..labels.kept_labels import without_kept
 from ..labels.label_bytes import Stamp, field_bytes
 from ..messages import Item, Result
@@ -91,11 +93,12 @@ class TaskHandler:
         """What the run should know of this worker, as BSON can hold it."""
         return {**self._known, **(self._cached.troubles() if self._cached else {})}
 
-    def close(self) -> None:
-        """End the threads; proposals that wait to be kept are kept first."""
+    def close(self) -> bytes:
+        """End the threads; proposals that wait to be kept are kept first. Gives ``facts``."""
         self._ahead.close()
         if self._cached is not None:
             self._cached.close()
+        return bson.encode(self.facts())
 
     def _fill(self, result: Result, made: Made, read: ReadImage) -> None:
         result.left_out = made.left_out

@@ -1,5 +1,6 @@
 """A run by workers gives what a run in this process gives, and says what workers cannot do."""
 
+import sys
 import uuid
 
 import fiftyone as fo
@@ -9,11 +10,12 @@ from bson import ObjectId
 from PIL import Image
 
 import ntt_plugin as ntt
+from ntt_plugin.dataset.database.run_record import read_facts
 from ntt_plugin.dataset.runtime import workers as by_workers
 from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import Recipe
 from ntt_plugin.engine.proposals.store import ProposalStore
-from ntt_plugin.errors import DatasetError
+from ntt_plugin.errors import DatasetError, StoreError
 from ntt_plugin.worker.labels.made_labels import read_made
 from tests.dataset import scenes
 
@@ -113,6 +115,32 @@ def test_boxes_are_filled_by_workers_too(drawn):
     assert report.segmented == alone.segmented == 6 and report.instances == alone.instances
 
 
+def test_proposals_that_were_not_kept_at_the_very_end_are_told(drawn, tmp_path):
+    _, _, taught = drawn
+    (tmp_path / "file").write_text("in the way")
+    store = ProposalStore(tmp_path / "file", 10**8)
+    with pytest.raises(StoreError, match="Cannot write to"):
+        ntt.propose(taught.limit(1), RECIPE, device="cpu", progress=False, cache=store, workers=1)
+
+
+def test_no_encoder_is_loaded_for_boxes(drawn, monkeypatch):
+    """Its name is one that no worker could load."""
+    _, _, taught = drawn
+    recipe = Recipe.from_preset("tiny", encoder="nobody/nothing")
+    made = {}
+
+    def noted(workers, images, task, recipe, **options):
+        made["recipe"] = recipe
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(
+        sys.modules["ntt_plugin.dataset.segmentation.masks_from_boxes"], "work_by", noted
+    )
+    with pytest.raises(KeyboardInterrupt):
+        ntt.masks_from_boxes(taught, "truth", "unwritten", preset=recipe, workers=1)
+    assert (made["recipe"].encoder, made["recipe"].segmenter) == ("tiny", recipe.segmenter)
+
+
 def test_suggestions_use_what_workers_kept(drawn, tmp_path):
     dataset, bank, _ = drawn
     found = {}
@@ -141,6 +169,21 @@ def test_a_worker_that_cannot_read_the_images_says_where(drawn, monkeypatch):
     monkeypatch.setattr(by_workers, "_some_files", lambda images: ["/nowhere/a.png"])
     with pytest.raises(DatasetError, match=r"cannot read /nowhere/a\.png .*paths=.*0 of 12"):
         ntt.segment(dataset, bank, "unread", device="cpu", progress=False, workers=1)
+
+
+def test_nothing_is_changed_before_a_worker_is_ready(drawn, monkeypatch):
+    _, bank, taught = drawn
+    options = {"progress": False, "device": "cpu", "cache": False}
+    ntt.segment(taught, bank, "former", **options)
+    before = taught._sample_collection.find().sort("_id").to_list()
+    facts = {**read_facts(taught, "former"), "writer": None}  # whose lock was the last one
+    monkeypatch.setattr(by_workers, "_some_files", lambda images: ["/nowhere/a.png"])
+    with pytest.raises(DatasetError, match="cannot read /nowhere"):
+        ntt.segment(taught, bank, "former", workers=1, overwrite="everything", **options)
+    taught.reload()
+    assert taught._sample_collection.find().sort("_id").to_list() == before
+    assert {**read_facts(taught, "former"), "writer": None} == facts
+    assert ntt.load_segment_report(taught, "former").state == "finished"
 
 
 @pytest.mark.parametrize(

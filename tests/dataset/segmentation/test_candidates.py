@@ -1,5 +1,7 @@
 """Labels of a field as proposals: what is found, kept, done again and left out."""
 
+import sys
+
 import fiftyone as fo
 import numpy as np
 import pytest
@@ -52,6 +54,20 @@ def labels(dataset, field="ntt"):
 
 def ids(dataset, number):
     return [sample.candidates.detections[number].id for sample in dataset]
+
+
+def test_a_sample_that_is_added_meanwhile_is_left_to_the_next_run(dataset, segmenter, monkeypatch):
+    options = {"segmenter": segmenter, "proposals": "candidates"}
+    segment(dataset.limit(2), "blocks", **options)
+    module = sys.modules["ntt_plugin.dataset.segmentation.segment"]
+    make, added = module.run_ids, dataset.last().id
+
+    def before_it_came(*args):
+        return {key: run for key, run in make(*args).items() if key != added}
+
+    monkeypatch.setattr(module, "run_ids", before_it_came)
+    report = segment(dataset, "blocks", overwrite=True, **options)
+    assert (report.segmented, report.failed, dataset.last().ntt) == (5, [], None)
 
 
 def test_boxes_become_masks_that_the_bank_names(dataset, segmenter):

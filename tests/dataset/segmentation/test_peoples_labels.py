@@ -1,13 +1,20 @@
 """What people tagged, edited, judged or drew stays in its field through every run."""
 
+from datetime import datetime, timezone
+
 import fiftyone as fo
 import numpy as np
 import pytest
+from bson import ObjectId
 
 from ntt_plugin.dataset.banks.banks import build_memory_bank
+from ntt_plugin.dataset.database.locks import RunLock
+from ntt_plugin.dataset.labels import clear_field, label_field
 from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.review.queue import review_queue
 from ntt_plugin.dataset.review.steps import review_labels
+from ntt_plugin.dataset.samples.sample_ids import ids_of
+from ntt_plugin.dataset.segmentation import field_run
 from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.errors import DatasetError
@@ -152,6 +159,16 @@ def test_everything_goes_only_by_its_name_and_is_counted(touched, segmenter):
         segment(dataset, "few", "ntt", overwrite="all", segmenter=segmenter)
 
 
+def test_everything_takes_samples_that_hold_only_what_people_made(touched, segmenter):
+    dataset, ids = touched
+    segment(dataset, "few", "ntt", overwrite=True, segmenter=segmenter)
+    clear_all = {"$set": {"ntt.kept": True}, "$unset": {"ntt.writer": "", "ntt.run": ""}}
+    dataset._sample_collection.update_many({}, clear_all)
+    report = segment(dataset, "few", "ntt", overwrite="everything", segmenter=segmenter)
+    assert report.kept == 0 and report.dropped >= 7
+    assert not set(ids) & set(stored(dataset))
+
+
 def test_the_refusal_says_which_bank_and_how_many_labels_people_changed(touched, segmenter):
     dataset, _ = touched
     with pytest.raises(DatasetError, match=r"'blocks' made\. People made or changed 7"):
@@ -174,6 +191,151 @@ def test_masks_from_boxes_keep_them_too_and_know_the_tags_of_their_boxes(dataset
     report = masks_from_boxes(dataset, "ground_truth", "masks", overwrite=True, segmenter=segmenter)
     assert (report.kept, report.overlapping, report.instances) == (1, 1, 17)
     assert stored(dataset, "masks")[key] == before
+
+
+def test_tags_of_boxes_that_changed_since_make_no_mask_a_persons(dataset, segmenter):
+    dataset.tag_labels("reference", "ground_truth")
+    masks_from_boxes(dataset, "ground_truth", "masks", segmenter=segmenter)
+    dataset.untag_labels("reference", "ground_truth")
+    report = masks_from_boxes(dataset, "ground_truth", "masks", overwrite=True, segmenter=segmenter)
+    assert (report.kept, report.instances) == (0, 18)
+
+
+def test_a_tag_given_to_a_box_and_to_its_mask_is_a_persons(dataset, segmenter):
+    masks_from_boxes(dataset, "ground_truth", "masks", segmenter=segmenter)
+    for field in ("ground_truth", "masks"):
+        dataset.limit(1).tag_labels("good", field)
+    report = masks_from_boxes(dataset, "ground_truth", "masks", overwrite=True, segmenter=segmenter)
+    assert report.kept == 3
+
+
+def test_another_kind_of_run_knows_the_tags_of_boxes_too(others, segmenter):
+    """As versions wrote them that did not keep the tags."""
+    others.tag_labels("reference", "ground_truth")
+    masks_from_boxes(others, "ground_truth", "masks", segmenter=segmenter)
+    others._sample_collection.update_many({}, {"$unset": {"masks.made_tags": ""}})
+    report = segment(others, "blocks", "masks", overwrite=True, segmenter=segmenter)
+    assert (report.kept, report.overlapping) == (0, 0)
+
+
+def test_masks_whose_folder_is_gone_are_nobodys(others, segmenter, tmp_path):
+    segment(others, "blocks", "ntt", segmenter=segmenter, mask_dir=tmp_path / "masks")
+    (tmp_path / "masks").rename(tmp_path / "elsewhere")
+    report = segment(others, "few", "ntt", overwrite=True, segmenter=segmenter)
+    assert (report.kept, report.overlapping) == (0, 0)
+
+
+def test_a_label_that_stays_bars_by_its_box_where_its_mask_is_gone(others, segmenter, tmp_path):
+    segment(others, "blocks", "ntt", segmenter=segmenter, mask_dir=tmp_path / "masks")
+    key = others.first()["ntt"].detections[0].id
+    review_labels(others, "ntt", [key])
+    (tmp_path / "masks").rename(tmp_path / "elsewhere")
+    report = segment(others, "blocks", "ntt", overwrite=True, segmenter=segmenter)
+    assert (report.kept, report.overlapping) == (1, 1)
+
+
+def test_a_person_may_clear_a_sample_that_a_run_adds_to(others, segmenter, monkeypatch):
+    segment(others, "blocks", "ntt", segmenter=segmenter)
+    review_labels(others, "ntt", [others.first()["ntt"].detections[0].id])
+    propose = segmenter.propose
+
+    def interrupted(image):
+        monkeypatch.setattr(segmenter, "propose", propose)
+        others._sample_collection.update_one({"_id": first}, {"$set": {"ntt": None}})
+        return propose(image)
+
+    first = others.first()._id
+    monkeypatch.setattr(segmenter, "propose", interrupted)
+    report = segment(others, "few", "ntt", overwrite=True, segmenter=segmenter)
+    assert (report.segmented, report.failed) == (6, [])
+    assert others._sample_collection.find_one({"_id": first})["ntt"]["run"]
+
+
+def test_what_is_edited_while_everything_is_taken_away_is_counted_once(
+    touched, segmenter, monkeypatch
+):
+    dataset, ids = touched
+    segment(dataset, "few", "ntt", overwrite=True, segmenter=segmenter)
+    key = {"ntt.detections._id": ObjectId(ids[0])}
+    dataset._sample_collection.update_one(
+        key, {"$set": {"ntt.kept": True}, "$unset": {"ntt.writer": "", "ntt.run": ""}}
+    )
+    plan, asked = clear_field._clearing, []
+
+    def edited(*args):
+        found = plan(*args)
+        asked.append(found)
+        if len(asked) == 1:
+            now = datetime.now(timezone.utc)
+            dataset._sample_collection.update_one(key, {"$set": {"last_modified_at": now}})
+        return found
+
+    monkeypatch.setattr(clear_field, "_clearing", edited)
+    report = segment(dataset, "few", "ntt", overwrite="everything", segmenter=segmenter)
+    assert not set(ids) & set(stored(dataset))
+    assert report.dropped == sum(count for one, count in {**asked[0][1], **asked[1][1]}.items())
+
+
+def test_everything_is_not_forgotten_by_a_run_that_was_killed(touched, segmenter, monkeypatch):
+    dataset, ids = touched
+    taken = RunLock.__enter__
+
+    def after_a_kill(lock):
+        lock = taken(lock)
+        lock.former = {"intent": intents[0]}
+        return lock
+
+    intents = []
+    make = RunLock.__init__
+
+    def noted(lock, *args, **options):
+        intents.append(options.get("intent"))
+        make(lock, *args, **options)
+
+    monkeypatch.setattr(RunLock, "__init__", noted)
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr(field_run.FieldRun, "_begin", stopped)
+        segment(dataset, "few", "ntt", overwrite="everything", segmenter=segmenter)
+    intents[:] = [intent for intent in intents if intent][:1]
+    monkeypatch.setattr(RunLock, "__enter__", after_a_kill)
+    segment(dataset, "few", "ntt", segmenter=segmenter)
+    assert not set(ids) & set(stored(dataset))
+
+
+def stopped(*args):
+    raise KeyboardInterrupt
+
+
+def test_a_late_write_of_an_overtaken_run_takes_no_label_of_a_person(
+    others, segmenter, monkeypatch
+):
+    """The overtaken run's labels appear during the run, and a person approves one of them."""
+    segment(others, "blocks", "late", segmenter=segmenter)
+    late = others._sample_collection.find_one({}, sort=[("_id", 1)])
+    late["late"]["detections"][0]["review"] = "approved"
+    key = str(late["late"]["detections"][0]["_id"])
+    monkeypatch.setattr(RunLock, "overtaken", lambda lock: [late["late"]["writer"]])
+    propose = segmenter.propose
+
+    def interrupted(image):
+        monkeypatch.setattr(segmenter, "propose", propose)
+        written = {"$set": {"ntt": late["late"]}}
+        others._sample_collection.update_one({"_id": late["_id"]}, written)
+        return propose(image)
+
+    monkeypatch.setattr(segmenter, "propose", interrupted)
+    report = segment(others, "few", "ntt", segmenter=segmenter)
+    assert (report.segmented, report.kept) == (6, 1)
+    held = others._sample_collection.find_one({"_id": late["_id"]})["ntt"]
+    assert [str(label["_id"]) for label in held["detections"]].count(key) == 1
+    assert {label["bank"] for label in held["detections"][1:]} == {"few"}
+
+
+def test_a_sample_that_is_added_meanwhile_is_left_for_the_next_run(others, segmenter):
+    run = dict.fromkeys(others.values("id")[:-1], "a")
+    state = label_field.field_state(others, "new", run)
+    assert state.to_do == list(run)
+    assert label_field.known_to(run, ids_of(others)) == list(run)
 
 
 def test_what_a_person_says_while_a_run_works_stays(others, segmenter, monkeypatch):
