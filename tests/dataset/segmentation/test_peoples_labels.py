@@ -108,7 +108,7 @@ def test_a_rejected_label_bars_its_own_class_only(others, segmenter):
     label = sample["ntt"].detections[0]
     label.label = "something else"
     sample.save()
-    review_labels(others, "ntt", reject=[label.id])
+    review_labels(others, "ntt", reject=[label.id], again=True)
     report = segment(others, "blocks", "ntt", overwrite=True, segmenter=segmenter)
     assert (report.kept, report.overlapping) == (1, 0)
     assert len(others.first()["ntt"].detections) == 4
