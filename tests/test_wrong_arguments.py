@@ -25,6 +25,7 @@ FILLED = {
     "kind": "references",
     "label": "red",
     "confidence": 0.5,
+    "recipes": ["own"],
 }
 FUNCTIONS = {
     name: inspect.signature(getattr(ntt, name)).parameters
@@ -52,6 +53,8 @@ def call(function, segmenter, path, **given):
         filled.pop("eval_key", None)
     if function in ("export_coco", "export_yolo_seg"):
         filled |= {"field": "ground_truth", "path": path.with_suffix(".json")}
+    if function == "change_recipe":
+        filled["preset"] = "tiny"
     if function == "compare_segmentations":
         filled.pop("gt_field")
     given.pop("of")
