@@ -78,8 +78,8 @@ def of_the_app(dataset, **params) -> ExecutionContext:
 
 @row("unseen-page")
 def test_labels_that_the_grid_does_not_show_are_not_judged(unchanged):
-    ids = [item.label_id for item in review_queue(unchanged, "before").items]
-    kept = {"review": {"field": "before", "ids": ids}}
+    ids = [[item.sample, item.label_id] for item in review_queue(unchanged, "before").items]
+    kept = {"review": {"field": "before", "labels": ids}}
     ctx = of_the_app(unchanged, panel_id="panel", panel_state=kept)
     judge.step(ctx, Place(tab="review", run="before"), "next", "before")
     told = [m.params["message"] for m in ctx.executor._requests if m.operator_uri == "notify"]
