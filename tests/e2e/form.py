@@ -114,8 +114,8 @@ class Form:
         return self.run.inner_text()
 
     def press(self, words: str) -> None:
-        """Press the button of the page at the end whose words begin so."""
-        self.run.get_by_role("button", name=re.compile(f"^{re.escape(words)}")).first.click()
+        """Press a button of the page at the end."""
+        self.run.get_by_role("button", name=words, exact=True).click()
 
     def close(self) -> None:
         """Close the page at the end of a run."""

@@ -47,7 +47,7 @@ def segmented(shared_tab: AppPage, built: str) -> str:
     form.wait_for("Will write labels into 'ntt' of 8 images.")
     form.submit("Segment")
     end = form.wait_for_end("in the field 'ntt'")
-    form.press("Show these images")
+    form.press("Show these images, without the doubtful labels")
     shared_tab.shoot("loop_3_segmented")
     form.close()
     shared_tab.wait_for_counts("8 samples")

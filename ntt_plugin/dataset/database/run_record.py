@@ -65,7 +65,7 @@ def keep_record(dataset: Any, field: str, facts: dict[str, Any], lock: RunLock) 
         # After reading: what was read is no newer run's.
         lock.require()
         if stored is None:
-            if _register(dataset, key, values):
+            if custom_runs.register(dataset, key, values):
                 break
         elif runs().update_one(_unchanged(stored), {"$set": {"config": values}}).matched_count:
             break
@@ -211,20 +211,6 @@ def _unchanged(stored: Mapping[str, Any]) -> dict[str, Any]:
         "config.writer": stored["config"].get("writer"),
         "results": stored.get("results"),
     }
-
-
-def _register(dataset: Any, key: str, config: dict[str, Any]) -> bool:
-    """Make a custom run as FiftyOne does, unless another process was faster."""
-    # What is listed may name a document that is gone.
-    former = custom_runs.listed_run(dataset, key)
-    run = custom_runs.insert(dataset, key, config)
-    listed = None
-    try:
-        listed = custom_runs.swap(dataset, {key: (former, run)})
-    finally:
-        if listed is None:
-            runs().delete_one({"_id": run})
-    return listed is not None
 
 
 def _contended(dataset: Any, field: str) -> DatasetError:

@@ -36,7 +36,7 @@ def change_results(
         known = grid_files.named(filename)
         stored = custom_runs.stored_run(dataset, key)
         if stored is None:
-            _register(dataset, key, {**config, "method": method})
+            custom_runs.register(dataset, key, {**config, "method": method})
             continue
         former = stored.get("results")
         results = _decoded(dataset, key, former)
@@ -86,17 +86,6 @@ def _decoded(dataset: Any, key: str, file: ObjectId | None) -> dict[str, Any] | 
         raise _damaged(dataset, key, error) from error
     results.pop("cls", None)
     return results
-
-
-def _register(dataset: Any, key: str, config: Mapping[str, Any]) -> None:
-    former = custom_runs.listed_run(dataset, key)
-    run = custom_runs.insert(dataset, key, config)
-    listed = None
-    try:
-        listed = custom_runs.swap(dataset, {key: (former, run)})
-    finally:
-        if listed is None:
-            runs().delete_one({"_id": run})
 
 
 def _damaged(dataset: Any, key: str, reason: object) -> DatasetError:
