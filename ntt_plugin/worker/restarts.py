@@ -62,6 +62,9 @@ class Restarts:
         """One item was the cause of the last two deaths, and is not tried again."""
         self._fruitless = max(0, self._fruitless - 2)
         self._causes += 1
+        # The workers are not to blame, and wait for nothing.
+        self._failures.clear()
+        self._not_before.clear()
 
     def require_hope(self, starting: int) -> None:
         """Raise if no worker ever starts, or if they die again and again.

@@ -148,7 +148,8 @@ def test_images_that_fail_are_noted_and_count_as_empty(tmp_path, run):
 def made(*more):
     """What ``make reproduce`` would start: ``echo`` in place of Python says it."""
     command = ["make", "reproduce", "TABLE=lvis", "SHOTS=10", "VENV_PYTHON=echo", "PYTHON=true"]
-    environment = {**os.environ, "MAKEFLAGS": ""}
+    # ``make test`` may run this: its flags and its depth are not to be seen.
+    environment = {**os.environ, "MAKEFLAGS": "", "MAKELEVEL": "0"}
     done = subprocess.run([*command, *more], cwd=ROOT, env=environment, capture_output=True)
     assert done.returncode == 0, done.stderr
     return done.stdout.decode().splitlines()[-1]

@@ -139,18 +139,24 @@ def _outline(edges: Sequence[_Edge]) -> _Outline:
 def _bridges(points: Sequence[Array]) -> list[dict[int, list[_Bridge]]]:
     """The shortest bridges that join all outlines, from the first one outwards (Prim's tree)."""
     found: list[dict[int, list[_Bridge]]] = [defaultdict(list) for _ in points]
-    # Of each outline that is not joined yet: distance, joined outline, point there, own point.
-    nearest = {other: (np.inf, 0, 0, 0) for other in range(1, len(points))}
+    # Of each point whose outline is not joined yet: the nearest point of those that are.
+    sizes = [len(outline) for outline in points]
+    place = np.concatenate(points)
+    outline = np.repeat(np.arange(len(points)), sizes)
+    own = np.concatenate([np.arange(size) for size in sizes])
+    distance = np.full(len(place), np.inf)
+    parent, there = np.zeros_like(own), np.zeros_like(own)
     joined = 0
-    while nearest:
-        tree = cKDTree(points[joined])
-        for other, best in nearest.items():
-            distances, there = tree.query(points[other])
-            own = int(distances.argmin())
-            if distances[own] < best[0]:
-                nearest[other] = (float(distances[own]), joined, int(there[own]), own)
-        next_one = min(nearest, key=lambda other: nearest[other][0])
-        _, parent, there_point, own = nearest.pop(next_one)
-        found[parent][there_point].append(_Bridge(next_one, own))
-        joined = next_one
+    for _ in points[1:]:
+        left = outline != joined
+        place, outline, own = place[left], outline[left], own[left]
+        distance, parent, there = distance[left], parent[left], there[left]
+        distances, nearest = cKDTree(points[joined]).query(place)
+        nearer = distances < distance
+        distance[nearer], there[nearer] = distances[nearer], nearest[nearer]
+        parent[nearer] = joined
+        best = int(distance.argmin())
+        joined = int(outline[best])
+        bridge = _Bridge(joined, int(own[best]))
+        found[int(parent[best])][int(there[best])].append(bridge)
     return found

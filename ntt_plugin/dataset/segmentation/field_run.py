@@ -155,7 +155,7 @@ class FieldRun:
         """Label each sample that has no labels of this run, write them, and fill the report.
 
         An exception out of the progress callback stops the run: the report is kept as
-        ``stopped``, and nothing is half written.
+        ``stopped``, and nothing is half written. While workers start, nothing is changed or kept.
 
         Args:
             work: makes the labels; what fails one sample fails that sample only. It is finished

@@ -7,6 +7,7 @@ import pytest
 
 import ntt_plugin as ntt
 from ntt_plugin.app.forms import run_options
+from ntt_plugin.errors import DatasetError
 from tests.app.driver import loaded
 
 WITH_WORKERS = (
@@ -31,7 +32,10 @@ def workers_here() -> list[psutil.Process]:
 
 def state_of(dataset) -> str:
     dataset.reload()
-    return ntt.load_segment_report(dataset, "found").state
+    try:
+        return ntt.load_segment_report(dataset, "found").state
+    except DatasetError:
+        return "no report"
 
 
 @pytest.mark.parametrize("operator", WITH_WORKERS)
@@ -69,11 +73,21 @@ def test_a_live_run_with_workers_leaves_none(plugin, dataset):
     assert workers_here() == []
 
 
-def test_a_stopped_run_leaves_no_worker(plugin, dataset):
+def test_a_run_stopped_while_workers_start_leaves_no_worker_and_nothing_else(plugin, dataset):
     stream = plugin.stream(dataset, "segment_with_memory_bank", PARAMS)
     while not (workers := workers_here()):
         next(stream)
-    # The tab is closed, while the workers load the networks.
+    stream.close()  # the tab is closed
+    assert psutil.wait_procs(workers, timeout=30)[1] == []
+    assert state_of(dataset) != "running"
+    assert not dataset.has_field("found") or not dataset.exists("found")
+
+
+def test_a_run_stopped_among_its_images_leaves_no_worker_and_its_report(plugin, dataset):
+    stream = plugin.stream(dataset, "segment_with_memory_bank", PARAMS)
+    while state_of(dataset) == "no report":
+        next(stream)
+    workers = workers_here()
     stream.close()
     assert psutil.wait_procs(workers, timeout=30)[1] == []
     # The run's own thread keeps its report after that.
