@@ -36,7 +36,7 @@ FORMS = {
     "build_memory_bank": Shown(("Labels", "Name", "Preset", ADVANCED)),
     "update_memory_bank": Shown((BANK, "Labels", "Classes", ADVANCED)),
     "undo_memory_bank": Shown((BANK,), "No former state"),
-    "segment_with_memory_bank": Shown((BANK, "Write to", ADVANCED, "Start anew")),
+    "segment_with_memory_bank": Shown((BANK, "Write to", ADVANCED)),
     "evaluate_segmentation": Shown(
         ("Predictions", "Ground truth", "Evaluation's name", "Score masks", ADVANCED)
     ),
@@ -45,10 +45,10 @@ FORMS = {
     "apply_thresholds": Shown(("Predictions", BANK, "What to do", "Label tag")),
     "compare_segmentations": Shown(("First", "Second", "Ground truth", ADVANCED)),
     "compare_recipes": Shown((BANK, "Ground truth", "Settings", ADVANCED)),
-    "change_recipe": Shown((BANK, "Settings", ADVANCED)),
+    "change_recipe": Shown((BANK, "Settings", ADVANCED), REQUIRED),
     "teach_review": Shown(("Reviewed labels", BANK, "What to teach", ADVANCED), "is rejected here"),
     "accept_labels": Shown(("Labels", "Write to", ADVANCED)),
-    "export_labels": Shown(("Labels", "Format", "Path", ADVANCED), REQUIRED),
+    "export_labels": Shown(("Labels", "Format", "Path", ADVANCED)),
     "suggest_references": Shown((BANK, "Suggestions", "Write to", ADVANCED)),
     "promote_references": Shown(("Labels", BANK, "Tag", ADVANCED)),
     "add_negatives": Shown(("Labels", BANK, "Tag", ADVANCED)),
