@@ -109,7 +109,6 @@ def label_fields(
         own: the list's further fields, and their types.
         of_labels: further fields of each label.
     """
-
     name = str(label_list(kind))
     label = kind._fields[name].field.document_type
     labels = foo.create_field(

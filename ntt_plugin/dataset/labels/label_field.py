@@ -15,9 +15,9 @@ from ...worker.labels.kept_labels import KEPT
 from ..database.dataset_locks import schema_lock
 from ..database.fiftyone_internals import (
     add_fields,
-    label_fields,
     dataset_id,
     datasets,
+    label_fields,
     samples_of,
     stream,
 )
