@@ -18,7 +18,7 @@ import os
 import platform
 import sys
 import time
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -66,6 +66,7 @@ class MadeBefore:
         from ntt_plugin.worker.labels.label_bytes import NewLabel, field_bytes
 
         self.told = Told()
+        self.waiting: Callable[[], None] = lambda: None
         self._count = count
         y, x = np.mgrid[:40, :60]
         mask = (x - 30) ** 2 / 900 + (y - 20) ** 2 / 400 < 1
@@ -75,6 +76,9 @@ class MadeBefore:
             for _ in range(count)
         ]
         self.document, _ = field_bytes(labels, stamp)
+
+    def prepare(self, most: int) -> None:
+        """Nothing is to be loaded."""
 
     def results(self, items: Iterator[Any]) -> Generator[Any, None, None]:
         """The labels, for each item."""

@@ -97,6 +97,30 @@ def add_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
     dataset._merge_sample_field_schema(dict(schema))
 
 
+def label_fields(
+    kind: Any, own: Mapping[str, type[fo.Field]], of_labels: Mapping[str, type[fo.Field]]
+) -> list[fo.Field]:
+    """The fields of a list of labels such as ``fo.Detections``, with further ones.
+
+    FiftyOne 1.22: ``add_sample_field`` adds to those of the type what it is given, whole fields.
+
+    Args:
+        kind: the type of the list.
+        own: the list's further fields, and their types.
+        of_labels: further fields of each label.
+    """
+    name = str(label_list(kind))
+    label = kind._fields[name].field.document_type
+    labels = foo.create_field(
+        name,
+        fo.ListField,
+        subfield=fo.EmbeddedDocumentField,
+        embedded_doc_type=label,
+        fields=[foo.create_field(*field) for field in of_labels.items()],
+    )
+    return [labels, *(foo.create_field(*field) for field in own.items())]
+
+
 def label_list(kind: Any) -> str | None:
     """Where a type of labels has its list, such as ``detections``; None if it is one label."""
     return getattr(kind, "_LABEL_LIST_FIELD", None)

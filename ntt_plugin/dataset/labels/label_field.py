@@ -17,6 +17,7 @@ from ..database.fiftyone_internals import (
     add_fields,
     dataset_id,
     datasets,
+    label_fields,
     samples_of,
     stream,
 )
@@ -193,9 +194,14 @@ def declare_fields(dataset: Any, schema: Mapping[str, fo.Field]) -> None:
 
 def _declare(dataset: Any, field: str, attributes: Mapping[str, type[fo.Field]]) -> None:
     if dataset.get_field(field) is None:
+        # All at once: each change rewrites the whole dataset document, and reads it twice.
         try:
             dataset.add_sample_field(
-                field, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections, info=dict(_MARK)
+                field,
+                fo.EmbeddedDocumentField,
+                embedded_doc_type=fo.Detections,
+                info=dict(_MARK),
+                fields=label_fields(fo.Detections, {"run": fo.StringField}, attributes),
             )
         except ValueError as error:
             raise _refused(field, error) from error

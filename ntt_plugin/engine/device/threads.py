@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import wraps
+from math import inf
 from typing import Any, ParamSpec, TypeVar
 
 import psutil  # type: ignore[import-untyped]
@@ -57,24 +58,25 @@ class LoadMeter:
     def free_cores(self) -> float:
         """Cores idle or used by this process; takes 0.1 s if there is no recent measurement."""
         with self._lock:
-            now = _read()
-            last = self._last
-            if self._free is None or last is None or now.moment - last.moment > _STALE:
-                last = now
-                time.sleep(_FIRST_WINDOW)
-                now = _read()
-            elif now.moment - last.moment < _WINDOW:
+            last, age = self._last, self._age()
+            if self._free is not None and age < _WINDOW:
                 return self._free
-            self._update(last, now)
+            if self._free is None or last is None or age > _STALE:
+                last = _read()
+                time.sleep(_FIRST_WINDOW)
+            self._update(last, _read())
             assert self._free is not None
             return self._free
 
     def look(self) -> None:
         """Measure the load since the last measurement, if that is long enough ago."""
         with self._lock:
-            now = _read()
-            if self._last is not None and now.moment - self._last.moment >= _WINDOW:
-                self._update(self._last, now)
+            if self._last is not None and self._age() >= _WINDOW:
+                self._update(self._last, _read())
+
+    def _age(self) -> float:
+        """Seconds since the last measurement; reading the counters takes longer than to ask."""
+        return inf if self._last is None else time.monotonic() - self._last.moment
 
     def _update(self, last: _Counters, now: _Counters) -> None:
         elapsed = max(now.moment - last.moment, 1e-6)

@@ -32,10 +32,10 @@ class LazySequence(Sequence[T]):
     @overload
     def __getitem__(self, index: slice) -> list[T]: ...
     def __getitem__(self, index: int | slice) -> T | list[T]:
-        places = range(len(self))
+        count = len(self)
         if isinstance(index, slice):
-            return [self._item(place) for place in places[index]]
-        return self._item(places[index])
+            return [self._item(place) for place in range(count)[index]]
+        return self._item(index if 0 <= index < count else range(count)[index])
 
     @abstractmethod
     def _item(self, place: int) -> T:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import zlib
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 
@@ -40,7 +41,8 @@ class PackedMask:
         x1, _, x2, _ = self.box
         bits = np.unpackbits(self.words.view(np.uint8), axis=1)
         start = x1 % WORD
-        return bits[:, start : start + x2 - x1].astype(bool)
+        # Each is 0 or 1, so the bytes are those of bool.
+        return np.ascontiguousarray(bits[:, start : start + x2 - x1]).view(bool)
 
     def shifted(self, right: int, down: int) -> PackedMask:
         """The mask moved by so many pixels, to a place at or after the image's origin."""
@@ -128,7 +130,7 @@ def set_bits_of_rows(words: Array) -> Array:
 
 def _counts(words: Array) -> Array:
     if hasattr(np, "bitwise_count"):
-        return np.asarray(np.bitwise_count(words))
+        return cast(Array, np.bitwise_count(words))
     return np.asarray(_OF_BYTE[np.ascontiguousarray(words).view(np.uint8)])
 
 

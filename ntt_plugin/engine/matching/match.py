@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -194,7 +195,7 @@ def best_class(similarity: Array) -> tuple[Array, Array, Array]:
     """
     # numpy's argmax returns the first of equal values; torch's does not guarantee it.
     labels = similarity.argmax(axis=1)
-    best = np.take_along_axis(similarity, labels[:, None], axis=1)[:, 0]
+    best = similarity[np.arange(len(similarity)), labels]
     if similarity.shape[1] == 1:
         return labels, best, best.copy()
     return labels, best, best - np.partition(similarity, -2, axis=1)[:, -2]
@@ -218,8 +219,7 @@ def _check(proposals: Proposals, bank: MemoryBank) -> None:
         )
 
 
-@dataclass(frozen=True, eq=False)
-class _Found:
+class _Found(NamedTuple):
     """A candidate instance; ``rank`` is its position by descending predicted IoU."""
 
     score: float
@@ -257,7 +257,7 @@ def _merge(
                 places.append(place)
         # 4.4 or 6: score *= (1 - min(1, d)) ** merge_exponent.
         covered = _REDUNDANCIES[recipe.rescoring](masks, features[places], labels[places])
-        decayed = scores[places] * (1 - covered.clip(max=1)) ** recipe.merge_exponent
+        decayed = scores[places] * (1 - np.minimum(covered, 1)) ** recipe.merge_exponent
         ranks = by_label[places]
         # 4.5: decompress only the masks that can still be among the best.
         for at in np.lexsort((ranks, -decayed))[: recipe.max_instances].tolist():
@@ -271,7 +271,7 @@ def _merge(
 def _whole_labels(labels: Array, count: int) -> Iterator[tuple[int, int]]:
     """Ranges (start, stop) of sorted labels: whole labels, at least ``count`` rows each."""
     start = 0
-    for stop in [*(np.flatnonzero(np.diff(labels)) + 1).tolist(), len(labels)]:
+    for stop in [*(np.flatnonzero(labels[1:] != labels[:-1]) + 1).tolist(), len(labels)]:
         if stop - start >= count or stop == len(labels):
             yield start, stop
             start = stop
@@ -281,9 +281,11 @@ def _nearest(bank: MemoryBank, labels: Array, features: Array) -> list[str]:
     """Id of the most similar reference of its class for each feature, float (n, C)."""
     # Each instance names a reference of its own class only, so go class by class.
     found, classes = [""] * len(labels), bank.classes
-    for label in set(labels.tolist()):
-        rows = np.flatnonzero(labels == label)
+    rows_of: dict[int, list[int]] = {}
+    for row, label in enumerate(labels.tolist()):
+        rows_of.setdefault(label, []).append(row)
+    for label, rows in rows_of.items():
         ids = bank.unit_features.nearest_reference(classes[label], features[rows])
-        for row, reference_id in zip(rows.tolist(), ids, strict=True):
+        for row, reference_id in zip(rows, ids, strict=True):
             found[row] = reference_id
     return found

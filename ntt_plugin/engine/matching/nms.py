@@ -52,13 +52,17 @@ def _keep(boxes: Array, labels: Array, threshold: float) -> Array:
         if len(rows) == 0:
             continue
         # Compare the block's remaining boxes with the later ones of their labels.
-        others = np.arange(rows[0], np.searchsorted(labels, labels[rows[-1]], side="right"))
+        first, end = int(rows[0]), int(np.searchsorted(labels, labels[rows[-1]], side="right"))
+        others = slice(first, end)
         hides = _ious(boxes[rows], boxes[others]) > threshold
-        hides &= (labels[rows, None] == labels[others]) & (rows[:, None] < others)
+        hides &= labels[rows, None] == labels[others]
+        hides &= rows[:, None] < np.arange(first, end)
+        stays, kept = ~hides, keep[others]
         # Greedy: only a box that is kept itself suppresses others.
-        for place in np.flatnonzero(hides.any(axis=1)).tolist():
-            if keep[rows[place]]:
-                keep[others[hides[place]]] = False
+        places = np.flatnonzero(hides.any(axis=1))
+        for place, row in zip(places.tolist(), (rows[places] - first).tolist(), strict=True):
+            if kept[row]:
+                kept &= stays[place]
     return keep
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -31,27 +32,27 @@ def redundancy(masks: Sequence[PackedMask], features: Array, labels: Array) -> A
     # max(0, cosine(i, j)) for all pairs.
     cosines = (features @ features.T).clip(min=0).astype(np.float64)
     # Each access may inflate a mask.
-    extents = [(mask.box, mask.area) for mask in masks]
-    boxes = np.array([box for box, _ in extents], dtype=np.int64)
-    areas = np.array([area for _, area in extents], dtype=np.int64)
-    for i, bounds in _bounds(boxes, areas, cosines, labels):
+    extents = np.array([(*mask.box, mask.area) for mask in masks], dtype=np.int64)
+    boxes, areas = extents[:, :4], extents[:, 4]
+    for i, others, bounds in _bounds(boxes, areas, cosines, labels):
+        mask, most = masks[i], 0.0
         # By descending upper bound: stop once no remaining j can exceed the maximum so far.
-        for j in np.argsort(-bounds, kind="stable").tolist():
-            if bounds[j] <= found[i]:
+        for j, bound in zip(others, bounds, strict=True):
+            if bound <= most:
                 break
             # IoS_ij = |i and j| / |i|, weighted by the cosine.
-            overlap = masks[i].intersection(masks[j]) / areas[i]
-            found[i] = max(found[i], overlap * cosines[i, j])
+            most = max(most, mask.intersection(masks[j]) / mask.area * float(cosines[i, j]))
+        found[i] = most
     return found
 
 
 def _bounds(
     boxes: Array, areas: Array, cosines: Array, labels: Array
-) -> Iterator[tuple[int, Array]]:
+) -> Iterator[tuple[int, list[int], list[float]]]:
     """Upper bounds of ``IoS_ij * cosine_ij`` from boxes and areas, without counting pixels.
 
     Yields:
-        Index i and the bounds for all j < i, float64 (i,); rows of zeros are skipped.
+        Index i, each j < i with a bound above 0, and these bounds, in descending order.
     """
     for start in range(0, len(boxes), _BLOCK):
         rows = slice(start, start + _BLOCK)
@@ -62,8 +63,14 @@ def _bounds(
         # Keep pairs of the same label with j before i.
         bounds *= labels[rows, None] == labels
         bounds = np.tril(bounds, start - 1)
-        for row in np.flatnonzero(bounds.any(axis=1)).tolist():
-            yield start + row, bounds[row, : start + row]
+        i, j = np.nonzero(bounds)
+        values = bounds[i, j]
+        order = np.lexsort((-values, i))
+        i, j, values = i[order], j[order], values[order]
+        ends = [*(np.flatnonzero(i[1:] != i[:-1]) + 1).tolist(), len(i)]
+        for begin, end in pairwise([0, *ends]):
+            if begin < end:
+                yield start + int(i[begin]), j[begin:end].tolist(), values[begin:end].tolist()
 
 
 # FSOD-VFM's number of steps and its ``a`` (recipe, section 6).

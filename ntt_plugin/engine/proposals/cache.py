@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from ..bank.memory_bank import Fingerprint
-from ..images.image_file import header_notes, open_image, sizes_of
+from ..images.image_file import LIMIT_VARIABLE, header_notes, open_image, sizes_of
+from ..images.known_files import KnownFiles
 from ..images.load import ImageLike, read_image, reading_of
 from ..images.pixel_values import needs_pixels
 from ..masks.packed import RecordError
@@ -86,7 +87,8 @@ def _require_plausible(
         raise RecordError("it names candidates that cannot be")
     for values, most in numbers:
         # One that is NaN makes both NaN, which no comparison holds of.
-        low, high = values.aminmax()
+        array = values.numpy()
+        low, high = float(array.min()), float(array.max())
         if not (isfinite(low) and isfinite(high) and -most <= low and high <= most):
             raise RecordError("it holds numbers that no network gives")
 
@@ -197,7 +199,7 @@ def image_digest(image: ImageLike) -> str:
 
 
 class FileFacts(NamedTuple):
-    """What is known of an image file without its pixels.
+    """What is known of an image file without its pixels; shared, so not to be changed.
 
     Attributes:
         digest: its ``image_digest``.
@@ -210,13 +212,23 @@ class FileFacts(NamedTuple):
     notes: list[str] | None
 
 
+# By the limit on pixels: with another one other files are refused.
+_known_files: dict[str, KnownFiles[FileFacts]] = {}
+
+
 def file_facts(path: str | Path) -> FileFacts:
     """What is known of an image file without its pixels, opening it once.
+
+    A file that this process has asked of and that did not change since is not read again.
 
     Raises:
         ImageError: as ``image_digest``.
     """
-    path = Path(path)
+    known = _known_files.setdefault(os.environ.get(LIMIT_VARIABLE, ""), KnownFiles())
+    return known.ask(str(path), lambda: _read_facts(Path(path)))
+
+
+def _read_facts(path: Path) -> FileFacts:
     with open_image(path) as opened:
         digest, size = _file_digest(opened, path), sizes_of(opened).shown
         try:

@@ -82,7 +82,7 @@ def decode_proposals(data: Buffer, fingerprint: Fingerprint | None = None) -> Pr
     if len(data) < masks_start:
         raise RecordError("it is cut short")
     floats = np.frombuffer(data, _FLOAT, numbers, _HEADER.size)
-    ious, boxes, features = np.split(floats, [count, 5 * count])
+    ious, boxes, features = floats[:count], floats[count : 5 * count], floats[5 * count :]
     table = np.frombuffer(data, _MASK, count, table_end - count * _MASK.itemsize)
     sources = None
     if version == _WITH_SOURCES:
@@ -121,14 +121,17 @@ class _EncodedMasks(LazySequence[PackedMask | None]):
 
 def _check(table: Array, image_size: tuple[int, int], length: int) -> None:
     """Check that boxes lie in the image and that the masks' lengths add up to ``length``."""
-    x1, y1, x2, y2 = table["box"].T.astype(np.int64)
-    area, width, height = table["area"], x2 - x1, y2 - y1
-    inside = (width > 0) & (height > 0) & (x2 <= image_size[1]) & (y2 <= image_size[0])
-    filled = (area > 0) & (area <= (width * height).astype(np.uint64))
-    empty = (x1 | y1 | x2 | y2 | area.astype(np.int64)) == 0
-    if not np.where(table["length"] > 0, inside & filled, empty).all():
+    x1, y1, x2, y2 = np.ascontiguousarray(table["box"].T, dtype=np.int64)
+    area, lengths, width, height = table["area"], table["length"], x2 - x1, y2 - y1
+    valid = (width > 0) & (height > 0) & (x2 <= image_size[1]) & (y2 <= image_size[0])
+    valid &= (area > 0) & (area <= (width * height).astype(np.uint64))
+    drawn = lengths > 0
+    if not drawn.all():
+        empty = (x1 | y1 | x2 | y2 | area.astype(np.int64)) == 0
+        valid = np.where(drawn, valid, empty)
+    if not valid.all():
         raise RecordError("a mask does not lie in its image")
-    if int(table["length"].sum(dtype=np.uint64)) != length:
+    if int(lengths.sum(dtype=np.uint64)) != length:
         raise RecordError("its masks are longer or shorter than they should be")
 
 

@@ -149,7 +149,7 @@ class ReadingAhead:
         if self._recall is not None:
             self._recall(read)
         if read.proposals is not None and read.header_notes is not None:
-            read.notes = read.header_notes
+            read.notes = list(read.header_notes)
             return 0
         height, width = read.size or shown_size(filepath)
         return 3 * height * width

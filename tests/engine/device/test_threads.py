@@ -36,9 +36,14 @@ def four_threads():
 
 @pytest.fixture
 def counters(monkeypatch):
-    """Scripted readings of (moment, idle, own) on two cores; sleeping only takes the next one."""
+    """Scripted readings of (moment, idle, own) on two cores; sleeping only takes the next one.
 
-    def script(*readings):
+    ``clock`` has the moments at which the meter asks how old its last reading is.
+    """
+
+    def script(*readings, clock=()):
+        moments = iter(clock)
+        monkeypatch.setattr(threads.time, "monotonic", lambda: next(moments))
         left = iter([threads._Counters(*reading, cores=2) for reading in readings])
         monkeypatch.setattr(threads, "_read", lambda: next(left))
         monkeypatch.setattr(threads.time, "sleep", lambda seconds: None)
@@ -66,7 +71,7 @@ def test_cores_of_other_programs_are_not_free(counters):
 
 
 def test_the_load_is_measured_again_after_half_a_second(counters):
-    left = counters((0, 0, 0), (0.1, 0.1, 0.1), (0.3, 0.3, 0.1), (0.7, 0.1, 0.7))
+    left = counters((0, 0, 0), (0.1, 0.1, 0.1), (0.7, 0.1, 0.7), clock=(0.3, 0.7))
     meter = LoadMeter()
     found = [meter.free_cores() for _ in range(3)]
     assert found == pytest.approx([2, 2, 1])
@@ -74,7 +79,7 @@ def test_the_load_is_measured_again_after_half_a_second(counters):
 
 
 def test_a_measurement_of_long_ago_is_not_believed(counters):
-    counters((0, 0, 0), (0.1, 0.1, 0.1), (60, 0, 0.2), (60.1, 0.1, 0.3))
+    counters((0, 0, 0), (0.1, 0.1, 0.1), (60, 0, 0.2), (60.1, 0.1, 0.3), clock=(60,))
     meter = LoadMeter()
     assert [meter.free_cores() for _ in range(2)] == pytest.approx([2, 2])
 
