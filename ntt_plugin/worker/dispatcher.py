@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import WorkerError
 from .chunks import Chunk, Chunks, Item
-from .pool import Ended, Event, Placed, Pool, Ready, Refused, Results, Worker
+from .pool import Alive, Ended, Event, Placed, Pool, Ready, Refused, Results, Worker
 from .restarts import Restarts
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 ITEM_SECONDS = 300.0
 """Time limit of an item, beside what items of the run take."""
 START_SECONDS = 600.0
-"""Time limit of a worker's start: its imports, and loading the networks."""
+"""Time limit of a worker's start: its imports, and loading the networks. While it downloads them
+the limit counts from the last bytes that came."""
 
 # Chunks that a worker has at a time: it reads the second one's images during the first one's work.
 _IN_FLIGHT = 2
@@ -76,7 +77,7 @@ def dispatch(
         items: keys, which come back with the results, and what is sent to a worker's handler.
         pool: where workers are started; it is closed at the end.
         item_seconds: time limit of an item; that of ``NTT_ITEM_SECONDS`` if None, else 300.
-        start_seconds: time limit of a worker's start.
+        start_seconds: time limit of a worker's start, from its last sign of progress.
         tell: is called with what a person should know now, a sentence each.
         tick: is called at least once a second while the iterator is waited for.
 
@@ -207,6 +208,9 @@ class Dispatcher:
             return  # it was given up, and its results come too late
         if isinstance(event, Placed):
             busy.placed, busy.since = True, time.monotonic()
+        elif isinstance(event, Alive):
+            busy.since = time.monotonic()
+            self._tell_once(event.doing)
         elif isinstance(event, Ready):
             busy.placed = busy.ready = True
             self._restarts.note_ready()

@@ -17,8 +17,20 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WorkerError
-from .frames import CLOSED, FINISH, HANDLER, ITEM, READY, REFUSED, RESULT, SPEC, Frames, frame
-from .pool import Ended, Event, Placed, Ready, Refused, Results
+from .frames import (
+    ALIVE,
+    CLOSED,
+    FINISH,
+    HANDLER,
+    ITEM,
+    READY,
+    REFUSED,
+    RESULT,
+    SPEC,
+    Frames,
+    frame,
+)
+from .pool import Alive, Ended, Event, Placed, Ready, Refused, Results
 
 # Imports nothing by its own path: neither the user's script nor a module that lies beside it.
 _PROGRAM = (
@@ -231,6 +243,8 @@ class _LocalWorker:
         for kind, payload in self._frames.feed(received):
             if kind == RESULT:
                 results.append(payload)
+            elif kind == ALIVE:
+                events.append(Alive(self, payload.decode()))
             elif kind == READY:
                 events.append(Ready(self))
             elif kind == CLOSED and payload:

@@ -10,12 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WorkerError
-from .pool import Ended, Event, Placed, Ready, Refused, Results
+from .pool import Alive, Ended, Event, Placed, Ready, Refused, Results
 from .ray_cluster import Ray, connected
 
 # Seconds that a cluster may take to show a node on which an actor has room.
 _PLACE_SECONDS = 12.0
 _CLOSE_SECONDS = 20.0
+# Seconds between two questions whether an actor that starts gets on.
+_ASK_SECONDS = 5.0
 
 
 class RayPool:
@@ -53,7 +55,9 @@ class RayPool:
 
     def wait(self, seconds: float) -> list[Event]:
         """What happened to the workers."""
-        waiting = {worker.calls[0]: worker for worker in self._workers if worker.calls}
+        for worker in self._workers:
+            worker.ask()
+        waiting = {call: worker for worker in self._workers for call in worker.open_calls()}
         if not waiting:
             time.sleep(seconds)
             return []
@@ -63,7 +67,7 @@ class RayPool:
             done, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
         events: list[Event] = []
         for call in done:
-            events += waiting[call].settle(self._ray)
+            events += waiting[call].settle(call, self._ray)
         return events
 
     def waits_for(self, seconds: float) -> str:
@@ -123,6 +127,8 @@ class _RayWorker:
         self._placed = False
         self._number_of_chunks = 0
         self._forget = forget
+        self._question: Any = None
+        self._asked, self._signs = 0.0, 0
         # The second call begins when the first one has ended.
         self.calls: deque[Any] = deque([actor.node.remote(), actor.start.remote(*setup)])
 
@@ -131,9 +137,24 @@ class _RayWorker:
         self.calls.append(self.actor.run.remote(self._number_of_chunks, list(items)))
         self._number_of_chunks += 1
 
-    def settle(self, ray: Any) -> list[Event]:
-        """What the oldest call, which is done, says."""
-        call = self.calls.popleft()
+    def ask(self) -> None:
+        """Ask one that starts now and then whether it gets on."""
+        starts = self._placed and not self.ready and self._question is None
+        if starts and time.monotonic() - self._asked >= _ASK_SECONDS:
+            self._asked, self._question = time.monotonic(), self.actor.signs.remote()
+
+    def open_calls(self) -> list[Any]:
+        """The calls of which one may be done: the oldest one, and the question."""
+        oldest = [self.calls[0]] if self.calls else []
+        return [*oldest, *([] if self._question is None else [self._question])]
+
+    def settle(self, call: Any, ray: Any) -> list[Event]:
+        """What an open call, which is done, says."""
+        if call not in self.open_calls():
+            return []  # it has just ended
+        if call == self._question:
+            return self._answer(ray)
+        self.calls.popleft()
         try:
             answer = ray.get(call)
         # Those of lost nodes and of no memory are no RayActorError.
@@ -151,11 +172,23 @@ class _RayWorker:
         self.ready = True
         return [Ready(self)]
 
+    def _answer(self, ray: Any) -> list[Event]:
+        call, self._question = self._question, None
+        try:
+            signs, doing = ray.get(call)
+        except ray.exceptions.RayError:
+            return []  # its start says why
+        if signs == self._signs or self.ready:
+            return []
+        self._signs = signs
+        return [Alive(self, doing)]
+
     def end(self) -> None:
         """Kill it, and forget its calls."""
         import ray
 
         self.calls.clear()
+        self._question = None
         self._forget(self)
         with contextlib.suppress(ray.exceptions.RayError, ValueError, RuntimeError):
             ray.kill(self.actor, no_restart=True)
@@ -186,6 +219,9 @@ def _actor_class(ray: Any, cluster: Ray) -> Any:
 
         def start(self, handler: str, spec: bytes) -> Any:
             return self._work.start(handler, spec)
+
+        def signs(self) -> Any:
+            return self._work.signs()
 
         def run(self, number: int, items: list[bytes]) -> Any:
             return self._work.run(number, items)

@@ -6,6 +6,7 @@ import time
 from collections import deque
 
 from ntt_plugin.errors import WorkerError
+from ntt_plugin.worker.handler import still_starting
 
 
 class Echo:
@@ -93,3 +94,11 @@ def refuse_once(spec: bytes) -> Echo:
 def slow_start(spec: bytes) -> Echo:
     time.sleep(3600)
     raise AssertionError
+
+
+def downloading(spec: bytes) -> Echo:
+    """Takes five seconds, and says so."""
+    for _ in range(25):
+        time.sleep(0.2)
+        still_starting("gpu-7 is downloading facebook/sam2-hiera-large.")
+    return Echo(b"")

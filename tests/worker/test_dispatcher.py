@@ -173,6 +173,12 @@ def test_a_worker_that_never_becomes_ready_is_given_up(local):
         results(TEXTS, local(1, "slow_start"), start_seconds=0.3)
 
 
+def test_a_start_that_downloads_for_longer_than_its_limit_is_waited_for_aloud(local):
+    told: list[str] = []
+    assert results(["x"], local(1, "downloading"), start_seconds=3, tell=told.append) == {0: "X"}
+    assert told == ["gpu-7 is downloading facebook/sam2-hiera-large."]
+
+
 def test_one_worker_that_refuses_is_told_and_the_others_do_its_work(local, tmp_path):
     told: list[str] = []
     pool = local(2, "refuse_once", str(tmp_path / "marker").encode())

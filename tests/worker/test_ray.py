@@ -132,6 +132,13 @@ def test_actors_that_never_start_end_the_run_with_the_cause(pool, stub, cause):
         results(TEXTS, pool(1, stub))
 
 
+def test_a_start_that_downloads_for_longer_than_its_limit_is_waited_for_aloud(pool, monkeypatch):
+    monkeypatch.setattr("ntt_plugin.worker.ray_actors._ASK_SECONDS", 0.3)
+    told: list[str] = []
+    assert results(["x"], pool(1, "downloading"), start_seconds=3, tell=told.append) == {0: "X"}
+    assert told == ["gpu-7 is downloading facebook/sam2-hiera-large."]
+
+
 @pytest.mark.parametrize(
     ("reserve", "sentence"),
     [({"gpus_each": 1}, "has 1 GPU"), ({"cpus_each": 64}, "has 64 CPU cores")],

@@ -17,6 +17,7 @@ from ...engine.recipe import Recipe
 from ...errors import StoreError, WorkerError
 from ..labels.label_bytes import Stamp
 from .cached_proposals import CachedProposals
+from .downloads import downloads_told
 from .image_tasks import Task, filling_boxes, placing_suggestions, proposing, segmenting
 from .networks import SegmenterLike
 from .task_handler import TaskHandler
@@ -98,9 +99,10 @@ def make_handler(data: bytes) -> TaskHandler:
     spec = WorkerSpec.from_bytes(data)
     path_of = mapping_of(spec.paths)
     require_readable([path_of(path) for path in spec.look_at])
-    segmenter = Segmenter.from_preset(
-        spec.recipe, device=spec.device, zoo_dirs=[Path(folder) for folder in spec.zoo_dirs]
-    )
+    with downloads_told(_host(), spec.recipe.networks[:2]):
+        segmenter = Segmenter.from_preset(
+            spec.recipe, device=spec.device, zoo_dirs=[Path(folder) for folder in spec.zoo_dirs]
+        )
     bank = None if spec.bank is None else MemoryBank.from_bytes(spec.bank)
     if bank is not None:
         bank.require_encoder(segmenter.fingerprint)
