@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import WorkerError
 from .pool import Alive, Ended, Event, Placed, Ready, Refused, Results
-from .ray_cluster import Ray, connected
+from .ray_cluster import Ray, connected, may_grow
 
 # Seconds that a cluster may take to show a node on which an actor has room.
 _PLACE_SECONDS = 12.0
@@ -72,27 +72,32 @@ class RayPool:
 
     def waits_for(self, seconds: float) -> str:
         """What the cluster has no room for."""
-        gpus, cpus = self._cluster.gpus_each, self._cluster.cpus_each
-        what = "a GPU" if gpus else "a CPU core"
+        what = "a GPU" if self._cluster.gpus_each else "a CPU core"
         if seconds < _PLACE_SECONDS:
             return what
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        if not any(node.get("GPU", 0) >= gpus for node in nodes):
-            raise WorkerError(
-                f"No node of the Ray cluster has {_count(gpus, 'GPU')} (gpus_each={gpus:g}); give "
-                "gpus_each=0 to run on CPUs."
-            )
-        if not any(n.get("GPU", 0) >= gpus and n.get("CPU", 0) >= cpus for n in nodes):
-            raise WorkerError(
-                f"No node of the Ray cluster has {_count(cpus, 'CPU core')} for a worker "
-                f"(cpus_each={cpus:g})."
-            )
-        kind = "GPU" if gpus else "CPU"
+        if (missing := self._missing()) is not None:
+            wanted, advice = missing
+            if not may_grow(self._ray):
+                raise WorkerError(f"No node of the Ray cluster has {wanted}{advice}.")
+            return f"a node with {wanted}, which the Ray cluster's autoscaler has to add,"
+        kind = "GPU" if self._cluster.gpus_each else "CPU"
         free, total = (
             resources().get(kind, 0)
             for resources in (self._ray.available_resources, self._ray.cluster_resources)
         )
         return f"{what} of the Ray cluster ({free:g} of {total:g} free)"
+
+    def _missing(self) -> tuple[str, str] | None:
+        """What an actor reserves and no node has, and what to do; None if some node has it."""
+        gpus, cpus = self._cluster.gpus_each, self._cluster.cpus_each
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        with_gpus = [node for node in nodes if node.get("GPU", 0) >= gpus]
+        if not with_gpus:
+            advice = f" (gpus_each={gpus:g}); give gpus_each=0 to run on CPUs"
+            return _count(gpus, "GPU"), advice
+        if not any(node.get("CPU", 0) >= cpus for node in with_gpus):
+            return f"{_count(cpus, 'CPU core')} for a worker", f" (cpus_each={cpus:g})"
+        return None
 
     def close(self, finished: bool) -> list[bytes]:
         """End all actors; those of a driver that is killed end with it."""

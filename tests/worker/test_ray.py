@@ -1,5 +1,6 @@
 """Actors of a cluster of two nodes on this machine, which all tests of this file share."""
 
+import json
 import os
 import secrets
 import subprocess
@@ -147,6 +148,27 @@ def test_actors_for_which_no_node_is_made_end_the_run(pool, monkeypatch, reserve
     monkeypatch.setattr("ntt_plugin.worker.ray_actors._PLACE_SECONDS", 1)
     with pytest.raises(WorkerError, match=f"No node of the Ray cluster {sentence}"):
         results(TEXTS, pool(1, **reserve))
+
+
+def test_a_node_that_an_autoscaler_may_add_is_waited_for_aloud(pool, monkeypatch):
+    monkeypatch.setattr("ntt_plugin.worker.dispatcher._WAIT_FIRST_TOLD", 0)
+    monkeypatch.setattr("ntt_plugin.worker.ray_actors._PLACE_SECONDS", 0)
+    # As Ray's monitor tells it of a cluster whose autoscaler is adding a node.
+    status = json.dumps(
+        {"autoscaler_report": {"active_nodes": {"head": 1}, "pending_launches": {"gpus": 1}}}
+    )
+    monkeypatch.setattr("ray.experimental.internal_kv._internal_kv_get", lambda key: status)
+    told: list[str] = []
+
+    def stop() -> None:
+        if told:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        results(["x"], pool(1, gpus_each=1), tell=told.append, tick=stop)
+    assert told[0].startswith(
+        "Waiting for a node with 1 GPU, which the Ray cluster's autoscaler has to add, since"
+    )
 
 
 def test_a_cluster_without_room_is_waited_for_aloud(pool, monkeypatch):

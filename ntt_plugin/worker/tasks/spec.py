@@ -12,12 +12,12 @@ from pathlib import Path
 import bson
 
 from ...engine.bank.memory_bank import MemoryBank
-from ...engine.proposals.store import ProposalStore
 from ...engine.recipe import Recipe
 from ...errors import StoreError, WorkerError
 from ..labels.label_bytes import Stamp
 from .cached_proposals import CachedProposals
 from .downloads import downloads_told
+from .former_store import StoreWithFormer
 from .image_tasks import Task, filling_boxes, placing_suggestions, proposing, segmenting
 from .networks import SegmenterLike
 from .task_handler import TaskHandler
@@ -46,6 +46,7 @@ class WorkerSpec:
         stamp: what is written with labels; None if the task makes none.
         store: folder of kept proposals; None for none.
         store_bytes: its budget; chosen by the disk if None.
+        former_store: another folder where proposals may lie, of former versions; None for none.
         paths: how paths begin where the run was started, and how they begin here.
         look_at: files that must be readable, as the dataset names them.
     """
@@ -60,6 +61,7 @@ class WorkerSpec:
     stamp: Stamp | None = None
     store: str | None = None
     store_bytes: int | None = None
+    former_store: str | None = None
     paths: Mapping[str, str] = field(default_factory=dict)
     look_at: Sequence[str] = ()
 
@@ -108,7 +110,8 @@ def make_handler(data: bytes) -> TaskHandler:
         bank.require_encoder(segmenter.fingerprint)
     store = None
     if spec.store is not None:
-        store = ProposalStore(path_of(spec.store), spec.store_bytes)
+        former = None if spec.former_store is None else path_of(spec.former_store)
+        store = StoreWithFormer(path_of(spec.store), spec.store_bytes, former)
     cached = CachedProposals(segmenter, store)
     if spec.task == PROPOSE and segmenter.upstream is None:
         raise StoreError("The segmenter's weights are not known, so its proposals cannot be kept.")
