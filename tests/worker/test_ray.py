@@ -20,6 +20,7 @@ from ntt_plugin.engine import Recipe
 from ntt_plugin.errors import WorkerError
 from ntt_plugin.worker.dispatcher import Dispatcher, LostItem, dispatch
 from ntt_plugin.worker.ray_cluster import Ray
+from tests.bad_input.expectations import row
 
 from .conftest import results
 
@@ -140,6 +141,7 @@ def test_a_start_that_downloads_for_longer_than_its_limit_is_waited_for_aloud(po
     assert told == ["gpu-7 is downloading facebook/sam2-hiera-large."]
 
 
+@row("no-node")
 @pytest.mark.parametrize(
     ("reserve", "sentence"),
     [({"gpus_each": 1}, "has 1 GPU"), ({"cpus_each": 64}, "has 64 CPU cores")],
@@ -207,6 +209,7 @@ def test_actors_end_with_their_driver(cluster):
     assert psutil.wait_procs([actor], timeout=60)[1] == []
 
 
+@row("wrong-token")
 def test_a_wrong_token_is_told_in_a_sentence(cluster):
     _, errors = cluster.refused.communicate()
     last = errors.strip().splitlines()[-1]
@@ -261,6 +264,7 @@ def test_a_node_without_the_images_is_named(cluster, scenes):
         ntt.segment(dataset, "shapes", "unread", workers=place, device="cpu", progress=False)
 
 
+@row("no-cluster")
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere", "host.invalid:6379", "[::1]:99999"])
 def test_an_address_without_a_cluster_is_told_at_once(address, monkeypatch):
     import ray

@@ -135,7 +135,7 @@ def shown_labels(images: Any, sources: ProposalSources) -> ShownLabels:
     """Which labels of all sources a view shows of each sample."""
     view = images.select_fields(list(sources.fields))
     wanted = {f"{name}.detections._id": 1 for name in sources.fields}
-    found = stream(view, [{"$project": wanted}])
+    found = stream(view, [{"$project": wanted}], _AT_ONCE)
     counts = [0, 0]
 
     def hidden() -> Iterator[tuple[str, list[ObjectId] | None]]:
