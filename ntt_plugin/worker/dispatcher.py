@@ -35,6 +35,8 @@ _SLOWER = 4
 _TICK = 0.5
 # Seconds until a wait is told, and between two messages of the same wait.
 _WAIT_FIRST_TOLD, _WAIT_TOLD = 10.0, 30.0
+# The same of workers that have their place and are not ready: to load networks takes a while.
+_START_TOLD = 60.0
 
 
 @dataclass(frozen=True)
@@ -306,18 +308,28 @@ class Dispatcher:
                 yield from self._lost(busy, f"{what} within {limit:.0f} seconds")
 
     def _tell_wait(self) -> None:
-        """Say what is waited for while no worker has a place."""
+        """Say what is waited for while no worker can work."""
         now = time.time()
-        if not self._busy or any(busy.placed for busy in self._busy.values()):
+        if any(busy.ready for busy in self._busy.values()):
             self._waiting_since = None
             return
         if self._waiting_since is None:
-            self._waiting_since, self._wait_told = now, now + _WAIT_FIRST_TOLD - _WAIT_TOLD
-        what = self._pool.waits_for(now - self._waiting_since)
-        if now - self._wait_told >= _WAIT_TOLD:
+            self._waiting_since, self._wait_told = now, 0.0
+        waited = now - self._waiting_since
+        what, first = self._waits_for(waited)
+        if waited >= first and now - self._wait_told >= _WAIT_TOLD:
             self._wait_told = now
             since = time.strftime("%H:%M:%S", time.localtime(self._waiting_since))
             self._tell(f"Waiting for {what} since {since}.")
+
+    def _waits_for(self, waited: float) -> tuple[str, float]:
+        """What is waited for, and after how many seconds that is told."""
+        if not self._busy:
+            what = f"the moment at which a worker is started again ({self._restarts.reason})"
+            return what, _WAIT_FIRST_TOLD
+        if any(busy.placed for busy in self._busy.values()):
+            return "a worker to be ready", _START_TOLD
+        return self._pool.waits_for(waited), _WAIT_FIRST_TOLD
 
     def _tell_once(self, sentence: str) -> None:
         if sentence not in self._told:

@@ -38,6 +38,8 @@ def main(descriptor: int, driver: int) -> None:
         driver: process id of the driver.
     """
     threading.Thread(target=_watch, args=(driver,), daemon=True).start()
+    # Processes that the task may start are not to hold it when this one is gone.
+    os.set_inheritable(descriptor, False)
     _Child(socket.socket(fileno=descriptor)).run()
     # Threads that still read ahead are not waited for.
     os._exit(0)

@@ -94,6 +94,15 @@ def refuse_once(spec: bytes) -> Echo:
     return refuse(spec)
 
 
+def refuse_later(spec: bytes) -> Echo:
+    """All but the first worker refuse; the spec is a file that marks it."""
+    try:
+        open(spec.decode(), "x").close()
+    except FileExistsError:
+        return refuse(spec)
+    return Echo(b"")
+
+
 def slow_start(spec: bytes) -> Echo:
     time.sleep(3600)
     raise AssertionError
@@ -130,3 +139,13 @@ class Labelling:
 
     def close(self) -> None:
         pass
+
+
+class Parent(Echo):
+    """Has a child of its own, which outlives it and holds all that it had open."""
+
+    def __init__(self, spec: bytes) -> None:
+        super().__init__(b"")
+        if os.fork() == 0:
+            time.sleep(30)
+            os._exit(0)
