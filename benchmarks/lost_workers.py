@@ -3,6 +3,7 @@
     python benchmarks/lost_workers.py stopped              # one for 120 seconds, 200 images
     python benchmarks/lost_workers.py stopped --item-seconds 30
     python benchmarks/lost_workers.py nodes
+    python benchmarks/lost_workers.py memory
 
 ``stopped``: ``ntt.segment`` of demo scenes with the tiny networks in two local workers. One gets
 SIGSTOP in the middle, and SIGCONT later; labels are compared with those of a run in one process.
@@ -11,6 +12,9 @@ With the usual limit of 300 seconds an image the worker goes on when it is woken
 ``nodes``: workers that sleep 50 ms, two on each of two nodes of a Ray cluster on this machine
 (``ray.cluster_utils``). One node is killed and another added; seconds from there until a second's
 results are again 90% of what a second gave before.
+``memory``: two workers on a node whose memory monitor (Ray's own) ends processes when they take
+more than 1.5 GiB beside what the machine uses already. One item of 100 takes 4 GiB; then, with a
+threshold that is passed from the beginning, no worker can live.
 
 Uses a MongoDB of its own, which it ends; writes its parts into
 ``benchmarks/results/lost_workers.json``.
@@ -39,6 +43,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "lost_workers.json"
 STUB_SECONDS, NODES, WORKERS_A_NODE = 0.05, 2, 2
 # Seconds of a steady rate before a node is killed, and of waiting for it afterwards at the most.
 BEFORE_SECONDS, AFTER_SECONDS = 10.0, 90.0
+ROOM_GIB = 1.5
 
 
 def main() -> None:
@@ -46,7 +51,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("part", choices=("stopped", "nodes"))
+    parser.add_argument("part", choices=("stopped", "nodes", "memory"))
     parser.add_argument("--seconds", type=float, default=120, help="that a worker stands still")
     parser.add_argument("--item-seconds", type=float, help="limit of an image (NTT_ITEM_SECONDS)")
     parser.add_argument("--images", type=int, default=200, help="for the stopped worker")
@@ -60,7 +65,8 @@ def main() -> None:
         key = f"stopped, a limit of {options.item_seconds or 300:g} s"
         figures = measure_stopped(options)
     else:
-        key, figures = "nodes", measure_nodes()
+        measure = {"nodes": measure_nodes, "memory": measure_memory}[options.part]
+        key, figures = options.part, measure()
     print(json.dumps({key: figures}, indent=1), flush=True)
     result = json.loads(options.output.read_text()) if options.output.is_file() else {}
     options.output.write_text(json.dumps({**result, key: figures}, indent=1) + "\n")
@@ -221,6 +227,50 @@ def measure_nodes() -> dict[str, Any]:
         "seconds_from_the_kill_to_the_new_node": round(added - killed, 1),
         "seconds_from_the_new_node_to_the_rate": None if back is None else round(back - added, 1),
     }
+
+
+def measure_memory() -> dict[str, Any]:
+    """What becomes of an item that eats memory, and of a run on a node without any."""
+    os.environ |= {"RAY_USAGE_STATS_ENABLED": "0", "RAY_AUTH_MODE": "token"}
+    os.environ |= {"RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_memory_monitor_refresh_ms": "100"}
+    import psutil
+
+    memory = psutil.virtual_memory()
+    share = (memory.total - memory.available + ROOM_GIB * 2**30) / memory.total
+    return {
+        "one item eats": memory_run(share, 30),
+        "a threshold that is always passed": memory_run(0.0001, None),
+    }
+
+
+def memory_run(threshold: float, eater: int | None) -> dict[str, Any]:
+    """One run of 100 items on a node that ends workers above a share of the memory."""
+    os.environ["RAY_memory_usage_threshold"] = f"{threshold:.4f}"
+    import ray
+    from ray.cluster_utils import Cluster
+
+    from ntt_plugin.errors import WorkerError
+    from ntt_plugin.worker.dispatcher import LostItem, dispatch
+    from ntt_plugin.worker.ray_actors import RayPool
+    from ntt_plugin.worker.ray_cluster import Ray
+
+    head = {"num_cpus": 2, "include_dashboard": False, "object_store_memory": 100 * 2**20}
+    cluster = Cluster(initialize_head=True, head_node_args=head)
+    ray.init(address=cluster.address, log_to_driver=False, configure_logging=False)
+    place = Ray(cluster.address, workers=2, gpus_each=0)
+    items = [(n, b"eat" if n == eater else b"item %d" % n) for n in range(100)]
+    began, result = time.monotonic(), {"threshold": round(threshold, 3)}
+    try:
+        pool = RayPool(place, "benchmarks.stub_workers:Eating", b"4")
+        found = dict(dispatch(items, pool))
+        result["results"] = sum(not isinstance(one, LostItem) for one in found.values())
+        result["lost"] = {n: x.reason for n, x in found.items() if isinstance(x, LostItem)}
+    except WorkerError as error:
+        result["ended with"] = str(error)
+    result["seconds"] = round(time.monotonic() - began, 1)
+    ray.shutdown()
+    cluster.shutdown()
+    return result
 
 
 def rate(moments: list[float], now: float) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -18,6 +19,7 @@ _PLACE_SECONDS = 12.0
 _CLOSE_SECONDS = 20.0
 # Seconds between two questions whether an actor that starts gets on.
 _ASK_SECONDS = 5.0
+_USED_MEMORY = re.compile(r"[\d.]+ ?GB used / [\d.]+ ?GB limit")
 
 
 class RayPool:
@@ -251,6 +253,9 @@ def _count(number: float, what: str) -> str:
 def _cause(error: Exception) -> str:
     """What Ray says of a death, in a line."""
     cause = getattr(error, "cause", None) or error
+    if type(cause).__name__ == "OutOfMemoryError":
+        used = _USED_MEMORY.search(str(cause))
+        return f"its node ran low on memory{f' ({used[0]})' if used else ''}, so Ray ended it"
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     # What comes first says only that there was an error.
     detail = next((line for line in lines if "exit detail:" in line), "")

@@ -152,6 +152,26 @@ def test_actors_for_which_no_node_is_made_end_the_run(pool, monkeypatch, reserve
         results(TEXTS, pool(1, **reserve))
 
 
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "2 worker(s) were killed due to the node running low on memory. Memory on the node "
+            "(IP: 127.0.0.1, ID: 23df) was 9.03GB used / 23.54GB limit (0.383647).\n\nMore.",
+            "its node ran low on memory (9.03GB used / 23.54GB limit), so Ray ended it",
+        ),
+        ("Task was killed.", "its node ran low on memory, so Ray ended it"),
+    ],
+)
+def test_a_worker_that_rays_memory_monitor_ended_says_so_in_a_sentence(text, said):
+    """The first text is what a real monitor said; see ``benchmarks/lost_workers.py memory``."""
+    from ray.exceptions import OutOfMemoryError
+
+    from ntt_plugin.worker.ray_actors import _cause
+
+    assert _cause(OutOfMemoryError(text)) == said
+
+
 def test_a_node_that_an_autoscaler_may_add_is_waited_for_aloud(pool, monkeypatch):
     monkeypatch.setattr("ntt_plugin.worker.dispatcher._WAIT_FIRST_TOLD", 0)
     monkeypatch.setattr("ntt_plugin.worker.ray_actors._PLACE_SECONDS", 0)
