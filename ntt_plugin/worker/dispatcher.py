@@ -127,8 +127,8 @@ class Dispatcher:
         self.last_words: list[bytes] = []
         self._busy: dict[int, _Busy] = {}  # by the worker's id()
         self._average: float | None = None  # seconds an item takes
-        self._waiting_since: float | None = None
-        self._wait_told = 0.0
+        self._wait: str | None = None
+        self._waiting_since = self._wait_told = 0.0
         self._told: set[str] = set()
 
     def prepare(self, most: int) -> None:
@@ -310,24 +310,30 @@ class Dispatcher:
     def _tell_wait(self) -> None:
         """Say what is waited for while no worker can work."""
         now = time.time()
-        if any(busy.ready for busy in self._busy.values()):
-            self._waiting_since = None
+        kind = self._kind_of_wait()
+        if kind != self._wait:
+            self._wait, self._waiting_since, self._wait_told = kind, now, 0.0
+        if kind is None:
             return
-        if self._waiting_since is None:
-            self._waiting_since, self._wait_told = now, 0.0
-        waited = now - self._waiting_since
-        what, first = self._waits_for(waited)
-        if waited >= first and now - self._wait_told >= _WAIT_TOLD:
+        what, first = self._waits_for(kind, now - self._waiting_since)
+        if now - self._waiting_since >= first and now - self._wait_told >= _WAIT_TOLD:
             self._wait_told = now
             since = time.strftime("%H:%M:%S", time.localtime(self._waiting_since))
             self._tell(f"Waiting for {what} since {since}.")
 
-    def _waits_for(self, waited: float) -> tuple[str, float]:
-        """What is waited for, and after how many seconds that is told."""
+    def _kind_of_wait(self) -> str | None:
+        if any(busy.ready for busy in self._busy.values()):
+            return None
         if not self._busy:
-            what = f"the moment at which a worker is started again ({self._restarts.reason})"
-            return what, _WAIT_FIRST_TOLD
-        if any(busy.placed for busy in self._busy.values()):
+            return "pause"
+        return "start" if any(busy.placed for busy in self._busy.values()) else "place"
+
+    def _waits_for(self, kind: str, waited: float) -> tuple[str, float]:
+        """What is waited for, and after how many seconds that is told."""
+        if kind == "pause":
+            cause = self._restarts.reason
+            return f"the moment at which a worker is started again ({cause})", _WAIT_FIRST_TOLD
+        if kind == "start":
             return "a worker to be ready", _START_TOLD
         return self._pool.waits_for(waited), _WAIT_FIRST_TOLD
 
