@@ -25,6 +25,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import platform
 import secrets
 import signal
 import statistics
@@ -69,6 +70,8 @@ def main() -> None:
         key, figures = options.part, measure()
     print(json.dumps({key: figures}, indent=1), flush=True)
     result = json.loads(options.output.read_text()) if options.output.is_file() else {}
+    cores, load = os.cpu_count(), round(os.getloadavg()[0])
+    figures["machine"] = f"{platform.machine()}, {cores} cores, load {load} at the end"
     options.output.write_text(json.dumps({**result, key: figures}, indent=1) + "\n")
 
 
