@@ -13,8 +13,8 @@ With the usual limit of 300 seconds an image the worker goes on when it is woken
 (``ray.cluster_utils``). One node is killed and another added; seconds from there until a second's
 results are again 90% of what a second gave before.
 ``memory``: two workers on a node whose memory monitor (Ray's own) ends processes when they take
-more than 1.5 GiB beside what the machine uses already. One item of 100 takes 4 GiB; then, with a
-threshold that is passed from the beginning, no worker can live.
+more than 3 GiB beside what the machine uses already. One item of 100 takes up to 8 GiB; then, with
+a threshold that is passed from the beginning, no worker can live.
 
 Uses a MongoDB of its own, which it ends; writes its parts into
 ``benchmarks/results/lost_workers.json``.
@@ -44,7 +44,7 @@ RESULTS = ROOT / "benchmarks" / "results" / "lost_workers.json"
 STUB_SECONDS, NODES, WORKERS_A_NODE = 0.05, 2, 2
 # Seconds of a steady rate before a node is killed, and of waiting for it afterwards at the most.
 BEFORE_SECONDS, AFTER_SECONDS = 10.0, 90.0
-ROOM_GIB = 1.5
+ROOM_GIB = 3
 
 
 def main() -> None:
@@ -264,7 +264,7 @@ def memory_run(threshold: float, eater: int | None) -> dict[str, Any]:
     items = [(n, b"eat" if n == eater else b"item %d" % n) for n in range(100)]
     began, result = time.monotonic(), {"threshold": round(threshold, 3)}
     try:
-        pool = RayPool(place, "benchmarks.stub_workers:Eating", b"4")
+        pool = RayPool(place, "benchmarks.stub_workers:Eating", b"8")
         found = dict(dispatch(items, pool))
         result["results"] = sum(not isinstance(one, LostItem) for one in found.values())
         result["lost"] = {n: x.reason for n, x in found.items() if isinstance(x, LostItem)}
