@@ -34,6 +34,23 @@ class Echo:
         """Nothing is open."""
 
 
+class Eating(Echo):
+    """As ``Echo``, but the item ``eat`` takes memory until somebody ends it; spec: GiB at most."""
+
+    def next(self) -> bytes:
+        """The oldest item."""
+        gigabytes, self._seconds = self._seconds, 0.02
+        if self._items[0] == b"eat":
+            eaten = []
+            for _ in range(int(gigabytes * 16)):
+                eaten.append(b"x" * 2**26)  # written, so that it is really taken
+                time.sleep(0.05)
+            time.sleep(60)
+        done = super().next()
+        self._seconds = gigabytes
+        return done
+
+
 class Labelling:
     """Gives each sample the same labels after a while, as the real handler gives its own.
 

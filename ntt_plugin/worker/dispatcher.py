@@ -14,7 +14,7 @@ from typing import Any
 
 from ..errors import WorkerError
 from .chunks import Chunk, Chunks, Item
-from .pool import Ended, Event, Placed, Pool, Ready, Refused, Results, Worker
+from .pool import Alive, Ended, Event, Placed, Pool, Ready, Refused, Results, Worker
 from .restarts import Restarts
 
 logger = logging.getLogger(__name__)
@@ -22,7 +22,8 @@ logger = logging.getLogger(__name__)
 ITEM_SECONDS = 300.0
 """Time limit of an item, beside what items of the run take."""
 START_SECONDS = 600.0
-"""Time limit of a worker's start: its imports, and loading the networks."""
+"""Time limit of a worker's start: its imports, and loading the networks. While it downloads them
+the limit counts from the last bytes that came."""
 
 # Chunks that a worker has at a time: it reads the second one's images during the first one's work.
 _IN_FLIGHT = 2
@@ -34,6 +35,8 @@ _SLOWER = 4
 _TICK = 0.5
 # Seconds until a wait is told, and between two messages of the same wait.
 _WAIT_FIRST_TOLD, _WAIT_TOLD = 10.0, 30.0
+# The same of workers that have their place and are not ready: to load networks takes a while.
+_START_TOLD = 60.0
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,7 @@ def dispatch(
         items: keys, which come back with the results, and what is sent to a worker's handler.
         pool: where workers are started; it is closed at the end.
         item_seconds: time limit of an item; that of ``NTT_ITEM_SECONDS`` if None, else 300.
-        start_seconds: time limit of a worker's start.
+        start_seconds: time limit of a worker's start, from its last sign of progress.
         tell: is called with what a person should know now, a sentence each.
         tick: is called at least once a second while the iterator is waited for.
 
@@ -124,8 +127,8 @@ class Dispatcher:
         self.last_words: list[bytes] = []
         self._busy: dict[int, _Busy] = {}  # by the worker's id()
         self._average: float | None = None  # seconds an item takes
-        self._waiting_since: float | None = None
-        self._wait_told = 0.0
+        self._wait: str | None = None
+        self._waiting_since = self._wait_told = 0.0
         self._told: set[str] = set()
 
     def prepare(self, most: int) -> None:
@@ -207,6 +210,9 @@ class Dispatcher:
             return  # it was given up, and its results come too late
         if isinstance(event, Placed):
             busy.placed, busy.since = True, time.monotonic()
+        elif isinstance(event, Alive):
+            busy.since = time.monotonic()
+            self._tell_once(event.doing)
         elif isinstance(event, Ready):
             busy.placed = busy.ready = True
             self._restarts.note_ready()
@@ -302,18 +308,34 @@ class Dispatcher:
                 yield from self._lost(busy, f"{what} within {limit:.0f} seconds")
 
     def _tell_wait(self) -> None:
-        """Say what is waited for while no worker has a place."""
+        """Say what is waited for while no worker can work."""
         now = time.time()
-        if not self._busy or any(busy.placed for busy in self._busy.values()):
-            self._waiting_since = None
+        kind = self._kind_of_wait()
+        if kind != self._wait:
+            self._wait, self._waiting_since, self._wait_told = kind, now, 0.0
+        if kind is None:
             return
-        if self._waiting_since is None:
-            self._waiting_since, self._wait_told = now, now + _WAIT_FIRST_TOLD - _WAIT_TOLD
-        what = self._pool.waits_for(now - self._waiting_since)
-        if now - self._wait_told >= _WAIT_TOLD:
+        what, first = self._waits_for(kind, now - self._waiting_since)
+        if now - self._waiting_since >= first and now - self._wait_told >= _WAIT_TOLD:
             self._wait_told = now
             since = time.strftime("%H:%M:%S", time.localtime(self._waiting_since))
             self._tell(f"Waiting for {what} since {since}.")
+
+    def _kind_of_wait(self) -> str | None:
+        if any(busy.ready for busy in self._busy.values()):
+            return None
+        if not self._busy:
+            return "pause"
+        return "start" if any(busy.placed for busy in self._busy.values()) else "place"
+
+    def _waits_for(self, kind: str, waited: float) -> tuple[str, float]:
+        """What is waited for, and after how many seconds that is told."""
+        if kind == "pause":
+            cause = self._restarts.reason
+            return f"the moment at which a worker is started again ({cause})", _WAIT_FIRST_TOLD
+        if kind == "start":
+            return "a worker to be ready", _START_TOLD
+        return self._pool.waits_for(waited), _WAIT_FIRST_TOLD
 
     def _tell_once(self, sentence: str) -> None:
         if sentence not in self._told:

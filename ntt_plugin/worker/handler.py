@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from typing import Protocol
 
 from ..errors import WorkerError
@@ -31,13 +32,32 @@ class Handler(Protocol):
         """Finish: there are no more items. What it gives is told where the run was started."""
 
 
-def load_handler(name: str, spec: bytes) -> Handler:
+def _nobody(doing: str) -> None:
+    """Nobody listens."""
+
+
+_listener: Callable[[str], None] = _nobody
+
+
+def still_starting(doing: str) -> None:
+    """To be called by what makes a handler: something that takes long has got on.
+
+    The time limit of a worker's start counts from here again.
+
+    Args:
+        doing: what it is, a sentence; it is shown once.
+    """
+    _listener(doing)
+
+
+def load_handler(name: str, spec: bytes, listener: Callable[[str], None] = _nobody) -> Handler:
     """Make the handler that a name stands for.
 
     Args:
         name: ``package.module:function``. A module of this package starts with a dot
             (``.task:make_handler``), for the package may be installed under another name.
         spec: what the function is called with.
+        listener: is called with what ``still_starting`` is called with meanwhile; any thread.
 
     Raises:
         NttError: the handler cannot work here, and why; out of the function.
@@ -48,5 +68,10 @@ def load_handler(name: str, spec: bytes) -> Handler:
         make = getattr(importlib.import_module(module, __package__), function)
     except (ImportError, AttributeError, ValueError) as error:
         raise WorkerError(f"The worker's code {name!r} cannot be imported: {error}.") from error
-    handler: Handler = make(spec)
+    global _listener
+    _listener = listener
+    try:
+        handler: Handler = make(spec)
+    finally:
+        _listener = _nobody
     return handler

@@ -9,7 +9,19 @@ import threading
 import time
 
 from ..errors import NttError
-from .frames import CLOSED, FINISH, HANDLER, ITEM, READY, REFUSED, RESULT, SPEC, Frames, frame
+from .frames import (
+    ALIVE,
+    CLOSED,
+    FINISH,
+    HANDLER,
+    ITEM,
+    READY,
+    REFUSED,
+    RESULT,
+    SPEC,
+    Frames,
+    frame,
+)
 from .handler import Handler, load_handler
 
 # Seconds between two looks whether the driver still lives. Its end of the socket closes with it,
@@ -26,6 +38,8 @@ def main(descriptor: int, driver: int) -> None:
         driver: process id of the driver.
     """
     threading.Thread(target=_watch, args=(driver,), daemon=True).start()
+    # Processes that the task may start are not to hold it when this one is gone.
+    os.set_inheritable(descriptor, False)
     _Child(socket.socket(fileno=descriptor)).run()
     # Threads that still read ahead are not waited for.
     os._exit(0)
@@ -59,7 +73,7 @@ class _Child:
     def _compute(self) -> None:
         """Make the handler and its results, in the main thread."""
         try:
-            handler = load_handler(*self._setup.get())
+            handler = load_handler(*self._setup.get(), self._tell_alive)
         except NttError as error:
             self._to_send.put(frame(REFUSED, str(error).encode()))
             return
@@ -69,6 +83,9 @@ class _Child:
         while self._to_do.get():
             self._to_send.put(frame(RESULT, handler.next()))
         self._to_send.put(frame(CLOSED, handler.close() or b""))
+
+    def _tell_alive(self, doing: str) -> None:
+        self._to_send.put(frame(ALIVE, doing.encode()))
 
     def _receive(self) -> None:
         """Hand on what the driver sends; end this process at once when the driver is gone."""

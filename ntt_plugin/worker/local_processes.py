@@ -13,12 +13,25 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from ..errors import WorkerError
-from .frames import CLOSED, FINISH, HANDLER, ITEM, READY, REFUSED, RESULT, SPEC, Frames, frame
-from .pool import Ended, Event, Placed, Ready, Refused, Results
+from .frames import (
+    ALIVE,
+    CLOSED,
+    FINISH,
+    HANDLER,
+    ITEM,
+    READY,
+    REFUSED,
+    RESULT,
+    SPEC,
+    Frames,
+    frame,
+)
+from .pool import Alive, Ended, Event, Placed, Ready, Refused, Results
 
 # Imports nothing by its own path: neither the user's script nor a module that lies beside it.
 _PROGRAM = (
@@ -28,6 +41,8 @@ _PROGRAM = (
 _RECEIVED = 1 << 20
 # What is kept of a worker's last words, in bytes.
 _WORDS_KEPT = 2000
+# Seconds between two looks whether the processes are there.
+_LOOK_SECONDS = 1.0
 # Seconds for handlers to close, and for killed processes to be gone.
 _CLOSE_SECONDS, _KILL_SECONDS = 20.0, 2.0
 
@@ -72,6 +87,7 @@ class LocalPool:
         self._workers: set[_LocalWorker] = set()
         self._dying: list[subprocess.Popen[bytes]] = []
         self._said: list[bytes] = []
+        self._look_at = 0.0
 
     def start(self, number: int) -> _LocalWorker:
         """Start a process; returns at once."""
@@ -91,6 +107,11 @@ class LocalPool:
         self._placed.clear()
         for key, mask in self._selector.select(0 if events else seconds):
             events += key.data(mask)
+        if time.monotonic() >= self._look_at:
+            self._look_at = time.monotonic() + _LOOK_SECONDS
+            # A child of a worker that died may hold its socket, which then tells nothing.
+            gone = [worker for worker in self._workers if worker.process.poll() is not None]
+            events += chain.from_iterable(worker.last_events() for worker in gone)
         return events
 
     def waits_for(self, seconds: float) -> str:
@@ -225,12 +246,22 @@ class _LocalWorker:
             return [self._death()]
         return self._events(received)
 
+    def last_events(self) -> list[Event]:
+        """What a process that is gone said last, and its death."""
+        events: list[Event] = []
+        while not self._ended:
+            found = self._on_socket(selectors.EVENT_READ)
+            events += found or [self._death()]
+        return events
+
     def _events(self, received: bytes) -> list[Event]:
         events: list[Event] = []
         results: list[bytes] = []
         for kind, payload in self._frames.feed(received):
             if kind == RESULT:
                 results.append(payload)
+            elif kind == ALIVE:
+                events.append(Alive(self, payload.decode()))
             elif kind == READY:
                 events.append(Ready(self))
             elif kind == CLOSED and payload:

@@ -28,6 +28,14 @@ class Placed:
 
 
 @dataclass(frozen=True)
+class Alive:
+    """A worker that makes its handler got on with something that takes long, and with what."""
+
+    worker: Worker
+    doing: str
+
+
+@dataclass(frozen=True)
 class Ready:
     """A worker has made its handler."""
 
@@ -58,7 +66,7 @@ class Ended:
     reason: str
 
 
-Event = Placed | Ready | Refused | Results | Ended
+Event = Placed | Alive | Ready | Refused | Results | Ended
 
 
 class Pool(Protocol):

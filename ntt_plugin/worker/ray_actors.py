@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import re
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -10,12 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import WorkerError
-from .pool import Ended, Event, Placed, Ready, Refused, Results
-from .ray_cluster import Ray, connected
+from .pool import Alive, Ended, Event, Placed, Ready, Refused, Results
+from .ray_cluster import Ray, connected, may_grow
 
 # Seconds that a cluster may take to show a node on which an actor has room.
 _PLACE_SECONDS = 12.0
 _CLOSE_SECONDS = 20.0
+# Seconds between two questions whether an actor that starts gets on.
+_ASK_SECONDS = 5.0
+_USED_MEMORY = re.compile(r"[\d.]+ ?GB used / [\d.]+ ?GB limit")
 
 
 class RayPool:
@@ -53,7 +57,9 @@ class RayPool:
 
     def wait(self, seconds: float) -> list[Event]:
         """What happened to the workers."""
-        waiting = {worker.calls[0]: worker for worker in self._workers if worker.calls}
+        for worker in self._workers:
+            worker.ask()
+        waiting = {call: worker for worker in self._workers for call in worker.open_calls()}
         if not waiting:
             time.sleep(seconds)
             return []
@@ -63,32 +69,37 @@ class RayPool:
             done, _ = self._ray.wait(list(waiting), num_returns=len(waiting), timeout=0)
         events: list[Event] = []
         for call in done:
-            events += waiting[call].settle(self._ray)
+            events += waiting[call].settle(call, self._ray)
         return events
 
     def waits_for(self, seconds: float) -> str:
         """What the cluster has no room for."""
-        gpus, cpus = self._cluster.gpus_each, self._cluster.cpus_each
-        what = "a GPU" if gpus else "a CPU core"
+        what = "a GPU" if self._cluster.gpus_each else "a CPU core"
         if seconds < _PLACE_SECONDS:
             return what
-        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
-        if not any(node.get("GPU", 0) >= gpus for node in nodes):
-            raise WorkerError(
-                f"No node of the Ray cluster has {_count(gpus, 'GPU')} (gpus_each={gpus:g}); give "
-                "gpus_each=0 to run on CPUs."
-            )
-        if not any(n.get("GPU", 0) >= gpus and n.get("CPU", 0) >= cpus for n in nodes):
-            raise WorkerError(
-                f"No node of the Ray cluster has {_count(cpus, 'CPU core')} for a worker "
-                f"(cpus_each={cpus:g})."
-            )
-        kind = "GPU" if gpus else "CPU"
+        if (missing := self._missing()) is not None:
+            wanted, advice = missing
+            if not may_grow(self._ray):
+                raise WorkerError(f"No node of the Ray cluster has {wanted}{advice}.")
+            return f"a node with {wanted}, which the Ray cluster's autoscaler has to add,"
+        kind = "GPU" if self._cluster.gpus_each else "CPU"
         free, total = (
             resources().get(kind, 0)
             for resources in (self._ray.available_resources, self._ray.cluster_resources)
         )
         return f"{what} of the Ray cluster ({free:g} of {total:g} free)"
+
+    def _missing(self) -> tuple[str, str] | None:
+        """What an actor reserves and no node has, and what to do; None if some node has it."""
+        gpus, cpus = self._cluster.gpus_each, self._cluster.cpus_each
+        nodes = [node["Resources"] for node in self._ray.nodes() if node["Alive"]]
+        with_gpus = [node for node in nodes if node.get("GPU", 0) >= gpus]
+        if not with_gpus:
+            advice = f" (gpus_each={gpus:g}); give gpus_each=0 to run on CPUs"
+            return _count(gpus, "GPU"), advice
+        if not any(node.get("CPU", 0) >= cpus for node in with_gpus):
+            return f"{_count(cpus, 'CPU core')} for a worker", f" (cpus_each={cpus:g})"
+        return None
 
     def close(self, finished: bool) -> list[bytes]:
         """End all actors; those of a driver that is killed end with it."""
@@ -123,6 +134,8 @@ class _RayWorker:
         self._placed = False
         self._number_of_chunks = 0
         self._forget = forget
+        self._question: Any = None
+        self._asked, self._signs = 0.0, 0
         # The second call begins when the first one has ended.
         self.calls: deque[Any] = deque([actor.node.remote(), actor.start.remote(*setup)])
 
@@ -131,9 +144,24 @@ class _RayWorker:
         self.calls.append(self.actor.run.remote(self._number_of_chunks, list(items)))
         self._number_of_chunks += 1
 
-    def settle(self, ray: Any) -> list[Event]:
-        """What the oldest call, which is done, says."""
-        call = self.calls.popleft()
+    def ask(self) -> None:
+        """Ask one that starts now and then whether it gets on."""
+        starts = self._placed and not self.ready and self._question is None
+        if starts and time.monotonic() - self._asked >= _ASK_SECONDS:
+            self._asked, self._question = time.monotonic(), self.actor.signs.remote()
+
+    def open_calls(self) -> list[Any]:
+        """The calls of which one may be done: the oldest one, and the question."""
+        oldest = [self.calls[0]] if self.calls else []
+        return [*oldest, *([] if self._question is None else [self._question])]
+
+    def settle(self, call: Any, ray: Any) -> list[Event]:
+        """What an open call, which is done, says."""
+        if call not in self.open_calls():
+            return []  # it has just ended
+        if call == self._question:
+            return self._answer(ray)
+        self.calls.popleft()
         try:
             answer = ray.get(call)
         # Those of lost nodes and of no memory are no RayActorError.
@@ -151,11 +179,23 @@ class _RayWorker:
         self.ready = True
         return [Ready(self)]
 
+    def _answer(self, ray: Any) -> list[Event]:
+        call, self._question = self._question, None
+        try:
+            signs, doing = ray.get(call)
+        except ray.exceptions.RayError:
+            return []  # its start says why
+        if signs == self._signs or self.ready:
+            return []
+        self._signs = signs
+        return [Alive(self, doing)]
+
     def end(self) -> None:
         """Kill it, and forget its calls."""
         import ray
 
         self.calls.clear()
+        self._question = None
         self._forget(self)
         with contextlib.suppress(ray.exceptions.RayError, ValueError, RuntimeError):
             ray.kill(self.actor, no_restart=True)
@@ -187,6 +227,9 @@ def _actor_class(ray: Any, cluster: Ray) -> Any:
         def start(self, handler: str, spec: bytes) -> Any:
             return self._work.start(handler, spec)
 
+        def signs(self) -> Any:
+            return self._work.signs()
+
         def run(self, number: int, items: list[bytes]) -> Any:
             return self._work.run(number, items)
 
@@ -210,6 +253,9 @@ def _count(number: float, what: str) -> str:
 def _cause(error: Exception) -> str:
     """What Ray says of a death, in a line."""
     cause = getattr(error, "cause", None) or error
+    if type(cause).__name__ == "OutOfMemoryError":
+        used = _USED_MEMORY.search(str(cause))
+        return f"its node ran low on memory{f' ({used[0]})' if used else ''}, so Ray ended it"
     lines = [line.strip() for line in str(cause).splitlines() if line.strip()]
     # What comes first says only that there was an error.
     detail = next((line for line in lines if "exit detail:" in line), "")

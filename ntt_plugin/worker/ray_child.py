@@ -24,17 +24,22 @@ class ActorWork:
         self._turn = threading.Condition()
         self._next_chunk = 0
         self._handler: Handler | None = None
+        self._signs: tuple[int, str] = (0, "")
         threading.Thread(target=self._compute, daemon=True).start()
 
     def start(self, name: str, spec: bytes) -> str | None:
         """Make the handler; gives the reason if it cannot work here."""
         made: Future[Handler] = Future()
-        self._to_do.put(lambda: _settle(made, lambda: load_handler(name, spec)))
+        self._to_do.put(lambda: _settle(made, lambda: load_handler(name, spec, self._note)))
         try:
             self._handler = made.result()
         except NttError as error:
             return str(error)
         return None
+
+    def signs(self) -> tuple[int, str]:
+        """How often its start got on with something that takes long, and with what last."""
+        return self._signs
 
     def run(self, number: int, items: Sequence[bytes]) -> list[bytes]:
         """Results of a chunk; chunks have numbers from 0 on, and may be given at the same time."""
@@ -63,6 +68,9 @@ class ActorWork:
             said = closed.result()
         self._to_do.put(None)
         return said
+
+    def _note(self, doing: str) -> None:
+        self._signs = self._signs[0] + 1, doing
 
     def _compute(self) -> None:
         while (work := self._to_do.get()) is not None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import importlib.util
+import json
 import os
+import re
 import signal
 import socket
 import threading
@@ -18,6 +20,7 @@ INSTALL = (
     "Ray is not installed; ntt.Ray needs it, here and on each node: pip install 'ray>=2.60,<3'"
 )
 _CONNECT_SECONDS = 5.0
+_OF_A_STATIC_CLUSTER = re.compile("node_[0-9a-f]{28,}")
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,34 @@ def connected(cluster: Ray) -> Iterator[Any]:
     finally:
         with _signals_kept():
             ray.shutdown()
+
+
+def may_grow(ray: Any) -> bool:
+    """Whether a cluster, which is connected, has an autoscaler that may add nodes.
+
+    What cannot be known counts as yes. A cluster without one calls the type of each node by the
+    node's id.
+    """
+    types = _node_types(ray)
+    return not types or any(not _OF_A_STATIC_CLUSTER.fullmatch(name) for name in types)
+
+
+def _node_types(ray: Any) -> set[str]:
+    """The types of nodes that there are or will be, as Ray's monitor has them; none if it is mute.
+
+    The monitor of the first autoscaler writes a report; that of the second one answers.
+    """
+    from ray.autoscaler.v2.sdk import get_cluster_status
+    from ray.experimental.internal_kv import _internal_kv_get
+
+    with contextlib.suppress(Exception):
+        report = json.loads(_internal_kv_get("__autoscaling_status"))["autoscaler_report"]
+        return {*report["active_nodes"], *report["pending_launches"]}
+    with contextlib.suppress(Exception):
+        status = get_cluster_status(ray.get_runtime_context().gcs_address)
+        nodes = (*status.active_nodes, *status.idle_nodes, *status.pending_nodes)
+        return {one.ray_node_type_name for one in (*nodes, *status.pending_launches)}
+    return set()
 
 
 def _connect(ray: Any, cluster: Ray) -> None:

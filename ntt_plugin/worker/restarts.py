@@ -20,7 +20,11 @@ _FRUITLESS = 3
 
 
 class Restarts:
-    """Counts the deaths of workers and the results between them."""
+    """Counts the deaths of workers and the results between them.
+
+    Attributes:
+        reason: of what the last one died.
+    """
 
     def __init__(self, workers: int) -> None:
         self._workers = workers
@@ -30,7 +34,7 @@ class Restarts:
         self._first_failure: float | None = None
         self._fruitless = 0
         self._causes = 0
-        self._reason = ""
+        self.reason = ""
         self._refused = False
 
     def due(self, numbers: Iterable[int]) -> list[int]:
@@ -56,7 +60,7 @@ class Restarts:
         self._not_before[number] = now + delay
         self._fruitless += 1
         self._first_failure = self._first_failure or now
-        self._reason, self._refused = reason, refused
+        self.reason, self._refused = reason, refused
 
     def note_cause(self) -> None:
         """One item was the cause of the last two deaths, and is not tried again."""
@@ -77,16 +81,16 @@ class Restarts:
         """
         if not self._ever_ready:
             if self._first_failure is not None and self._none_starts(starting):
-                raise WorkerError(f"No worker can start: {self._reason}.")
+                raise WorkerError(f"No worker can start: {self.reason}.")
         elif self._fruitless > _FRUITLESS * self._workers:
             raise WorkerError(
                 f"Workers ended {self._fruitless} times without a result between, the last one: "
-                f"{self._reason}."
+                f"{self.reason}."
             )
         elif self._causes > max(_FRUITLESS * self._workers, 10):
             raise WorkerError(
                 f"{self._causes} images in a row each ended two workers, the last one: "
-                f"{self._reason}."
+                f"{self.reason}."
             )
 
     def _none_starts(self, starting: int) -> bool:

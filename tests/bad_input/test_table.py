@@ -6,6 +6,8 @@ from pathlib import Path
 
 TESTS = Path(__file__).parent
 TABLE = TESTS.parents[1] / "docs" / "bad_input.md"
+# Rows that take a cluster, or a machine without Ray.
+WITH_RAY = [TESTS.parent / "worker" / name for name in ("test_ray.py", "test_ray_cluster.py")]
 
 
 def table() -> dict[str, list[str]]:
@@ -22,7 +24,7 @@ def table() -> dict[str, list[str]]:
 def rows_with_tests() -> set[str]:
     """The rows that tests carry by ``@row``."""
     names = set()
-    for path in TESTS.glob("test_*.py"):
+    for path in [*TESTS.glob("test_*.py"), *WITH_RAY]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and node.name.startswith("test_"):
                 for mark in node.decorator_list:

@@ -5,7 +5,11 @@ import signal
 import time
 from collections import deque
 
+import bson
+
 from ntt_plugin.errors import WorkerError
+from ntt_plugin.worker.handler import still_starting
+from ntt_plugin.worker.messages import Item, Result
 
 
 class Echo:
@@ -90,6 +94,58 @@ def refuse_once(spec: bytes) -> Echo:
     return refuse(spec)
 
 
+def refuse_later(spec: bytes) -> Echo:
+    """All but the first worker refuse; the spec is a file that marks it."""
+    try:
+        open(spec.decode(), "x").close()
+    except FileExistsError:
+        return refuse(spec)
+    return Echo(b"")
+
+
 def slow_start(spec: bytes) -> Echo:
     time.sleep(3600)
     raise AssertionError
+
+
+def downloading(spec: bytes) -> Echo:
+    """Takes five seconds, and says so."""
+    for _ in range(25):
+        time.sleep(0.2)
+        still_starting("gpu-7 is downloading facebook/sam2-hiera-large.")
+    return Echo(b"")
+
+
+class Labelling:
+    """Gives each sample an empty list of labels; obeys files that lie beside its image."""
+
+    def __init__(self, spec: bytes) -> None:
+        self.stamp = bson.decode(spec)["stamp"]
+        self.items: deque[Item] = deque()
+
+    def submit(self, item: bytes) -> None:
+        self.items.append(Item.from_bytes(item))
+
+    def next(self) -> bytes:
+        item = self.items.popleft()
+        if os.path.exists(f"{item.filepath}.kill"):
+            os.kill(os.getpid(), signal.SIGKILL)
+        if os.path.exists(f"{item.filepath}.hang"):
+            time.sleep(3600)
+        stamp = self.stamp
+        document = {**stamp["field"], "run": item.run or stamp["run"], "writer": stamp["writer"]}
+        document |= {"detections": [], "made": ""}
+        return Result(item.sample_id, item.filepath, bson.encode(document)).to_bytes()
+
+    def close(self) -> None:
+        pass
+
+
+class Parent(Echo):
+    """Has a child of its own, which outlives it and holds all that it had open."""
+
+    def __init__(self, spec: bytes) -> None:
+        super().__init__(b"")
+        if os.fork() == 0:
+            time.sleep(30)
+            os._exit(0)

@@ -8,6 +8,7 @@ import psutil
 import pytest
 
 from ntt_plugin.errors import WorkerError
+from ntt_plugin.worker import dispatcher
 from ntt_plugin.worker.dispatcher import Dispatcher, LostItem, dispatch
 
 from .conftest import results
@@ -54,9 +55,9 @@ def test_handlers_are_closed_when_all_is_done(local, tmp_path):
 
 
 def test_what_handlers_say_when_they_are_closed_is_told(local, tmp_path):
-    dispatcher = Dispatcher(local(1, "Closing", str(tmp_path / "log").encode()))
-    assert dict(dispatcher.run([(0, b"x")])) == {0: b"X"}
-    assert dispatcher.last_words == [b"last words"]
+    prepared = Dispatcher(local(1, "Closing", str(tmp_path / "log").encode()))
+    assert dict(prepared.run([(0, b"x")])) == {0: b"X"}
+    assert prepared.last_words == [b"last words"]
 
 
 def test_workers_are_not_given_up_while_nobody_listens_to_them(local):
@@ -124,6 +125,39 @@ def test_an_item_that_kills_while_it_is_read_ahead_is_lost_and_no_other(local):
     assert [key for key, result in found.items() if isinstance(result, LostItem)] == [30]
 
 
+def test_a_death_is_noticed_while_a_child_of_the_worker_holds_its_socket(local):
+    lost = results(["kill it"], local(1, "Parent"), item_seconds=20)[0]
+    assert isinstance(lost, LostItem) and "SIGKILL" in lost.reason
+
+
+def test_workers_of_which_none_is_ready_are_waited_for_aloud(local, monkeypatch):
+    monkeypatch.setattr(dispatcher, "_START_TOLD", 0.2)
+    told: list[str] = []
+
+    def stop() -> None:
+        if told:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        results(["x"], local(1, "slow_start"), tell=told.append, tick=stop)
+    assert told[0].startswith("Waiting for a worker to be ready since ")
+
+
+def test_a_pause_before_the_next_start_is_told_with_its_cause(local, tmp_path, monkeypatch):
+    """A worker that was ready is killed, and the one in its place refuses to work."""
+    monkeypatch.setattr(dispatcher, "_WAIT_FIRST_TOLD", 2)
+    told: list[str] = []
+
+    def stop() -> None:
+        if any("is started again" in sentence for sentence in told):
+            raise KeyboardInterrupt
+
+    pool = local(1, "refuse_later", str(tmp_path / "marker").encode())
+    with pytest.raises(KeyboardInterrupt):
+        results(["kill it", "x"], pool, tell=told.append, tick=stop)
+    assert "gpu-7 cannot read" in told[-1]
+
+
 def test_a_worker_that_dies_once_loses_nothing(local, tmp_path):
     texts = [*TEXTS]
     texts[9] = f"once {tmp_path / 'marker'}"
@@ -171,6 +205,12 @@ def test_workers_that_never_start_end_the_run_with_the_cause(local, stub, cause)
 def test_a_worker_that_never_becomes_ready_is_given_up(local):
     with pytest.raises(WorkerError, match="it was not ready within 0 seconds"):
         results(TEXTS, local(1, "slow_start"), start_seconds=0.3)
+
+
+def test_a_start_that_downloads_for_longer_than_its_limit_is_waited_for_aloud(local):
+    told: list[str] = []
+    assert results(["x"], local(1, "downloading"), start_seconds=3, tell=told.append) == {0: "X"}
+    assert told == ["gpu-7 is downloading facebook/sam2-hiera-large."]
 
 
 def test_one_worker_that_refuses_is_told_and_the_others_do_its_work(local, tmp_path):

@@ -1,5 +1,6 @@
 """Actors of a cluster of two nodes on this machine, which all tests of this file share."""
 
+import json
 import os
 import secrets
 import subprocess
@@ -19,6 +20,7 @@ from ntt_plugin.engine import Recipe
 from ntt_plugin.errors import WorkerError
 from ntt_plugin.worker.dispatcher import Dispatcher, LostItem, dispatch
 from ntt_plugin.worker.ray_cluster import Ray
+from tests.bad_input.expectations import row
 
 from .conftest import results
 
@@ -132,6 +134,14 @@ def test_actors_that_never_start_end_the_run_with_the_cause(pool, stub, cause):
         results(TEXTS, pool(1, stub))
 
 
+def test_a_start_that_downloads_for_longer_than_its_limit_is_waited_for_aloud(pool, monkeypatch):
+    monkeypatch.setattr("ntt_plugin.worker.ray_actors._ASK_SECONDS", 0.3)
+    told: list[str] = []
+    assert results(["x"], pool(1, "downloading"), start_seconds=3, tell=told.append) == {0: "X"}
+    assert told == ["gpu-7 is downloading facebook/sam2-hiera-large."]
+
+
+@row("no-node")
 @pytest.mark.parametrize(
     ("reserve", "sentence"),
     [({"gpus_each": 1}, "has 1 GPU"), ({"cpus_each": 64}, "has 64 CPU cores")],
@@ -140,6 +150,47 @@ def test_actors_for_which_no_node_is_made_end_the_run(pool, monkeypatch, reserve
     monkeypatch.setattr("ntt_plugin.worker.ray_actors._PLACE_SECONDS", 1)
     with pytest.raises(WorkerError, match=f"No node of the Ray cluster {sentence}"):
         results(TEXTS, pool(1, **reserve))
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "2 worker(s) were killed due to the node running low on memory. Memory on the node "
+            "(IP: 127.0.0.1, ID: 23df) was 9.03GB used / 23.54GB limit (0.383647).\n\nMore.",
+            "its node ran low on memory (9.03GB used / 23.54GB limit), so Ray ended it",
+        ),
+        ("Task was killed.", "its node ran low on memory, so Ray ended it"),
+    ],
+)
+def test_a_worker_that_rays_memory_monitor_ended_says_so_in_a_sentence(text, said):
+    """The first text is what a real monitor said; see ``benchmarks/lost_workers.py memory``."""
+    from ray.exceptions import OutOfMemoryError
+
+    from ntt_plugin.worker.ray_actors import _cause
+
+    assert _cause(OutOfMemoryError(text)) == said
+
+
+def test_a_node_that_an_autoscaler_may_add_is_waited_for_aloud(pool, monkeypatch):
+    monkeypatch.setattr("ntt_plugin.worker.dispatcher._WAIT_FIRST_TOLD", 0)
+    monkeypatch.setattr("ntt_plugin.worker.ray_actors._PLACE_SECONDS", 0)
+    # As Ray's monitor tells it of a cluster whose autoscaler is adding a node.
+    status = json.dumps(
+        {"autoscaler_report": {"active_nodes": {"head": 1}, "pending_launches": {"gpus": 1}}}
+    )
+    monkeypatch.setattr("ray.experimental.internal_kv._internal_kv_get", lambda key: status)
+    told: list[str] = []
+
+    def stop() -> None:
+        if told:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        results(["x"], pool(1, gpus_each=1), tell=told.append, tick=stop)
+    assert told[0].startswith(
+        "Waiting for a node with 1 GPU, which the Ray cluster's autoscaler has to add, since"
+    )
 
 
 def test_a_cluster_without_room_is_waited_for_aloud(pool, monkeypatch):
@@ -178,6 +229,7 @@ def test_actors_end_with_their_driver(cluster):
     assert psutil.wait_procs([actor], timeout=60)[1] == []
 
 
+@row("wrong-token")
 def test_a_wrong_token_is_told_in_a_sentence(cluster):
     _, errors = cluster.refused.communicate()
     last = errors.strip().splitlines()[-1]
@@ -232,6 +284,7 @@ def test_a_node_without_the_images_is_named(cluster, scenes):
         ntt.segment(dataset, "shapes", "unread", workers=place, device="cpu", progress=False)
 
 
+@row("no-cluster")
 @pytest.mark.parametrize("address", ["127.0.0.1:9", "nowhere", "host.invalid:6379", "[::1]:99999"])
 def test_an_address_without_a_cluster_is_told_at_once(address, monkeypatch):
     import ray

@@ -7,6 +7,7 @@ import pytest
 
 from ntt_plugin.errors import WorkerError
 from ntt_plugin.worker.ray_cluster import Ray
+from tests.bad_input.expectations import row
 
 
 @pytest.mark.parametrize(
@@ -31,6 +32,7 @@ def test_a_cluster_that_cannot_be_is_refused_by_its_wrong_value(wrong):
         Ray(**wrong)
 
 
+@row("no-ray")
 def test_without_ray_one_sentence_says_how_to_install_it(tmp_path):
     code = (
         "import sys, importlib.machinery\n"

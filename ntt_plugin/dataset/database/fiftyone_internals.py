@@ -39,9 +39,14 @@ def samples_of(dataset: Any) -> Any:
     return dataset._sample_collection
 
 
-def stream(samples: Any, stages: Sequence[Mapping[str, Any]]) -> Iterator[dict[str, Any]]:
-    """What MongoDB's stages make of the samples of a collection, in its order, one by one."""
-    return iter(samples._aggregate(post_pipeline=list(stages)))
+def stream(
+    samples: Any, stages: Sequence[Mapping[str, Any]], at_once: int = 0
+) -> Iterator[dict[str, Any]]:
+    """What MongoDB's stages make of the samples of a collection, in its order, one by one.
+
+    ``at_once`` are held in memory; 0 for as many as fit 16 MB, which are many times more here.
+    """
+    return iter(samples._aggregate(post_pipeline=list(stages)).batch_size(at_once))
 
 
 def database() -> Any:

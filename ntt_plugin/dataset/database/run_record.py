@@ -132,6 +132,19 @@ def read_facts(dataset: Any, field: str) -> dict[str, Any]:
     return {} if stored is None else dict(stored["config"])
 
 
+BOXES_BEFORE = "boxes_before"
+"""A fact of a run that has not taken away yet what a former one made of boxes: their field."""
+
+
+def boxes_of(facts: Mapping[str, Any]) -> str | None:
+    """The field whose boxes the labels that a field holds were made of, if they were.
+
+    A run that overwrites them keeps that until they are gone: it may be killed before.
+    """
+    boxes = facts.get(BOXES_BEFORE) or facts.get("boxes")
+    return None if boxes is None else str(boxes)
+
+
 def is_segmentation_by(facts: Mapping[str, Any], recipe: Recipe) -> bool:
     """Whether facts are of a segmentation that made the proposals that a recipe makes.
 

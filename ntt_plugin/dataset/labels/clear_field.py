@@ -11,7 +11,7 @@ from pymongo import UpdateOne
 
 from ...worker.labels.kept_labels import KEPT
 from ...worker.labels.label_bytes import IMAGE, WRITER
-from ...worker.labels.made_labels import MADE, made_of
+from ...worker.labels.made_labels import MADE, MADE_TAGS, made_of, made_tags_of
 from ..database.fiftyone_internals import JOURNALED, reload_samples, samples_of
 from ..database.locks import RunLock
 from .peoples_labels import tags_by_label, untouched
@@ -104,6 +104,8 @@ def _clearing(
             stay = {str(label["_id"]) for label in labels} - {str(one) for one in gone}
             if isinstance(held.get(MADE), str):
                 update["$set"][f"{field}.{MADE}"] = made_of(held[MADE], stay)
+            if (tags := made_tags_of(held.get(MADE_TAGS), stay)) is not None:
+                update["$set"][f"{field}.{MADE_TAGS}"] = tags
         unchanged = {"_id": found["_id"], f"{field}.{WRITER}": writers}
         unchanged["last_modified_at"] = found.get("last_modified_at")
         updates[found["_id"]] = UpdateOne(unchanged, update)

@@ -13,7 +13,7 @@ from ...engine.typing import Array
 from ...worker.labels.label_bytes import decode_mask
 from ...worker.labels.made_labels import MADE, MADE_TAGS, label_digest, read_made, read_made_tags
 from ..database.fiftyone_internals import samples_of
-from ..database.run_record import read_facts
+from ..database.run_record import boxes_of, read_facts
 from ..runtime.caching import Remembered
 
 REVIEW = "review"
@@ -57,7 +57,7 @@ def untouched(
 
 def count_touched(dataset: Any, field: str, sample_ids: Sequence[str]) -> int:
     """How many labels of some samples people tagged, edited, judged or drew."""
-    boxes = read_facts(dataset, field).get("boxes")
+    boxes = boxes_of(read_facts(dataset, field))
     wanted = {field: 1, **({f"{boxes}.detections": 1} if boxes else {})}
     count = 0
     for start in range(0, len(sample_ids), _AT_ONCE):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from pathlib import Path
 from threading import Lock
 from typing import Any, Generic, TypeVar
@@ -15,6 +14,7 @@ from cachetools import LRUCache
 from ...engine.files import chosen_home, platform_home
 from ...engine.proposals import store
 from ...errors import StoreError
+from ...worker.tasks.former_store import StoreWithFormer
 from ..database.fiftyone_internals import dataset_id, runs, samples_of
 
 T = TypeVar("T")
@@ -69,7 +69,7 @@ def cache_home() -> Path:
     return chosen_home() or Path(fo.config.model_zoo_dir) / _BELOW_THE_MODELS
 
 
-class ProposalStore(store.ProposalStore):
+class ProposalStore(StoreWithFormer):
     """The engine's store; by default it lies below FiftyOne's own folders.
 
     Former versions kept proposals in the platform's folder for caches, where the engine without
@@ -86,43 +86,12 @@ class ProposalStore(store.ProposalStore):
         Raises:
             StoreError: the folder is the default one, and there can be none.
         """
-        super().__init__(cache_home() / "proposals" if folder is None else folder, max_bytes)
-        self._former: store.ProposalStore | None = None
-        if folder is None and chosen_home() is None:
-            self._former = store.ProposalStore(platform_home() / "proposals")
-
-    def get(self, key: str) -> memoryview | None:
-        """The payload kept under a key, here or in the former folder; None if there is none."""
-        found = super().get(key)
-        if found is None and self._former is not None and self._former.holds(key):
-            found = self._former.get(key)
-            if found is not None:
-                self._count(hits=1, misses=-1)
-        return found
-
-    def holds(self, key: str) -> bool:
-        """Whether there is a record under a key, here or in the former folder."""
-        return super().holds(key) or (self._former is not None and self._former.holds(key))
-
-    def info(self) -> store.StoreInfo:
-        """What the store holds now, with what the former folder holds."""
-        found = super().info()
-        former = self._former.info() if self._former is not None else None
-        if former is None or not former.entries:
-            return found
-        times = [when for when in (found.oldest, former.oldest) if when is not None]
-        latest = [when for when in (found.newest, former.newest) if when is not None]
-        return replace(
-            found,
-            entries=found.entries + former.entries,
-            bytes=found.bytes + former.bytes,
-            oldest=min(times, default=None),
-            newest=max(latest, default=None),
+        is_default = folder is None and chosen_home() is None
+        super().__init__(
+            cache_home() / "proposals" if folder is None else folder,
+            max_bytes,
+            platform_home() / "proposals" if is_default else None,
         )
-
-    def clear(self) -> int:
-        """Remove all records, here and in the former folder; how many were removed."""
-        return super().clear() + (self._former.clear() if self._former is not None else 0)
 
 
 Cache = bool | store.ProposalStore

@@ -25,6 +25,7 @@ from ...worker.local_processes import LocalPool, cores_here, gpus_here
 from ...worker.messages import Item, Result, SampleError
 from ...worker.pool import Pool
 from ...worker.ray_cluster import Ray
+from ...worker.tasks.former_store import StoreWithFormer
 from ...worker.tasks.spec import HANDLER, WorkerSpec
 from ..database.fiftyone_internals import stream
 from ..samples.checks import is_whole, quoted
@@ -180,6 +181,7 @@ def work_by(
     """
     if batch_size is not None:
         recipe = replace(recipe, point_batch=batch_size)
+    former = store.former if isinstance(store, StoreWithFormer) else None
     spec = WorkerSpec(
         task,
         recipe,
@@ -190,6 +192,7 @@ def work_by(
         stamp=stamp,
         store=None if store is None else str(store.folder.absolute()),
         store_bytes=None if store is None else store.max_bytes,
+        former_store=None if former is None else str(former.folder.absolute()),
         look_at=_some_files(images),
     )
     return WorkByWorkers(workers, spec)

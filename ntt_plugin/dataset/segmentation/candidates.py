@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Collection, Iterable, Mapping, Sequence
+import struct
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 import fiftyone as fo
+from bson import ObjectId
 
 from ...engine.images.load import shown_size
 from ...errors import DatasetError, NttError
 from ...worker.labels.given_candidates import candidate_entry, candidates_content
 from ...worker.tasks.reading import image_state
+from ..database.fiftyone_internals import stream
 from ..labels.convert import box_problem, pixel_box
 from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
 from ..labels.placed_masks import placed_mask
-from ..samples.checks import as_names, dataset_of, quoted, require_labels
+from ..samples.by_sample import BytesBySample
+from ..samples.checks import as_names, dataset_of, listed, quoted, require_labels
 from ..samples.fetching import fetch_documents, fetch_samples
 from ..samples.sample_ids import ids_of
+from .run_ids import RunIdBySample
 
 GRID = "grid"
 """Names the segmenter's point grid among the sources of proposals."""
@@ -85,60 +91,136 @@ def proposal_sources(
     return ProposalSources(fields, GRID in names, float(min_confidence))
 
 
-def shown_labels(images: Any, sources: ProposalSources) -> dict[str, set[str]]:
-    """Ids of the labels of all sources that a view shows, by id of their sample."""
+class ShownLabels:
+    """Which labels of all sources a view shows; of a sample whose labels it all shows, nothing.
+
+    Attributes:
+        count: samples of the view.
+        empty: those that show no label.
+    """
+
+    def __init__(self, found: Iterable[tuple[str, Sequence[ObjectId] | None]]) -> None:
+        """Keep what is shown of samples, by id: the labels' ids, or None where all are shown."""
+        self.count = self.empty = 0
+        self._labels = bytearray()
+        self._places = BytesBySample(self._kept(found), _PLACE.size)
+
+    def of(self, sample_id: str) -> Container[str]:
+        """The ids of the labels that are shown of a sample."""
+        if (place := self._places.get(sample_id)) is None:
+            return _ALL
+        start, end = _PLACE.unpack(place)
+        return {self._labels[at : at + 12].hex() for at in range(start, end, 12)}
+
+    def _kept(
+        self, found: Iterable[tuple[str, Sequence[ObjectId] | None]]
+    ) -> Iterator[tuple[str, bytes]]:
+        for sample_id, labels in found:
+            if labels is not None:
+                start = len(self._labels)
+                self._labels += b"".join(label.binary for label in labels)
+                yield sample_id, _PLACE.pack(start, len(self._labels))
+
+
+class _All(Container[str]):
+    def __contains__(self, label_id: object) -> bool:
+        return True
+
+
+_PLACE = struct.Struct("<QQ")
+_ALL = _All()
+
+
+def shown_labels(images: Any, sources: ProposalSources) -> ShownLabels:
+    """Which labels of all sources a view shows of each sample."""
     view = images.select_fields(list(sources.fields))
-    paths = [f"{name}.detections.id" for name in sources.fields]
-    columns = view.values(["id", *paths])
-    return {
-        sample: {key for keys in of_fields for key in keys or ()}
-        for sample, *of_fields in zip(*columns, strict=True)
-    }
+    wanted = {f"{name}.detections._id": 1 for name in sources.fields}
+    found = stream(view, [{"$project": wanted}], _AT_ONCE)
+    counts = [0, 0]
+
+    def hidden() -> Iterator[tuple[str, list[ObjectId] | None]]:
+        while some := {
+            str(one["_id"]): _labels_of(one, sources) for one in islice(found, _AT_ONCE)
+        }:
+            documents = fetch_documents(dataset_of(images), wanted, list(some))
+            for sample_id, labels in some.items():
+                counts[0] += 1
+                counts[1] += not labels
+                stored = _labels_of(documents.get(sample_id, {}), sources)
+                yield sample_id, None if labels == stored else labels
+
+    shown = ShownLabels(hidden())
+    shown.count, shown.empty = counts
+    return shown
 
 
-def run_ids(
-    images: Any, run: str, sources: ProposalSources, shown: Mapping[str, Collection[str]]
-) -> dict[str, str]:
+def _labels_of(document: Mapping[str, Any], sources: ProposalSources) -> list[ObjectId]:
+    return [
+        label["_id"]
+        for field in sources.fields
+        for label in (document.get(field) or {}).get("detections") or ()
+    ]
+
+
+def run_ids(images: Any, run: str, sources: ProposalSources, shown: ShownLabels) -> RunIdBySample:
     """A run's id for each sample: it depends on the candidates' boxes, masks and confidences."""
     dataset, sample_ids = dataset_of(images), ids_of(images)
-    wanted = {
-        f"{field}.detections.{name}": 1
-        for field in sources.fields
-        for name in ("_id", "mask_path", *_DECIDES)
-    }
-    found = {}
-    for start in range(0, len(sample_ids), _AT_ONCE):
-        some = list(sample_ids[start : start + _AT_ONCE])
-        documents = fetch_documents(dataset, wanted, some)
-        for sample_id in some:
-            document = documents.get(sample_id, {})
-            found[sample_id] = _run_id(run, sources, document, shown.get(sample_id, ()))
-    return found
+    parts = (sample_ids[at : at + _AT_ONCE] for at in range(0, len(sample_ids), _AT_ONCE))
+    return RunIdBySample(
+        pair for some in parts for pair in _run_ids(dataset, run, sources, shown, some).items()
+    )
 
 
 def contents(
     images: Any,
+    run: str,
     sources: ProposalSources,
-    shown: Mapping[str, Collection[str]],
+    shown: ShownLabels,
+    runs: Mapping[str, str],
     sample_ids: Sequence[str],
 ) -> dict[str, tuple[dict[str, Any], list[str]] | Exception]:
-    """The candidates of some samples, and notes on those that cannot be used."""
+    """The candidates of some samples, and notes on those that cannot be used.
+
+    A sample whose candidates are not those of its run's id any more gets an error.
+    """
     found: dict[str, Any] = {}
-    fields = list(sources.fields)
-    for sample_id, sample in fetch_samples(dataset_of(images), fields, sample_ids).items():
+    dataset, fields = dataset_of(images), list(sources.fields)
+    samples = fetch_samples(dataset, fields, sample_ids)
+    now = _run_ids(dataset, run, sources, shown, sample_ids)
+    for sample_id, sample in samples.items():
         try:
-            found[sample_id] = (
-                sample
-                if isinstance(sample, Exception)
-                else _content(sample, sources, shown.get(sample_id, ()))
-            )
+            if isinstance(sample, Exception):
+                found[sample_id] = sample
+            elif now[sample_id] != runs.get(sample_id):
+                raise DatasetError(
+                    f"Its labels in {listed(fields)} changed after the run had begun; run again "
+                    "to use them as they are now."
+                )
+            else:
+                found[sample_id] = _content(sample, sources, shown.of(sample_id))
         except NttError as error:
             found[sample_id] = error
     return found
 
 
+def _run_ids(
+    dataset: Any,
+    run: str,
+    sources: ProposalSources,
+    shown: ShownLabels,
+    sample_ids: Sequence[str],
+) -> dict[str, str]:
+    wanted = {
+        f"{field}.detections.{name}": 1
+        for field in sources.fields
+        for name in ("_id", "mask_path", *_DECIDES)
+    }
+    documents = fetch_documents(dataset, wanted, list(sample_ids))
+    return {key: _run_id(run, sources, documents.get(key, {}), shown.of(key)) for key in sample_ids}
+
+
 def _run_id(
-    run: str, sources: ProposalSources, document: Mapping[str, Any], shown: Collection[str]
+    run: str, sources: ProposalSources, document: Mapping[str, Any], shown: Container[str]
 ) -> str:
     digest = hashlib.sha256(repr((run, sources)).encode())
     for field in sources.fields:
@@ -152,7 +234,7 @@ def _run_id(
 
 
 def _content(
-    sample: Any, sources: ProposalSources, shown: Collection[str]
+    sample: Any, sources: ProposalSources, shown: Container[str]
 ) -> tuple[dict[str, Any], list[str]]:
     """A sample's candidates as its item carries them; notes on those of no use.
 

@@ -10,7 +10,7 @@ from bson import ObjectId
 from ...engine.proposals.cache import image_digest
 from ...errors import ImageError
 from ...worker.labels.label_bytes import IMAGE
-from ...worker.tasks.reading import image_state
+from ...worker.tasks.reading import NO_DATE, image_state
 from ..database.fiftyone_internals import samples_of
 from ..samples.sample_notes import SampleNote
 
@@ -24,13 +24,15 @@ def changed_images(dataset: Any, field: str, sample_ids: Sequence[str]) -> list[
     """Samples whose image file changed since their labels were written.
 
     Looks at sizes and dates; a file with another date and the same size is read where the digest
-    of its content is known. Labels of older versions do not tell.
+    of its content is known. Labels that were made of copies (``ntt.Ray(paths=...)``) tell sizes
+    and digests only, labels of older versions nothing.
 
     Returns:
         A note for each, the first hundred by name, and one on the files that were not compared:
         past a thousand that would have to be read.
     """
     notes, count, read = [], 0, 0
+    not_read = {True: 0, False: 0}  # by whether labels were made of a copy
     for sample_id, filepath, kept in _kept_states(dataset, field, sample_ids):
         now = image_state(filepath)
         state, _, digest = kept.partition("/")
@@ -38,7 +40,10 @@ def changed_images(dataset: Any, field: str, sample_ids: Sequence[str]) -> list[
             continue
         if digest and now.split()[0] == state.split()[0]:
             read += 1
-            if read > _MOST_READ or _digest(filepath) in (digest, None):
+            if read > _MOST_READ:
+                not_read[state.endswith(NO_DATE)] += 1
+                continue
+            if _digest(filepath) in (digest, None):
                 continue
         count += 1
         if count <= _MOST_NAMED:
@@ -52,13 +57,15 @@ def changed_images(dataset: Any, field: str, sample_ids: Sequence[str]) -> list[
             )
     if count > _MOST_NAMED:
         notes.append(SampleNote("", "", f"the image files of {count} samples have changed so"))
-    if read > _MOST_READ:
-        reason = (
-            f"{read - _MOST_READ} image files with new dates were not compared with those that "
-            "their labels were made of; if their pictures are other ones, segment them again with "
-            "overwrite=True"
-        )
-        notes.append(SampleNote("", "", reason))
+    for copied, which in ((False, " with new dates"), (True, "")):
+        if not_read[copied]:
+            those = "copies (paths=) of them" if copied else "those"
+            reason = (
+                f"{not_read[copied]} image files{which} were not compared with {those} that their "
+                "labels were made of; if their pictures are other ones, segment them again with "
+                "overwrite=True"
+            )
+            notes.append(SampleNote("", "", reason))
     return notes
 
 

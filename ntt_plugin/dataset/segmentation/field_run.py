@@ -7,7 +7,6 @@ labels of the last ones written.
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
@@ -23,6 +22,8 @@ from ..database.dataset_locks import schema_lock
 from ..database.errors import is_disk_full, server_process, with_patience
 from ..database.locks import LockLostError, RunLock
 from ..database.run_record import (
+    BOXES_BEFORE,
+    boxes_of,
     catch_up,
     claim_record,
     keep_record,
@@ -48,13 +49,10 @@ from ..samples.sample_notes import run_notes
 from .changed_images import changed_images
 from .report import SegmentReport, no_memory, stop_reason, to_dict
 from .run_counts import RunCounts
+from .run_ids import EVERYTHING, Overwrite, intent_of
 from .run_items import Content, each_result
 from .writer import FieldWriter
 from .writing_behind import WritingBehind
-
-EVERYTHING = "everything"
-Overwrite = bool | str
-"""False; True, which leaves what people made or judged; or ``everything``."""
 
 KEEP_SECONDS = 20.0
 # A report that takes long to keep is kept less often: this share of the time at most.
@@ -90,9 +88,9 @@ def field_run(
     if overwrite not in (True, False, EVERYTHING):
         raise DatasetError(f"overwrite is {quoted(overwrite)}; use True, False or 'everything'.")
     dataset, field = dataset_of(samples), report.label_field
-    intended = {_intent(run, mode): mode for mode in (True, EVERYTHING)}
+    intended = {intent_of(run, mode): mode for mode in (True, EVERYTHING)}
     try:
-        with RunLock(dataset, field, intent=_intent(run, overwrite)) as lock:
+        with RunLock(dataset, field, intent=intent_of(run, overwrite)) as lock:
             catch_up(dataset, field)
             claim_record(dataset, field, lock)
             _finish_clearing(dataset, field, lock)
@@ -262,8 +260,9 @@ class FieldRun:
             declare(dataset, field, attributes)
             keep_folder(dataset, field, self._writer.masks.root.name, lock)
         try:
-            boxes = read_facts(dataset, field).get("boxes")
-            keep_record(dataset, field, dict(facts), lock)
+            boxes = boxes_of(read_facts(dataset, field)) if self._overwrite else None
+            before = {BOXES_BEFORE: boxes} if boxes else {}
+            keep_record(dataset, field, {**facts, **before}, lock)
             to_do = self._state.to_do
             if self._overwrite:
                 everything = self._overwrite == EVERYTHING
@@ -277,6 +276,8 @@ class FieldRun:
                     # Looked up before: the view may be of the samples that hold what is cleared.
                     to_do = known_to(self._writer.run, ids_of(self._samples))
                     _clear(dataset, self._report, filled, lock, everything, boxes)
+                if before:
+                    keep_record(dataset, field, dict(facts), lock)
             else:
                 skipped = self.counts.skipped
                 skipped.extend(self._state.done)
@@ -385,16 +386,3 @@ def _finish_clearing(dataset: Any, field: str, lock: RunLock) -> None:
         everything, boxes = bool(results.get("everything")), results.get("boxes")
         clear(dataset, field, results["clearing"], lock, everything, boxes)
         keep_results(dataset, field, lock, report=results["report"])
-
-
-def _intent(run: RunIds, overwrite: Overwrite) -> str | None:
-    """What a run is going to take away, for whoever goes on where it was killed."""
-    if not overwrite:
-        return None
-    return f"{_work_id(run)} {EVERYTHING}" if overwrite == EVERYTHING else _work_id(run)
-
-
-def _work_id(run: RunIds) -> str:
-    """Id of what a run computes, independent of what its samples hold."""
-    made_of = run if isinstance(run, str) else sorted(run.items())
-    return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]

@@ -30,8 +30,9 @@ from ..samples.checks import dataset_of, listed, literals, quoted, require_class
 from ..samples.fetching import fetch_samples
 from ..samples.sample_notes import run_notes
 from ..samples.views import image_view
-from .field_run import Overwrite, ends_the_run, field_run
+from .field_run import ends_the_run, field_run
 from .report import SegmentReport
+from .run_ids import Overwrite
 
 # What a written label is made of, beside its id and its box.
 _DECIDES = ("label", "confidence", "tags")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
@@ -36,14 +36,16 @@ from .candidates import (
     CANDIDATE_ATTRIBUTE,
     GRID,
     ProposalSources,
+    ShownLabels,
     contents,
     proposal_sources,
     run_ids,
     shown_labels,
 )
-from .field_run import Overwrite, ends_the_run, field_run
+from .field_run import ends_the_run, field_run
 from .report import SegmentReport
 from .run_counts import Truncated
+from .run_ids import Overwrite
 
 
 @database_errors("nothing is half written. Start again when it does, and the run goes on.")
@@ -154,7 +156,7 @@ def segment(
         shown = shown_labels(images, sources)
         run = run_ids(images, facts["run"], sources, shown)
         facts["proposals"] = sources.in_words()
-        content = partial(contents, images, sources, shown)
+        content = partial(contents, images, facts["run"], sources, shown, run)
         attributes = {**LABEL_ATTRIBUTES, **CANDIDATE_ATTRIBUTE}
         notes += _empty_note(shown, sources)
     report = SegmentReport(label_field, name, recipe.name, bank.version)
@@ -211,14 +213,13 @@ def _recipe(preset: str | Recipe, segmenter: SegmenterLike | None, tile: int | N
     return segmenter.recipe
 
 
-def _empty_note(shown: Mapping[str, Collection[str]], sources: ProposalSources) -> list[str]:
+def _empty_note(shown: ShownLabels, sources: ProposalSources) -> list[str]:
     """What a person should know where images have no candidate, and so find nothing."""
-    empty = sum(not keys for keys in shown.values())
-    if not empty or sources.grid:
+    if not shown.empty or sources.grid:
         return []
     return [
-        f"{empty} of {len(shown)} images hold no label in {listed(sources.fields)}, so nothing "
-        f"can be found there; add {GRID!r} to proposals to look there too"
+        f"{shown.empty} of {shown.count} images hold no label in {listed(sources.fields)}, so "
+        f"nothing can be found there; add {GRID!r} to proposals to look there too"
     ]
 
 

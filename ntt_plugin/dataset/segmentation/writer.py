@@ -30,7 +30,7 @@ from ...worker.labels.label_bytes import (
     masks_as_png,
     with_mask_paths,
 )
-from ...worker.labels.made_labels import MADE, joined_made
+from ...worker.labels.made_labels import MADE, MADE_TAGS, joined_made, joined_made_tags
 from ...worker.messages import Result
 from ..database.errors import is_disk_full, with_patience
 from ..database.fiftyone_internals import dataset_id, samples_of
@@ -251,7 +251,7 @@ class FieldWriter:
                 },
             )
             if result.kept is None
-            else self._added(result, made.get(result.sample_id), now)
+            else self._added(result, made.get(result.sample_id, {}), now)
             for result in bulk
         ]
         try:
@@ -265,17 +265,21 @@ class FieldWriter:
                 raise
             return int(error.details.get("nMatched", 0)), list(_refused(bulk, error))
 
-    def _made_before(self, results: Sequence[Result]) -> dict[str, Any]:
-        """How a run made the labels that stay in samples, by the sample's id."""
-        path, ids = f"{self.field}.{MADE}", [ObjectId(result.sample_id) for result in results]
-        found = self._samples.find({"_id": {"$in": ids}}, {path: 1}) if ids else []
-        return {str(entry["_id"]): (entry.get(self.field) or {}).get(MADE) for entry in found}
+    def _made_before(self, results: Sequence[Result]) -> dict[str, Mapping[str, Any]]:
+        """What the field holds on how a run made the labels that stay, by the sample's id."""
+        ids = [ObjectId(result.sample_id) for result in results]
+        wanted = {f"{self.field}.{name}": 1 for name in (MADE, MADE_TAGS)}
+        found = self._samples.find({"_id": {"$in": ids}}, wanted) if ids else []
+        return {str(entry["_id"]): entry.get(self.field) or {} for entry in found}
 
-    def _added(self, result: Result, made: Any, now: datetime) -> UpdateOne:
+    def _added(self, result: Result, before: Mapping[str, Any], now: datetime) -> UpdateOne:
         """Labels added to those of people, whatever these look like at the moment."""
         whole = bson.decode(result.document or b"")
         labels = whole.pop("detections")
+        made = before.get(MADE)
         whole[MADE] = joined_made(made if isinstance(made, str) else "", whole[MADE])
+        if MADE_TAGS in whole:
+            whole[MADE_TAGS] = joined_made_tags(before.get(MADE_TAGS), whole[MADE_TAGS])
         path = f"{self.field}.{MADE}"
         return UpdateOne(
             {"_id": ObjectId(result.sample_id), f"{self.field}.{KEPT}": True, path: made},

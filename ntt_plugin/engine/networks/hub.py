@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 from huggingface_hub import HfApi, constants, try_to_load_from_cache
 from huggingface_hub.errors import GatedRepoError, HFValidationError, RepositoryNotFoundError
+from huggingface_hub.file_download import repo_folder_name
 
 from ...errors import CheckpointError
 from .weights import CONFIG_FILE, INDEX_FILE, WEIGHTS_FILE, is_complete_folder, shard_names
@@ -100,6 +101,19 @@ def download(hub_id: str) -> Path:
             f" ({_reason(error)}). {_without_network(hub_id)}"
         ) from error
     return folder
+
+
+def download_state(hub_id: str) -> object:
+    """What changes while any process downloads a hub id: sizes and dates of files in the cache."""
+    try:
+        folder = repo_folder_name(repo_id=hub_id, repo_type="model")
+        found = [
+            file.stat() for file in (Path(constants.HF_HUB_CACHE) / folder / "blobs").iterdir()
+        ]
+    # A finished file has just got its name; there is no such folder, or no such name.
+    except (OSError, ValueError):
+        return None
+    return sorted((one.st_size, one.st_mtime_ns) for one in found)
 
 
 def suggestion(name: str) -> str:

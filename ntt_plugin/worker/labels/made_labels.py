@@ -93,5 +93,18 @@ def joined_made(first: str, second: str) -> str:
     return _pack(read_made(first) | read_made(second))
 
 
+def made_tags_of(text: Any, label_ids: Collection[str]) -> str | None:
+    """Of what ``pack_made_tags`` packed the part that tells of some labels; None of others."""
+    tags = read_made_tags(text)
+    if tags is None:
+        return None
+    return json.dumps({key: names for key, names in tags.items() if key in label_ids})
+
+
+def joined_made_tags(first: Any, second: str) -> str:
+    """Two texts of ``pack_made_tags`` as one; of a label in both, the second tells."""
+    return json.dumps((read_made_tags(first) or {}) | (read_made_tags(second) or {}))
+
+
 def _pack(made: Mapping[str, bytes]) -> str:
     return pack_made((ObjectId(key), digest) for key, digest in made.items())

@@ -14,8 +14,12 @@ from functools import lru_cache
 from PIL import Image
 
 from ...engine.images.load import image_notes, read_with_notes, shown_size
+from ...engine.proposals.cache import image_digest
 from ...engine.proposals.proposals import Proposals
 from ..messages import Item
+
+NO_DATE = "-"
+"""In place of a file's date: the file is a copy."""
 
 _THREADS = 4
 # Decoded pixels waiting or worked on, bytes; an image larger than that waits until it is alone.
@@ -29,7 +33,7 @@ class ReadImage:
     Attributes:
         filepath: its file on this machine.
         state: its file's ``image_state`` before the file was read.
-        digest: its file's ``image_digest``; None if no cache was asked.
+        digest: its file's ``image_digest``; None if no cache was asked and the file is no copy.
         key: what its proposals are kept under; None if no cache was asked.
         size: its (H, W) as it is shown; None if no cache was asked.
         header_notes: its notes where its header tells them; None where it does not.
@@ -53,10 +57,19 @@ class ReadImage:
 
     @property
     def file_state(self) -> str | None:
-        """What a sample's labels keep of the file: its state and, if it is known, its digest."""
-        if self.state is None or self.digest is None:
-            return self.state
-        return f"{self.state}/{self.digest}"
+        """What a sample's labels keep of the file: its state and, if it is known, its digest.
+
+        Of a copy of the sample's file, which has a date of its own, the date is ``-``.
+        """
+        state = self.state
+        if state is not None and self.is_copy:
+            state = f"{state.split()[0]} {NO_DATE}"
+        return state if state is None or self.digest is None else f"{state}/{self.digest}"
+
+    @property
+    def is_copy(self) -> bool:
+        """Whether the file is not the sample's own, but the one that ``paths=`` makes of it."""
+        return self.filepath != self.item.filepath
 
 
 def image_state(filepath: str) -> str | None:
@@ -130,6 +143,9 @@ class ReadingAhead:
             # Before the file is read: one that is replaced meanwhile counts as changed.
             read.state = image_state(filepath)
             size = self._look(read, filepath)
+            if read.is_copy and read.digest is None:
+                # Its date says nothing of the sample's own file, its content does.
+                read.digest = image_digest(filepath)
         except Exception as error:
             read.error = error
         self._room.enter(turn, size)

@@ -12,11 +12,12 @@ from pathlib import Path
 import bson
 
 from ...engine.bank.memory_bank import MemoryBank
-from ...engine.proposals.store import ProposalStore
 from ...engine.recipe import Recipe
 from ...errors import StoreError, WorkerError
 from ..labels.label_bytes import Stamp
 from .cached_proposals import CachedProposals
+from .downloads import downloads_told
+from .former_store import StoreWithFormer
 from .image_tasks import Task, filling_boxes, placing_suggestions, proposing, segmenting
 from .networks import SegmenterLike
 from .task_handler import TaskHandler
@@ -45,6 +46,7 @@ class WorkerSpec:
         stamp: what is written with labels; None if the task makes none.
         store: folder of kept proposals; None for none.
         store_bytes: its budget; chosen by the disk if None.
+        former_store: another folder where proposals may lie, of former versions; None for none.
         paths: how paths begin where the run was started, and how they begin here.
         look_at: files that must be readable, as the dataset names them.
     """
@@ -59,6 +61,7 @@ class WorkerSpec:
     stamp: Stamp | None = None
     store: str | None = None
     store_bytes: int | None = None
+    former_store: str | None = None
     paths: Mapping[str, str] = field(default_factory=dict)
     look_at: Sequence[str] = ()
 
@@ -98,15 +101,17 @@ def make_handler(data: bytes) -> TaskHandler:
     spec = WorkerSpec.from_bytes(data)
     path_of = mapping_of(spec.paths)
     require_readable([path_of(path) for path in spec.look_at])
-    segmenter = Segmenter.from_preset(
-        spec.recipe, device=spec.device, zoo_dirs=[Path(folder) for folder in spec.zoo_dirs]
-    )
+    with downloads_told(_host(), spec.recipe.networks[:2]):
+        segmenter = Segmenter.from_preset(
+            spec.recipe, device=spec.device, zoo_dirs=[Path(folder) for folder in spec.zoo_dirs]
+        )
     bank = None if spec.bank is None else MemoryBank.from_bytes(spec.bank)
     if bank is not None:
         bank.require_encoder(segmenter.fingerprint)
     store = None
     if spec.store is not None:
-        store = ProposalStore(path_of(spec.store), spec.store_bytes)
+        former = None if spec.former_store is None else path_of(spec.former_store)
+        store = StoreWithFormer(path_of(spec.store), spec.store_bytes, former)
     cached = CachedProposals(segmenter, store)
     if spec.task == PROPOSE and segmenter.upstream is None:
         raise StoreError("The segmenter's weights are not known, so its proposals cannot be kept.")

@@ -1,7 +1,10 @@
 """A run by workers gives what a run in this process gives, and says what workers cannot do."""
 
+import os
 import sys
 import uuid
+from functools import partial
+from pathlib import Path
 
 import fiftyone as fo
 import numpy as np
@@ -12,11 +15,13 @@ from PIL import Image
 import ntt_plugin as ntt
 from ntt_plugin.dataset.database.run_record import read_facts
 from ntt_plugin.dataset.runtime import workers as by_workers
+from ntt_plugin.dataset.segmentation import changed_images
 from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import Recipe
 from ntt_plugin.engine.proposals.store import ProposalStore
 from ntt_plugin.errors import DatasetError, StoreError
 from ntt_plugin.worker.labels.made_labels import read_made
+from ntt_plugin.worker.tasks.spec import WorkerSpec
 from tests.dataset import scenes
 
 RECIPE = Recipe.from_preset("tiny", grid=5)
@@ -162,6 +167,58 @@ def test_suggestions_use_what_workers_kept(drawn, tmp_path):
         found[workers] = list(suggested.reasons.values()), made
         assert store.info().entries == 11
     assert found[None] == found[1] and len(found[1][0]) == 4
+
+
+def test_workers_find_what_former_versions_kept(drawn, monkeypatch, tmp_path):
+    dataset, bank, _ = drawn
+    monkeypatch.delenv("NTT_CACHE_DIR")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
+    monkeypatch.setattr(fo.config, "model_zoo_dir", str(tmp_path / "models"))
+    view, options = dataset.limit(2), {"device": "cpu", "progress": False}
+    ntt.segment(view, bank, "by_former", cache=ProposalStore(), **options)
+    assert ntt.segment(view, bank, "later", workers=1, **options).from_cache == 2
+
+
+@pytest.fixture
+def copied(drawn, tmp_path, monkeypatch):
+    """Three images, and copies of them with other dates, which workers read."""
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+        for number in range(3):
+            path = tmp_path / name / f"{number}.png"
+            Image.fromarray(scoring_scene(number).image).save(path)
+            os.utime(path, (1, 1) if name == "there" else None)
+    dataset = fo.Dataset(f"test_{uuid.uuid4().hex}")
+    paths = [str(tmp_path / "here" / f"{number}.png") for number in range(3)]
+    dataset.add_samples([fo.Sample(filepath=path) for path in paths], progress=False)
+    mapped = {str(tmp_path / "here"): str(tmp_path / "there")}
+    monkeypatch.setattr(by_workers, "WorkerSpec", partial(WorkerSpec, paths=mapped))
+    options = {"device": "cpu", "progress": False, "cache": False}
+    assert ntt.segment(dataset, drawn[1], "found", workers=1, **options).segmented == 3
+    yield dataset, lambda: ntt.segment(dataset, drawn[1], "found", **options)
+    dataset.delete()
+
+
+def test_images_that_workers_read_as_copies_have_not_changed(copied):
+    _, again = copied
+    report = again()
+    assert (report.skipped, report.notes) == (3, [])
+
+
+def test_an_image_that_is_no_more_what_its_copy_was_is_named(copied):
+    dataset, again = copied
+    first, second = dataset.values("filepath")[:2]
+    data = Path(first).read_bytes()
+    Path(first).write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
+    Image.fromarray(scoring_scene(7).image).save(second)
+    assert [note.filepath for note in again().notes] == [first, second]
+
+
+def test_images_that_were_not_compared_with_their_copies_are_counted(copied, monkeypatch):
+    _, again = copied
+    monkeypatch.setattr(changed_images, "_MOST_READ", 1)
+    (note,) = again().notes
+    assert note.reason.startswith("2 image files were not compared with copies (paths=) of them")
 
 
 def test_a_worker_that_cannot_read_the_images_says_where(drawn, monkeypatch):

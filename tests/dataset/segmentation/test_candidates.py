@@ -136,6 +136,51 @@ def test_of_a_view_those_that_it_shows(dataset, segmenter):
     assert [set(found) for found in labels(dataset)] == [{"green"}] * 6
 
 
+def test_a_filtered_view_and_the_whole_have_runs_of_their_own(dataset, segmenter):
+    """Of two samples one has a label that the view hides."""
+    first = dataset.first()
+    first.candidates.detections[0].confidence = 0.5
+    first.save()
+    run = {"segmenter": segmenter, "proposals": "candidates"}
+    view = dataset.limit(2).filter_labels("candidates", F("confidence") < 0.7)
+    assert segment(view, "blocks", **run).segmented == 2
+    assert [set(found) for found in labels(dataset.limit(2))] == [{"red", "green"}, {"green"}]
+    assert segment(dataset.limit(1), "blocks", **run).skipped == 1
+    with pytest.raises(DatasetError, match="1 of 2 samples hold labels"):
+        segment(dataset.limit(2), "blocks", **run)
+
+
+@pytest.mark.parametrize("change", ["added", "deleted", "moved"])
+def test_candidates_that_change_after_the_run_has_begun_fail_their_sample(
+    dataset, segmenter, change, monkeypatch
+):
+    module = sys.modules["ntt_plugin.dataset.segmentation.segment"]
+    make = module.run_ids
+
+    def changed_later(*args):
+        runs = make(*args)
+        last = dataset.last()
+        found = last.candidates.detections
+        if change == "added":
+            found.append(found[0].copy())
+        elif change == "deleted":
+            del found[0]
+        else:
+            found[0].bounding_box = [0.1, 0.1, 0.5, 0.5]
+        last.save()
+        return runs
+
+    monkeypatch.setattr(module, "run_ids", changed_later)
+    options = {"segmenter": segmenter, "proposals": "candidates"}
+    report = segment(dataset, "blocks", **options)
+    ((key, reason),) = [(note.sample, note.reason) for note in report.failed]
+    assert (key, report.segmented) == (dataset.last().id, 5)
+    assert "changed after the run had begun" in reason and "run again" in reason
+    monkeypatch.setattr(module, "run_ids", make)
+    again = segment(dataset, "blocks", **options)
+    assert (again.segmented, again.skipped, again.failed) == (1, 5, [])
+
+
 def test_a_second_call_has_nothing_to_do(dataset, segmenter):
     segment(dataset, "blocks", segmenter=segmenter, proposals="candidates")
     report = segment(dataset, "blocks", segmenter=segmenter, proposals="candidates")

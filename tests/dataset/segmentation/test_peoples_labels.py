@@ -9,6 +9,7 @@ from bson import ObjectId
 
 from ntt_plugin.dataset.banks.banks import build_memory_bank
 from ntt_plugin.dataset.database.locks import RunLock
+from ntt_plugin.dataset.database.run_record import read_facts
 from ntt_plugin.dataset.labels import clear_field, label_field
 from ntt_plugin.dataset.labels.placed_masks import full_mask
 from ntt_plugin.dataset.review.queue import review_queue
@@ -18,7 +19,7 @@ from ntt_plugin.dataset.segmentation import field_run
 from ntt_plugin.dataset.segmentation.masks_from_boxes import masks_from_boxes
 from ntt_plugin.dataset.segmentation.segment import segment
 from ntt_plugin.errors import DatasetError
-from ntt_plugin.worker.labels.made_labels import read_made
+from ntt_plugin.worker.labels.made_labels import read_made, read_made_tags
 from tests.dataset import scenes
 
 
@@ -216,6 +217,51 @@ def test_another_kind_of_run_knows_the_tags_of_boxes_too(others, segmenter):
     others._sample_collection.update_many({}, {"$unset": {"masks.made_tags": ""}})
     report = segment(others, "blocks", "masks", overwrite=True, segmenter=segmenter)
     assert (report.kept, report.overlapping) == (0, 0)
+
+
+def test_a_run_that_was_killed_before_it_took_away_leaves_the_tags_of_boxes_known(
+    others, segmenter, monkeypatch
+):
+    """As versions wrote them that did not keep the tags."""
+    others.tag_labels("reference", "ground_truth")
+    masks_from_boxes(others, "ground_truth", "masks", segmenter=segmenter)
+    others._sample_collection.update_many({}, {"$unset": {"masks.made_tags": ""}})
+    with pytest.raises(KeyboardInterrupt), monkeypatch.context() as patch:
+        patch.setattr(field_run, "_clear", stopped)
+        segment(others, "blocks", "masks", overwrite=True, segmenter=segmenter)
+    with pytest.raises(DatasetError) as refused:
+        segment(others, "few", "masks", segmenter=segmenter)
+    assert "People" not in str(refused.value)
+    report = segment(others, "blocks", "masks", overwrite=True, segmenter=segmenter)
+    assert (report.kept, report.overlapping) == (0, 0)
+    assert "boxes_before" not in read_facts(others, "masks")
+
+
+def test_the_tags_of_a_label_that_stayed_are_known_after_the_next_run(dataset, segmenter):
+    dataset.tag_labels("reference", "ground_truth")
+    masks_from_boxes(dataset, "ground_truth", "masks", segmenter=segmenter)
+    key = dataset.values("masks.detections.id")[0][0]
+    review_labels(dataset, "masks", [key])
+    run = {"overwrite": True, "segmenter": segmenter}
+    assert masks_from_boxes(dataset, "ground_truth", "masks", **run).kept == 1
+    dataset.reload()
+    first = dataset.first()
+    first["masks"].detections = [one for one in first["masks"].detections if one.id == key]
+    first["masks"].detections[0]["review"] = None
+    first.save()
+    # Nobody says anything of it any more.
+    assert masks_from_boxes(dataset, "ground_truth", "masks", **run).kept == 0
+
+
+def test_the_tags_of_labels_that_are_gone_are_forgotten(dataset, segmenter):
+    dataset.tag_labels("reference", "ground_truth")
+    masks_from_boxes(dataset, "ground_truth", "masks", segmenter=segmenter)
+    keys = dataset.values("masks.detections.id")[0]
+    review_labels(dataset, "masks", keys[:1])
+    run = {"overwrite": True, "segmenter": segmenter}
+    masks_from_boxes(dataset, "ground_truth", "masks", **run)
+    held = dataset._sample_collection.find_one({}, sort=[("_id", 1)])["masks"]
+    assert set(read_made_tags(held["made_tags"])) == {str(one["_id"]) for one in held["detections"]}
 
 
 def test_masks_whose_folder_is_gone_are_nobodys(others, segmenter, tmp_path):
