@@ -14,10 +14,11 @@ from ...errors import DatasetError
 from ..database.errors import database_errors
 from ..labels.clean import Clean
 from ..runtime.progress_bar import Progress
-from ..samples.checks import as_path, quoted
+from ..samples.checks import as_path, dataset_of, quoted
 from ..samples.sample_notes import SampleNote, run_notes
 from .polygons import mask_polygon
 from .read_labels import ExportImage, ExportLabel, LabelReader
+from .replaced_folder import LISTED, listed_line, replace_folder, require_no_images
 from .report import ExportReport
 
 _MADE_HERE = "# Written by ntt.export_yolo_seg."
@@ -48,12 +49,14 @@ def export_yolo_seg(
         samples: as for ``export_coco``.
         field: as for ``export_coco``.
         path: a folder, new or empty; gets ``data.yaml``, ``labels`` with a text file an image,
-            and ``images`` if they are copied, else ``images.txt``, which lists them.
+            and ``images`` if they are copied, else ``images.txt``, which lists them;
+            ``exported_files.txt`` lists what was written.
         classes: as for ``export_coco``; their numbers count from 0.
         clean: as for ``export_coco``.
         only_approved: as for ``export_coco``.
         copy_images: copy the images too: YOLO's trainers look for labels beside images.
-        overwrite: replace a folder that an export wrote; no other one is ever replaced.
+        overwrite: replace a folder that an export wrote; no other one is ever replaced. The files
+            of that export go; files that others put there stay, and are noted.
         group_slices: as for ``export_coco``.
         progress: FiftyOne's.
 
@@ -71,11 +74,15 @@ def export_yolo_seg(
     folder = _free_folder(path, overwrite)
     report = ExportReport(field, str(folder))
     reader = LabelReader(samples, field, report, classes, clean, only_approved, group_slices)
+    if folder.exists():
+        require_no_images(dataset_of(samples), folder)
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
     try:
         part.mkdir(parents=True)
         _write(reader, report, progress, part, copy_images)
-        _take_place(part, folder)
+        # Another export may have ended here meanwhile.
+        _free_folder(path, overwrite)
+        kept = replace_folder(part, folder)
     except OSError as error:
         raise DatasetError(
             f"{quoted(str(folder), 200)} cannot be written ({error.strerror or error}); free some "
@@ -83,6 +90,9 @@ def export_yolo_seg(
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    if kept:
+        words = f"{kept} files that no export wrote stay in the folder; a trainer may read them"
+        report.notes += run_notes([words])
     return report
 
 
@@ -96,8 +106,11 @@ def _write(
         f"{_MADE_HERE}\ntrain: {train}\nval: {train}\nnames:\n{names}\n", encoding="utf-8"
     )
     (folder / "labels").mkdir()
-    listed, crowds = open(folder / "images.txt", "w", encoding="utf-8"), 0
-    with listed:
+    crowds = 0
+    with (
+        open(folder / "images.txt", "w", encoding="utf-8") as listed,
+        open(folder / LISTED, "w", encoding="ascii") as written,
+    ):
         for image in reader.images(progress):
             text = folder / "labels" / PurePosixPath(image.name).with_suffix(".txt")
             if text.exists():
@@ -113,10 +126,14 @@ def _write(
                 copied = folder / "images" / image.name
                 copied.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(image.filepath, copied)
+                written.write(listed_line(copied.relative_to(folder).as_posix()))
+            written.write(listed_line(text.relative_to(folder).as_posix()))
             listed.write(f"{os.path.abspath(image.filepath)}\n")
             report.images += 1
             for one in labels:
                 report.instances[one.label] = report.instances.get(one.label, 0) + 1
+        if not copy:
+            written.write(listed_line("images.txt"))
     if copy:
         (folder / "images.txt").unlink()
     if crowds:
@@ -146,12 +163,3 @@ def _is_ours(folder: Path) -> bool:
         return (folder / "data.yaml").read_text(encoding="utf-8").startswith(_MADE_HERE)
     except (OSError, UnicodeDecodeError):
         return False
-
-
-def _take_place(part: Path, folder: Path) -> None:
-    """Give a whole folder its name; one that was there goes only then."""
-    former = part.with_suffix(".former")
-    if folder.exists():
-        os.replace(folder, former)
-    os.replace(part, folder)
-    shutil.rmtree(former, ignore_errors=True)

@@ -14,16 +14,6 @@ from ntt_plugin.errors import DatasetError
 from tests.dataset.scenes import SIZE
 
 
-@pytest.fixture
-def reviewed(dataset, bank, segmenter):
-    """Predictions in ``ntt``: of each image the first is approved, the second rejected."""
-    segment(dataset, "blocks", "ntt", segmenter=segmenter)
-    right = [labels[0] for labels in dataset.values("ntt.detections.id")]
-    wrong = [labels[1] for labels in dataset.values("ntt.detections.id")]
-    review_labels(dataset, "ntt", right, wrong)
-    return dataset
-
-
 def labels_of(dataset, field):
     dataset.reload()
     found = {}
