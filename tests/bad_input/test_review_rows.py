@@ -84,6 +84,26 @@ def test_what_a_person_did_to_a_copy_stays(dataset):
     assert [label.label for label in sample["truth"].detections] == ["new", "mine"]
 
 
+@row("read-only-field")
+def test_a_read_only_field_stays_as_it_is(dataset, segmenter):
+    build_memory_bank(dataset, FIELD, "all", segmenter=segmenter)
+    segment(dataset, "all", "found", segmenter=segmenter)
+    before = dataset.values("found.detections")
+    for name in ("found", FIELD):
+        field = dataset.get_field(name)
+        field.read_only = True
+        field.save()
+    keys = dataset.values("found.detections.id", unwind=True)
+    for change in (
+        lambda: segment(dataset, "all", "found", overwrite="everything", segmenter=segmenter),
+        lambda: review_labels(dataset, "found", keys),
+        lambda: accept_labels(dataset, "found", FIELD),
+    ):
+        with pytest.raises(DatasetError, match="read-only"):
+            change()
+    assert dataset.values("found.detections") == before
+
+
 @row("reviewed-by-two")
 def test_a_label_that_somebody_judged_meanwhile_is_left_alone(dataset):
     key = dataset.values(f"{FIELD}.detections.id")[0][0]

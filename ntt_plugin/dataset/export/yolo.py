@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
@@ -100,7 +99,7 @@ def _write(
     reader: LabelReader, report: ExportReport, progress: Progress, folder: Path, copy: bool
 ) -> None:
     numbers = {label: number for number, label in enumerate(reader.classes)}
-    names = "\n".join(f"  {number}: {json.dumps(label)}" for label, number in numbers.items())
+    names = "\n".join(f"  {number}: {_yaml(label)}" for label, number in numbers.items())
     train = "images" if copy else "images.txt"
     (folder / "data.yaml").write_text(
         f"{_MADE_HERE}\ntrain: {train}\nval: {train}\nnames:\n{names}\n", encoding="utf-8"
@@ -115,6 +114,10 @@ def _write(
             text = folder / "labels" / PurePosixPath(image.name).with_suffix(".txt")
             if text.exists():
                 reason = f"another image has the same labels file, labels/{image.name}; rename one"
+                report.failed.append(SampleNote(image.sample, image.filepath, reason))
+                continue
+            if not copy and len(image.filepath.splitlines()) > 1:
+                reason = "its path has a line break, which a list cannot hold; copy the images"
                 report.failed.append(SampleNote(image.sample, image.filepath, reason))
                 continue
             crowds += sum(label.crowd for label in image.labels)
@@ -138,6 +141,14 @@ def _write(
         (folder / "images.txt").unlink()
     if crowds:
         report.notes += run_notes([f"{crowds} crowds were left out: the format has none"])
+
+
+def _yaml(text: str) -> str:
+    """A text as YAML has it in quotes, on one line."""
+    printable = "".join(
+        one if one.isprintable() and one not in '"\\' else f"\\U{ord(one):08X}" for one in text
+    )
+    return f'"{printable}"'
 
 
 def _polygon(label: ExportLabel, image: ExportImage) -> str:

@@ -20,7 +20,14 @@ from ..labels.clean import Clean
 from ..labels.label_field import segmentation_fields
 from ..labels.review_marks import APPROVED, REJECTED, half_reviewed
 from ..runtime.progress_bar import Progress, progress_bar
-from ..samples.checks import dataset_of, quoted, require_detections, require_name
+from ..samples.checks import (
+    dataset_of,
+    listed,
+    quoted,
+    require_detections,
+    require_editable,
+    require_name,
+)
 from ..samples.sample_ids import ids_of
 from ..samples.sample_notes import SampleNote, run_notes
 from ..samples.views import all_images, image_view
@@ -121,6 +128,10 @@ def accept_labels(
         with suppress(PyMongoError):
             copies.record.save()
             reload_samples(dataset)
+    unknown = set(limits) - set(queue.by_class) if isinstance(thresholds, Mapping) else set()
+    if unknown:
+        words = f"there is a threshold for {listed(sorted(unknown))}, but no label of that class"
+        done.notes += run_notes([words])
     left_alone["rejected"] = _still_there(images, into, queue.items)
     done.notes += run_notes(
         words.format(count=left_alone[what], into=into)
@@ -207,7 +218,7 @@ def _require_field(dataset: Any, label_field: str, into: str) -> None:
     """Make sure that labels may be added to a field; make it if it is new.
 
     Raises:
-        DatasetError: it is the reviewed one, one that runs write, or of another type.
+        DatasetError: it is the reviewed one, one that runs write, read-only, or of another type.
     """
     require_name(into, "label field")
     if into == label_field or into in segmentation_fields(dataset):
@@ -223,3 +234,4 @@ def _require_field(dataset: Any, label_field: str, into: str) -> None:
                 into, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
             )
     require_detections(all_images(dataset), into)
+    require_editable(dataset, into)

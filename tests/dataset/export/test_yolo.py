@@ -141,3 +141,27 @@ def test_two_exports_into_one_folder_at_once_do_not_replace_each_other(dataset, 
     with pytest.raises(DatasetError, match="there already"):
         export_yolo_seg(dataset, "ground_truth", folder, progress=other)
     assert len(os.listdir(folder / "labels")) == 2
+
+
+def test_names_of_any_kind_come_back_from_the_yaml(dataset, tmp_path):
+    names = ["\U0001f600 face", "\u732b", 'it\'s "q" \\', "x\ny", "yes", "a\u2028b\x7f"]
+    pairs = zip(dataset.values("ground_truth.detections.id", unwind=True), names, strict=False)
+    for key, name in pairs:
+        view = dataset.select_labels(ids=[key])
+        view.set_values("ground_truth.detections.label", [[name]])
+    export_yolo_seg(dataset, "ground_truth", tmp_path / "yolo")
+    text = (tmp_path / "yolo" / "data.yaml").read_text(encoding="utf-8")
+    assert set(names) <= set(yaml.safe_load(text)["names"].values())
+
+
+def test_a_path_with_a_line_break_is_named_and_copied_where_asked_for(dataset, tmp_path):
+    sample = dataset.first()
+    path = tmp_path / "two\nlines.png"
+    os.rename(sample.filepath, path)
+    sample.filepath = str(path)
+    sample.save()
+    report = export_yolo_seg(dataset, "ground_truth", tmp_path / "yolo")
+    assert [note.sample for note in report.failed] == [sample.id]
+    assert len((tmp_path / "yolo" / "images.txt").read_text().splitlines()) == report.images == 5
+    report = export_yolo_seg(dataset, "ground_truth", tmp_path / "copied", copy_images=True)
+    assert (report.images, report.failed) == (6, [])
