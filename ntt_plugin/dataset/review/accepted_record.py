@@ -41,8 +41,8 @@ class AcceptedRecord:
             DatasetError: it is damaged.
         """
         self._dataset, self._field, self._key = dataset, label_field, f"{_PREFIX}{into}"
-        self._config = {"into": into}
-        self._kept: dict[str, str] = shared_results(dataset, self._key).get(label_field, {})
+        self._config, self._born = {"into": into}, _born(dataset, into)
+        self._kept: dict[str, str] = self._of_this_field(shared_results(dataset, self._key))
         self._new: dict[str, dict[str, Digests]] = {}
         self._count = 0
 
@@ -67,13 +67,27 @@ class AcceptedRecord:
             return
 
         def edit(results: dict[str, Any]) -> None:
-            kept = results.setdefault(self._field, {})
+            kept = self._of_this_field(results)
             for sample_id, labels in self._new.items():
                 kept[sample_id] = _packed(_read(kept.get(sample_id, "")) | labels)
             self._kept = kept
 
         change_results(self._dataset, self._key, METHOD, self._config, edit)
         self._new, self._count = {}, 0
+
+    def _of_this_field(self, results: dict[str, Any]) -> dict[str, str]:
+        """What is kept of the reviewed field; nothing that was of a deleted field of that name."""
+        if results.get("born") != self._born:
+            results.clear()
+            results.update(born=self._born, labels={})
+        kept: dict[str, str] = results["labels"].setdefault(self._field, {})
+        return kept
+
+
+def _born(dataset: Any, field: str) -> str:
+    """When a field was made; it tells fields of one name apart."""
+    made = dataset.get_field(field).created_at
+    return made.isoformat(timespec="milliseconds") if made else ""
 
 
 def _packed(labels: dict[str, Digests]) -> str:

@@ -114,6 +114,14 @@ def test_a_cleared_field_is_filled_again(accepted):
     assert len(accept_labels(dataset, "ntt", "truth").label_ids) == 6
 
 
+def test_a_new_field_of_a_deleted_ones_name_knows_nothing_of_it(accepted):
+    dataset, _ = accepted
+    dataset.delete_sample_field("truth")
+    for sample in dataset.iter_samples(autosave=True):
+        sample["truth"] = fo.Detections()
+    assert len(accept_labels(dataset, "ntt", "truth").label_ids) == 6
+
+
 def test_a_label_that_was_rejected_later_is_noted(accepted):
     dataset, label_id = accepted
     review_labels(dataset, "ntt", reject=[label_id], again=True)
