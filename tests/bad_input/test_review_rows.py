@@ -68,6 +68,42 @@ def test_a_label_that_cannot_be_accepted_is_named(dataset):
     assert [key in note.reason for note in done.failed] == [True]
 
 
+@row("corrected-after-accepting")
+def test_what_a_person_did_to_a_copy_stays(dataset):
+    first, second = dataset.values(f"{FIELD}.detections.id")[0][:2]
+    review_labels(dataset, FIELD, [first, second])
+    accept_labels(dataset, FIELD, "truth")
+    sample = dataset.first()
+    sample["truth"].detections[1].label = "mine"
+    sample.save()
+    review_labels(dataset, FIELD, change={first: "new", second: "new"}, again=True)
+    done = accept_labels(dataset, FIELD, "truth")
+    assert done.updated == [first]
+    assert any("stay as they are" in note.reason for note in done.notes)
+    sample.reload()
+    assert [label.label for label in sample["truth"].detections] == ["new", "mine"]
+
+
+@row("read-only-field")
+def test_a_read_only_field_stays_as_it_is(dataset, segmenter):
+    build_memory_bank(dataset, FIELD, "all", segmenter=segmenter)
+    segment(dataset, "all", "found", segmenter=segmenter)
+    before = dataset.values("found.detections")
+    for name in ("found", FIELD):
+        field = dataset.get_field(name)
+        field.read_only = True
+        field.save()
+    keys = dataset.values("found.detections.id", unwind=True)
+    for change in (
+        lambda: segment(dataset, "all", "found", overwrite="everything", segmenter=segmenter),
+        lambda: review_labels(dataset, "found", keys),
+        lambda: accept_labels(dataset, "found", FIELD),
+    ):
+        with pytest.raises(DatasetError, match="read-only"):
+            change()
+    assert dataset.values("found.detections") == before
+
+
 @row("reviewed-by-two")
 def test_a_label_that_somebody_judged_meanwhile_is_left_alone(dataset):
     key = dataset.values(f"{FIELD}.detections.id")[0][0]

@@ -294,8 +294,13 @@ def check_thresholds(thresholds: Mapping[str, float | Threshold]) -> dict[str, f
     """Thresholds by class as floats.
 
     Raises:
-        DatasetError: one is no number from 0 to 1.
+        DatasetError: one is no number from 0 to 1, or they are no mapping.
     """
+    if not isinstance(thresholds, Mapping):
+        raise DatasetError(
+            f"{quoted(thresholds)} are no thresholds; give one for each class, such as "
+            '{"cat": 0.6}.'
+        )
     values = _values(thresholds)
     for label, value in values.items():
         if not is_threshold(value):

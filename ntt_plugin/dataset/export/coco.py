@@ -73,6 +73,8 @@ def export_coco(
         part = file.with_name(f".{file.name}.{uuid.uuid4().hex}.part")
         with whole_file(file, part) as out, tempfile.TemporaryFile(dir=file.parent) as images:
             _write(reader, report, progress, out, images)
+            # Another export may have ended here meanwhile.
+            _free_path(path, overwrite)
     except OSError as error:
         raise DatasetError(
             f"{quoted(str(file), 200)} cannot be written ({error.strerror or error}); free some "

@@ -13,6 +13,7 @@ import fiftyone as fo
 from ...engine.images.load import shown_size
 from ...engine.typing import Array
 from ...errors import DatasetError, ImageError
+from ..database.fiftyone_internals import stream
 from ..labels.clean import Clean, PixelBox, tight_mask
 from ..labels.crowds import is_crowd_label
 from ..labels.orientation import stored_pixels_problem
@@ -22,6 +23,7 @@ from ..labels.review_marks import APPROVED, REJECTED, REVIEW, half_reviewed
 from ..references.choose import NO_AREA, NO_MASK
 from ..runtime.progress_bar import Progress, progress_bar
 from ..samples.checks import dataset_of, require_classes, require_labels
+from ..samples.sample_ids import ids_of
 from ..samples.sample_notes import SampleNote, run_notes
 from ..samples.views import image_view, load_sample
 from .report import ExportReport
@@ -89,9 +91,9 @@ class LabelReader:
         self._field, self._list = label_field, path.rpartition(".")[2]
         self._report, self._clean = report, Clean.of(clean)
         self._only_approved = only_approved
-        self._ids = images.values("id")
-        self._root = _common_folder(images.values("filepath"))
-        self._inverted: list[str] = []
+        self._ids = ids_of(images)
+        self._root = _common_folder(images)
+        self._first_inverted, self._inverted = "", 0
         self._empty = self._unreviewed = self._rejected = 0
         self._to_review: list[int] = []
         report.notes += run_notes(notes)
@@ -193,7 +195,8 @@ class LabelReader:
             raise DatasetError(NO_MASK)
         mask, box = tight_mask(label, size, self._clean)
         if isinstance(label, fo.Detection) and seems_inverted(mask):
-            self._inverted.append(f"{label.id} of {sample.filepath}")
+            self._first_inverted = self._first_inverted or f"{label.id} of {sample.filepath}"
+            self._inverted += 1
         return ExportLabel(label.label, mask, box, is_crowd_label(label), label.confidence)
 
     def _fail(self, sample: Any, reason: str) -> None:
@@ -216,16 +219,20 @@ class LabelReader:
         if self._rejected:
             notes.append(f"{self._rejected} labels were left out: a review rejected them")
         if self._inverted:
-            which = INVERTED.format(f"first, {self._inverted[0]}, ")
-            notes.append(f"{len(self._inverted)} masks may be inverted; {which}")
+            which = INVERTED.format(f"first, {self._first_inverted}, ")
+            notes.append(f"{self._inverted} masks may be inverted; {which}")
         self._report.notes += run_notes(notes)
 
 
-def _common_folder(filepaths: Iterable[str]) -> str:
-    folders = {os.path.dirname(os.path.abspath(filepath)) for filepath in filepaths}
-    try:
-        return os.path.commonpath(folders)
-    except ValueError as error:  # on several drives
-        raise DatasetError(
-            f"The images have no folder in common ({error}); export those of each drive alone."
-        ) from error
+def _common_folder(images: Any) -> str:
+    """The deepest folder that holds all images of a view, which are read one by one."""
+    common: str | None = None
+    for found in stream(images, [{"$project": {"filepath": 1}}]):
+        folder = os.path.dirname(os.path.abspath(found["filepath"]))
+        try:
+            common = folder if common is None else os.path.commonpath((common, folder))
+        except ValueError as error:  # on several drives
+            raise DatasetError(
+                f"The images have no folder in common ({error}); export those of each drive alone."
+            ) from error
+    return common or os.curdir

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import uuid
@@ -14,10 +13,11 @@ from ...errors import DatasetError
 from ..database.errors import database_errors
 from ..labels.clean import Clean
 from ..runtime.progress_bar import Progress
-from ..samples.checks import as_path, quoted
+from ..samples.checks import as_path, dataset_of, quoted
 from ..samples.sample_notes import SampleNote, run_notes
 from .polygons import mask_polygon
 from .read_labels import ExportImage, ExportLabel, LabelReader
+from .replaced_folder import LISTED, listed_line, replace_folder, require_no_images
 from .report import ExportReport
 
 _MADE_HERE = "# Written by ntt.export_yolo_seg."
@@ -48,12 +48,14 @@ def export_yolo_seg(
         samples: as for ``export_coco``.
         field: as for ``export_coco``.
         path: a folder, new or empty; gets ``data.yaml``, ``labels`` with a text file an image,
-            and ``images`` if they are copied, else ``images.txt``, which lists them.
+            and ``images`` if they are copied, else ``images.txt``, which lists them;
+            ``exported_files.txt`` lists what was written.
         classes: as for ``export_coco``; their numbers count from 0.
         clean: as for ``export_coco``.
         only_approved: as for ``export_coco``.
         copy_images: copy the images too: YOLO's trainers look for labels beside images.
-        overwrite: replace a folder that an export wrote; no other one is ever replaced.
+        overwrite: replace a folder that an export wrote; no other one is ever replaced. The files
+            of that export go; files that others put there stay, and are noted.
         group_slices: as for ``export_coco``.
         progress: FiftyOne's.
 
@@ -71,11 +73,15 @@ def export_yolo_seg(
     folder = _free_folder(path, overwrite)
     report = ExportReport(field, str(folder))
     reader = LabelReader(samples, field, report, classes, clean, only_approved, group_slices)
+    if folder.exists():
+        require_no_images(dataset_of(samples), folder)
     part = folder.with_name(f".{folder.name}.{uuid.uuid4().hex}.part")
     try:
         part.mkdir(parents=True)
         _write(reader, report, progress, part, copy_images)
-        _take_place(part, folder)
+        # Another export may have ended here meanwhile.
+        _free_folder(path, overwrite)
+        kept = replace_folder(part, folder)
     except OSError as error:
         raise DatasetError(
             f"{quoted(str(folder), 200)} cannot be written ({error.strerror or error}); free some "
@@ -83,6 +89,9 @@ def export_yolo_seg(
         ) from error
     finally:
         shutil.rmtree(part, ignore_errors=True)
+    if kept:
+        words = f"{kept} files that no export wrote stay in the folder; a trainer may read them"
+        report.notes += run_notes([words])
     return report
 
 
@@ -90,18 +99,25 @@ def _write(
     reader: LabelReader, report: ExportReport, progress: Progress, folder: Path, copy: bool
 ) -> None:
     numbers = {label: number for number, label in enumerate(reader.classes)}
-    names = "\n".join(f"  {number}: {json.dumps(label)}" for label, number in numbers.items())
+    names = "\n".join(f"  {number}: {_yaml(label)}" for label, number in numbers.items())
     train = "images" if copy else "images.txt"
     (folder / "data.yaml").write_text(
         f"{_MADE_HERE}\ntrain: {train}\nval: {train}\nnames:\n{names}\n", encoding="utf-8"
     )
     (folder / "labels").mkdir()
-    listed, crowds = open(folder / "images.txt", "w", encoding="utf-8"), 0
-    with listed:
+    crowds = 0
+    with (
+        open(folder / "images.txt", "w", encoding="utf-8") as listed,
+        open(folder / LISTED, "w", encoding="ascii") as written,
+    ):
         for image in reader.images(progress):
             text = folder / "labels" / PurePosixPath(image.name).with_suffix(".txt")
             if text.exists():
                 reason = f"another image has the same labels file, labels/{image.name}; rename one"
+                report.failed.append(SampleNote(image.sample, image.filepath, reason))
+                continue
+            if not copy and len(image.filepath.splitlines()) > 1:
+                reason = "its path has a line break, which a list cannot hold; copy the images"
                 report.failed.append(SampleNote(image.sample, image.filepath, reason))
                 continue
             crowds += sum(label.crowd for label in image.labels)
@@ -113,14 +129,26 @@ def _write(
                 copied = folder / "images" / image.name
                 copied.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(image.filepath, copied)
+                written.write(listed_line(copied.relative_to(folder).as_posix()))
+            written.write(listed_line(text.relative_to(folder).as_posix()))
             listed.write(f"{os.path.abspath(image.filepath)}\n")
             report.images += 1
             for one in labels:
                 report.instances[one.label] = report.instances.get(one.label, 0) + 1
+        if not copy:
+            written.write(listed_line("images.txt"))
     if copy:
         (folder / "images.txt").unlink()
     if crowds:
         report.notes += run_notes([f"{crowds} crowds were left out: the format has none"])
+
+
+def _yaml(text: str) -> str:
+    """A text as YAML has it in quotes, on one line."""
+    printable = "".join(
+        one if one.isprintable() and one not in '"\\' else f"\\U{ord(one):08X}" for one in text
+    )
+    return f'"{printable}"'
 
 
 def _polygon(label: ExportLabel, image: ExportImage) -> str:
@@ -146,12 +174,3 @@ def _is_ours(folder: Path) -> bool:
         return (folder / "data.yaml").read_text(encoding="utf-8").startswith(_MADE_HERE)
     except (OSError, UnicodeDecodeError):
         return False
-
-
-def _take_place(part: Path, folder: Path) -> None:
-    """Give a whole folder its name; one that was there goes only then."""
-    former = part.with_suffix(".former")
-    if folder.exists():
-        os.replace(folder, former)
-    os.replace(part, folder)
-    shutil.rmtree(former, ignore_errors=True)

@@ -22,7 +22,7 @@ from ..database.fiftyone_internals import (
     stream,
 )
 from ..database.run_record import is_stored, read_facts
-from ..samples.checks import dataset_of, require_name
+from ..samples.checks import dataset_of, require_editable, require_name
 from ..samples.sample_ids import SampleIds, ids_of
 from .peoples_labels import count_touched
 
@@ -114,9 +114,10 @@ def require_writable(
 
     Raises:
         DatasetError: the name cannot be used, something else made the field, or it holds labels
-            of another run and ``overwrite`` is False.
+            of another run and ``overwrite`` is False, or is read-only.
     """
     require_name(field, "label field")
+    require_editable(samples, field)
     state = field_state(samples, field, run)
     if state.foreign:
         # FiftyOne's own fields cannot be deleted.

@@ -98,6 +98,13 @@ class MaskFiles:
             raise _folder_error(folder, error) from error
         return str(path)
 
+    def drop_one(self, path: str | None) -> None:
+        """Remove a file that no label uses any more; one that this run did not write stays."""
+        if path is not None and self.root in Path(path).parents:
+            # A file that cannot be removed does no harm.
+            with contextlib.suppress(OSError):
+                Path(path).unlink()
+
     def drop_leftovers(self, sample_id: str, used: Iterable[str | None]) -> None:
         """Remove files of a sample that none of its labels in the database uses.
 

@@ -126,6 +126,15 @@ def is_edited(label: Mapping[str, Any], made: Mapping[str, bytes]) -> bool:
         return True
 
 
+def stored_digest(label: Mapping[str, Any]) -> bytes | None:
+    """The digest of a label as the database has it; None if its mask cannot be read."""
+    try:
+        return label_digest(label.get("label"), label["bounding_box"], _mask(label))
+    # A person, or another program, may have left anything in it.
+    except Exception:
+        return None
+
+
 def _is_peoples(
     label: Mapping[str, Any], made: Mapping[str, bytes] | None, source_tags: Collection[str]
 ) -> bool:

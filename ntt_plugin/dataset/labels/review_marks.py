@@ -22,7 +22,17 @@ from ..samples.checks import dataset_of
 from .label_field import declare_fields
 from .peoples_labels import APPROVED, REJECTED, REVIEW, TODO
 
-__all__ = ["APPROVED", "REJECTED", "REVIEW", "STEP", "TODO", "Change", "Mark", "half_reviewed"]
+__all__ = [
+    "APPROVED",
+    "REJECTED",
+    "REVIEW",
+    "STEP",
+    "TODO",
+    "Change",
+    "Mark",
+    "as_text",
+    "half_reviewed",
+]
 
 STEP = "review_step"
 
@@ -55,6 +65,11 @@ class Change:
     def key(self) -> tuple[str, str]:
         """The ids of the label's sample and its own."""
         return self.sample, self.label_id
+
+
+def as_text(value: Any) -> str | None:
+    """A text of the database; None for anything else that a program may have left in its place."""
+    return value if isinstance(value, str) else None
 
 
 def half_reviewed(counts: Sequence[int]) -> str:
@@ -90,7 +105,7 @@ def read_marks(
             ids = wanted
         for document in samples_of(dataset).aggregate(_marks_pipeline(field, these, ids)):
             for label in document.get("labels") or []:
-                mark = Mark(label.get("label"), label.get(REVIEW), label.get(STEP))
+                mark = Mark(*(as_text(label.get(name)) for name in ("label", REVIEW, STEP)))
                 found[str(document["_id"]), str(label["_id"])] = mark
     return found
 

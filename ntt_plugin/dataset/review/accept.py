@@ -6,32 +6,32 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
 from typing import Any
 
 import fiftyone as fo
-import numpy as np
-from bson import ObjectId
 from pymongo.errors import PyMongoError
 
-from ...engine.images.load import shown_size
-from ...errors import DatasetError, ImageError
-from ...worker.labels.boxes import relative_box
-from ...worker.labels.label_bytes import NewLabel, png_bytes
+from ...errors import DatasetError
 from ..banks.thresholds import check_thresholds
 from ..database.dataset_locks import schema_lock
-from ..database.errors import database_errors, is_too_large
-from ..database.fiftyone_internals import reload_samples, samples_of
-from ..labels.clean import Clean, tight_mask
-from ..labels.convert import label_defaults
+from ..database.errors import database_errors
+from ..database.fiftyone_internals import reload_samples
+from ..labels.clean import Clean
 from ..labels.label_field import segmentation_fields
-from ..labels.mask_files import MaskFiles
-from ..labels.overlap import outline, overlaps
 from ..labels.review_marks import APPROVED, REJECTED, half_reviewed
 from ..runtime.progress_bar import Progress, progress_bar
-from ..samples.checks import dataset_of, quoted, require_detections, require_name
+from ..samples.checks import (
+    dataset_of,
+    listed,
+    quoted,
+    require_detections,
+    require_editable,
+    require_name,
+)
+from ..samples.sample_ids import ids_of
 from ..samples.sample_notes import SampleNote, run_notes
-from ..samples.views import all_images, image_view, load_sample
+from ..samples.views import all_images, image_view
+from .label_copies import LabelCopies
 from .queue import ALL, ReviewItem, review_queue, saved_thresholds
 
 _TRIES = 5
@@ -46,9 +46,12 @@ class Accepted:
         into: the field that they are in now.
         accepted: number written now, by class.
         already: number that were there before, or whose object (mask IoU >= 0.5) was.
+        updated: ids of labels that were corrected since they were accepted, whose copies were
+            brought up to date.
         failed: labels that could not be handed on, each with the reason.
         label_ids: ids of those written now; a label keeps its id.
-        notes: what else there is to know: how many images still hold labels to review.
+        notes: what else there is to know: how many images still hold labels to review, and what
+            was left alone because a person changed or deleted the copies.
     """
 
     label_field: str
@@ -58,6 +61,7 @@ class Accepted:
     failed: list[SampleNote] = field(default_factory=list)
     label_ids: list[str] = field(default_factory=list)
     notes: list[SampleNote] = field(default_factory=list)
+    updated: list[str] = field(default_factory=list)
 
 
 @database_errors("nothing is half copied; do it again when it is back, and it goes on.")
@@ -75,7 +79,9 @@ def accept_labels(
     """Copy approved labels into a field of the user's, as plain ``Detections``.
 
     A copy has class, mask, box, confidence, and no attribute of ours. All else stays as it is,
-    in both fields. Once more, only what is new is copied.
+    in both fields. Once more, only what is new is copied, and the copy of a label that was
+    corrected since (another class, box or mask) is corrected: its tags and other attributes stay,
+    and one that a person changed or deleted is left alone, and noted.
 
     Args:
         samples: a dataset or view of images.
@@ -112,135 +118,71 @@ def accept_labels(
     left = Counter(item.sample for item in queue.items if _is_to_review(item, limits))
     half = [count for sample_id, count in left.items() if sample_id in chosen]
     done = Accepted(label_field, into, notes=run_notes([half_reviewed(half)] if half else []))
-    writer = _Writer(dataset, label_field, into, cleaning, done)
-    order = [sample_id for sample_id in images.values("id") if sample_id in chosen]
+    copies = LabelCopies(dataset, label_field, into, cleaning)
+    left_alone: Counter[str] = Counter()
     try:
-        with progress_bar(len(order), progress) as bar:
-            for sample_id in bar(order):
-                writer.accept(sample_id, chosen[sample_id])
+        with progress_bar(len(chosen), progress) as bar:
+            for sample_id in bar([one for one in ids_of(images) if one in chosen]):
+                _accept(copies, sample_id, chosen[sample_id], done, left_alone)
     finally:
         with suppress(PyMongoError):
+            copies.record.save()
             reload_samples(dataset)
+    unknown = set(limits) - set(queue.by_class) if isinstance(thresholds, Mapping) else set()
+    if unknown:
+        words = f"there is a threshold for {listed(sorted(unknown))}, but no label of that class"
+        done.notes += run_notes([words])
+    left_alone["rejected"] = _still_there(images, into, queue.items)
+    done.notes += run_notes(
+        words.format(count=left_alone[what], into=into)
+        for what, words in _LEFT_ALONE.items()
+        if left_alone[what]
+    )
     return done
 
 
-class _Writer:
-    """Copies labels of a sample from one field into another, in one step a sample."""
-
-    def __init__(
-        self, dataset: Any, label_field: str, into: str, clean: Clean | None, done: Accepted
-    ) -> None:
-        self._view = all_images(dataset).select_fields([label_field, into])
-        self._samples = samples_of(dataset)
-        self._label_field, self._into, self._clean, self._done = label_field, into, clean, done
-        self._files = MaskFiles(dataset, f"accepted_{into}")
-        self._defaults = label_defaults()
-
-    def accept(self, sample_id: str, items: Sequence[ReviewItem]) -> None:
-        """Copy the labels that are not there yet; what fails is noted."""
-        filepath = ""
-        try:
-            sample = load_sample(self._view, sample_id)
-            filepath = sample.filepath
-            new = self._new(sample, {item.label_id for item in items})
-            if new:
-                self._push(sample_id, new)
-        except KeyError:
-            return  # deleted meanwhile
-        except (DatasetError, ImageError) as error:
-            self._done.failed.append(SampleNote(sample_id, filepath, str(error)))
-            return
-        for label_id, copy in new.items():
-            self._done.label_ids.append(label_id)
-            self._done.accepted[copy.label] = self._done.accepted.get(copy.label, 0) + 1
-
-    def _new(self, sample: Any, wanted: set[str]) -> dict[str, NewLabel]:
-        """Copies of the labels whose objects the field does not hold, by their ids."""
-        labels = sample[self._label_field].detections if sample[self._label_field] else []
-        there = sample[self._into].detections if sample[self._into] else []
-        held = {label.id for label in there}
-        missing = [label for label in labels if label.id in wanted - held]
-        self._done.already += len(wanted & held)
-        if not missing:
-            return {}
-        size = shown_size(sample.filepath)
-        # Labels that were accepted from here before stand side by side as their review has them.
-        siblings = {label.id for label in labels}
-        others = []
-        for label in there:
-            # A label that a person left without an area covers nothing.
-            with suppress(DatasetError):
-                others += [] if label.id in siblings else [outline(label, size)]
-        found = {}
-        for label in missing:
-            try:
-                if overlaps([outline(label, size)], others)[0]:
-                    self._done.already += 1
-                else:
-                    found[label.id] = self._copy(label, size)
-            except DatasetError as error:
-                reason = f"label {label.id}: {error}"
-                self._done.failed.append(SampleNote(sample.id, sample.filepath, reason))
-        return found
-
-    def _copy(self, label: fo.Detection, size: tuple[int, int]) -> NewLabel:
-        if not label.has_mask:
-            return NewLabel(label.label, list(label.bounding_box), None, label.confidence)
-        mask, box = tight_mask(label, size, self._clean)
-        whole = np.ascontiguousarray(mask)
-        return NewLabel(label.label, relative_box(box, size), whole, label.confidence)
-
-    def _push(self, sample_id: str, new: dict[str, NewLabel]) -> None:
-        """Add labels to what the field holds at this moment, each once."""
-        in_files = self._in_files(sample_id)
-        for _ in range(_TRIES):
-            documents = self._documents(sample_id, new, in_files)
-            try:
-                if not documents or self._add(sample_id, documents):
-                    return
-            except PyMongoError as error:
-                if in_files or not is_too_large(error):
-                    raise
-                in_files = True
-                continue
-            # Another person accepted some of them meanwhile.
-            held = self._samples.distinct(f"{self._into}.detections._id", _this(sample_id))
-            for label_id in map(str, held):
-                new.pop(label_id, None)
-        raise DatasetError("Others are changing its labels again and again; accept again.")
-
-    def _add(self, sample_id: str, documents: list[dict[str, Any]]) -> bool:
-        path, now = f"{self._into}.detections", datetime.now(timezone.utc)
-        ids = [document["_id"] for document in documents]
-        added = {"$push": {path: {"$each": documents}}, "$set": {"last_modified_at": now}}
-        some = {**_this(sample_id), path: {"$type": "array"}, f"{path}._id": {"$nin": ids}}
-        if self._samples.update_one(some, added).matched_count:
-            return True
-        whole = {**fo.Detections().to_dict(), "detections": documents}
-        fresh = {"$set": {self._into: whole, "last_modified_at": now}}
-        none = {**_this(sample_id), path: None}
-        return bool(self._samples.update_one(none, fresh).matched_count)
-
-    def _in_files(self, sample_id: str) -> bool:
-        """Whether the sample's masks are files: too many for the database, or as a user wants."""
-        path = f"{self._label_field}.detections.mask_path"
-        used = {**_this(sample_id), path: {"$type": "string"}}
-        return self._samples.find_one(used, {"_id": 1}) is not None
-
-    def _documents(
-        self, sample_id: str, new: Mapping[str, NewLabel], in_files: bool
-    ) -> list[dict[str, Any]]:
-        documents = []
-        for label_id, copy in new.items():
-            path = None
-            if in_files and copy.mask is not None:
-                path = self._files.store_one(sample_id, label_id, png_bytes(copy.mask))
-            documents.append({**copy.document(self._defaults, path), "_id": ObjectId(label_id)})
-        return documents
+_LEFT_ALONE = {
+    "changed": "{count} labels were corrected since they were accepted, but their copies in "
+    "{into!r} were changed, too; these stay as they are",
+    "deleted": "{count} labels were accepted before, and their copies in {into!r} were deleted; "
+    "they are not copied again (clear the field, or accept into another one, to have them)",
+    "rejected": "{count} labels that were accepted before are rejected now; their copies in "
+    "{into!r} stay: delete those that are wrong",
+}
 
 
-def _this(sample_id: str) -> dict[str, Any]:
-    return {"_id": ObjectId(sample_id)}
+def _accept(
+    copies: LabelCopies,
+    sample_id: str,
+    items: Sequence[ReviewItem],
+    done: Accepted,
+    left_alone: Counter[str],
+) -> None:
+    """Hand on labels of one sample; what fails is noted."""
+    try:
+        found = copies.accept(sample_id, [item.label_id for item in items])
+    except KeyError:
+        return  # deleted meanwhile
+    done.label_ids += found.copied
+    for label in found.copied.values():
+        done.accepted[label] = done.accepted.get(label, 0) + 1
+    done.updated += found.updated
+    done.already += found.already
+    done.failed += [SampleNote(sample_id, found.filepath, reason) for reason in found.failed]
+    left_alone.update(changed=found.changed, deleted=found.deleted)
+
+
+def _still_there(images: Any, into: str, items: Iterable[ReviewItem]) -> int:
+    """How many rejected labels have a copy from before."""
+    rejected = {item.key for item in items if item.state == REJECTED}
+    if not rejected:
+        return 0
+    columns = images.values(["id", f"{into}.detections.id"])
+    return sum(
+        (sample, label) in rejected
+        for sample, labels in zip(*columns, strict=True)
+        for label in labels or []
+    )
 
 
 def _limits(
@@ -276,7 +218,7 @@ def _require_field(dataset: Any, label_field: str, into: str) -> None:
     """Make sure that labels may be added to a field; make it if it is new.
 
     Raises:
-        DatasetError: it is the reviewed one, one that runs write, or of another type.
+        DatasetError: it is the reviewed one, one that runs write, read-only, or of another type.
     """
     require_name(into, "label field")
     if into == label_field or into in segmentation_fields(dataset):
@@ -292,3 +234,4 @@ def _require_field(dataset: Any, label_field: str, into: str) -> None:
                 into, fo.EmbeddedDocumentField, embedded_doc_type=fo.Detections
             )
     require_detections(all_images(dataset), into)
+    require_editable(dataset, into)

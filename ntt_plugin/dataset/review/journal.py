@@ -14,8 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from typing import Any
 
+from ...errors import DatasetError
 from ..database.shared_results import change_results, shared_results
 from ..labels.review_marks import Change, Mark, apply_changes
+from ..samples.checks import quoted
 
 METHOD = "ntt_review"
 _PREFIX = "ntt_review_"
@@ -57,7 +59,13 @@ class Journal:
     """The steps of one reviewer in one field."""
 
     def __init__(self, dataset: Any, field: str, reviewer: str) -> None:
-        """Read and write nothing yet."""
+        """Read and write nothing yet.
+
+        Raises:
+            DatasetError: the reviewer's name is no text.
+        """
+        if not isinstance(reviewer, str):
+            raise DatasetError(f"The reviewer is {quoted(reviewer)}; give a name, as a text.")
         self._dataset = dataset
         self._field = field
         # A reviewer may have any name, a run's key may not.

@@ -12,10 +12,11 @@ from fiftyone import ViewField as F
 
 from ...errors import BankError, DatasetError
 from ..banks import store
+from ..banks.thresholds import check_thresholds
 from ..database.errors import database_errors
 from ..database.run_record import read_facts
 from ..labels.peoples_labels import edited_labels
-from ..labels.review_marks import APPROVED, REJECTED, REVIEW, STEP, TODO
+from ..labels.review_marks import APPROVED, REJECTED, REVIEW, STEP, TODO, as_text
 from ..samples.checks import dataset_of, quoted, require_classes, require_detections
 from ..samples.label_selection import LabelKey, select_labels
 from ..samples.views import all_images, image_view
@@ -133,7 +134,7 @@ def review_queue(
         group_slices: slices to take of a grouped dataset; its active one if None.
 
     Raises:
-        DatasetError: there is no such field, class or state.
+        DatasetError: there is no such field, class or state, or a threshold is none.
 
     Example:
         >>> queue = ntt.review_queue(dataset, "ntt")
@@ -147,7 +148,11 @@ def review_queue(
     wanted = None
     if classes is not None:
         wanted = set(require_classes(images, [f"{label_field}.detections"], classes))
-    limits = saved_thresholds(images, label_field) if thresholds is None else thresholds
+    limits = (
+        saved_thresholds(images, label_field)
+        if thresholds is None
+        else check_thresholds(thresholds)
+    )
     items = _items(images, label_field, limits)
     counts = Counter((item.label, item.state) for item in items)
     asked = [
@@ -186,9 +191,10 @@ def _items(images: Any, field: str, limits: Mapping[str, float]) -> list[ReviewI
     edited = edited_labels(dataset_of(images), field, columns[0])
     items = []
     for sample, *lists in zip(*columns, strict=True):
-        for label_id, label, confidence, margin, review, step in zip(
+        for label_id, name, confidence, margin, review, mark in zip(
             *(values or [] for values in lists), strict=True
         ):
+            label, step = as_text(name) or "", as_text(mark)
             state = review if review in (APPROVED, REJECTED) else TODO
             is_reset = review == TODO
             if state == TODO and not is_reset and (sample, label_id) in edited:
@@ -196,7 +202,7 @@ def _items(images: Any, field: str, limits: Mapping[str, float]) -> list[ReviewI
             score, lead = _number(confidence), _number(margin)
             doubt = _doubt(score, lead, limits.get(label))
             items.append(
-                ReviewItem(sample, label_id, label or "", score, lead, state, doubt, step, is_reset)
+                ReviewItem(sample, label_id, label, score, lead, state, doubt, step, is_reset)
             )
     return items
 

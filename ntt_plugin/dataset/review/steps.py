@@ -21,7 +21,7 @@ from ..labels.review_marks import (
     declare_review,
     read_marks,
 )
-from ..samples.checks import dataset_of, quoted, require_detections
+from ..samples.checks import dataset_of, quoted, require_detections, require_editable
 from ..samples.views import all_images
 from .journal import Journal, Step, new_step
 from .queue import review_queue
@@ -92,7 +92,8 @@ def review_labels(
             is left alone. Labels that are not named may have any.
 
     Raises:
-        DatasetError: there is no such field, a label is named twice, or a class is unusable.
+        DatasetError: there is no such field or it is read-only, a label is named twice or by no
+            id, or a class is unusable.
 
     Example:
         >>> first, second, *_ = ntt.review_queue(dataset, "ntt").items
@@ -101,7 +102,8 @@ def review_labels(
         (1, 1, ())
     """
     dataset = _reviewed(samples, label_field)
-    wanted = _wanted(approve, reject, change or {}, reset)
+    wanted = _wanted(approve, reject, {} if change is None else change, reset)
+    expected = _require_mapping("expected", {} if expected is None else expected)
     journal = Journal(dataset, label_field, reviewer)
     journal.complete()
     marks = _marks(dataset, label_field, wanted)
@@ -111,7 +113,7 @@ def review_labels(
     changes, left_alone = [], []
     for name, verdict in wanted.items():
         key, before = marks.get(_label_id(name), (None, None))
-        if key is None or before is None or not _is_as_seen(key, before, expected or {}):
+        if key is None or before is None or not _is_as_seen(key, before, expected):
             left_alone.append(_label_id(name))
             continue
         is_judged = before.is_judged or (key in edited and before.review != TODO)
@@ -229,6 +231,7 @@ def review_history(samples: Any, label_field: str, *, reviewer: str = "") -> lis
 def _reviewed(samples: Any, field: str) -> Any:
     dataset = dataset_of(samples)
     require_detections(all_images(dataset), field)
+    require_editable(dataset, field)
     return dataset
 
 
@@ -239,6 +242,7 @@ def _wanted(
     reset: Iterable[LabelName],
 ) -> dict[LabelName, Mark]:
     """What each label is to be; without a step, and without a class where that stays."""
+    _require_mapping("change", change)
     for name, label in change.items():
         if not isinstance(label, str) or not label.strip():
             raise DatasetError(
@@ -267,13 +271,30 @@ def _is_as_seen(key: tuple[str, str], mark: Mark, expected: Mapping[LabelName, s
 
 
 def _each(what: str, names: Iterable[LabelName]) -> list[LabelName]:
-    if isinstance(names, str):
-        raise DatasetError(f"{what} is one text; give a list of ids of labels.")
+    if isinstance(names, str) or not isinstance(names, Iterable):
+        kind = "one text" if isinstance(names, str) else quoted(names)
+        raise DatasetError(f"{what} is {kind}; give a list of ids of labels.")
     return list(names)
 
 
+def _require_mapping(what: str, given: Mapping[LabelName, str]) -> Mapping[LabelName, str]:
+    if not isinstance(given, Mapping):
+        raise DatasetError(
+            f"{what} is {quoted(given)}; give the class of each label by its id, such as "
+            '{item.key: "cat"}.'
+        )
+    return given
+
+
 def _label_id(name: LabelName) -> str:
-    return str(name if isinstance(name, str) else name[1])
+    if isinstance(name, str):
+        return name
+    if not isinstance(name, tuple) or len(name) != 2:
+        raise DatasetError(
+            f"{quoted(name)} names no label; give its id as a text, or the ids of its sample and "
+            "its own, such as the key of an item of review_queue."
+        )
+    return str(name[1])
 
 
 def _marks(

@@ -65,6 +65,25 @@ def require_labels(
     raise DatasetError(f"{name!r} {problem} {quoted(field)}; {offers}.")
 
 
+def require_editable(samples: Any, field: str) -> None:
+    """Make sure that nobody has made a field, or its labels, read-only.
+
+    FiftyOne keeps its own writes off such fields; those of this package go to the database.
+
+    Raises:
+        DatasetError: somebody has.
+    """
+    dataset = dataset_of(samples)
+    found = dataset.get_field(field)
+    kind = label_list(found.document_type) if hasattr(found, "document_type") else None
+    for path in (field, *([f"{field}.{kind}"] if kind else [])):
+        if getattr(dataset.get_field(path), "read_only", False):
+            raise DatasetError(
+                f"The field {path!r} of {dataset.name!r} is read-only; choose another field, or "
+                "set its read_only to False and save() it."
+            )
+
+
 def require_classes(samples: Any, paths: Iterable[str], classes: Iterable[str] | None) -> list[str]:
     """The classes asked for, all that the labels have if None, in the order given or else sorted.
 
@@ -78,9 +97,9 @@ def require_classes(samples: Any, paths: Iterable[str], classes: Iterable[str] |
     """
     paths = list(paths)
     where = f"{listed(path.rpartition('.')[0] for path in paths)} of {dataset_of(samples).name!r}"
-    found = {label for path in paths for label in samples.distinct(f"{path}.label")}
-    # A label without a name stands for no class.
-    present = sorted(label for label in found if label.strip())
+    # A label without a name stands for no class, and a program may have stored anything as one.
+    found = (label for path in paths for label in samples.distinct(f"{path}.label"))
+    present = sorted({label for label in found if isinstance(label, str) and label.strip()})
     if not present:
         raise DatasetError(f"There is no label with a name in {where}.")
     if classes is None:
@@ -88,7 +107,7 @@ def require_classes(samples: Any, paths: Iterable[str], classes: Iterable[str] |
     wanted = as_names("classes", classes)
     if not wanted:
         raise DatasetError(f"No class was chosen; the classes in {where} are {listed(present)}.")
-    unknown = [label for label in wanted if label not in found or not label.strip()]
+    unknown = [label for label in wanted if label not in present]
     if unknown:
         raise DatasetError(
             f"There is no label of class {listed(unknown)} in {where}; "

@@ -169,6 +169,18 @@ def test_a_stopped_export_leaves_the_former_file_and_no_other(dataset, tmp_path)
     assert set(os.listdir(tmp_path)) == {"a.json", *images}
 
 
+def test_two_exports_into_one_file_at_once_do_not_replace_each_other(dataset, tmp_path):
+    path = tmp_path / "a.json"
+
+    def other(bar):
+        if not path.exists():
+            export_coco(dataset.limit(2), "ground_truth", path, progress=False)
+
+    with pytest.raises(DatasetError, match="there already"):
+        export_coco(dataset, "ground_truth", path, progress=other)
+    assert len(COCO(path).getImgIds()) == 2
+
+
 @pytest.mark.parametrize("name", ["a.txt", "a"])
 def test_another_ending_is_refused(dataset, tmp_path, name):
     with pytest.raises(DatasetError, match="json"):

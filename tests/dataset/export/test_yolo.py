@@ -83,3 +83,85 @@ def test_only_a_folder_of_ours_is_ever_replaced(dataset, tmp_path):
     with pytest.raises(DatasetError, match="already"):
         export_yolo_seg(dataset, "ground_truth", folder, overwrite=True)
     assert not list(tmp_path.glob(".*"))
+
+
+def test_files_of_a_former_export_go_and_those_of_others_stay(dataset, tmp_path):
+    folder = tmp_path / "yolo"
+    export_yolo_seg(dataset, "ground_truth", folder, copy_images=True)
+    own = {"runs/best.pt": "weights", "labels/own.txt": "mine", "notes.txt": "mine"}
+    for name, text in own.items():
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(text)
+    report = export_yolo_seg(dataset.limit(2), "ground_truth", folder, overwrite=True)
+    assert {name: (folder / name).read_text() for name in own} == own
+    assert sorted(os.listdir(folder / "labels")) == ["000.txt", "001.txt", "own.txt"]
+    assert not (folder / "images").exists()
+    assert any("3 files that no export wrote stay" in note.reason for note in report.notes)
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_file_of_somebody_else_is_never_replaced(dataset, tmp_path):
+    folder = tmp_path / "yolo"
+    export_yolo_seg(dataset.limit(2), "ground_truth", folder)
+    (folder / "labels" / "004.txt").write_text("mine")
+    with pytest.raises(DatasetError, match="004"):
+        export_yolo_seg(dataset, "ground_truth", folder, overwrite=True)
+    assert (folder / "labels" / "004.txt").read_text() == "mine"
+    assert len(os.listdir(folder / "labels")) == 3
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_of_a_version_without_a_list_is_replaced(dataset, tmp_path):
+    folder = tmp_path / "yolo"
+    export_yolo_seg(dataset, "ground_truth", folder)
+    (folder / "exported_files.txt").unlink()
+    export_yolo_seg(dataset.limit(2), "ground_truth", folder, overwrite=True)
+    assert len(os.listdir(folder / "labels")) == 2
+
+
+def test_a_folder_that_holds_images_of_the_dataset_is_not_replaced(dataset, tmp_path):
+    """As after importing what was exported, to correct it."""
+    folder = tmp_path / "yolo"
+    export_yolo_seg(dataset, "ground_truth", folder, copy_images=True)
+    sample = dataset.last()
+    sample.filepath = str(folder / "images" / "005.png")
+    sample.save()
+    with pytest.raises(DatasetError, match="another folder"):
+        export_yolo_seg(dataset.limit(2), "ground_truth", folder, overwrite=True)
+    assert os.path.exists(sample.filepath)
+
+
+def test_two_exports_into_one_folder_at_once_do_not_replace_each_other(dataset, tmp_path):
+    folder = tmp_path / "yolo"
+
+    def other(bar):
+        if not folder.exists():
+            export_yolo_seg(dataset.limit(2), "ground_truth", folder, progress=False)
+
+    with pytest.raises(DatasetError, match="there already"):
+        export_yolo_seg(dataset, "ground_truth", folder, progress=other)
+    assert len(os.listdir(folder / "labels")) == 2
+
+
+def test_names_of_any_kind_come_back_from_the_yaml(dataset, tmp_path):
+    names = ["\U0001f600 face", "\u732b", 'it\'s "q" \\', "x\ny", "yes", "a\u2028b\x7f"]
+    pairs = zip(dataset.values("ground_truth.detections.id", unwind=True), names, strict=False)
+    for key, name in pairs:
+        view = dataset.select_labels(ids=[key])
+        view.set_values("ground_truth.detections.label", [[name]])
+    export_yolo_seg(dataset, "ground_truth", tmp_path / "yolo")
+    text = (tmp_path / "yolo" / "data.yaml").read_text(encoding="utf-8")
+    assert set(names) <= set(yaml.safe_load(text)["names"].values())
+
+
+def test_a_path_with_a_line_break_is_named_and_copied_where_asked_for(dataset, tmp_path):
+    sample = dataset.first()
+    path = tmp_path / "two\nlines.png"
+    os.rename(sample.filepath, path)
+    sample.filepath = str(path)
+    sample.save()
+    report = export_yolo_seg(dataset, "ground_truth", tmp_path / "yolo")
+    assert [note.sample for note in report.failed] == [sample.id]
+    assert len((tmp_path / "yolo" / "images.txt").read_text().splitlines()) == report.images == 5
+    report = export_yolo_seg(dataset, "ground_truth", tmp_path / "copied", copy_images=True)
+    assert (report.images, report.failed) == (6, [])

@@ -14,16 +14,6 @@ from ntt_plugin.errors import DatasetError
 from tests.dataset.scenes import SIZE
 
 
-@pytest.fixture
-def reviewed(dataset, bank, segmenter):
-    """Predictions in ``ntt``: of each image the first is approved, the second rejected."""
-    segment(dataset, "blocks", "ntt", segmenter=segmenter)
-    right = [labels[0] for labels in dataset.values("ntt.detections.id")]
-    wrong = [labels[1] for labels in dataset.values("ntt.detections.id")]
-    review_labels(dataset, "ntt", right, wrong)
-    return dataset
-
-
 def labels_of(dataset, field):
     dataset.reload()
     found = {}
@@ -185,3 +175,22 @@ def test_two_at_once_copy_each_label_once(reviewed):
             result.result()
     stored = fo.load_dataset(reviewed.name).values("truth.detections.id", unwind=True)
     assert sorted(stored) == sorted(ids)
+
+
+@pytest.mark.parametrize("limits", ["red", 5, ["red"]])
+def test_thresholds_that_are_none_are_refused(reviewed, limits):
+    with pytest.raises(DatasetError, match="thresholds"):
+        accept_labels(reviewed, "ntt", "truth", thresholds=limits)
+
+
+def test_a_threshold_of_no_class_is_noted(reviewed):
+    done = accept_labels(reviewed, "ntt", "truth", thresholds={"Red": 0.5})
+    assert any("'Red'" in note.reason for note in done.notes)
+
+
+def test_a_read_only_field_is_not_filled(reviewed):
+    field = reviewed.get_field("ground_truth")
+    field.read_only = True
+    field.save()
+    with pytest.raises(DatasetError, match="read-only"):
+        accept_labels(reviewed, "ntt", "ground_truth")

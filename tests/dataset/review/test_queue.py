@@ -111,3 +111,21 @@ def test_a_label_that_was_edited_or_drawn_in_the_app_is_approved(dataset, bank, 
     assert queue.counts == ReviewCounts(17, 2, 0)
     review_labels(dataset, "ntt", reject=[own.id], again=True)
     assert review_queue(dataset, "ntt").counts == ReviewCounts(17, 1, 1)
+
+
+@pytest.mark.parametrize("limits", [True, "red", {"red": "0.5"}, {"red": math.nan}, {"red": 2}])
+def test_thresholds_that_are_none_are_refused(scored, limits):
+    with pytest.raises(DatasetError, match="threshold"):
+        review_queue(scored, FIELD, thresholds=limits)
+
+
+@pytest.mark.parametrize("label", [5, ["red"], {"a": 1}])
+def test_a_class_that_is_no_text_stands_for_none(scored, label):
+    one = scored._sample_collection.find_one({})
+    scored._sample_collection.update_one(
+        {"_id": one["_id"]}, {"$set": {f"{FIELD}.detections.0.label": label}}
+    )
+    found = review_queue(scored, FIELD)
+    assert found.counts.todo == 18
+    assert found.by_class[""].todo == 1
+    assert len(review_queue(scored, FIELD, ["red"]).items) in (5, 6)

@@ -5,6 +5,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import fiftyone as fo
 import pytest
+from bson import ObjectId
 from fiftyone import ViewField as F
 
 from ntt_plugin.dataset.review import journal as journals
@@ -325,3 +326,46 @@ def test_a_killed_step_overwrites_nothing_that_came_since(dataset):
 def test_a_field_without_instances_is_refused(dataset):
     with pytest.raises(DatasetError, match="no field"):
         review_labels(dataset, "nothing", ["a"])
+
+
+@pytest.mark.parametrize("name", [5, None, ("one",), ("one", "two", "three"), ["one", "two"]])
+def test_what_names_no_label_is_refused(dataset, name):
+    with pytest.raises(DatasetError, match="names no label"):
+        review_labels(dataset, FIELD, [name])
+
+
+@pytest.mark.parametrize(
+    ("wrong", "problem"),
+    [
+        ({"approve": None}, "approve is None"),
+        ({"approve": "text"}, "one text"),
+        ({"change": ["red"]}, "change is"),
+        ({"expected": ["red"]}, "expected is"),
+        ({"reviewer": None}, "reviewer is None"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused(dataset, wrong, problem):
+    with pytest.raises(DatasetError, match=problem):
+        review_labels(dataset, FIELD, **wrong)
+
+
+def test_a_read_only_field_is_not_judged(dataset):
+    keys = ids(dataset)
+    before = reviews(dataset)
+    field = dataset.get_field(FIELD)
+    field.read_only = True
+    field.save()
+    with pytest.raises(DatasetError, match="read-only"):
+        review_labels(dataset, FIELD, keys)
+    assert reviews(dataset) == before
+
+
+@pytest.mark.parametrize("values", [{"label": ["red"]}, {"review": 5}, {"review_step": {"a": 1}}])
+def test_a_label_with_values_of_another_kind_is_left_alone(dataset, values):
+    key = ids(dataset)[0]
+    stored = {f"{FIELD}.detections.0.{name}": value for name, value in values.items()}
+    dataset._sample_collection.update_one(
+        {f"{FIELD}.detections._id": ObjectId(key)}, {"$set": stored}
+    )
+    step = review_labels(dataset, FIELD, ids(dataset)[:2])
+    assert (step.approved, step.left_alone) == (1, (key,))

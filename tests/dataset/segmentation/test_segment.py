@@ -279,3 +279,14 @@ def test_negatives_reach_the_scores(dataset, segmenter):
     expected = positive * np.exp(-(1 - positive) / 0.8)
     best = [sample.ntt.detections[0].confidence for sample in dataset]
     assert best == pytest.approx([expected] * 6, abs=1e-6)
+
+
+def test_a_read_only_field_is_not_overwritten(dataset, segmenter):
+    segment(dataset, "blocks", "ntt", segmenter=segmenter)
+    before = dataset.values("ntt.detections.id")
+    field = dataset.get_field("ntt")
+    field.read_only = True
+    field.save()
+    with pytest.raises(DatasetError, match="read-only"):
+        segment(dataset, "blocks", "ntt", overwrite="everything", segmenter=segmenter)
+    assert dataset.values("ntt.detections.id") == before
