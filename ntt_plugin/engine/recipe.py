@@ -38,7 +38,7 @@ class Recipe:
         point_batch: points per batch, at most; changes memory and speed, not results.
         iou_threshold: proposals with a predicted IoU above it are kept.
         duplicate_iou: of proposals whose masks overlap with at least this IoU, the one with the
-            highest predicted IoU is kept; None to keep all. Masks of two tiles are not compared.
+            highest predicted IoU is kept; None to keep all. Candidates always are.
         nms_iou: box IoU above which the proposal of lower predicted IoU is suppressed.
         max_instances: instances an image, at most.
         candidate_factor: candidates left after NMS, at most, in units of ``max_instances``.

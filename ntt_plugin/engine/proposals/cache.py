@@ -161,6 +161,7 @@ def upstream_digest(
     """
     # Proposals of the versions before tiles stay valid.
     without = _OF_TILES if recipe.tile is None else frozenset()
+    across_tiles = recipe.tile is not None and recipe.duplicate_iou is not None
     upstream = {
         "codec": CODEC_VERSION,
         "pipeline": PIPELINE_VERSION,
@@ -173,6 +174,8 @@ def upstream_digest(
             for field, value in asdict(recipe).items()
             if field not in AFTER_PROPOSALS | _REPLACED | without
         },
+        # Former versions compared no masks of two tiles.
+        **({"duplicates": "across tiles"} if across_tiles else {}),
     }
     return _hash(json.dumps(upstream, sort_keys=True).encode())
 

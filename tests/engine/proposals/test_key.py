@@ -64,6 +64,14 @@ def test_with_tiles_their_overlap_changes_the_key() -> None:
     assert upstream(Recipe(tile=512, tile_overlap=0.5)) != upstream(Recipe(tile=512))
 
 
+def test_tiles_whose_duplicates_no_version_dropped_before_have_another_key() -> None:
+    former = "f3ec83273daec8dd32063a2aa03ae413f4815d2dc89c59eb967a66c74849a7c2"
+    recipe = Recipe(tile=512, duplicate_iou=0.9)
+    assert upstream(recipe) != former
+    same = ({"tile": None}, "e823af7f7467b7c6"), ({"duplicate_iou": None}, "9a98928ebf809f02")
+    assert all(upstream(replace(recipe, **off)).startswith(key) for off, key in same)
+
+
 @pytest.mark.parametrize("part", [{"num_attention_heads": 6}, {"layer_norm_eps": 0.5}])
 def test_equal_weights_of_another_architecture_have_another_key(part: dict[str, float]) -> None:
     config, other = Dinov2Config(), Dinov2Config(**part)
