@@ -19,6 +19,8 @@ ADDED_LATER: dict[str, Any] = {
     "rescoring": "decay",
     "tile": None,
     "tile_overlap": 0.2,
+    "iou_exponent": 0.0,
+    "stability_exponent": 0.0,
 }
 """Fields that earlier versions lacked, with the values that give their results."""
 
@@ -50,6 +52,8 @@ class Recipe:
             ``max_instances`` is for the whole image: raise it where there are more objects.
         tile_overlap: of neighbouring tiles, relative to ``tile``, at least. An object that is
             smaller than the overlap lies in some tile as a whole.
+        iou_exponent: scores are multiplied by the predicted IoU to this power; 0 for not at all.
+        stability_exponent: likewise by the mask's stability.
 
     Raises:
         RecipeError: a field's value is not allowed; says which, and what is.
@@ -79,6 +83,8 @@ class Recipe:
     negative_sigma: float = 0.8
     tile: int | None = None
     tile_overlap: float = 0.2
+    iou_exponent: float = 0.0
+    stability_exponent: float = 0.0
 
     def __post_init__(self) -> None:
         for field, rule in _RULES.items():
@@ -139,6 +145,8 @@ _RULES: dict[str, Rule] = {
     "negative_sigma": Rule("a number from 0.000001 to 1000000", real(1e-6, 1e6).holds),
     "tile": _or_none(whole(32, 65_536, " of pixels")),
     "tile_overlap": real(0, 0.9),
+    "iou_exponent": real(0, 10),
+    "stability_exponent": real(0, 10),
 }
 
 PRESETS: dict[str, Recipe] = {

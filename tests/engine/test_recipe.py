@@ -27,6 +27,8 @@ def test_the_default_recipe_holds_the_papers_constants():
         "negative_sigma": 0.8,
         "tile": None,
         "tile_overlap": 0.2,
+        "iou_exponent": 0.0,
+        "stability_exponent": 0.0,
     }
     assert dataclasses.asdict(Recipe()) == expected == dataclasses.asdict(PRESETS["paper"])
 
@@ -82,6 +84,8 @@ def test_an_unknown_field_is_refused_with_those_there_are():
         ("tile", 512.0),
         ("tile_overlap", 1),
         ("tile_overlap", None),
+        ("iou_exponent", -1),
+        ("stability_exponent", None),
     ],
 )
 def test_a_value_that_is_not_allowed_names_its_field(field, value):

@@ -42,6 +42,7 @@ def join_proposals(
     masks, boxes = CompressedMasks(), []
     ious, features = [torch.zeros(0)], [torch.zeros(0, fingerprint.channels)]
     sources: list[torch.Tensor] = []
+    stability: list[torch.Tensor | None] = []
     for part, tile in parts:
         kept = []
         for index, found in enumerate(part.some_masks(range(len(part)))):
@@ -53,6 +54,8 @@ def join_proposals(
             kept.append(index)
         ious.append(part.ious.detach().cpu().float()[kept])
         features.append(part.features.detach().cpu().float()[kept])
+        measured = part.stability
+        stability.append(None if measured is None else measured.detach().cpu().float()[kept])
         of_grid = torch.full((len(part),), -1)
         sources.append((of_grid if part.sources is None else part.sources)[kept])
     joined = torch.cat([torch.zeros(0, dtype=torch.int64), *sources])
@@ -64,8 +67,15 @@ def join_proposals(
         image_size=image_size,
         fingerprint=fingerprint,
         sources=joined if (joined >= 0).any() else None,
+        stability=_joined_stability(stability),
     )
     return every if duplicate_iou is None else _without_duplicates(every, masks, duplicate_iou)
+
+
+def _joined_stability(parts: Sequence[torch.Tensor | None]) -> torch.Tensor | None:
+    """None unless it was measured in each part."""
+    measured = [part for part in parts if part is not None]
+    return torch.cat(measured) if measured and len(measured) == len(parts) else None
 
 
 def _without_duplicates(
@@ -85,4 +95,5 @@ def _without_duplicates(
         boxes=proposals.boxes[stays],
         masks=ChosenMasks(masks, np.flatnonzero(stays).tolist()),
         sources=None if sources is None else sources[stays],
+        stability=None if proposals.stability is None else proposals.stability[stays],
     )

@@ -44,6 +44,8 @@ class Proposals:
         fingerprint: the encoder that made the features; None if unknown.
         sources: index of the candidate that each was made of, -1 for the point grid, int64 (n,);
             None if none was made of a candidate.
+        stability: of each mask, float (n,), in [0, 1]; None if the recipe does not ask for it. See
+            ``stability_scores``.
 
     Example:
         >>> from ntt_plugin.engine import Proposals
@@ -62,6 +64,7 @@ class Proposals:
     image_size: tuple[int, int]
     fingerprint: Fingerprint | None = None
     sources: Tensor | None = None
+    stability: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ious)
@@ -88,6 +91,7 @@ class Proposals:
         image_size: tuple[int, int],
         fingerprint: Fingerprint | None = None,
         duplicate_iou: float | None = None,
+        with_stability: bool = False,
     ) -> Proposals:
         """Pool a feature for each mask and drop empty masks (recipe, section 3.6).
 
@@ -98,6 +102,7 @@ class Proposals:
             image_size: (H, W) of the original image.
             fingerprint: the encoder that made ``features_map``.
             duplicate_iou: as the recipe's.
+            with_stability: whether the masks' stability is kept.
         """
         masks = logits > 0
         filled = masks.flatten(1).any(dim=1).nonzero()[:, 0]
@@ -113,7 +118,23 @@ class Proposals:
             masks=UpsampledMasks(logits, boxes, image_size),
             image_size=image_size,
             fingerprint=fingerprint,
+            stability=stability_scores(logits) if with_stability else None,
         )
+
+
+def stability_scores(logits: Tensor) -> Tensor:
+    """How little masks change with the threshold: IoU of those cut at 1 and at -1 (recipe, 4.1).
+
+    Segment Anything's stability score.
+
+    Args:
+        logits: float (n, m, m), of masks that are not empty.
+
+    Returns:
+        Float32 (n,), in [0, 1].
+    """
+    flat = logits.flatten(1)
+    return (flat > 1).sum(dim=1).float() / (flat > -1).sum(dim=1).float()
 
 
 def mask_boxes(masks: Tensor) -> Tensor:

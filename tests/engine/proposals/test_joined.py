@@ -54,6 +54,22 @@ def test_parts_keep_their_order():
     assert joined.image_size == SIZE and joined.fingerprint == ENCODER
 
 
+def test_stability_is_joined_with_the_masks_it_is_of():
+    first, second = (
+        replace(some_proposals(seed, image_size=SIZE), stability=torch.rand(6)) for seed in (0, 1)
+    )
+    looks = [(first, whole_image(SIZE)), (second, whole_image(SIZE))]
+    filled = [0, 2, 3, 4, 5]
+    expected = torch.cat([first.stability[filled], second.stability[filled]])
+    assert torch.equal(join_proposals(looks, SIZE, ENCODER).stability, expected)
+    fewer = join_proposals(looks, SIZE, ENCODER, 0.5)
+    places = [expected.tolist().index(value) for value in fewer.stability.tolist()]
+    assert 0 < len(fewer) < 10
+    assert torch.equal(fewer.ious, torch.cat([first.ious[filled], second.ious[filled]])[places])
+    looks[1] = (replace(second, stability=None), whole_image(SIZE))
+    assert join_proposals(looks, SIZE, ENCODER).stability is None
+
+
 def test_no_part_gives_no_proposals():
     joined = join_proposals([], SIZE, ENCODER)
     assert len(joined) == 0 and joined.features.shape == (0, 5) and joined.boxes.shape == (0, 4)

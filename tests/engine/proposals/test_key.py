@@ -23,6 +23,7 @@ BEFORE = {
     "iou_threshold": 0.5,
     "duplicate_iou": 0.9,
     "tile": 512,
+    "stability_exponent": 1.0,
 }
 AFTER = {
     "name": "mine",
@@ -34,6 +35,7 @@ AFTER = {
     "rescoring": "diffusion",
     "merge_exponent": 1.0,
     "negative_sigma": 0.1,
+    "iou_exponent": 2.0,
 }
 NAMES = {"segmenter": "a/b", "encoder": "c/d", "precision": "bfloat16"}
 
@@ -58,6 +60,10 @@ def test_what_proposals_depend_on_changes_the_key(field: str) -> None:
 def test_without_tiles_the_key_is_that_of_versions_before_tiles() -> None:
     former = "b76ebfefbe4d2c625cacc28467b42f7699a63bfd9fe3dd378b86a01afa8cd2fd"
     assert upstream() == upstream(Recipe(tile_overlap=0.5)) == former
+
+
+def test_proposals_are_shared_whatever_the_power_of_the_stability() -> None:
+    assert upstream(Recipe(stability_exponent=2.0)) == upstream(Recipe(stability_exponent=0.5))
 
 
 def test_with_tiles_their_overlap_changes_the_key() -> None:
