@@ -56,6 +56,10 @@ RECIPES: dict[str, dict[str, Any]] = {
     "duplicate_iou 0.8": {"duplicate_iou": 0.8},
     "rescoring diffusion": {"rescoring": "diffusion"},
     "no rescoring": {"merge_exponent": 0},
+    "iou_exponent 2": {"iou_exponent": 2},
+    "stability_exponent 1": {"stability_exponent": 1},
+    "stability_exponent 2": {"stability_exponent": 2},
+    "stability_exponent 2, duplicate_iou 0.9": {"stability_exponent": 2, "duplicate_iou": 0.9},
     "duplicate_iou 0.9, rescoring diffusion": {"duplicate_iou": 0.9, "rescoring": "diffusion"},
 }
 SIMILARITIES: dict[str, Make] = {

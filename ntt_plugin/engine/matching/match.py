@@ -186,7 +186,7 @@ def similarities(features: Array, bank: MemoryBank, negative_sigma: float) -> Ar
 
 
 def mask_quality(proposals: Proposals, recipe: Recipe) -> Array:
-    """Factor of each score: predicted IoU and stability, to the recipe's powers (section 4.1).
+    """Factor of each score: predicted IoU and stability, to the recipe's powers (section 4).
 
     Returns:
         Float32 (n,), in [0, 1]; ones where both exponents are 0.

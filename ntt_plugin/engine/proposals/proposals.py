@@ -123,7 +123,7 @@ class Proposals:
 
 
 def stability_scores(logits: Tensor) -> Tensor:
-    """How little masks change with the threshold: IoU of those cut at 1 and at -1 (recipe, 4.1).
+    """How little masks change with the threshold: IoU of those cut at 1 and at -1 (recipe, 4).
 
     Segment Anything's stability score.
 
