@@ -56,10 +56,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "duplicate_iou 0.8": {"duplicate_iou": 0.8},
     "rescoring diffusion": {"rescoring": "diffusion"},
     "no rescoring": {"merge_exponent": 0},
-    "iou_exponent 2": {"iou_exponent": 2},
-    "stability_exponent 1": {"stability_exponent": 1},
+    "iou_exponent 1": {"iou_exponent": 1},
     "stability_exponent 2": {"stability_exponent": 2},
-    "stability_exponent 2, duplicate_iou 0.9": {"stability_exponent": 2, "duplicate_iou": 0.9},
+    "as best": {"iou_exponent": 1, "stability_exponent": 2},
     "duplicate_iou 0.9, rescoring diffusion": {"duplicate_iou": 0.9, "rescoring": "diffusion"},
 }
 SIMILARITIES: dict[str, Make] = {
@@ -157,7 +156,7 @@ def main() -> None:
     parser.add_argument("--only", choices=["recipes", "matching", "encoding"])
     parser.add_argument("--first-scene", type=int, default=0, help="number of the first scene")
     parser.add_argument("--first-seed", type=int, default=0, help="of the first draw")
-    parser.add_argument("--rows", nargs="+", help="names of ways to match; all if left out")
+    parser.add_argument("--rows", nargs="+", help="names of rows; all if left out")
     options = parser.parse_args()
 
     segmenter = Segmenter.from_preset("tiny")
@@ -184,7 +183,7 @@ def main() -> None:
                 seen, segmenter, banks[shots], options.rows
             )
     if options.only in (None, "recipes"):
-        result["recipes"] = recipe_table(segmenter, scenes, seen, few)
+        result["recipes"] = recipe_table(segmenter, scenes, seen, few, options.rows)
     if options.only in (None, "encoding"):
         result["encoding images of 2 : 1"] = encoding_table(segmenter, scenes, few)
     result |= {
@@ -228,6 +227,7 @@ def compared(values: list[float], plain: list[float]) -> dict[str, Any]:
         "difference": round(gain, 4),
         "standard_error": round(error, 4),
         "worth_it": bool(gain > 2 * error),
+        "of_each_draw": [round(value, 4) for value in values],
     }
 
 
@@ -286,12 +286,15 @@ def recipe_table(
     scenes: list[Scene],
     plain: SeenScenes,
     banks: list[tuple[MemoryBank, Drawn]],
+    rows: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """The recipe's own options; those after the proposals use them again."""
+    """The recipe's own options of these names; those after the proposals use them again."""
     seen_by = {segmenter.upstream: plain}
     base = [plain.ap(bank, segmenter.recipe) for bank, _ in banks]
     table: dict[str, Any] = {}
     for name, changes in {"preset": {}, **RECIPES}.items():
+        if rows is not None and name not in ("preset", *rows):
+            continue
         changed = segmenter.with_recipe(replace(segmenter.recipe, **changes))
         if changed.upstream not in seen_by:
             found = [changed.propose(scene.image) for scene in scenes]

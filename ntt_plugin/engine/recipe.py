@@ -161,7 +161,12 @@ PRESETS: dict[str, Recipe] = {
         grid=16,
     ),
     # What raised AP on generated scenes (benchmarks/options_ap.py).
-    "best": Recipe(name="best", segmenter="facebook/sam2.1-hiera-large", stability_exponent=2.0),
+    "best": Recipe(
+        name="best",
+        segmenter="facebook/sam2.1-hiera-large",
+        iou_exponent=1.0,
+        stability_exponent=2.0,
+    ),
     # Small networks know objects at one scale: a wide crop shows a reference as large as the
     # objects in the images.
     "tiny": Recipe(

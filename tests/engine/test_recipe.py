@@ -99,6 +99,6 @@ def test_every_field_has_a_rule():
 
 def test_what_was_added_later_is_off_in_every_preset_but_best():
     for name, recipe in PRESETS.items():
-        changed = {"stability_exponent": 2.0} if name == "best" else {}
+        changed = {"iou_exponent": 1.0, "stability_exponent": 2.0} if name == "best" else {}
         expected = {**config.ADDED_LATER, **changed}
         assert {field: getattr(recipe, field) for field in config.ADDED_LATER} == expected
