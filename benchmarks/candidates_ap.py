@@ -29,13 +29,13 @@ from tiles import difference
 from ntt_plugin.demo.scenes import Scene
 from ntt_plugin.demo.streams import scoring_scene
 from ntt_plugin.engine import Candidate, Proposals, Segmenter
+from ntt_plugin.engine.proposals.joined import join_proposals
+from ntt_plugin.engine.proposals.tiles import whole_image
 
 RESULTS = Path(__file__).parent / "results" / "candidates_ap.json"
 JITTER = 0.1
 FALSE_IOU = 0.3
-GRID = "grid"
 Array = np.ndarray[Any, Any]
-Propose = Callable[[int, Scene], Proposals]
 
 
 def main() -> None:
@@ -52,22 +52,29 @@ def main() -> None:
         for seed in range(options.seeds)
     ]
     table: dict[str, Any] = {}
-    of_grid: list[dict[str, float]] = []
-    for name, propose in kinds(segmenter).items():
-        proposals = [propose(index, scene).with_masks_made() for index, scene in enumerate(scenes)]
+    of_grid = [segmenter.propose(scene.image).with_masks_made() for scene in scenes]
+    grid_runs = [score(scenes, of_grid, bank, segmenter) for bank in banks]
+
+    def add(name: str, proposals: list[Proposals]) -> None:
         runs = [score(scenes, proposals, bank, segmenter) for bank in banks]
-        of_grid = of_grid or runs
+        found = zip(scenes, proposals, strict=True)
+        ious = [iou for pair in found for iou in best_ious(objects(pair[0]), pair[1].masks)]
         table[name] = {
             **summarise(runs),
-            "proposals_an_image": statistics.fmean(len(found) for found in proposals),
-            "best_iou": statistics.fmean(
-                iou
-                for scene, found in zip(scenes, proposals, strict=True)
-                for iou in best_ious(objects(scene), (found.masks[i] for i in range(len(found))))
-            ),
-            "segm_ap - grid's": difference(runs, of_grid),
+            "proposals_an_image": statistics.fmean(len(entry) for entry in proposals),
+            "best_iou": statistics.fmean(ious),
+            "segm_ap - grid's": difference(runs, grid_runs),
         }
         print(f"{name:36s}", json.dumps(table[name]), flush=True)
+
+    add("grid", of_grid)
+    for name, make in KINDS.items():
+        given = [
+            segmenter.propose_candidates(scene.image, make(index, scene))
+            for index, scene in enumerate(scenes)
+        ]
+        add(name, given)
+        add(f"grid and {name}", [join(*pair) for pair in zip(of_grid, given, strict=True)])
     result = {
         "preset": "tiny",
         "scenes": options.scenes,
@@ -83,28 +90,11 @@ def main() -> None:
     options.output.write_text(json.dumps(result, indent=1) + "\n")
 
 
-def kinds(segmenter: Segmenter) -> dict[str, Propose]:
-    """Ways to propose for a scene and its number, the grid first."""
-    candidates: dict[str, Callable[[int, Scene], list[Candidate]]] = {
-        "true boxes": lambda index, scene: boxed(true_boxes(index, scene)),
-        "jittered boxes": lambda index, scene: boxed(jittered_boxes(index, scene)),
-        "jittered boxes, half false": lambda index, scene: boxed(half_false(index, scene)),
-        "true masks": lambda _, scene: [Candidate.of_mask(mask) for mask in objects(scene)],
-    }
-    found: dict[str, Propose] = {GRID: lambda _, scene: segmenter.propose(scene.image)}
-    for grid in (False, True):
-        for name, make in candidates.items():
-            found[f"{GRID} and {name}" if grid else name] = proposing(segmenter, make, grid)
-    return found
-
-
-def proposing(
-    segmenter: Segmenter, make: Callable[[int, Scene], list[Candidate]], grid: bool
-) -> Propose:
-    """A way to propose: candidates, joined with the grid if so."""
-    return lambda index, scene: segmenter.propose_candidates(
-        scene.image, make(index, scene), grid=grid
-    )
+def join(grid: Proposals, given: Proposals) -> Proposals:
+    """What ``propose_candidates`` with ``grid=True`` gives, of what is there already."""
+    whole = whole_image(grid.image_size)
+    assert grid.fingerprint is not None
+    return join_proposals([(grid, whole), (given, whole)], grid.image_size, grid.fingerprint)
 
 
 def objects(scene: Scene) -> list[Array]:
@@ -133,6 +123,14 @@ def half_false(index: int, scene: Scene) -> Array:
     rng = np.random.default_rng([index, 1])
     wrong = false_boxes(true_boxes(index, scene), scene.owners.shape, FALSE_IOU, rng)
     return np.asarray(rng.permutation(np.concatenate([jittered_boxes(index, scene), wrong])))
+
+
+KINDS: dict[str, Callable[[int, Scene], list[Candidate]]] = {
+    "true boxes": lambda index, scene: boxed(true_boxes(index, scene)),
+    "jittered boxes": lambda index, scene: boxed(jittered_boxes(index, scene)),
+    "jittered boxes, half false": lambda index, scene: boxed(half_false(index, scene)),
+    "true masks": lambda _, scene: [Candidate.of_mask(mask) for mask in objects(scene)],
+}
 
 
 if __name__ == "__main__":
