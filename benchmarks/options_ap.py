@@ -56,6 +56,9 @@ RECIPES: dict[str, dict[str, Any]] = {
     "duplicate_iou 0.8": {"duplicate_iou": 0.8},
     "rescoring diffusion": {"rescoring": "diffusion"},
     "no rescoring": {"merge_exponent": 0},
+    "iou_exponent 1": {"iou_exponent": 1},
+    "stability_exponent 2": {"stability_exponent": 2},
+    "as best": {"iou_exponent": 1, "stability_exponent": 2},
     "duplicate_iou 0.9, rescoring diffusion": {"duplicate_iou": 0.9, "rescoring": "diffusion"},
 }
 SIMILARITIES: dict[str, Make] = {
@@ -74,6 +77,7 @@ SIMILARITIES: dict[str, Make] = {
     "references flipped, too": lambda drawn: to_means(drawn, "plain", "flipped"),
     "half the context, too": lambda drawn: to_means(drawn, "plain", "near"),
     "1.5 times the context, too": lambda drawn: to_means(drawn, "plain", "far"),
+    "1.5 times the context alone": lambda drawn: to_means(drawn, "far"),
     "all views": lambda drawn: to_means(drawn, "plain", "flipped", "near", "far"),
 }
 FACTORS: dict[str, tuple[float, float]] = {
@@ -84,8 +88,19 @@ FACTORS: dict[str, tuple[float, float]] = {
     "x stability^0.5": (0, 0.5),
     "x stability": (0, 1),
     "x stability^2": (0, 2),
+    "x stability^3": (0, 3),
+    "x stability^4": (0, 4),
+    "x predicted IoU x stability": (1, 1),
+    "x predicted IoU x stability^2": (1, 2),
+    "x predicted IoU^2 x stability^2": (2, 2),
 }
 """Exponents of the predicted IoU and of the stability score."""
+TOGETHER: dict[str, Make] = {
+    "each reference, log-sum-exp 0.1": lambda drawn: several(drawn, None, 0.1),
+    "1.5 times the context, too": lambda drawn: to_means(drawn, "plain", "far"),
+    "1.5 times the context alone": lambda drawn: to_means(drawn, "far"),
+}
+"""Ways to match that are tried together with ``x stability^2``, too."""
 
 
 class SeenScenes:
@@ -139,13 +154,18 @@ def main() -> None:
     parser.add_argument("--all-shots", type=int, nargs="+", default=[3, 10, 30])
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--only", choices=["recipes", "matching", "encoding"])
+    parser.add_argument("--first-scene", type=int, default=0, help="number of the first scene")
+    parser.add_argument("--first-seed", type=int, default=0, help="of the first draw")
+    parser.add_argument("--rows", nargs="+", help="names of rows; all if left out")
     options = parser.parse_args()
 
     segmenter = Segmenter.from_preset("tiny")
-    scenes = [scoring_scene(index) for index in range(options.scenes)]
+    first = options.first_scene
+    scenes = [scoring_scene(index) for index in range(first, first + options.scenes)]
+    seeds = range(options.first_seed, options.first_seed + options.seeds)
     views = reference_views(segmenter, options.references)
     banks = {
-        shots: [draw(segmenter, views, shots, seed) for seed in range(options.seeds)]
+        shots: [draw(segmenter, views, shots, seed) for seed in seeds]
         for shots in sorted({options.shots, *options.all_shots})
     }
     few = banks[options.shots]
@@ -154,13 +174,16 @@ def main() -> None:
         "scenes": options.scenes,
         "shots": options.shots,
         "reference_seeds": options.seeds,
+        "first": {"scene": first, "reference_seed": options.first_seed},
     }
     seen = SeenScenes(scenes, [segmenter.propose(scene.image) for scene in scenes])
     if options.only in (None, "matching"):
         for shots in options.all_shots:
-            result[f"matching, {shots} shots"] = matching_table(seen, segmenter, banks[shots])
+            result[f"matching, {shots} shots"] = matching_table(
+                seen, segmenter, banks[shots], options.rows
+            )
     if options.only in (None, "recipes"):
-        result["recipes"] = recipe_table(segmenter, scenes, seen, few)
+        result["recipes"] = recipe_table(segmenter, scenes, seen, few, options.rows)
     if options.only in (None, "encoding"):
         result["encoding images of 2 : 1"] = encoding_table(segmenter, scenes, few)
     result |= {
@@ -204,34 +227,47 @@ def compared(values: list[float], plain: list[float]) -> dict[str, Any]:
         "difference": round(gain, 4),
         "standard_error": round(error, 4),
         "worth_it": bool(gain > 2 * error),
+        "of_each_draw": [round(value, 4) for value in values],
     }
 
 
 def matching_table(
-    seen: SeenScenes, segmenter: Segmenter, banks: list[tuple[MemoryBank, Drawn]]
+    seen: SeenScenes,
+    segmenter: Segmenter,
+    banks: list[tuple[MemoryBank, Drawn]],
+    rows: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """Every way to match, for references of one number of shots."""
+    """The ways to match of these names, for references of one number of shots."""
     recipe = segmenter.recipe
     plain = [seen.ap(bank, recipe) for bank, _ in banks]
-    table: dict[str, Any] = {}
-
-    def add(name: str, values: list[float]) -> None:
-        table[name] = compared(values, plain)
+    table: dict[str, Any] = {"recipe": compared(plain, plain)}
+    for name, (make, exponents, changes) in ways_to_match().items():
+        if rows is not None and name not in rows:
+            continue
+        changed = replace(recipe, **changes)
+        made = [(bank, factored(seen, make(drawn), *exponents)) for bank, drawn in banks]
+        table[name] = compared([seen.ap(bank, changed, way) for bank, way in made], plain)
         print(f"{name:50s}", json.dumps(table[name]), flush=True)
-
-    add("recipe", plain)
-    for name, make in SIMILARITIES.items():
-        made = [(bank, make(drawn)) for bank, drawn in banks]
-        add(name, [seen.ap(bank, recipe, lambda _, f, s=s: s(f)) for bank, s in made])
-    for name, exponents in FACTORS.items():
-        made = [(bank, factored(seen, to_means(drawn), *exponents)) for bank, drawn in banks]
-        add(name, [seen.ap(bank, recipe, similarity) for bank, similarity in made])
-    diffusion = replace(recipe, rescoring="diffusion")
-    for name, exponents in {"": (0, 0), "x predicted IoU": (1, 0)}.items():
-        made = [(bank, factored(seen, to_means(drawn), *exponents)) for bank, drawn in banks]
-        values = [seen.ap(bank, diffusion, similarity) for bank, similarity in made]
-        add(f"diffusion {name}".strip(), values)
     return table
+
+
+def ways_to_match() -> dict[str, tuple[Make, tuple[float, float], dict[str, Any]]]:
+    """By name: similarity, exponents of predicted IoU and stability, changes of the recipe."""
+    found: dict[str, tuple[Make, tuple[float, float], dict[str, Any]]] = {
+        name: (make, (0, 0), {}) for name, make in SIMILARITIES.items()
+    }
+    found |= {name: (to_means, exponents, {}) for name, exponents in FACTORS.items()}
+    found |= {
+        f"{name}, x stability^2": (make, FACTORS["x stability^2"], {})
+        for name, make in TOGETHER.items()
+    }
+    diffusion = {"rescoring": "diffusion"}
+    found |= {
+        f"diffusion {name}".strip(): (to_means, exponents, diffusion)
+        for name, exponents in {"": (0, 0), **FACTORS}.items()
+        if name in ("", "x predicted IoU", "x stability^2")
+    }
+    return found
 
 
 def factored(seen: SeenScenes, similarity: Similarity, of_iou: float, of_stability: float) -> Any:
@@ -250,12 +286,15 @@ def recipe_table(
     scenes: list[Scene],
     plain: SeenScenes,
     banks: list[tuple[MemoryBank, Drawn]],
+    rows: Sequence[str] | None = None,
 ) -> dict[str, Any]:
-    """The recipe's own options; those after the proposals use them again."""
+    """The recipe's own options of these names; those after the proposals use them again."""
     seen_by = {segmenter.upstream: plain}
     base = [plain.ap(bank, segmenter.recipe) for bank, _ in banks]
     table: dict[str, Any] = {}
     for name, changes in {"preset": {}, **RECIPES}.items():
+        if rows is not None and name not in ("preset", *rows):
+            continue
         changed = segmenter.with_recipe(replace(segmenter.recipe, **changes))
         if changed.upstream not in seen_by:
             found = [changed.propose(scene.image) for scene in scenes]

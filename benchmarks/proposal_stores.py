@@ -39,7 +39,7 @@ from ntt_plugin.engine import Proposals, Segmenter
 from ntt_plugin.engine.masks.packed import PackedMask
 from ntt_plugin.engine.proposals.codec import decode_proposals, encode_proposals
 from ntt_plugin.engine.proposals.mask_upsampling import upsample_masks
-from ntt_plugin.engine.proposals.proposals import distinct
+from ntt_plugin.engine.proposals.near_duplicates import distinct
 
 RESULTS = Path(__file__).parent / "results" / "proposal_stores.json"
 # Children of a server that has imported everything start in milliseconds, and without threads.

@@ -12,7 +12,7 @@ class NttError(Exception):
         ...     Recipe.from_preset("slow")
         ... except NttError as error:
         ...     print(error)
-        There is no preset 'slow'; presets are paper, balanced, fast, tiny.
+        There is no preset 'slow'; presets are paper, balanced, fast, best, tiny.
     """
 
 

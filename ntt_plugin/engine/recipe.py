@@ -19,6 +19,8 @@ ADDED_LATER: dict[str, Any] = {
     "rescoring": "decay",
     "tile": None,
     "tile_overlap": 0.2,
+    "iou_exponent": 0.0,
+    "stability_exponent": 0.0,
 }
 """Fields that earlier versions lacked, with the values that give their results."""
 
@@ -38,7 +40,7 @@ class Recipe:
         point_batch: points per batch, at most; changes memory and speed, not results.
         iou_threshold: proposals with a predicted IoU above it are kept.
         duplicate_iou: of proposals whose masks overlap with at least this IoU, the one with the
-            highest predicted IoU is kept; None to keep all. Masks of two tiles are not compared.
+            highest predicted IoU is kept; None to keep all. Candidates always are.
         nms_iou: box IoU above which the proposal of lower predicted IoU is suppressed.
         max_instances: instances an image, at most.
         candidate_factor: candidates left after NMS, at most, in units of ``max_instances``.
@@ -50,6 +52,8 @@ class Recipe:
             ``max_instances`` is for the whole image: raise it where there are more objects.
         tile_overlap: of neighbouring tiles, relative to ``tile``, at least. An object that is
             smaller than the overlap lies in some tile as a whole.
+        iou_exponent: scores are multiplied by the predicted IoU to this power; 0 for not at all.
+        stability_exponent: likewise by the mask's stability.
 
     Raises:
         RecipeError: a field's value is not allowed; says which, and what is.
@@ -79,6 +83,8 @@ class Recipe:
     negative_sigma: float = 0.8
     tile: int | None = None
     tile_overlap: float = 0.2
+    iou_exponent: float = 0.0
+    stability_exponent: float = 0.0
 
     def __post_init__(self) -> None:
         for field, rule in _RULES.items():
@@ -139,6 +145,8 @@ _RULES: dict[str, Rule] = {
     "negative_sigma": Rule("a number from 0.000001 to 1000000", real(1e-6, 1e6).holds),
     "tile": _or_none(whole(32, 65_536, " of pixels")),
     "tile_overlap": real(0, 0.9),
+    "iou_exponent": real(0, 10),
+    "stability_exponent": real(0, 10),
 }
 
 PRESETS: dict[str, Recipe] = {
@@ -151,6 +159,13 @@ PRESETS: dict[str, Recipe] = {
         segmenter="facebook/sam2.1-hiera-small",
         encoder="facebook/dinov2-base",
         grid=16,
+    ),
+    # What raised AP on generated scenes (benchmarks/options_ap.py).
+    "best": Recipe(
+        name="best",
+        segmenter="facebook/sam2.1-hiera-large",
+        iou_exponent=1.0,
+        stability_exponent=2.0,
     ),
     # Small networks know objects at one scale: a wide crop shows a reference as large as the
     # objects in the images.

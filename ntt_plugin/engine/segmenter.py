@@ -248,7 +248,8 @@ class Segmenter:
             return self._pictures.propose(picture)
         looks = [whole_image(size), *tiles]
         parts = ((self._pictures.propose(_part(picture, tile)), tile) for tile in looks)
-        return join_proposals(_counted(parts, len(looks), progress), size, self.fingerprint)
+        counted = _counted(parts, len(looks), progress)
+        return join_proposals(counted, size, self.fingerprint, self.recipe.duplicate_iou)
 
     @with_threads_by_load
     @reraise_oom("segment an image", SMALLER_IMAGE)
@@ -297,7 +298,9 @@ class Segmenter:
         )
         counted = _counted(parts, len(looks), progress)
         joined = ((kind, tile) for kinds, tile in counted for kind in kinds)
-        return join_proposals(joined, size, self.fingerprint)
+        # Without tiles the grid's own duplicates are dropped already.
+        duplicate_iou = recipe.duplicate_iou if len(tiles) > 1 else None
+        return join_proposals(joined, size, self.fingerprint, duplicate_iou)
 
     def segment(self, image: ImageLike, bank: MemoryBank) -> Instances:
         """The instances of the bank's classes in an image (recipe, sections 3 to 5).

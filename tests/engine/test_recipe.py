@@ -27,13 +27,15 @@ def test_the_default_recipe_holds_the_papers_constants():
         "negative_sigma": 0.8,
         "tile": None,
         "tile_overlap": 0.2,
+        "iou_exponent": 0.0,
+        "stability_exponent": 0.0,
     }
     assert dataclasses.asdict(Recipe()) == expected == dataclasses.asdict(PRESETS["paper"])
 
 
 def test_presets_carry_their_own_names():
     assert {name: recipe.name for name, recipe in PRESETS.items()} == {
-        name: name for name in ("paper", "balanced", "fast", "tiny")
+        name: name for name in ("paper", "balanced", "fast", "best", "tiny")
     }
 
 
@@ -43,7 +45,7 @@ def test_a_preset_takes_other_values():
 
 
 def test_an_unknown_preset_is_refused_with_those_there_are():
-    with pytest.raises(RecipeError, match=r"'slow'.*paper, balanced, fast, tiny"):
+    with pytest.raises(RecipeError, match=r"'slow'.*paper, balanced, fast, best, tiny"):
         Recipe.from_preset("slow")
 
 
@@ -82,6 +84,8 @@ def test_an_unknown_field_is_refused_with_those_there_are():
         ("tile", 512.0),
         ("tile_overlap", 1),
         ("tile_overlap", None),
+        ("iou_exponent", -1),
+        ("stability_exponent", None),
     ],
 )
 def test_a_value_that_is_not_allowed_names_its_field(field, value):
@@ -93,6 +97,8 @@ def test_every_field_has_a_rule():
     assert set(config._RULES) == {field.name for field in dataclasses.fields(Recipe)}
 
 
-def test_what_was_added_later_is_off_in_every_preset():
-    for recipe in PRESETS.values():
-        assert {name: getattr(recipe, name) for name in config.ADDED_LATER} == config.ADDED_LATER
+def test_what_was_added_later_is_off_in_every_preset_but_best():
+    for name, recipe in PRESETS.items():
+        changed = {"iou_exponent": 1.0, "stability_exponent": 2.0} if name == "best" else {}
+        expected = {**config.ADDED_LATER, **changed}
+        assert {field: getattr(recipe, field) for field in config.ADDED_LATER} == expected

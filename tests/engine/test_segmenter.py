@@ -1,5 +1,6 @@
 import copy
 from dataclasses import replace
+from itertools import combinations
 from pathlib import Path
 
 import numpy as np
@@ -229,6 +230,19 @@ def test_near_duplicates_are_dropped_if_the_recipe_says_so(segmenter: Segmenter)
     every = segmenter.propose(picture(3))
     fewer = segmenter.with_recipe(replace(segmenter.recipe, duplicate_iou=0.5)).propose(picture(3))
     assert 0 < len(fewer) < len(every)
+
+
+def test_near_duplicates_of_all_tiles_are_dropped_too(segmenter: Segmenter) -> None:
+    recipe = replace(segmenter.recipe, tile=40, tile_overlap=0.5, duplicate_iou=0.5)
+    for found in (
+        segmenter.with_recipe(recipe).propose(picture(3)),
+        segmenter.with_recipe(recipe).propose_candidates(picture(3), [], grid=True),
+    ):
+        masks = [found.masks[index] for index in range(len(found))]
+        shared = [a.intersection(b) for a, b in combinations(masks, 2)]
+        areas = [a.area + b.area for a, b in combinations(masks, 2)]
+        assert len(masks) > 1
+        assert all(s / (a - s) < 0.5 for s, a in zip(shared, areas, strict=True))
 
 
 def test_what_is_upstream_of_proposals_is_told_by_weights_and_recipe(

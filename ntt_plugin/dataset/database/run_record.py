@@ -16,7 +16,7 @@ import fiftyone.core.odm as foo
 from bson import ObjectId
 
 from ...engine.proposals.cache import AFTER_PROPOSALS
-from ...engine.recipe import Recipe
+from ...engine.recipe import ADDED_LATER, Recipe
 from ...errors import DatasetError
 from . import custom_runs, grid_files
 from .custom_runs import stored_run
@@ -190,7 +190,8 @@ def is_stored(dataset_id: Any, field: str) -> bool:
 
 
 def _before_proposals(recipe: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in recipe.items() if name not in AFTER_PROPOSALS}
+    complete = {**ADDED_LATER, **recipe}
+    return {name: value for name, value in complete.items() if name not in AFTER_PROPOSALS}
 
 
 def _put_results(

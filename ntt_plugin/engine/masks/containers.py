@@ -85,6 +85,20 @@ class CompressedMasks(LazySequence[PackedMask]):
             return self._inflated[place]
 
 
+class ChosenMasks(LazySequence[PackedMask]):
+    """Some masks of a sequence, which are not copied."""
+
+    def __init__(self, masks: Sequence[PackedMask], indices: Sequence[int]) -> None:
+        self._masks = masks
+        self._indices = indices
+
+    def __len__(self) -> int:
+        return len(self._indices)
+
+    def _item(self, place: int) -> PackedMask:
+        return self._masks[self._indices[place]]
+
+
 class CachedMasks:
     """All masks of an image, computed once and kept in bounded memory; thread-safe."""
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ...errors import BankError
+from ...errors import BankError, RecipeError
 from ..bank.memory_bank import MemoryBank
 from ..device.batching import SMALLER_IMAGE, reraise_oom
 from ..device.threads import require_own_process, with_threads_by_load
@@ -104,7 +104,8 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
 
     Raises:
         BankError: the bank is empty or comes from another encoder.
-        RecipeError: this process was forked after torch computed in its parent.
+        RecipeError: this process was forked after torch computed in its parent, or the proposals
+            lack what the recipe asks for.
 
     Example:
         >>> import torch
@@ -128,8 +129,9 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     features = compared_features(proposals)
     similarity = similarities(features, bank, recipe.negative_sigma)
     labels, scores, margins = best_class(similarity)
-    # 4.2: NMS per label on the low-resolution boxes, then drop what has a score of 0.
     ious = proposals.ious.detach().cpu().float().numpy()
+    scores = scores * mask_quality(proposals, recipe)
+    # 4.2: NMS per label on the low-resolution boxes, then drop what has a score of 0.
     order = suppress(proposals.boxes.cpu().numpy(), ious, labels, recipe.nms_iou)
     candidates = int((scores[order] > 0).sum())
     # The limit comes first: candidates of score 0 count for it.
@@ -182,6 +184,30 @@ def similarities(features: Array, bank: MemoryBank, negative_sigma: float) -> Ar
         excess = (against - similarity[:, column]).clip(min=0)
         similarity[:, column] *= np.exp(-excess / negative_sigma)
     return similarity
+
+
+def mask_quality(proposals: Proposals, recipe: Recipe) -> Array:
+    """Factor of each score: predicted IoU and stability, to the recipe's powers (section 4).
+
+    Returns:
+        Float32 (n,), in [0, 1]; ones where both exponents are 0.
+
+    Raises:
+        RecipeError: the proposals were made by a recipe that does not ask for the stability.
+    """
+    factor = np.ones(len(proposals), np.float32)
+    if recipe.iou_exponent:
+        ious = proposals.ious.detach().cpu().float().numpy()
+        factor *= ious.clip(0, 1) ** np.float32(recipe.iou_exponent)
+    if recipe.stability_exponent:
+        if proposals.stability is None:
+            raise RecipeError(
+                "The recipe's stability_exponent needs the stability of masks, which these "
+                "proposals lack; make them by a recipe that has a stability_exponent above 0."
+            )
+        stability = proposals.stability.detach().cpu().float().numpy()
+        factor *= stability ** np.float32(recipe.stability_exponent)
+    return factor
 
 
 def best_class(similarity: Array) -> tuple[Array, Array, Array]:

@@ -78,7 +78,10 @@ class PictureProposer:
         drawn = [index for index in given if candidates[index].mask is not None]
         if drawn:
             chosen = [candidates[index] for index in drawn]
-            found.append(of_masks(chosen, drawn, tile, patches, self.fingerprint))
+            given_masks = of_masks(chosen, drawn, tile, patches, self.fingerprint)
+            # A mask that is given has no logits.
+            stability = torch.ones(len(drawn)) if recipe.stability_exponent else None
+            found.append(replace(given_masks, stability=stability))
         return found
 
     def pixels(self, picture: Image.Image) -> Tensor:
@@ -110,4 +113,12 @@ class PictureProposer:
         duplicate_iou: float | None,
     ) -> Proposals:
         size = (picture.height, picture.width)
-        return Proposals.from_logits(logits, ious, patches, size, self.fingerprint, duplicate_iou)
+        return Proposals.from_logits(
+            logits,
+            ious,
+            patches,
+            size,
+            self.fingerprint,
+            duplicate_iou,
+            with_stability=self.recipe.stability_exponent > 0,
+        )

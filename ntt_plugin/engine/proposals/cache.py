@@ -85,6 +85,9 @@ def _require_plausible(
     numbers = ((proposals.ious, inf), (proposals.boxes, inf), (proposals.features, _LONGEST))
     if proposals.sources is not None and (proposals.sources < -1).any():
         raise RecordError("it names candidates that cannot be")
+    stability = proposals.stability
+    if stability is not None and not ((stability >= 0) & (stability <= 1)).all():
+        raise RecordError("it holds a stability that cannot be")
     for values, most in numbers:
         # One that is NaN makes both NaN, which no comparison holds of.
         array = values.numpy()
@@ -111,12 +114,13 @@ AFTER_PROPOSALS = frozenset(
         "rescoring",
         "merge_exponent",
         "negative_sigma",
+        "iou_exponent",
     }
 )
 """Fields of a recipe that proposals do not depend on; they depend on every other field."""
 
-# Replaced by the networks' digests and the dtype, which say more.
-_REPLACED = frozenset({"segmenter", "encoder", "precision"})
+# Replaced by the networks' digests and the dtype, which say more; and by whether it is above 0.
+_REPLACED = frozenset({"segmenter", "encoder", "precision", "stability_exponent"})
 
 _OF_TILES = frozenset({"tile", "tile_overlap"})
 
@@ -163,6 +167,8 @@ def upstream_digest(
     """
     # Proposals of the versions before tiles stay valid.
     without = _OF_TILES if recipe.tile is None else frozenset()
+    measured = recipe.stability_exponent > 0
+    across_tiles = recipe.tile is not None and recipe.duplicate_iou is not None
     upstream = {
         "codec": CODEC_VERSION,
         "pipeline": PIPELINE_VERSION,
@@ -175,6 +181,9 @@ def upstream_digest(
             for field, value in asdict(recipe).items()
             if field not in AFTER_PROPOSALS | _REPLACED | without
         },
+        **({"stability": True} if measured else {}),
+        # Former versions compared no masks of two tiles.
+        **({"duplicates": "across tiles"} if across_tiles else {}),
     }
     return _hash(json.dumps(upstream, sort_keys=True).encode())
 

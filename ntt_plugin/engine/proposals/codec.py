@@ -5,8 +5,9 @@ than upsampling its logits again, and takes less space than the logits (256 KB).
 stored uncompressed: deflated they would be 15 to 24% smaller, but several times slower to read.
 
 Layout, little-endian: a header; predicted IoUs; boxes; features; for each mask its box, its area
-and its length in bytes; if the version says so, the candidates' indices; the masks. The store
-verifies checksums; the reader checks the structure, so that no bytes can crash it.
+and its length in bytes; if the version says so, the candidates' indices, and the masks' stability;
+the masks. The store verifies checksums; the reader checks the structure, so that no bytes can
+crash it.
 """
 
 from __future__ import annotations
@@ -25,8 +26,10 @@ from .proposals import Proposals
 
 CODEC_VERSION = 1
 """Part of every key: a record of another version is not found, rather than found and refused."""
-# Of records of proposals that were made of candidates, which have keys of their own.
-_WITH_SOURCES = 0x100 | CODEC_VERSION
+# Bits of the version: proposals made of candidates, and of recipes that ask for the stability of
+# masks. Both have keys of their own.
+_SOURCES, _STABILITY = 0x100, 0x200
+_VERSIONS = [CODEC_VERSION | bits for bits in (0, _SOURCES, _STABILITY, _SOURCES | _STABILITY)]
 
 # Version, image height and width, proposals, channels.
 _HEADER = struct.Struct("<5I")
@@ -45,15 +48,19 @@ def encode_proposals(proposals: Proposals) -> bytes:
             masks.append(encode_mask(mask))
             row["box"], row["area"], row["length"] = mask.box, mask.area, len(masks[-1])
     count, channels = proposals.features.shape
-    version, sources = CODEC_VERSION, b""
+    version, extra = CODEC_VERSION, []
     if proposals.sources is not None:
-        version, sources = _WITH_SOURCES, proposals.sources.numpy().astype(_SOURCE).tobytes()
+        version |= _SOURCES
+        extra.append(proposals.sources.numpy().astype(_SOURCE).tobytes())
+    if proposals.stability is not None:
+        version |= _STABILITY
+        extra.append(_floats(proposals.stability))
     return b"".join(
         [
             _HEADER.pack(version, *proposals.image_size, count, channels),
             *(_floats(part) for part in (proposals.ious, proposals.boxes, proposals.features)),
             table.tobytes(),
-            sources,
+            *extra,
             *masks,
         ]
     )
@@ -72,22 +79,25 @@ def decode_proposals(data: Buffer, fingerprint: Fingerprint | None = None) -> Pr
     if len(data) < _HEADER.size:
         raise RecordError("it is too short")
     version, height, width, count, channels = _HEADER.unpack_from(data)
-    if version not in (CODEC_VERSION, _WITH_SOURCES):
+    if version not in _VERSIONS:
         raise RecordError(f"its version is {version}, not {CODEC_VERSION}")
     if height * width > _MAX_PIXELS:
         raise RecordError("its image is larger than any that can be read")
     numbers = count * (1 + 4 + channels)
     table_end = _HEADER.size + numbers * _FLOAT.itemsize + count * _MASK.itemsize
-    masks_start = table_end + (count * _SOURCE.itemsize if version == _WITH_SOURCES else 0)
+    stability_start = table_end + (count * _SOURCE.itemsize if version & _SOURCES else 0)
+    masks_start = stability_start + (count * _FLOAT.itemsize if version & _STABILITY else 0)
     if len(data) < masks_start:
         raise RecordError("it is cut short")
     floats = np.frombuffer(data, _FLOAT, numbers, _HEADER.size)
     ious, boxes, features = floats[:count], floats[count : 5 * count], floats[5 * count :]
     table = np.frombuffer(data, _MASK, count, table_end - count * _MASK.itemsize)
-    sources = None
-    if version == _WITH_SOURCES:
+    sources = stability = None
+    if version & _SOURCES:
         numbered = np.frombuffer(data, _SOURCE, count, table_end)
         sources = torch.from_numpy(numbered.astype(np.int64))
+    if version & _STABILITY:
+        stability = _tensor(np.frombuffer(data, _FLOAT, count, stability_start))
     _check(table, (height, width), len(data) - masks_start)
     return Proposals(
         ious=_tensor(ious),
@@ -97,6 +107,7 @@ def decode_proposals(data: Buffer, fingerprint: Fingerprint | None = None) -> Pr
         image_size=(height, width),
         fingerprint=fingerprint,
         sources=sources,
+        stability=stability,
     )
 
 

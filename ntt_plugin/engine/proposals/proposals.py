@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -14,10 +13,10 @@ from ..bank.memory_bank import Fingerprint
 from ..device.batching import SMALLER_IMAGE, reraise_oom
 from ..device.threads import require_own_process, with_threads_by_load
 from ..masks.containers import CachedMasks
-from ..masks.packed import PackedMask, set_bits_of_rows, shared_areas
-from ..typing import Array
+from ..masks.packed import PackedMask
 from .feature_pooling import pool_features
 from .mask_upsampling import UpsampledMasks
+from .near_duplicates import distinct
 
 
 class MaskSource(Protocol):
@@ -45,6 +44,8 @@ class Proposals:
         fingerprint: the encoder that made the features; None if unknown.
         sources: index of the candidate that each was made of, -1 for the point grid, int64 (n,);
             None if none was made of a candidate.
+        stability: of each mask, float (n,), in [0, 1]; None if the recipe does not ask for it. See
+            ``stability_scores``.
 
     Example:
         >>> from ntt_plugin.engine import Proposals
@@ -63,6 +64,7 @@ class Proposals:
     image_size: tuple[int, int]
     fingerprint: Fingerprint | None = None
     sources: Tensor | None = None
+    stability: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.ious)
@@ -89,6 +91,7 @@ class Proposals:
         image_size: tuple[int, int],
         fingerprint: Fingerprint | None = None,
         duplicate_iou: float | None = None,
+        with_stability: bool = False,
     ) -> Proposals:
         """Pool a feature for each mask and drop empty masks (recipe, section 3.6).
 
@@ -99,6 +102,7 @@ class Proposals:
             image_size: (H, W) of the original image.
             fingerprint: the encoder that made ``features_map``.
             duplicate_iou: as the recipe's.
+            with_stability: whether the masks' stability is kept.
         """
         masks = logits > 0
         filled = masks.flatten(1).any(dim=1).nonzero()[:, 0]
@@ -114,7 +118,23 @@ class Proposals:
             masks=UpsampledMasks(logits, boxes, image_size),
             image_size=image_size,
             fingerprint=fingerprint,
+            stability=stability_scores(logits) if with_stability else None,
         )
+
+
+def stability_scores(logits: Tensor) -> Tensor:
+    """How little masks change with the threshold: IoU of those cut at 1 and at -1 (recipe, 4).
+
+    Segment Anything's stability score.
+
+    Args:
+        logits: float (n, m, m), of masks that are not empty.
+
+    Returns:
+        Float32 (n,), in [0, 1].
+    """
+    flat = logits.flatten(1)
+    return (flat > 1).sum(dim=1).float() / (flat > -1).sum(dim=1).float()
 
 
 def mask_boxes(masks: Tensor) -> Tensor:
@@ -130,41 +150,3 @@ def _first_and_last(lines: Tensor) -> tuple[Tensor, Tensor]:
     first = torch.where(lines, indices, lines.shape[1]).amin(dim=1)
     last = torch.where(lines, indices, -1).amax(dim=1)
     return first, last
-
-
-def distinct(masks: Tensor, boxes: Tensor, ious: Tensor, threshold: float = 0.9) -> Array:
-    """Remove near duplicates: NMS on the IoU of low-resolution masks.
-
-    Args:
-        masks: not empty, bool (n, m, m).
-        boxes: their x1 y1 x2 y2, inclusive pixel indices, (n, 4).
-        ious: predicted IoUs, float (n,); among equals the lower index stays.
-        threshold: a mask whose IoU with one that stays is at least this goes; above 0.
-
-    Returns:
-        Indices of those that stay, in the order in which they came, int64 (k,).
-    """
-    corners = boxes.cpu().numpy().astype(np.int64)
-    corners[:, 2:] += 1
-    words = _pack(masks.flatten(1).cpu().numpy())
-    areas = set_bits_of_rows(words)
-    stays = np.ones(len(words), dtype=bool)
-    order = np.argsort(-ious.detach().cpu().numpy(), kind="stable")
-    for place, best in enumerate(order.tolist()):
-        if not stays[best]:
-            continue
-        rest = order[place + 1 :]
-        rest = rest[stays[rest]]
-        # Boxes and areas bound the IoU and rule out most pairs without counting pixels.
-        most = np.minimum(areas[rest], areas[best])
-        at_most = np.minimum(shared_areas(corners[best, None], corners[rest])[0], most)
-        rest = rest[at_most >= threshold * np.maximum(areas[rest], areas[best])]
-        shared = set_bits_of_rows(words[rest] & words[best])
-        stays[rest[shared >= threshold * (areas[rest] + areas[best] - shared)]] = False
-    return np.flatnonzero(stays)
-
-
-def _pack(masks: Array) -> Array:
-    """Bool (n, k) as uint64 (n, ceil(k / 64))."""
-    padded = np.pad(masks, ((0, 0), (0, -masks.shape[1] % 64)))
-    return np.packbits(padded, axis=1).view(np.uint64)

@@ -4,12 +4,17 @@ from dataclasses import asdict
 import pytest
 
 from ntt_plugin.dataset.database.locks import RunLock
-from ntt_plugin.dataset.database.run_record import keep_record, keep_results
+from ntt_plugin.dataset.database.run_record import (
+    is_segmentation_by,
+    keep_record,
+    keep_results,
+)
 from ntt_plugin.dataset.inspect.estimates import KeptShare, estimate_segmentation, in_words
 from ntt_plugin.dataset.labels.label_field import declare
 from ntt_plugin.dataset.networks import available_devices, networks_of
 from ntt_plugin.dataset.segmentation.report import SegmentReport, to_dict
 from ntt_plugin.engine import PRESETS, Recipe
+from ntt_plugin.engine.recipe import ADDED_LATER
 
 
 def keep(dataset, facts, report):
@@ -39,6 +44,13 @@ def test_only_a_segmentation_by_the_same_recipe_tells_how_long_one_takes(
     assert (found is not None) is measured
     if found:
         assert str(found) == "about 8 minutes (as fast as the last run here)"
+
+
+def test_a_run_of_a_version_without_later_fields_tells_it_too():
+    former = {key: v for key, v in asdict(PRESETS["tiny"]).items() if key not in ADDED_LATER}
+    facts = {"bank": "b", "recipe": former}
+    assert is_segmentation_by(facts, PRESETS["tiny"])
+    assert not is_segmentation_by(facts, Recipe.from_preset("tiny", stability_exponent=2.0))
 
 
 def test_images_whose_proposals_are_kept_take_hardly_any_time(dataset):

@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank, Refused
-from ntt_plugin.engine.recipe import Recipe
+from ntt_plugin.engine.recipe import ADDED_LATER, Recipe
 from ntt_plugin.engine.references import Provenance
 from ntt_plugin.errors import BankError
 from tests.bad_input.bank_mutations import KEY, join, split, with_document
@@ -272,7 +272,7 @@ def test_what_a_recipe_lacks_is_not_filled_in(bank, field):
 
 def test_a_file_from_before_a_field_of_the_recipe_existed_is_read(bank):
     def as_it_was(document):
-        for field in ("rescoring", "duplicate_iou", "tile", "tile_overlap"):
+        for field in ADDED_LATER:
             del document["recipe"][field]
 
     recipe = MemoryBank.from_bytes(with_document(bank.to_bytes(), as_it_was)).recipe

@@ -10,7 +10,7 @@ from ntt_plugin.engine.matching.match import Instances, best_class, match, simil
 from ntt_plugin.engine.proposals.mask_upsampling import UpsampledMasks
 from ntt_plugin.engine.proposals.proposals import Proposals, mask_boxes
 from ntt_plugin.engine.recipe import Recipe
-from ntt_plugin.errors import BankError
+from ntt_plugin.errors import BankError, RecipeError
 
 CHANNELS = 8
 ENCODER = Fingerprint("encoder", "0123456789abcdef", 64, CHANNELS)
@@ -49,6 +49,45 @@ def test_an_instance_carries_label_score_margin_and_proposal_iou():
     assert np.allclose(found.scores, 0.8)
     assert np.allclose(found.margins, 0.2)
     assert found.proposal_ious.tolist() == [0.75]
+
+
+def qualities():
+    """Three squares that lie apart, with similarity 0.8 each."""
+    proposals = proposals_of(
+        [(4, 4, 12), (24, 4, 12), (44, 4, 12)], [axis(0) * 4 + axis(1) * 3] * 3, [0.9, 0.64, 1.2]
+    )
+    return dataclasses.replace(proposals, stability=torch.tensor([0.5, 1.0, 0.8]))
+
+
+@pytest.mark.parametrize(
+    ("exponents", "expected"),
+    [
+        ({}, [0.8, 0.8, 0.8]),
+        ({"iou_exponent": 0.5}, [0.8 * 0.9**0.5, 0.8 * 0.8, 0.8]),
+        ({"stability_exponent": 2.0}, [0.8 * 0.25, 0.8, 0.8 * 0.64]),
+        ({"iou_exponent": 1.0, "stability_exponent": 1.0}, [0.8 * 0.45, 0.8 * 0.64, 0.8 * 0.8]),
+    ],
+)
+def test_scores_are_weighed_by_predicted_iou_and_stability(exponents, expected):
+    found = match(qualities(), bank_of(axis(0), axis(2)), Recipe(**exponents))
+    by_place = dict(zip(found.boxes[:, 0].tolist(), found.scores.tolist(), strict=True))
+    assert [by_place[left] for left in sorted(by_place)] == pytest.approx(expected)
+    assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
+    # What the segmenter predicts of the masks and how sure the class is stay as they are.
+    assert np.allclose(sorted(found.proposal_ious), [0.64, 0.9, 1.2])
+    assert np.allclose(found.margins, 0.8)
+
+
+def test_a_mask_of_no_stability_is_no_instance():
+    proposals = dataclasses.replace(qualities(), stability=torch.tensor([0.0, 1.0, 1.0]))
+    found = match(proposals, bank_of(axis(0)), Recipe(stability_exponent=1.0))
+    assert len(found) == 2 and len(match(proposals, bank_of(axis(0)), Recipe())) == 3
+
+
+def test_a_stability_that_was_not_measured_is_told():
+    proposals = dataclasses.replace(qualities(), stability=None)
+    with pytest.raises(RecipeError, match="stability_exponent"):
+        match(proposals, bank_of(axis(0)), Recipe(stability_exponent=1.0))
 
 
 def test_with_one_class_the_margin_is_the_similarity():

@@ -60,6 +60,25 @@ def test_boxes_become_the_masks_that_the_segmenter_makes(
         assert float(found.ious[place]) == pytest.approx(0.1 * (source + 1))
 
 
+def test_stability_is_measured_where_the_recipe_weighs_scores_by_it(
+    segmenter: Segmenter, image: np.ndarray
+) -> None:
+    weighing = segmenter.with_recipe(replace(segmenter.recipe, stability_exponent=1.0))
+    plain, found = segmenter.propose(image), weighing.propose(image)
+    logits = plain.masks.logits.flatten(1)
+    assert plain.stability is None and found.stability is not None
+    assert torch.equal(found.stability, (logits > 1).sum(1) / (logits > -1).sum(1))
+    given = [Candidate.of_box(BOXES[1]), Candidate.of_mask(drawn())]
+    joined = weighing.propose_candidates(image, given, grid=True)
+    assert joined.stability is not None and joined.sources is not None
+    # A mask that is given counts in full.
+    assert joined.stability[joined.sources == 1].tolist() == [1.0]
+    assert (joined.stability[joined.sources == 0] < 1).all()
+    kept = [index for index, mask in enumerate(found.masks) if mask is not None]
+    assert torch.equal(joined.stability[joined.sources < 0], found.stability[kept])
+    assert segmenter.propose_candidates(image, given, grid=True).stability is None
+
+
 def test_a_boxs_feature_is_pooled_as_that_of_a_point(
     segmenter: Segmenter, image: np.ndarray
 ) -> None:

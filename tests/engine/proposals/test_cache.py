@@ -156,6 +156,8 @@ def test_what_cannot_be_kept_is_told(tmp_path: Path) -> None:
         {"features": torch.full((6, CHANNELS), 1e30)},
         {"features": torch.zeros(6, CHANNELS + 1)},
         {"image_size": (91, 140)},
+        {"stability": torch.full((6,), float("nan"))},
+        {"stability": torch.full((6,), 1.5)},
     ],
     ids=str,
 )

@@ -49,6 +49,23 @@ def test_numbers_that_are_none_come_back_as_they_are() -> None:
     assert np.array_equal(found.numpy().view(np.uint32), odd.numpy().view(np.uint32))
 
 
+@pytest.mark.parametrize("of_candidates", [False, True])
+def test_the_stability_of_masks_comes_back(of_candidates: bool) -> None:
+    sources = torch.tensor([2, -1, 0, -1, 4, 1]) if of_candidates else None
+    stored = replace(some_proposals(), stability=torch.rand(6), sources=sources)
+    data = encode_proposals(stored)
+    found = decode_proposals(data)
+    assert found.stability is not None and stored.stability is not None
+    assert torch.equal(found.stability, stored.stability) and same_proposals(found, stored)
+    assert (None if found.sources is None else found.sources.tolist()) == (
+        sources.tolist() if sources is not None else None
+    )
+    assert encode_proposals(found) == data
+    for length in range(len(data) - 1):
+        with pytest.raises(RecordError):
+            decode_proposals(data[:length])
+
+
 def test_an_image_without_proposals_comes_back() -> None:
     stored = some_proposals(count=0, channels=7)
 

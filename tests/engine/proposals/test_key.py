@@ -23,6 +23,7 @@ BEFORE = {
     "iou_threshold": 0.5,
     "duplicate_iou": 0.9,
     "tile": 512,
+    "stability_exponent": 1.0,
 }
 AFTER = {
     "name": "mine",
@@ -34,6 +35,7 @@ AFTER = {
     "rescoring": "diffusion",
     "merge_exponent": 1.0,
     "negative_sigma": 0.1,
+    "iou_exponent": 2.0,
 }
 NAMES = {"segmenter": "a/b", "encoder": "c/d", "precision": "bfloat16"}
 
@@ -60,8 +62,20 @@ def test_without_tiles_the_key_is_that_of_versions_before_tiles() -> None:
     assert upstream() == upstream(Recipe(tile_overlap=0.5)) == former
 
 
+def test_proposals_are_shared_whatever_the_power_of_the_stability() -> None:
+    assert upstream(Recipe(stability_exponent=2.0)) == upstream(Recipe(stability_exponent=0.5))
+
+
 def test_with_tiles_their_overlap_changes_the_key() -> None:
     assert upstream(Recipe(tile=512, tile_overlap=0.5)) != upstream(Recipe(tile=512))
+
+
+def test_tiles_whose_duplicates_no_version_dropped_before_have_another_key() -> None:
+    former = "f3ec83273daec8dd32063a2aa03ae413f4815d2dc89c59eb967a66c74849a7c2"
+    recipe = Recipe(tile=512, duplicate_iou=0.9)
+    assert upstream(recipe) != former
+    same = ({"tile": None}, "e823af7f7467b7c6"), ({"duplicate_iou": None}, "9a98928ebf809f02")
+    assert all(upstream(replace(recipe, **off)).startswith(key) for off, key in same)
 
 
 @pytest.mark.parametrize("part", [{"num_attention_heads": 6}, {"layer_norm_eps": 0.5}])

@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from ntt_plugin.engine.proposals.proposals import distinct, mask_boxes
+from ntt_plugin.engine.masks.packed import pack_mask
+from ntt_plugin.engine.proposals.near_duplicates import distinct, distinct_packed
+from ntt_plugin.engine.proposals.proposals import mask_boxes
 
 
 def by_a_plain_loop(masks: np.ndarray, ious: np.ndarray, threshold: float) -> list[int]:
@@ -43,6 +45,15 @@ def test_the_same_stay_as_by_a_plain_loop(seed: int, threshold: float, side: int
     assert 0 < len(expected) < len(masks) or threshold == 1.0
 
 
+@pytest.mark.parametrize("threshold", [0.5, 0.9])
+def test_of_full_size_masks_the_same_stay_as_by_a_plain_loop(threshold: float) -> None:
+    masks, ious = crowded(7, 150)
+    expected = by_a_plain_loop(masks.numpy(), ious.numpy(), threshold)
+    packed = [pack_mask(mask) for mask in masks.numpy()]
+    assert distinct_packed(packed, ious, threshold).tolist() == expected
+    assert 0 < len(expected) < len(masks)
+
+
 def test_of_equals_the_one_with_the_highest_iou_stays_and_then_the_first() -> None:
     masks = torch.ones(4, 8, 8, dtype=torch.bool)
 
@@ -61,3 +72,4 @@ def test_no_proposals_are_none() -> None:
     masks = torch.zeros(0, 8, 8, dtype=torch.bool)
 
     assert distinct(masks, torch.zeros(0, 4), torch.zeros(0)).tolist() == []
+    assert distinct_packed([], torch.zeros(0), 0.9).tolist() == []

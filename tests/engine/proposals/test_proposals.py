@@ -1,4 +1,5 @@
 import numpy as np
+import pytest
 import torch
 
 from ntt_plugin.engine.proposals.feature_pooling import pool_features
@@ -57,6 +58,19 @@ def test_near_duplicates_are_dropped_with_all_that_is_theirs():
     assert torch.allclose(found.features, pool_features(features, logits[1:] > 0))
     assert found.boxes.tolist() == [[3, 14, 8, 17], [2, 2, 11, 11]]
     assert len(Proposals.from_logits(logits, ious, features, (40, 40))) == 3
+
+
+def test_stability_is_the_iou_of_two_cuts():
+    logits = torch.randn(5, 30, 30, generator=torch.Generator().manual_seed(0)) * 3
+    logits[1] = -1
+    ious, patches = torch.linspace(0.5, 0.9, 5), torch.randn(8, 4, 4)
+    found = Proposals.from_logits(logits, ious, patches, (40, 40), with_stability=True)
+    expected = []
+    for mask in logits[[0, 2, 3, 4]].numpy():
+        inner, outer = mask > 1, mask > -1
+        expected.append((inner & outer).sum() / (inner | outer).sum())
+    assert found.stability.tolist() == pytest.approx(expected)
+    assert Proposals.from_logits(logits, ious, patches, (40, 40)).stability is None
 
 
 def test_masks_are_made_as_often_as_they_are_asked_for():

@@ -20,7 +20,7 @@ from ntt_plugin.worker.tasks.spec import (
 )
 
 
-@pytest.mark.parametrize("preset", ["paper", "balanced", "fast", "tiny"])
+@pytest.mark.parametrize("preset", ["paper", "balanced", "fast", "best", "tiny"])
 def test_a_spec_comes_back_as_it_was_sent(preset):
     stamp = Stamp("run", "token", {"_cls": "Detection", "tags": []}, {"detections": []}, True)
     spec = WorkerSpec(

@@ -26,6 +26,28 @@ def test_candidates_are_run_as_the_form_has_them(plugin, dataset):
     assert made_of and made_of <= set(dataset.values("boxes.detections.id", unwind=True))
 
 
+def test_a_delegated_run_gives_the_labels_of_one_at_once(plugin, dataset, worker):
+    for sample in dataset.iter_samples(autosave=True):
+        for number, box in enumerate(sample.boxes.detections):
+            box.confidence = (0.9, 0.2)[number % 2]
+    sources = {"proposals": ["grid", "boxes"], "min_confidence": 0.5}
+    params = {**BASE, "advanced": True, **sources}
+    done = worker(plugin.queue(dataset, "segment_with_memory_bank", params))
+    assert done.run_state == "completed", done.result.error
+    ntt.segment(dataset, "shapes", "direct", **sources)
+    dataset.reload()
+    paths = ["candidate", "label", "bounding_box", "confidence"]
+    found, direct = (
+        dataset.values([f"{name}.detections.{path}" for path in paths])
+        for name in ("found", "direct")
+    )
+    assert found == direct
+    sure = dataset.filter_labels("boxes", fo.ViewField("confidence") > 0.5)
+    made_of = {candidate for of_image in found[0] for candidate in of_image}
+    assert None in made_of and len(made_of) > 1
+    assert made_of - {None} <= set(sure.values("boxes.detections.id", unwind=True))
+
+
 def test_what_is_done_already_is_known_of_candidates(plugin, dataset):
     ntt.segment(dataset, "shapes", "found", proposals="boxes")
     params = {**BASE, "advanced": True, "proposals": ["boxes"]}
