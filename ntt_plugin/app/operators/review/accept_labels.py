@@ -10,7 +10,7 @@ from fiftyone.operators.constants import ViewTarget
 from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
-from ...runtime.result_page import MOST_BY_ID, NextStep, Outcome, notes_of
+from ...runtime.result_page import MOST_BY_ID, NextStep, Outcome, notes_in_words
 from ...text import number_of
 from ..references import learning_form
 
@@ -93,7 +93,7 @@ class AcceptLabels(NttOperator):
         return Outcome(
             f"{number_of('label', total)} copied from {found.label_field!r} into {found.into!r}.",
             {name: value for name, value in facts.items() if value},
-            notes_of(found.failed),
+            notes_in_words(found),
             view=view,
             view_label="Show the accepted labels",
             changed=True,
