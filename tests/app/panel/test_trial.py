@@ -1,5 +1,6 @@
 """A bank is tried on a few images in the background; nothing is written."""
 
+import sys
 import time
 
 import fiftyone as fo
@@ -135,3 +136,23 @@ def test_a_picture_has_the_class_colour_under_the_mask_alone(plugin, tmp_path):
     assert np.abs(drawn[15, 30] - 100).max() < 6
     hidden = np.asarray(Image.open(trial_picture(tried, ["dog", "cat"], 0.95, 40))).astype(int)
     assert np.abs(hidden - 100).max() < 6
+
+
+def test_after_a_new_start_of_the_server_it_says_that_the_pictures_are_gone(panel, monkeypatch):
+    panel.click("Try on 6 images")
+    wait(panel)
+    # The plugin's own copy of the module, as FiftyOne loads it.
+    [trial] = [
+        module
+        for name, module in sys.modules.items()
+        if name.endswith("app.panel.trial") and name.startswith("fiftyone.")
+    ]
+    monkeypatch.setattr(trial, "_jobs", {})
+    panel.event("refresh")
+    assert "pictures of the last trial are gone" in panel.text()
+    assert "Try on 6 images" in panel.buttons()
+
+
+def test_before_the_first_trial_nothing_is_said_to_be_gone(panel):
+    panel.event("go", to={"tab": "banks", "bank": "shapes", "shown": "try"})
+    assert "gone" not in panel.text()

@@ -1,4 +1,4 @@
-"""FiftyOne's Annotate set up for a field: a person's own schema stays, our attributes are hidden."""
+"""FiftyOne's Annotate set up for a field: a person's schema stays, our attributes are hidden."""
 
 import fiftyone as fo
 import pytest
