@@ -171,7 +171,8 @@ def _judge(
     if ids and not in_grid:
         # It is on its way to the grid, or the person went elsewhere: nothing unseen is judged.
         words = f"Show these {len(ids)} in the grid"
-        widgets.button(row, "show", words, clicks.review("show", field), "rule")
+        # Of the same name as the next ones: it keeps the keyboard's focus, and Enter presses it.
+        widgets.button(row, "next", words, clicks.review("show", field), "rule")
     elif ids:
         right = len(ids) - clicked
         words = f"Next: {right} right, {clicked} wrong"

@@ -1,6 +1,5 @@
 """A bank is tried on a few images in the background; nothing is written."""
 
-import sys
 import time
 
 import fiftyone as fo
@@ -9,6 +8,7 @@ import pytest
 
 from ntt_plugin.dataset.review.try_bank import Trial, TriedImage
 from ntt_plugin.engine.matching.match import Instances
+from tests.app.driver import loaded
 from tests.app.panel_driver import PanelOnScreen
 
 PATIENCE = 120
@@ -138,16 +138,12 @@ def test_a_picture_has_the_class_colour_under_the_mask_alone(plugin, tmp_path):
     assert np.abs(hidden - 100).max() < 6
 
 
-def test_after_a_new_start_of_the_server_it_says_that_the_pictures_are_gone(panel, monkeypatch):
+def test_after_a_new_start_of_the_server_it_says_that_the_pictures_are_gone(
+    plugin, panel, monkeypatch
+):
     panel.click("Try on 6 images")
     wait(panel)
-    # The plugin's own copy of the module, as FiftyOne loads it.
-    [trial] = [
-        module
-        for name, module in sys.modules.items()
-        if name.endswith("app.panel.trial") and name.startswith("fiftyone.")
-    ]
-    monkeypatch.setattr(trial, "_jobs", {})
+    monkeypatch.setattr(loaded(plugin, "app.panel.trial"), "_jobs", {})
     panel.event("refresh")
     assert "pictures of the last trial are gone" in panel.text()
     assert "Try on 6 images" in panel.buttons()
