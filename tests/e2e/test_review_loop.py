@@ -10,19 +10,28 @@ import time
 
 import fiftyone as fo
 import pytest
-from fiftyone import ViewField as F
 from playwright.sync_api import Locator
 
 import ntt_plugin as ntt
 from ntt_plugin.dataset.review.queue import PAGE_SIZE
-from tests.e2e.app_page import AppPage
+from tests.e2e.app_page import WINDOW, AppPage
 from tests.e2e.datasets import add_boxes
 from tests.e2e.server import PATIENCE
 
 NAME = "memory_banks"
 CLASSES = 4
-COPIES = 5
+COPIES = 4
 """How often each image is there without labels: so many that there are 100 labels to judge."""
+PAGES = {
+    "actions": ["Actions"],
+    "review": ["Review"],
+    "run": ["Runs", "Open"],
+    "thresholds": ["Thresholds"],
+    "bank": ["Banks", "Open"],
+    "try": ["Try it"],
+}
+"""Pages of the panel, and the buttons that lead to each from the one before."""
+_HIDDEN = "content => content.scrollWidth - content.clientWidth"
 _COUNT_CLICKS = """() => {
     window.clicks = 0;
     window.addEventListener('pointerdown', event => { if (event.isTrusted) window.clicks++ }, true);
@@ -34,9 +43,10 @@ def dataset(clone) -> fo.Dataset:
     """Boxes of four classes on eight images, no mask; and images without labels."""
     dataset = clone()
     add_boxes(dataset)
-    counts = dataset.count_values("boxes.detections.label")
-    four = sorted(counts, key=lambda label: -counts[label])[:CLASSES]
-    dataset.filter_labels("boxes", F("label").is_in(four)).save(fields="boxes")
+    # A name such as "yellow plain triangle" has its pattern in the middle.
+    patterns = {label: label.split()[1] for label in dataset.distinct("boxes.detections.label")}
+    dataset.map_labels("boxes", patterns).save(fields="boxes")
+    assert len(dataset.distinct("boxes.detections.label")) == CLASSES
     dataset.delete_sample_field("ground_truth")
     copies = [fo.Sample(filepath=path) for path in COPIES * dataset.values("filepath")]
     dataset.add_samples(copies)
@@ -141,10 +151,10 @@ def reviewed(
             shared_tab.select_sample(1)
             panel.get_by_role("button", name=re.compile("^Next: .* 1 wrong")).wait_for()
             shared_tab.shoot("review_4_clicked")
+        print("focus:", shared_tab.page.evaluate("() => document.activeElement.outerHTML")[:300])
         words = panel.get_by_role("button", name=re.compile("^Next: ")).inner_text()
         judged += sum(int(number) for number in re.findall(r"\d+", words))
         press(panel, re.compile("^Next: "))
-        print("focus:", shared_tab.page.evaluate("() => document.activeElement.innerText"))
         try:
             panel.get_by_text(re.compile(rf"^{judged:,} of [\d,]+ labels")).first.wait_for()
         except Exception:
@@ -232,3 +242,28 @@ def test_the_export_holds_the_approved_labels(reviewed, exported):
     assert len(exported["annotations"]) == reviewed[0] - 1
     assert len(exported["images"]) == 8 * (1 + COPIES)
     assert reviewed[0] > 4 * PAGE_SIZE
+
+
+def test_a_panel_that_is_opened_again_takes_the_last_page_back(shared_tab, exported, dataset):
+    dataset.reload()
+    before = dataset.count_values("ntt.detections.review")["approved"]
+    shared_tab.close_panel(NAME)
+    panel = shared_tab.panel(NAME)
+    press(panel, "Review")
+    press(panel, "Undo")
+    shared_tab.page.get_by_text(re.compile("^Taken back: ")).first.wait_for()
+    dataset.reload()
+    assert dataset.count_values("ntt.detections.review")["approved"] < before
+    shared_tab.shoot("review_8_taken_back")
+
+
+@pytest.mark.parametrize("width", [1400, 1000])
+def test_each_page_has_room_beside_the_grid(shared_tab, exported, width):
+    shared_tab.page.set_viewport_size({**WINDOW, "width": width})
+    panel = shared_tab.page.locator(f"[data-cy=panel-content-{NAME}]")
+    for words, way in PAGES.items():
+        for button in way:
+            press(panel, button)
+        shared_tab.page.wait_for_timeout(2000)
+        shared_tab.shoot(f"page_{words}_{width}")
+        assert panel.evaluate(_HIDDEN) <= 1, words
