@@ -12,16 +12,12 @@ It opens the App in headless Chromium (Debian's ``chromium``, or any Chrome name
 - ``app_evaluation.png``: the evaluation's summary and its figures of each class;
 - ``panel_bank.png``, ``panel_classes.png``, ``panel_run.png``, ``panel_cause.png``: the panel
   Memory banks at a bank, at its map of classes, at a run, and at a selected prediction;
-- ``form_segment.png``: the form of Segment with memory bank;
-- ``panel_try.png``, ``panel_thresholds.png``, ``panel_review.png``, ``panel_actions.png``: a bank
-  tried on six images, the sliders of a run, a page of a review, and all actions;
-- ``form_export.png``, ``form_compare.png``: the forms of Export labels and Find the best settings;
-- ``run_stop.png``: a run with its button Stop.
+- ``form_segment.png``: the form of Segment with memory bank.
 
-The dataset is only read; what has to be written is written to a copy that is deleted afterwards.
+The dataset is only read.
 
-``suggestions.png``, ``compare.png`` and ``panel_first_steps.png`` are cut out of what
-``make test TESTS=tests/e2e PYTEST_ARGS=--screenshots=FOLDER`` shows.
+``suggestions.png``, ``compare.png``, ``panel_first_steps.png`` and the pictures of docs/review.md
+are cut out of what ``make test TESTS=tests/e2e PYTEST_ARGS=--screenshots=FOLDER`` shows.
 """
 
 from __future__ import annotations
@@ -30,7 +26,6 @@ import argparse
 import colorsys
 import io
 import os
-import re
 import socket
 import sys
 import tempfile
@@ -55,7 +50,6 @@ except ModuleNotFoundError:
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from tests.e2e.app_page import CHECKBOX, AppPage
 from tests.e2e.chromium import OPTIONS, find_chromium
 
 FIELD = "ntt"
@@ -108,9 +102,6 @@ def main() -> None:
         picture_evaluation(page, dataset, options.folder)
         picture_panel(page, dataset, options.folder)
         picture_form(page, dataset, options.folder)
-        with copied(dataset) as copy:
-            picture_review(page, copy, options.folder)
-            picture_operators(page, copy, options.folder)
         browser.close()
 
 
@@ -220,73 +211,6 @@ def picture_form(page: Page, dataset: fo.Dataset, folder: Path) -> None:
         shoot(page, folder / "form_segment.png", form)
 
 
-def picture_review(page: Page, dataset: fo.Dataset, folder: Path) -> None:
-    """A bank tried on six images, the sliders of a run, a page of a review, and all actions."""
-    with served(view=dataset.match_tags("target"), color_scheme=class_colours(dataset)) as url:
-        panel = open_panel(page, url)
-        panel.get_by_role("button", name="Try on 6 images").click()
-        panel.get_by_text("of a confidence of").wait_for()
-        shoot(page, folder / "panel_try.png", panel)
-        press(panel, "Runs", "Open", "Thresholds")
-        panel.get_by_text("kept").first.wait_for()
-        shoot(page, folder / "panel_thresholds.png", panel)
-        press(panel, "Actions")
-        panel.get_by_text("in the order of use").wait_for()
-        shoot(page, folder / "panel_actions.png", panel)
-        press(panel, "Review")
-        panel.get_by_role("button", name=re.compile("^Show the first")).click()
-        panel.get_by_role("button", name=re.compile("^Next: .* 0 wrong")).wait_for()
-        page.wait_for_function(_TILES_LOADED)
-        for tile in (2, 5):
-            page.locator("[data-cy=fo-grid] [data-cy=looker]").nth(tile).click(position=CHECKBOX)
-        panel.get_by_role("button", name=re.compile("^Next: .* 2 wrong")).wait_for()
-        shoot(page, folder / "panel_review.png")
-
-
-def picture_operators(page: Page, dataset: fo.Dataset, folder: Path) -> None:
-    """The forms of Export labels and Find the best settings, and a run with its button Stop."""
-    with served(view=dataset.match_tags("target")) as url:
-        tab = AppPage(page, url, folder)
-        page.goto(url)
-        tab.wait_for_grid()
-        for title, name in (
-            ("Export labels", "form_export"),
-            ("Find the best settings", "form_compare"),
-        ):
-            form = tab.operator(title)
-            shoot(page, folder / f"{name}.png", form.window)
-            form.cancel()
-        form = tab.operator("Segment with memory bank")
-        form.fill("Write to", "again")
-        form.tick("Advanced settings")
-        form.untick("Keep proposals")
-        form.wait_for("Will write labels into 'again'")
-        form.submit("Segment")
-        form.wait_for_progress(re.compile("Segmenting: [1-9]"))
-        save(form.run.screenshot(), folder / "run_stop.png")
-        form.press("Stop")
-        form.wait_for_end("stopped")
-
-
-@contextmanager
-def copied(dataset: fo.Dataset) -> Iterator[fo.Dataset]:
-    """A copy of a dataset, with its banks and runs, that is deleted afterwards."""
-    name = f"{dataset.name}-pictures"
-    if fo.dataset_exists(name):
-        fo.delete_dataset(name)  # of a call that was killed
-    copy = dataset.clone(name, persistent=True)
-    try:
-        yield copy
-    finally:
-        copy.delete()
-
-
-def press(panel: Locator, *words: str) -> None:
-    """Press buttons of the panel, one after the other."""
-    for each in words:
-        panel.get_by_role("button", name=each, exact=True).first.click()
-
-
 def open_panel(page: Page, url: str) -> Locator:
     """Open the panel beside the grid, as a person does."""
     page.goto(url)
@@ -373,12 +297,7 @@ def shoot(page: Page, path: Path, part: Locator | None = None) -> None:
         now = page.screenshot() if part is None else part.screenshot()
         still = still + 1 if now == before else 0
         before = now
-    save(before, path)
-
-
-def save(png: bytes, path: Path) -> None:
-    """Write a picture in few colours, which makes a small file."""
-    with Image.open(io.BytesIO(png)) as picture:
+    with Image.open(io.BytesIO(before)) as picture:
         few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
     few.save(path, optimize=True)
     print(path, flush=True)

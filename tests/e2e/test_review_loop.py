@@ -20,7 +20,7 @@ from tests.e2e.server import PATIENCE
 
 NAME = "memory_banks"
 CLASSES = 4
-COPIES = 4
+COPIES = 2
 """How often each image is there without labels: so many that there are 100 labels to judge."""
 PAGES = {
     "actions": ["Actions"],
@@ -151,7 +151,6 @@ def reviewed(
             shared_tab.select_sample(1)
             panel.get_by_role("button", name=re.compile("^Next: .* 1 wrong")).wait_for()
             shared_tab.shoot("review_4_clicked")
-        print("focus:", shared_tab.page.evaluate("() => document.activeElement.outerHTML")[:300])
         words = panel.get_by_role("button", name=re.compile("^Next: ")).inner_text()
         judged += sum(int(number) for number in re.findall(r"\d+", words))
         press(panel, re.compile("^Next: "))
@@ -267,3 +266,20 @@ def test_each_page_has_room_beside_the_grid(shared_tab, exported, width):
         shared_tab.page.wait_for_timeout(2000)
         shared_tab.shoot(f"page_{words}_{width}")
         assert panel.evaluate(_HIDDEN) <= 1, words
+
+
+def test_enter_judges_the_next_page(shared_tab, exported):
+    shared_tab.page.set_viewport_size(WINDOW)
+    panel = shared_tab.page.locator(f"[data-cy=panel-content-{NAME}]")
+    press(panel, "Review")
+    press(panel, re.compile("^Also what is below"))
+    press(panel, re.compile("^Show the first"))
+    after = re.compile(r"[\d,]+ of [\d,]+ labels in ntt reviewed")
+    for press_next in (
+        lambda: press(panel, re.compile("^Next: ")),
+        lambda: shared_tab.page.keyboard.press("Enter"),
+    ):
+        panel.get_by_role("button", name=re.compile("^Next: .* 0 wrong")).wait_for()
+        before = panel.get_by_text(after).first.inner_text()
+        press_next()
+        panel.get_by_text(before).first.wait_for(state="detached")
