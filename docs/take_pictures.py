@@ -16,8 +16,8 @@ It opens the App in headless Chromium (Debian's ``chromium``, or any Chrome name
 
 The dataset is only read.
 
-``suggestions.png``, ``compare.png`` and ``panel_first_steps.png`` are cut out of what
-``make test TESTS=tests/e2e PYTEST_ARGS=--screenshots=FOLDER`` shows.
+``suggestions.png``, ``compare.png``, ``panel_first_steps.png`` and the pictures of docs/review.md
+are cut out of what ``make test TESTS=tests/e2e PYTEST_ARGS=--screenshots=FOLDER`` shows.
 """
 
 from __future__ import annotations

@@ -137,10 +137,16 @@ class AppPage:
 
     def next_step(self, words: str, title: str) -> Form:
         """Press the button of an end page that opens the form of what comes next."""
+        form = Form(self.page, title)
         # What the run changed is loaded anew below the page, which can swallow a click.
-        self.wait_for_grid()
-        Form(self.page, title).press(words)
-        return self.form(title)
+        for _ in range(PATIENCE // KEY_PATIENCE):
+            self.wait_for_grid()
+            form.press(words)
+            with suppress(NotInTime):
+                form.window.wait_for(timeout=2000 * KEY_PATIENCE)
+                break
+        form.wait()
+        return form
 
     def show_patches(self, field: str) -> None:
         """Show the labels of a field one by one."""

@@ -1,5 +1,6 @@
 """A page loaded anew in the middle of a run, a second tab, and a run that a worker does."""
 
+import json
 import re
 import subprocess
 import sys
@@ -129,3 +130,23 @@ def test_a_scheduled_run_is_done_by_a_worker(app, dataset, server):
         operation = wait_until(lambda: ended_operation(dataset))
     assert operation.run_state == "completed"
     assert len(dataset.exists("ntt")) == IMAGES
+
+
+def test_stop_in_the_window_of_a_run_ends_it(app, dataset, shots):
+    form = segment_without_kept_proposals(app)
+    form.submit("Segment")
+    form.wait_for_progress(BEGUN)
+    app.shoot("stop_1_running")
+    pressed = time.monotonic()
+    form.press("Stop")
+    form.run.get_by_text("Stopped").first.wait_for()
+    seconds = round(time.monotonic() - pressed, 2)
+    words = json.dumps({"from the click to the page at the end": seconds, "unit": "s"}, indent=1)
+    (shots / "stop.json").write_text(words + "\n")
+    app.shoot("stop_2_stopped")
+    stopped = wait_until(lambda: stopped_run(dataset))
+    assert 1 <= stopped.segmented < IMAGES
+    assert len(dataset.exists("ntt")) == stopped.segmented
+    form.close()
+    form = app.operator("Segment with memory bank")
+    form.wait_for(f"Will write labels into 'ntt' of {IMAGES - stopped.segmented} image")

@@ -1,7 +1,7 @@
 """From boxes to exported masks by clicks alone: masks, bank, trial, run, review, second pass.
 
 The clicks are counted: at most 25 to the second pass beside the review, at most 12 for the review
-of 100 labels.
+of 100 labels. Clicks and seconds are kept as ``review_clicks.json`` beside the pictures.
 """
 
 import json
@@ -14,11 +14,24 @@ from playwright.sync_api import Locator
 
 import ntt_plugin as ntt
 from ntt_plugin.dataset.review.queue import PAGE_SIZE
-from tests.e2e.app_page import AppPage
+from tests.e2e.app_page import WINDOW, AppPage
 from tests.e2e.datasets import add_boxes
 from tests.e2e.server import PATIENCE
 
 NAME = "memory_banks"
+CLASSES = 4
+COPIES = 2
+"""How often each image is there without labels: so many that there are 100 labels to judge."""
+PAGES = {
+    "actions": ["Actions"],
+    "review": ["Review"],
+    "run": ["Runs", "Open"],
+    "thresholds": ["Thresholds"],
+    "bank": ["Banks", "Open"],
+    "try": ["Try it"],
+}
+"""Pages of the panel, and the buttons that lead to each from the one before."""
+_HIDDEN = "content => content.scrollWidth - content.clientWidth"
 _COUNT_CLICKS = """() => {
     window.clicks = 0;
     window.addEventListener('pointerdown', event => { if (event.isTrusted) window.clicks++ }, true);
@@ -27,28 +40,42 @@ _COUNT_CLICKS = """() => {
 
 @pytest.fixture(scope="module")
 def dataset(clone) -> fo.Dataset:
-    """Boxes on eight images, no mask; and sixteen without labels."""
+    """Boxes of four classes on eight images, no mask; and images without labels."""
     dataset = clone()
     add_boxes(dataset)
+    # A name such as "yellow plain triangle" has its pattern in the middle.
+    patterns = {label: label.split()[1] for label in dataset.distinct("boxes.detections.label")}
+    dataset.map_labels("boxes", patterns).save(fields="boxes")
+    assert len(dataset.distinct("boxes.detections.label")) == CLASSES
     dataset.delete_sample_field("ground_truth")
-    copies = [fo.Sample(filepath=path) for path in 2 * dataset.values("filepath")]
+    copies = [fo.Sample(filepath=path) for path in COPIES * dataset.values("filepath")]
     dataset.add_samples(copies)
     return dataset
 
 
 class Clicks:
-    """Counts what a person clicks, and the seconds."""
+    """Counts what a person clicks, and the seconds; kept by the step that they were for."""
 
     def __init__(self, tab: AppPage) -> None:
         self.tab = tab
-        self.started = time.monotonic()
+        self.steps: dict[str, dict[str, float]] = {}
         tab.page.evaluate(_COUNT_CLICKS)
+        self._clicks, self._time = 0, time.monotonic()
 
-    def so_far(self) -> int:
-        return int(self.tab.page.evaluate("() => window.clicks"))
+    def keep(self, step: str, **more: int) -> int:
+        """Keep what there was since the last step; gives the clicks."""
+        now, total = time.monotonic(), int(self.tab.page.evaluate("() => window.clicks"))
+        clicks, seconds = total - self._clicks, round(now - self._time, 1)
+        self._clicks, self._time = total, now
+        self.steps[step] = {"clicks": clicks, "seconds": seconds, **more}
+        words = json.dumps({"classes": CLASSES, "steps": self.steps}, indent=1)
+        (self.tab.shots / "review_clicks.json").write_text(words + "\n")
+        print(f"{step}: {clicks} clicks, {seconds} s")
+        return clicks
 
-    def seconds(self) -> float:
-        return time.monotonic() - self.started
+    def total(self) -> int:
+        """All clicks that were kept."""
+        return int(sum(step["clicks"] for step in self.steps.values()))
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +89,7 @@ def panel(shared_tab: AppPage, clicks: Clicks) -> Locator:
 
 
 @pytest.fixture(scope="module")
-def built(shared_tab: AppPage, panel: Locator) -> None:
+def built(shared_tab: AppPage, panel: Locator, clicks: Clicks) -> None:
     """The bank, of masks cut out of the boxes."""
     press(panel, "Masks from boxes")
     form = shared_tab.form("Masks from boxes")
@@ -79,20 +106,22 @@ def built(shared_tab: AppPage, panel: Locator) -> None:
     form.submit("Build")
     form.wait_for_end("The memory bank 'bank' is ready")
     form.close()
+    clicks.keep("masks and bank")
 
 
 @pytest.fixture(scope="module")
-def tried(shared_tab: AppPage, panel: Locator, built: None) -> Locator:
+def tried(shared_tab: AppPage, panel: Locator, clicks: Clicks, built: None) -> Locator:
     """Six images that the bank was tried on, nothing written."""
     press(panel, "Try on 6 images")
     panel.get_by_text(re.compile("of a confidence of")).wait_for()
     shared_tab.wait_for_pictures(panel.locator("img"))
     shared_tab.shoot("review_3_tried")
+    clicks.keep("trial")
     return panel
 
 
 @pytest.fixture(scope="module")
-def segmented(shared_tab: AppPage, tried: Locator) -> int:
+def segmented(shared_tab: AppPage, clicks: Clicks, tried: Locator) -> int:
     """Clicks until the first pass is done."""
     press(tried, "Segment all")
     form = shared_tab.form("Segment with memory bank")
@@ -100,14 +129,18 @@ def segmented(shared_tab: AppPage, tried: Locator) -> int:
     form.submit("Segment")
     form.wait_for_end("in the field 'ntt'")
     form.close()
-    return clicks_of(shared_tab)
+    clicks.keep("first pass")
+    return clicks.total()
 
 
 @pytest.fixture(scope="module")
-def reviewed(shared_tab: AppPage, panel: Locator, segmented: int) -> tuple[int, int]:
-    """Labels judged and clicks for them: five pages, the last label of each is called wrong."""
+def reviewed(
+    shared_tab: AppPage, panel: Locator, clicks: Clicks, segmented: int
+) -> tuple[int, int]:
+    """Labels judged and clicks for them: a few pages, one label of the first is called wrong."""
     press(panel, "Review")
-    before, judged = clicks_of(shared_tab), 0
+    clicks.keep("to the review")
+    judged = 0
     press(panel, re.compile("^Show the first"))
     while judged < 100:
         shared_tab.page.locator("[data-cy=entry-counts]").get_by_text("patch").wait_for()
@@ -127,13 +160,14 @@ def reviewed(shared_tab: AppPage, panel: Locator, segmented: int) -> tuple[int, 
             shared_tab.shoot("review_stuck")
             raise
     shared_tab.shoot("review_5_reviewed")
-    return judged, clicks_of(shared_tab) - before
+    return judged, clicks.keep("review", labels=judged)
 
 
 @pytest.fixture(scope="module")
-def second_pass(shared_tab: AppPage, panel: Locator, reviewed: tuple[int, int]) -> int:
+def second_pass(
+    shared_tab: AppPage, panel: Locator, clicks: Clicks, reviewed: tuple[int, int]
+) -> int:
     """Clicks for what follows on the review, up to the end of the second pass."""
-    before = clicks_of(shared_tab)
     press(panel, "Negatives from rejected")
     form = shared_tab.form("Teach review")
     form.submit("Teach")
@@ -142,11 +176,13 @@ def second_pass(shared_tab: AppPage, panel: Locator, reviewed: tuple[int, int]) 
     form.submit("Segment")
     form.wait_for_end("in the field 'ntt'")
     form.close()
-    return clicks_of(shared_tab) - before
+    return clicks.keep("negatives and second pass")
 
 
 @pytest.fixture(scope="module")
-def exported(shared_tab: AppPage, panel: Locator, second_pass: int, tmp_path_factory) -> dict:
+def exported(
+    shared_tab: AppPage, panel: Locator, clicks: Clicks, second_pass: int, tmp_path_factory
+) -> dict:
     """The COCO file of the accepted labels."""
     path = tmp_path_factory.mktemp("export") / "labels.json"
     press(panel, "Accept")
@@ -162,6 +198,7 @@ def exported(shared_tab: AppPage, panel: Locator, second_pass: int, tmp_path_fac
     form.submit("Export")
     form.wait_for_end("written to")
     form.close()
+    clicks.keep("accepted and exported")
     return json.loads(path.read_text())
 
 
@@ -169,10 +206,6 @@ def press(panel: Locator, words: str | re.Pattern[str]) -> None:
     exact = isinstance(words, str)
     button = panel.get_by_role("button", name=words, exact=exact).first
     button.click(timeout=1000 * PATIENCE)
-
-
-def clicks_of(tab: AppPage) -> int:
-    return int(tab.page.evaluate("() => window.clicks"))
 
 
 def test_a_trial_writes_nothing(tried, dataset):
@@ -193,10 +226,9 @@ def test_what_was_clicked_is_rejected_and_the_rest_approved(reviewed, dataset):
     assert states["approved"] == reviewed[0] - 1
 
 
-def test_the_second_pass_takes_few_clicks(segmented, second_pass, clicks):
+def test_the_second_pass_takes_few_clicks(segmented, second_pass):
     # The button of the page Review, beside those that were counted.
     total = segmented + 1 + second_pass
-    print(f"{total} clicks to the second pass, {clicks.seconds():.0f} s")
     assert total <= 25
 
 
@@ -207,5 +239,47 @@ def test_the_second_pass_keeps_what_was_approved(reviewed, second_pass, dataset)
 
 def test_the_export_holds_the_approved_labels(reviewed, exported):
     assert len(exported["annotations"]) == reviewed[0] - 1
-    assert len(exported["images"]) == 24
+    assert len(exported["images"]) == 8 * (1 + COPIES)
     assert reviewed[0] > 4 * PAGE_SIZE
+
+
+def test_a_panel_that_is_opened_again_takes_the_last_page_back(shared_tab, exported, dataset):
+    dataset.reload()
+    before = dataset.count_values("ntt.detections.review")["approved"]
+    shared_tab.close_panel(NAME)
+    panel = shared_tab.panel(NAME)
+    press(panel, "Review")
+    press(panel, "Undo")
+    shared_tab.page.get_by_text(re.compile("^Taken back: ")).first.wait_for()
+    dataset.reload()
+    assert dataset.count_values("ntt.detections.review")["approved"] < before
+    shared_tab.shoot("review_8_taken_back")
+
+
+@pytest.mark.parametrize("width", [1400, 1000])
+def test_each_page_has_room_beside_the_grid(shared_tab, exported, width):
+    shared_tab.page.set_viewport_size({**WINDOW, "width": width})
+    panel = shared_tab.page.locator(f"[data-cy=panel-content-{NAME}]")
+    for words, way in PAGES.items():
+        for button in way:
+            press(panel, button)
+        shared_tab.page.wait_for_timeout(2000)
+        shared_tab.shoot(f"page_{words}_{width}")
+        assert panel.evaluate(_HIDDEN) <= 1, words
+
+
+def test_enter_judges_the_next_page(shared_tab, exported):
+    shared_tab.page.set_viewport_size(WINDOW)
+    panel = shared_tab.page.locator(f"[data-cy=panel-content-{NAME}]")
+    press(panel, "Review")
+    press(panel, re.compile("^Also what is below"))
+    press(panel, re.compile("^Show the first"))
+    after = re.compile(r"[\d,]+ of [\d,]+ labels in ntt reviewed")
+    for press_next in (
+        lambda: press(panel, re.compile("^Next: ")),
+        lambda: shared_tab.page.keyboard.press("Enter"),
+    ):
+        panel.get_by_role("button", name=re.compile("^Next: .* 0 wrong")).wait_for()
+        before = panel.get_by_text(after).first.inner_text()
+        press_next()
+        panel.get_by_text(before).first.wait_for(state="detached")

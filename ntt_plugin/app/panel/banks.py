@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
@@ -102,13 +103,13 @@ def draw_bank(page: types.Object, dataset: Any, place: Place, clicks: Clicks) ->
 
 
 def draw_trial(
-    page: types.Object, dataset: Any, place: Place, clicks: Clicks, confidence: Any
+    page: types.Object, dataset: Any, place: Place, clicks: Clicks, state: Mapping[str, Any]
 ) -> None:
-    """The page on which a bank is tried."""
+    """The page on which a bank is tried; ``state`` is the panel's."""
     back = widgets.row(page, "back")
     words = f"Back to {place.bank}"
     widgets.button(back, "bank", words, clicks.go(tab="banks", bank=place.bank), "arrow_back")
-    trial.draw(page, dataset, place, clicks, confidence)
+    trial.draw(page, dataset, place, clicks, state)
 
 
 def _thresholds(info: BankInfo) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,6 +22,9 @@ from .state import Place
 
 # A larger map cannot be read, and would be long on its way.
 _MOST_CLASSES = 80
+# In the narrowest panel a column of the map has some 15 pixels, a number of two digits 14.
+_MOST_COLUMNS_NAMED = 16
+_LONGEST = 24
 _BINS = 20
 _BAR, _LINE = "#5b9bd5", "#ff6d04"
 
@@ -43,16 +47,35 @@ def draw_similarity(page: types.Object, dataset: Any, place: Place, clicks: Clic
             "y": axis,
             "z": matrix.round(3).tolist(),
             "colorscale": "Viridis",
+            "colorbar": {"thickness": 12},
             "hovertemplate": "%{x}<br>%{y}<br>%{z:.2f}<extra></extra>",
         },
         {
-            "height": 200 + 20 * len(labels),
+            "height": 60 + 22 * max(len(labels), 6),
             "margin": {"t": 10, "l": 10, "r": 10, "b": 10},
-            "xaxis": {"automargin": True, "tickangle": -45, "dtick": 1},
-            "yaxis": {"automargin": True, "autorange": "reversed", "dtick": 1},
+            "xaxis": {**_ticks(axis, _columns(len(labels))), "tickangle": 0},
+            "yaxis": {**_ticks(axis, _rows(labels)), "autorange": "reversed"},
         },
         on_click=clicks.events.show_classes,
     )
+
+
+def _ticks(axis: list[str], texts: list[str]) -> dict[str, Any]:
+    """An axis of classes with other texts than their names, which are in what a click tells."""
+    # A class may be called 1: without its type the axis would be one of numbers.
+    return {"automargin": True, "type": "category", "tickvals": axis, "ticktext": texts}
+
+
+def _columns(number: int) -> list[str]:
+    """The columns' numbers, for names would lie over one another; so few that they do not."""
+    step = math.ceil(number / _MOST_COLUMNS_NAMED)
+    return [str(place) if place % step == 0 else "" for place in range(1, number + 1)]
+
+
+def _rows(labels: list[str]) -> list[str]:
+    """The rows' numbers and names; long names are cut, or they would leave the map no room."""
+    cut = [name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…" for name in labels]
+    return [f"{html.escape(name, quote=False)} {row}" for row, name in enumerate(cut, 1)]
 
 
 def class_of_axis(text: str) -> str:
@@ -67,8 +90,8 @@ def _most_alike(labels: list[str], matrix: Any) -> str:
     most, one, other = max(pairs)
     return (
         f"**How alike the classes are.** Most alike: {escaped(one)} and "
-        f"{escaped(other)} ({most:.2f}). Click a cell to see the references of its two "
-        "classes."
+        f"{escaped(other)} ({most:.2f}). The columns have the rows' numbers. Click a cell to see "
+        "the references of its two classes."
     )
 
 

@@ -48,6 +48,7 @@ _TAKES: dict[str, dict[str, Any]] = {
     "review": {"do": str, "field": str},
     "review_above": {"field": str, "label": str, "confidence": float | int},
     "review_change": {},
+    "review_typed": {},
 }
 """What a person does in the panel, with the parameters that each needs."""
 
@@ -122,6 +123,9 @@ class Clicks:
     def review_above(self, field: str, label: str, confidence: float) -> Click:
         params = {"field": field, "label": label, "confidence": confidence}
         return {"on_click": self.events.review_above, "params": params}
+
+    def review_typed(self) -> Click:
+        return {"on_click": self.events.review_typed, "params": {}}
 
     def open_evaluations(self) -> Click:
         return {"on_click": self.events.open_evaluations, "params": {}}

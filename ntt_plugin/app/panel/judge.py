@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import uuid
+from collections.abc import Mapping
 from typing import Any
 
+from ...dataset.class_names import look_alikes
 from ...dataset.inspect.colours import colour_by_class
 from ...dataset.labels.annotation_schema import set_up_annotation
-from ...dataset.review.steps import ReviewStep, approve_above, review_labels, undo_review
-from ...dataset.samples.checks import quoted
+from ...dataset.review.open_panels import is_closed, is_of_a_panel, is_open, reviewer_name
+from ...dataset.review.steps import LabelName, ReviewStep, approve_above, review_labels, undo_review
+from ...dataset.samples.checks import listed, quoted
 from ...dataset.samples.label_selection import LabelKey, select_labels
 from ...dataset.samples.views import all_images
 from ...errors import DatasetError
+from ..request import unfit_text
 from ..text import number_of
 from . import layout, review
 from .events import REVIEW_STEPS
@@ -53,7 +56,7 @@ def approve(ctx: Any, place: Place, field: str, label: str, confidence: float) -
         DatasetError: there is no such field or class.
     """
     images = all_images(ctx.dataset)
-    above, who = place.shown != EVERYTHING, _reviewer(ctx)
+    above, who = place.shown != EVERYTHING, _reviewer(ctx, field)
     _tell(ctx, approve_above(images, field, label, confidence, reviewer=who, only_above=above))
     _show_page(ctx, place, field)
 
@@ -69,13 +72,23 @@ def change(ctx: Any, place: Place, label: str) -> None:
     if not clicked:
         return
     images, page = all_images(ctx.dataset), review.shown_labels(ctx.panel_state or {}, field)
-    classes: dict[str | tuple[str, str], str] = {key: label for key in page if key[1] in clicked}
-    _tell(ctx, review_labels(images, field, change=classes, reviewer=_reviewer(ctx)))
+    classes: dict[LabelName, str] = {key: label for key in page if key[1] in clicked}
+    seen, who = review.seen_classes(ctx.panel_state or {}, field), _reviewer(ctx, field)
+    _tell(ctx, review_labels(images, field, change=classes, reviewer=who, expected=seen))
+    for group in look_alikes([*_known_classes(ctx, field), label]):
+        if label in group:
+            words = f"The classes {listed(group)} look alike, and are kept apart."
+            ctx.ops.notify(f"{words} Undo, if they are one class.", variant="warning")
     left = [key for key in page if key not in classes]
     if left:
         _show(ctx, field, left)
     else:
         _show_page(ctx, place, field)
+
+
+def _known_classes(ctx: Any, field: str) -> list[str]:
+    labels = all_images(ctx.dataset).distinct(f"{field}.detections.label")
+    return [*labels, *review.classes_of_bank(ctx.dataset, field)]
 
 
 def _judge(ctx: Any, field: str) -> bool:
@@ -88,14 +101,15 @@ def _judge(ctx: Any, field: str) -> bool:
     clicked = set(layout.clicked_labels(ctx, field))
     wrong = [key for key in page if key[1] in clicked]
     right = [key for key in page if key[1] not in clicked]
-    images = all_images(ctx.dataset)
-    done = review_labels(images, field, right, wrong, reviewer=_reviewer(ctx))
-    _tell(ctx, done)
+    images, who = all_images(ctx.dataset), _reviewer(ctx, field)
+    # Somebody may have given a label another class since it was shown.
+    seen = review.seen_classes(ctx.panel_state or {}, field)
+    _tell(ctx, review_labels(images, field, right, wrong, reviewer=who, expected=seen))
     return True
 
 
 def _undo(ctx: Any, field: str) -> None:
-    undone = undo_review(all_images(ctx.dataset), field, reviewer=_reviewer(ctx))
+    undone = undo_review(all_images(ctx.dataset), field, reviewer=_reviewer(ctx, field))
     if undone is None:
         ctx.ops.notify("There is no step left to take back.")
         return
@@ -118,7 +132,7 @@ def _annotate(ctx: Any, field: str) -> None:
 def _show_page(ctx: Any, place: Place, field: str) -> None:
     """Show the next labels to judge in the grid; the whole images where none is left."""
     found = review.queue(ctx.dataset, field, place)
-    page = [list(item.key) for item in found.page()]
+    page = [[*item.key, item.label] for item in found.page()]
     ctx.panel.set_state("review", {"field": field, "labels": page})
     if page:
         ctx.ops.set_view(found.patches())
@@ -130,11 +144,15 @@ def _show_page(ctx: Any, place: Place, field: str) -> None:
 
 
 def _show(ctx: Any, field: str, page: list[tuple[str, str]]) -> None:
-    ctx.panel.set_state("review", {"field": field, "labels": [list(key) for key in page]})
     images = all_images(ctx.dataset).select_fields(field)
     keys = [LabelKey(sample, field, label_id) for sample, label_id in page]
     shown = select_labels(images, keys).to_patches(field)
-    ctx.ops.set_view(shown.select([label_id for _, label_id in page], ordered=True))
+    shown = shown.select([label_id for _, label_id in page], ordered=True)
+    # As the grid is about to show them: a class may be another one than the last time.
+    classes = dict(zip(*shown.values(["id", f"{field}.label"]), strict=True))
+    labels = [[*key, classes.get(key[1]) or ""] for key in page]
+    ctx.panel.set_state("review", {"field": field, "labels": labels})
+    ctx.ops.set_view(shown)
     _tidy(ctx, field)
 
 
@@ -153,10 +171,35 @@ def _tell(ctx: Any, done: ReviewStep) -> None:
         ctx.ops.notify(f"{number} left alone: somebody else judged or changed them.")
 
 
-def _reviewer(ctx: Any) -> str:
+_REVIEWERS = "reviewers"
+
+
+def is_here(ctx: Any) -> None:
+    """Tell that the panel is open: nobody else goes on with its steps."""
+    is_open(ctx.dataset, ctx.params["panel_id"], dict.fromkeys(_names(ctx).values()))
+
+
+def has_left(ctx: Any) -> None:
+    """Tell that the panel is closed: whoever opens it next can take its steps back."""
+    if ctx.dataset is not None:
+        is_closed(ctx.dataset, ctx.params["panel_id"])
+
+
+def _reviewer(ctx: Any, field: str) -> str:
     """Names whoever works in this panel, so that nobody takes back another one's steps."""
-    name = ctx.panel.get_state("reviewer")
-    if not isinstance(name, str) or not name:
-        name = uuid.uuid4().hex[:8]
-        ctx.panel.set_state("reviewer", name)
+    names = _names(ctx)
+    name = reviewer_name(ctx.dataset, field, ctx.params["panel_id"], names)
+    if names.get(field) != name:
+        ctx.panel.set_state(_REVIEWERS, {**names, field: name})
     return name
+
+
+def _names(ctx: Any) -> dict[str, str]:
+    """The panel's names by field, as its state has them: the browser sends it."""
+    kept = (ctx.panel_state or {}).get(_REVIEWERS)
+    pairs = kept.items() if isinstance(kept, Mapping) else ()
+    return {
+        field: name
+        for field, name in pairs
+        if not unfit_text(field) and not unfit_text(name) and is_of_a_panel(name)
+    }

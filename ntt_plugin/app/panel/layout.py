@@ -91,7 +91,7 @@ def _part(page: types.Object, ctx: Any, place: Place, clicks: Clicks) -> None:
     elif place.tab == "runs" and place.run is not None and place.shown == "thresholds":
         runs.draw_thresholds(page, ctx.dataset, place, clicks, state)
     elif place.tab == "banks" and place.bank is not None and place.shown == "try":
-        banks.draw_trial(page, ctx.dataset, place, clicks, state.get(trial.slider(place)))
+        banks.draw_trial(page, ctx.dataset, place, clicks, state)
     elif place.tab == "runs":
         draw_runs = runs.draw if place.run is None else runs.draw_run
         draw_runs(page, ctx.dataset, place, clicks)

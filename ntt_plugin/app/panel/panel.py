@@ -64,10 +64,13 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         The answer is the page drawn anew. It could come after the person has gone to another
         page, and would bring the old one back. What cannot be answered is told in a toast.
         """
+        from . import judge
         from .events import require_event
 
         try:
             require_event(ctx)
+            if ctx.dataset is not None and ctx.params.get("__method__") != "on_unload":
+                judge.is_here(ctx)
             return None if self._is_echo(ctx) else super().execute(ctx)
         except _OutdatedError:
             return None
@@ -89,9 +92,12 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         ctx.ops.set_label_selection_style(default="dashed-green", alt="dashed-red")
 
     def on_unload(self, ctx: Any) -> None:
-        """Give selections FiftyOne's own looks back."""
+        """Give selections FiftyOne's own looks back, and a review to whoever opens it next."""
+        from . import judge
+
         ctx.ops.clear_sample_selection_style()
         ctx.ops.clear_label_selection_style()
+        judge.has_left(ctx)
 
     def on_change_dataset(self, ctx: Any) -> None:
         """Begin anew in another dataset."""
@@ -174,6 +180,7 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
         bank = ctx.params["bank"]
         trial.start(ctx.dataset, trial.chosen(ctx), bank, ctx.params["others"])
+        ctx.panel.set_state("tried", bank)
         place = self._place(ctx)
         self._move(ctx, replace(place.moved({"bank": bank, "shown": "try"}), visit=place.visit + 1))
 
@@ -241,6 +248,17 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         if label:
             self._count_step(ctx)
             judge.change(ctx, self._place(ctx), label)
+
+    def review_typed(self, ctx: Any) -> None:
+        """Give the clicked labels the class that was typed."""
+        from . import judge, review
+
+        label = review.typed_class(ctx.panel_state or {}, self._place(ctx))
+        if not label:
+            ctx.ops.notify("Type the name of the class first.")
+            return
+        self._count_step(ctx)
+        judge.change(ctx, self._place(ctx), label)
 
     def open_evaluations(self, ctx: Any) -> None:
         """Open FiftyOne's panel of evaluations."""

@@ -14,10 +14,12 @@ from ...dataset.database.run_record import read_facts
 from ...dataset.inspect.inventory import label_fields
 from ...dataset.inspect.runs import list_runs
 from ...dataset.review.queue import PAGE_SIZE, ReviewQueue, review_queue
+from ...dataset.review.steps import LabelName
 from ...dataset.runtime.caching import remembered
 from ...dataset.samples.views import all_images
-from ...errors import NttError
+from ...errors import DatasetError, NttError
 from ..forms.bank_choice import maker_of_field
+from ..request import unfit_text
 from ..text import escaped, number_of
 from . import widgets
 from .events import Clicks
@@ -102,13 +104,22 @@ def _queue(dataset: Any, asked: str) -> ReviewQueue:
 
 def shown_labels(state: Mapping[str, Any], field: str) -> list[tuple[str, str]]:
     """The labels of the page to judge: ids of sample and label, as the panel's state has them."""
+    return [(sample, label_id) for sample, label_id, _ in _shown(state, field)]
+
+
+def seen_classes(state: Mapping[str, Any], field: str) -> dict[LabelName, str]:
+    """The classes of these labels when the grid got them, without those that had none."""
+    return {(sample, label_id): label for sample, label_id, label in _shown(state, field) if label}
+
+
+def _shown(state: Mapping[str, Any], field: str) -> list[tuple[str, str, str]]:
     kept = state.get("review")
     if not isinstance(kept, Mapping) or kept.get("field") != field:
         return []
     labels = kept.get("labels")
-    pairs = labels if isinstance(labels, list) else []
-    known = [pair for pair in pairs if isinstance(pair, list) and len(pair) == 2]
-    return [(str(sample), str(label_id)) for sample, label_id in known]
+    entries = labels if isinstance(labels, list) else []
+    known = [one for one in entries if isinstance(one, list) and len(one) == 3]
+    return [(str(sample), str(label_id), str(label)) for sample, label_id, label in known]
 
 
 def shown_ids(state: Mapping[str, Any], field: str) -> list[str]:
@@ -160,7 +171,8 @@ def _judge(
     if ids and not in_grid:
         # It is on its way to the grid, or the person went elsewhere: nothing unseen is judged.
         words = f"Show these {len(ids)} in the grid"
-        widgets.button(row, "show", words, clicks.review("show", field), "rule")
+        # Of the same name as the next ones: it keeps the keyboard's focus, and Enter presses it.
+        widgets.button(row, "next", words, clicks.review("show", field), "rule")
     elif ids:
         right = len(ids) - clicked
         words = f"Next: {right} right, {clicked} wrong"
@@ -176,7 +188,7 @@ def _judge(
     if ids and in_grid:
         widgets.text(page, "how", _HOW)
         if clicked:
-            classes = {*found.by_class, *_classes_of_bank(dataset, field)}
+            classes = {*found.by_class, *classes_of_bank(dataset, field)}
             _other_class(page, sorted(classes - {""}), place, clicks, state)
     if place.label and found.items:
         sure = widgets.as_share(state.get(slider(place)), SURE)
@@ -190,7 +202,7 @@ def _judge(
         widgets.button(row, "sure", words, click, "verified", disabled=not number)
 
 
-def _classes_of_bank(dataset: Any, field: str) -> list[str]:
+def classes_of_bank(dataset: Any, field: str) -> list[str]:
     """The classes of the bank that a field was segmented with; none where it is gone."""
     bank = maker_of_field(dataset, field).now
     try:
@@ -205,10 +217,34 @@ def _other_class(
     """The choice of the class that the clicked labels are of; they are approved with it."""
     choices = {_NOTHING: "The clicked ones are right, and of another class: …"}
     choices |= {name: name for name in classes}
+    widgets.choice(
+        page, _field("other", place, state), choices, _NOTHING, clicks.events.review_change
+    )
+    view = types.TextFieldView(label="… or of a class that is not in the list: type its name")
+    page.str(_field("typed", place, state), view=view)
+    row = widgets.row(page, "typed")
+    widgets.button(row, "typed", "Give this class", clicks.review_typed(), "new_label")
+
+
+def typed_class(state: Mapping[str, Any], place: Place) -> str:
+    """The class that was typed for the clicked labels; empty if none was.
+
+    Raises:
+        DatasetError: no database takes the text.
+    """
+    typed = state.get(_field("typed", place, state))
+    if typed is None:
+        return ""
+    problem = unfit_text(typed)
+    if problem:
+        raise DatasetError(f"The class is {problem}; type another name.")
+    return str(typed).strip()
+
+
+def _field(what: str, place: Place, state: Mapping[str, Any]) -> str:
+    """A name of its own for a field after each step: the App keeps a field's value."""
     steps = state.get("steps")
-    # A name of its own after each step: the App keeps a field's value.
-    name = f"other_{place.visit}_{steps if isinstance(steps, int) else 0}"
-    widgets.choice(page, name, choices, _NOTHING, clicks.events.review_change)
+    return f"{what}_{place.visit}_{steps if isinstance(steps, int) else 0}"
 
 
 def _hand_on(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Mapping
 from contextvars import copy_context
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
@@ -27,6 +28,10 @@ IMAGES = 6
 SIDE = 232
 _MOST_NOTES = 6
 _CONFIDENCE = 0.3
+_GONE = (
+    "**The pictures of the last trial are gone**: the App's server was started anew meanwhile. Try "
+    "it again; what the networks found is kept, so it takes a moment only."
+)
 _TILE = {"item": {"sx": {"width": f"{SIDE + 16}px"}}}
 
 
@@ -93,13 +98,18 @@ def slider(place: Place) -> str:
 
 
 def draw(
-    page: types.Object, dataset: Any, place: Place, clicks: Clicks, confidence: Any = None
+    page: types.Object, dataset: Any, place: Place, clicks: Clicks, state: Mapping[str, Any]
 ) -> None:
-    """The trial of a bank: progress, or pictures with a slider, or how to begin."""
+    """The trial of a bank: progress, or pictures with a slider, or how to begin.
+
+    ``state`` is the panel's: the slider, and which bank was tried in it last.
+    """
     bank = str(place.bank)
     job = _jobs.get((str(dataset.name), bank))
     widgets.text(page, "title", f"**{escaped(bank)} on a few images**; nothing is written.")
     if job is None:
+        if state.get("tried") == bank:
+            widgets.text(page, "gone", _GONE)
         _begin(page, bank, clicks)
         return
     if job.running:
@@ -113,7 +123,7 @@ def draw(
     if job.note:
         widgets.text(page, "note", job.note)
     if job.trial is not None:
-        _pictures(page, dataset, job.trial, place, clicks, confidence)
+        _pictures(page, dataset, job.trial, place, clicks, state.get(slider(place)))
     row = widgets.row(page, "next")
     widgets.button(row, "others", f"{IMAGES} others", clicks.try_bank(bank, True), "casino")
     # Not the selected ones: those were chosen to try it on.

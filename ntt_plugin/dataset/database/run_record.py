@@ -13,7 +13,7 @@ from dataclasses import asdict
 from typing import Any
 
 import fiftyone.core.odm as foo
-from bson import ObjectId
+from bson import ObjectId, json_util
 
 from ...engine.proposals.cache import AFTER_PROPOSALS
 from ...engine.recipe import ADDED_LATER, Recipe
@@ -35,6 +35,11 @@ METHOD = "ntt_segmentation"
 _PREFIX = "ntt_segment_"
 
 _TRIES = 20
+
+_HEAD = "ntt_report"
+_PLAIN = (str, int, float, type(None))
+# A run in which every sample failed has as many notes as samples.
+_MOST_NOTES = 100
 
 
 def claim_record(dataset: Any, field: str, lock: RunLock) -> None:
@@ -91,7 +96,7 @@ def keep_results(dataset: Any, field: str, lock: RunLock, **results: Any) -> Non
     fresh = ObjectId()
     grid_files.put(fresh, [custom_runs.encode(results)], filename)
     try:
-        unused = _put_results(dataset, field, filename, fresh, lock)
+        unused = _put_results(dataset, field, filename, fresh, _head(fresh, results), lock)
     except DatasetError:
         grid_files.delete(fresh)
         raise
@@ -116,6 +121,42 @@ def read_results(dataset: Any, field: str) -> dict[str, Any] | None:
             f"The report kept of the run into {field!r} of {dataset.name!r} is damaged "
             f"({error}); the labels are not. A new run replaces it."
         ) from error
+
+
+def read_head(dataset: Any, field: str) -> dict[str, Any] | None:
+    """The report of a field's last run without its ids; few kilobytes, however long the run was.
+
+    ``failed`` and ``notes`` are the first hundred of each, ``failures`` is how many failed.
+
+    Returns:
+        None where no report is kept.
+
+    Raises:
+        DatasetError: the report is damaged.
+    """
+    stored = stored_run(root_dataset(dataset), _PREFIX + field) or {}
+    head = (stored.get("results_meta") or {}).get(_HEAD) or {}
+    # An earlier version of this plugin may have written results since.
+    if stored.get("results") is not None and head.get("of") == stored["results"]:
+        return dict(json_util.loads(head["report"]))
+    report = (read_results(dataset, field) or {}).get("report")
+    return report_head(report) if isinstance(report, dict) else None
+
+
+def report_head(report: Mapping[str, Any]) -> dict[str, Any]:
+    """What ``read_head`` gives of a whole report."""
+    plain = {name: value for name, value in report.items() if isinstance(value, _PLAIN)}
+    failed, notes = (list(report.get(name) or ()) for name in ("failed", "notes"))
+    first = {"failed": failed[:_MOST_NOTES], "notes": notes[:_MOST_NOTES]}
+    return {**plain, **first, "failures": len(failed)}
+
+
+def _head(results_file: ObjectId, results: Mapping[str, Any]) -> dict[str, Any]:
+    """What the run's document keeps beside its results; the text may hold what BSON does not."""
+    report = results.get("report")
+    if not isinstance(report, dict):
+        return {}
+    return {"of": results_file, "report": json_util.dumps(report_head(report))}
 
 
 def usable_results(dataset: Any, field: str) -> dict[str, Any]:
@@ -195,7 +236,7 @@ def _before_proposals(recipe: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _put_results(
-    dataset: Any, field: str, filename: str, fresh: ObjectId, lock: RunLock
+    dataset: Any, field: str, filename: str, fresh: ObjectId, head: dict[str, Any], lock: RunLock
 ) -> set[ObjectId]:
     """Let a run's document name a new file; gives the files that are not used any more."""
     for _ in range(_TRIES):
@@ -211,7 +252,8 @@ def _put_results(
                 f"Another run has taken over the field {field!r}; this one stops, the other goes "
                 "on."
             )
-        if runs().update_one(_unchanged(stored), {"$set": {"results": fresh}}).matched_count:
+        values = {"results": fresh, f"results_meta.{_HEAD}": head}
+        if runs().update_one(_unchanged(stored), {"$set": values}).matched_count:
             # Earlier versions gave their files no name.
             former = stored.get("results")
             return (known if former is None else known | {former}) - {fresh}

@@ -15,7 +15,7 @@ from ..database import custom_runs
 from ..database.errors import database_errors
 from ..database.fiftyone_internals import stored_dataset
 from ..database.locks import is_held
-from ..database.run_record import read_facts, read_results, recorded_fields
+from ..database.run_record import read_facts, read_head, recorded_fields
 from ..samples.checks import dataset_of, is_whole, require_detections
 from ..samples.sample_notes import SampleNote
 from ..samples.views import all_images
@@ -66,7 +66,7 @@ class RunInfo:
 def list_runs(dataset: Any) -> list[RunInfo]:
     """The last run of each field that runs wrote, the latest first, whichever process ran it.
 
-    Reads the records of the runs, not the samples.
+    Reads the heads of the runs' records, not the samples.
 
     Raises:
         DatasetError: the dataset was deleted.
@@ -135,10 +135,10 @@ def _run(dataset: Any, field: str, exists: bool, evaluations: list[str]) -> RunI
     facts, problem = read_facts(dataset, field), []
     kind = "suggestions" if "suggestions" in facts else "boxes" if "boxes" in facts else ""
     try:
-        kept = (read_results(dataset, field) or {}).get("report")
+        kept = read_head(dataset, field)
     except DatasetError as error:
         kept, problem = None, [SampleNote("", "", str(error))]
-    if isinstance(kept, dict):
+    if kept is not None:
         report = from_dict(kept)
     else:
         report = SegmentReport(
@@ -162,7 +162,7 @@ def _run(dataset: Any, field: str, exists: bool, evaluations: list[str]) -> RunI
         seconds=report.seconds,
         segmented=report.segmented,
         instances=report.instances,
-        failed=len(report.failed),
+        failed=(kept or {}).get("failures", 0),
         notes=(*problem, *report.failed, *report.notes)[:_MOST_NOTES],
         exists=exists,
         evaluations=evaluations,

@@ -15,6 +15,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ...errors import DatasetError
+from ..database import custom_runs
 from ..database.shared_results import change_results, shared_results
 from ..labels.review_marks import Change, Mark, apply_changes
 from ..samples.checks import quoted
@@ -137,6 +138,20 @@ class Journal:
 
     def _change(self, edit: Any) -> None:
         change_results(self._dataset, self._key, METHOD, self._config, edit)
+
+
+def reviewers_of(dataset: Any, field: str) -> list[str]:
+    """Those who have steps in a field that can be undone, whoever took the last step first."""
+    start = f"{_PREFIX}{field}_"
+    runs = {run: key for key, run in custom_runs.listed(dataset).items() if key.startswith(start)}
+    latest = {}
+    for run, config in custom_runs.configs(runs, "label_field", "reviewer").items():
+        # Another field's name may begin alike.
+        if config.get("label_field") == field:
+            steps = shared_results(dataset, runs[run]).get("steps", [])
+            if steps:
+                latest[str(config.get("reviewer"))] = steps[-1]["when"]
+    return sorted(latest, key=lambda name: latest[name], reverse=True)
 
 
 def _to_json(step: Step) -> dict[str, Any]:

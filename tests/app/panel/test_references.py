@@ -7,7 +7,9 @@ import pytest
 import torch
 
 import ntt_plugin as ntt
+from ntt_plugin.app.panel import charts
 from ntt_plugin.app.panel.references import A_PAGE
+from ntt_plugin.dataset.banks.quality import KeptCheck, keep_checks
 from ntt_plugin.engine.references import Provenance
 from tests.app.driver import loaded
 from tests.app.panel_driver import PanelOnScreen
@@ -98,6 +100,16 @@ def test_flagged_references_say_why(panel, dataset):
     assert all(check.flags[0] in panel.text() for check in flagged[:A_PAGE])
 
 
+def test_a_reference_far_from_its_box_is_flagged_once_it_was_checked(panel, dataset):
+    [first, *_] = ntt.reference_quality(dataset, "shapes")
+    assert "far from the box" not in panel.text()
+    keep_checks(dataset, {first.id: KeptCheck(5000, 0.9, 0.31)})
+    panel.click("Refresh")
+    [name] = [words for words in panel.buttons() if words.startswith("Flagged (")]
+    panel.click(name)
+    assert "⚠ far from the box that it was made of (IoU 0.31)" in panel.text()
+
+
 def test_negatives_are_shown_apart(panel, dataset):
     references = len(ntt.load_memory_bank(dataset, "shapes"))
     add_many(dataset, 1, negative=True)
@@ -128,6 +140,27 @@ def test_the_heat_map_holds_the_similarities_of_classes(panel, dataset):
     [data] = heat_map(panel)["data"]
     assert data["x"] == data["y"] == classes
     assert np.allclose(data["z"], matrix, atol=1e-3)
+
+
+def test_columns_of_the_map_have_the_numbers_of_the_rows(panel, dataset):
+    classes, _ = ntt.class_similarity(dataset, "shapes")
+    layout = heat_map(panel)["layout"]
+    numbers = [str(number) for number in range(1, len(classes) + 1)]
+    assert layout["xaxis"]["tickvals"] == layout["yaxis"]["tickvals"] == classes
+    assert layout["xaxis"]["ticktext"] == numbers
+    named = list(zip(classes, numbers, strict=True))
+    assert layout["yaxis"]["ticktext"] == [f"{name} {number}" for name, number in named]
+
+
+def test_of_many_columns_only_some_are_numbered():
+    texts = charts._columns(40)
+    assert [text for text in texts if text] == [str(number) for number in range(3, 41, 3)]
+    assert len(texts) == 40 and texts[2] == "3"
+
+
+def test_a_long_name_leaves_the_map_room():
+    [row] = charts._rows(["<i>" + "x" * 100])
+    assert row == f"&lt;i&gt;{'x' * 20}… 1"
 
 
 def test_a_cell_shows_the_references_of_its_two_classes(panel, dataset):

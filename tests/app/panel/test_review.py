@@ -1,9 +1,12 @@
 """The page Review: the grid shows patches, clicks are wrong, Next judges the page."""
 
+import time
+
 import fiftyone as fo
 import pytest
 
 import ntt_plugin as ntt
+from ntt_plugin.dataset.review.open_panels import GONE
 from ntt_plugin.dataset.review.queue import ReviewItem, review_queue
 from tests.app.driver import calls
 from tests.app.panel_driver import PanelOnScreen
@@ -270,3 +273,146 @@ def test_what_was_judged_is_taught_and_accepted_whatever_page_the_grid_shows(plu
             dataset, operator, view=view, params=asked["params"], selected_samples=[]
         )
         assert form.errors == {}, operator
+
+
+def test_a_class_that_somebody_changed_meanwhile_is_not_judged(panel, grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    labels = {item.label_id: item for item in items(dataset)}
+    another = labels[page[0]]
+    ntt.review_labels(dataset, "ntt", change={another.key: "of another kind"}, reviewer="anna")
+    ntt.review_labels(dataset, "ntt", reset=[another.key], reviewer="anna")
+    panel.event("review", do="next", field="ntt")
+    assert states(dataset)[page[0]] == "todo"
+    assert {states(dataset)[one] for one in page[1:]} == {"approved"}
+    told = [asked["message"] for asked in panel.asked("notify")]
+    assert any("1 label left alone" in message for message in told)
+
+
+def test_a_class_is_not_replaced_by_one_who_saw_another(panel, grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    key = next(item.key for item in items(dataset) if item.label_id == page[0])
+    ntt.review_labels(dataset, "ntt", change={key: "of another kind"}, reviewer="anna")
+    ntt.review_labels(dataset, "ntt", reset=[key], reviewer="anna")
+    grid.click(page[0])
+    panel.event("review_change", value="of a third kind")
+    labels = {item.label_id: item.label for item in items(dataset)}
+    assert labels[page[0]] == "of another kind"
+
+
+def test_what_the_grid_shows_again_is_judged_as_it_is_now(panel, grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    key = next(item.key for item in items(dataset) if item.label_id == page[0])
+    ntt.review_labels(dataset, "ntt", change={key: "of another kind"}, reviewer="anna")
+    ntt.review_labels(dataset, "ntt", reset=[key], reviewer="anna")
+    panel.event("review", do="show", field="ntt")
+    grid.ids()
+    panel.event("review", do="next", field="ntt")
+    assert states(dataset)[page[0]] == "approved"
+
+
+def typed(panel: PanelOnScreen, words: str) -> None:
+    """Type a class for the clicked labels, and press the button."""
+    [field] = [name for name in panel.shown["type"]["properties"] if name.startswith("typed_")]
+    panel.state[field] = words
+    panel.click("Give this class")
+
+
+def test_a_typed_class_is_given_to_the_clicked_labels(panel, grid, dataset):
+    grid.press("Show the first")
+    page = grid.ids()
+    grid.click(page[1])
+    typed(panel, "  a class of its own ")
+    labels = {item.label_id: item for item in items(dataset)}
+    assert (labels[page[1]].label, labels[page[1]].state) == ("a class of its own", "approved")
+
+
+@pytest.mark.parametrize("words", ["", "   "])
+def test_without_a_typed_class_nothing_is_judged(panel, grid, dataset, words):
+    grid.press("Show the first")
+    grid.click(grid.ids()[1])
+    typed(panel, words)
+    assert "Type the name" in panel.asked("notify")[0]["message"]
+    assert set(states(dataset).values()) == {"todo"}
+
+
+@pytest.mark.parametrize("words", [5, ["a"], "half \ud800"])
+def test_a_typed_class_that_is_no_text_is_refused(panel, grid, dataset, words):
+    grid.press("Show the first")
+    grid.click(grid.ids()[1])
+    typed(panel, words)
+    assert "type another name" in panel.asked("notify")[0]["message"]
+    assert set(states(dataset).values()) == {"todo"}
+
+
+def test_a_typed_class_that_looks_like_another_is_told(panel, grid, dataset):
+    grid.press("Show the first")
+    grid.click(grid.ids()[1])
+    known = dataset.distinct("ntt.detections.label")[0]
+    typed(panel, known.upper())
+    told = [asked["message"] for asked in panel.asked("notify")]
+    assert any("look alike" in message and repr(known) in message for message in told)
+
+
+def reopened(panel: PanelOnScreen, dataset: fo.Dataset) -> Grid:
+    """The panel closed, and opened again, as another one."""
+    panel.event("on_unload")
+    other = Grid(PanelOnScreen(dataset), dataset)
+    other.panel.event("go", to=EVERYTHING)
+    return other
+
+
+def test_a_panel_that_is_opened_again_takes_its_last_twenty_steps_back(panel, grid, dataset):
+    panel.event("review", do="undo", field="ntt")
+    [name] = panel.state["reviewers"].values()
+    key = items(dataset)[0].key
+    for number in range(20):
+        verdict = {"approve": [key]} if number % 2 else {"reject": [key]}
+        ntt.review_labels(dataset, "ntt", **verdict, reviewer=name, again=True)
+    again = reopened(panel, dataset)
+    for _ in range(20):
+        again.press("Undo")
+    assert set(states(dataset).values()) == {"todo"}
+
+
+def test_a_panel_that_was_never_closed_keeps_its_steps_for_a_while(
+    panel, grid, dataset, monkeypatch
+):
+    grid.press("Show the first")
+    page = grid.ids()
+    grid.press("Next")
+    later = time.time() + GONE + 1
+    other = Grid(PanelOnScreen(dataset), dataset)
+    other.panel.event("go", to=EVERYTHING)
+    other.press("Undo")
+    assert {states(dataset)[one] for one in page} == {"approved"}
+    monkeypatch.setattr(time, "time", lambda: later)
+    third = Grid(PanelOnScreen(dataset), dataset)
+    third.panel.event("go", to=EVERYTHING)
+    third.press("Undo")
+    assert {states(dataset)[one] for one in page} == {"todo"}
+
+
+def test_a_panel_does_not_go_on_with_steps_of_a_script(panel, dataset):
+    item = items(dataset)[0]
+    ntt.review_labels(dataset, "ntt", reject=[item.key], reviewer="anna")
+    panel.event("review", do="undo", field="ntt")
+    assert "no step left" in panel.asked("notify")[0]["message"]
+    assert states(dataset)[item.label_id] == "rejected"
+
+
+def test_a_panel_goes_on_under_its_own_name_though_another_was_closed(panel, grid, dataset):
+    first, second = items(dataset)[0], items(dataset)[1]
+    other = Grid(PanelOnScreen(dataset), dataset)
+    other.panel.event("go", to=EVERYTHING)
+    for one, item in ((grid, first), (other, second)):
+        one.press("Show the first")
+        one.ids()
+        one.click(item.label_id)
+        one.panel.event("review_change", value="of another kind")
+    other.panel.event("on_unload")
+    panel.event("review", do="undo", field="ntt")
+    found = states(dataset)
+    assert (found[first.label_id], found[second.label_id]) == ("todo", "approved")

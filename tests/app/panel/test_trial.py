@@ -8,6 +8,7 @@ import pytest
 
 from ntt_plugin.dataset.review.try_bank import Trial, TriedImage
 from ntt_plugin.engine.matching.match import Instances
+from tests.app.driver import loaded
 from tests.app.panel_driver import PanelOnScreen
 
 PATIENCE = 120
@@ -135,3 +136,19 @@ def test_a_picture_has_the_class_colour_under_the_mask_alone(plugin, tmp_path):
     assert np.abs(drawn[15, 30] - 100).max() < 6
     hidden = np.asarray(Image.open(trial_picture(tried, ["dog", "cat"], 0.95, 40))).astype(int)
     assert np.abs(hidden - 100).max() < 6
+
+
+def test_after_a_new_start_of_the_server_it_says_that_the_pictures_are_gone(
+    plugin, panel, monkeypatch
+):
+    panel.click("Try on 6 images")
+    wait(panel)
+    monkeypatch.setattr(loaded(plugin, "app.panel.trial"), "_jobs", {})
+    panel.event("refresh")
+    assert "pictures of the last trial are gone" in panel.text()
+    assert "Try on 6 images" in panel.buttons()
+
+
+def test_before_the_first_trial_nothing_is_said_to_be_gone(panel):
+    panel.event("go", to={"tab": "banks", "bank": "shapes", "shown": "try"})
+    assert "gone" not in panel.text()

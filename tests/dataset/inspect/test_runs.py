@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import bson
 import fiftyone as fo
 import numpy as np
 import pytest
@@ -9,8 +10,13 @@ from fiftyone import ViewField as F
 from fiftyone.core.odm import get_db_conn
 
 import ntt_plugin as ntt
+from ntt_plugin.dataset.database import custom_runs, grid_files
+from ntt_plugin.dataset.database.custom_runs import listed_run
+from ntt_plugin.dataset.database.fiftyone_internals import runs
 from ntt_plugin.dataset.database.locks import RunLock
 from ntt_plugin.dataset.database.run_record import claim_record, keep_results
+from ntt_plugin.dataset.samples.sample_notes import SampleNote
+from ntt_plugin.dataset.segmentation.report import to_dict
 from ntt_plugin.errors import DatasetError
 
 
@@ -108,6 +114,57 @@ def test_a_damaged_report_hides_no_run(segmented):
     keep(segmented, "?")
     (run,) = ntt.list_runs(segmented)
     assert (run.bank, run.preset, run.started, run.instances) == ("blocks", "tiny", "", 0)
+
+
+@pytest.fixture
+def long(segmented):
+    """A report with more failures and notes than are listed, and with many ids."""
+    report = to_dict(ntt.load_segment_report(segmented, "found"))
+    report["failed"] = [vars(SampleNote(str(n), f"/{n}.png", "half \ud800")) for n in range(250)]
+    report["notes"] = [vars(SampleNote("", "", f"note {n}")) for n in range(150)]
+    report["segmented_ids"] = [f"{n:024x}" for n in range(100_000)]
+    keep(segmented, report)
+    return segmented
+
+
+def test_of_a_long_report_only_the_head_is_read(long, monkeypatch):
+    report = ntt.load_segment_report(long, "found")
+    monkeypatch.setattr(grid_files, "read_pieces", no_file)
+    (run,) = ntt.list_runs(long)
+    assert (run.failed, run.instances, run.started) == (250, report.instances, report.started)
+    assert run.notes == tuple(report.failed[:100])
+
+
+def no_file(file):
+    raise AssertionError("a whole report was read")
+
+
+def test_the_head_kept_of_a_long_report_is_small(long):
+    stored = runs().find_one({"_id": listed_run(long, "ntt_segment_found")})
+    assert len(bson.encode(stored)) < 50_000
+
+
+def test_a_report_that_an_earlier_version_kept_is_read_whole(long):
+    before = ntt.list_runs(long)
+    runs().update_one(
+        {"_id": listed_run(long, "ntt_segment_found")}, {"$set": {"results_meta": {}}}
+    )
+    assert ntt.list_runs(long) == before
+
+
+def test_results_that_an_earlier_version_wrote_since_are_told(segmented):
+    report = {**to_dict(ntt.load_segment_report(segmented, "found")), "instances": 12345}
+    custom_runs.catch_up(segmented)
+    custom_runs.replace(segmented, "ntt_segment_found", report=report)
+    assert ntt.list_runs(segmented)[0].instances == 12345
+
+
+def test_a_clone_tells_the_same_of_its_runs(long):
+    clone = long.clone(f"{long.name}_clone")
+    try:
+        assert ntt.list_runs(clone) == ntt.list_runs(long)
+    finally:
+        clone.delete()
 
 
 def test_a_dataset_that_another_process_deleted_is_said(dataset):

@@ -10,7 +10,7 @@ from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
 from ...runtime.result_page import NextStep, Outcome, notes_of
-from ...text import Table, number_of
+from ...text import Table, listed_briefly, number_of
 
 
 class EstimateThresholds(NttOperator):
@@ -68,7 +68,19 @@ class EstimateThresholds(NttOperator):
         return Outcome(
             f"Thresholds of {number_of('class', len(found.thresholds))} of {found.bank!r}, "
             f"estimated on {number_of('image', found.images)}.",
-            problems=[*found.without.values(), *notes_of(found.failed)],
+            problems=[*_kept(found.kept), *found.without.values(), *notes_of(found.failed)],
             table=Table(columns, rows) if rows else None,
             next_step=NextStep("Apply thresholds", "apply_thresholds", {"bank": found.bank}),
         )
+
+
+def _kept(classes: list[str]) -> list[str]:
+    """What is said of the classes whose threshold in the bank is no estimate, and stays."""
+    if not classes:
+        return []
+    one = len(classes) == 1
+    return [
+        f"{number_of('class', len(classes))} {'keeps its threshold' if one else 'keep theirs'}, "
+        f"from an evaluation or from a person: {listed_briefly(classes, 10)}. Tick Replace those "
+        "too to take the estimates."
+    ]

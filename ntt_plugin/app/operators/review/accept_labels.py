@@ -10,7 +10,7 @@ from fiftyone.operators.constants import ViewTarget
 from ...forms.fields import Form
 from ...runtime.operator import NttOperator
 from ...runtime.progress import Report
-from ...runtime.result_page import MOST_BY_ID, NextStep, Outcome, notes_of
+from ...runtime.result_page import MOST_BY_ID, NextStep, Outcome, notes_in_words
 from ...text import number_of
 from ..references import learning_form
 
@@ -83,7 +83,11 @@ class AcceptLabels(NttOperator):
         arguments["thresholds"] = True if arguments.get("thresholds") is True else None
         found = accept_labels(target.target_of(ctx), **arguments, progress=progress)
         total = sum(found.accepted.values())
-        facts = {"Accepted": learning_form.in_words(found.accepted), "There before": found.already}
+        facts = {
+            "Accepted": learning_form.in_words(found.accepted),
+            "There before": found.already,
+            "Corrected in the copy": len(found.updated),
+        }
         view = None
         if 0 < total <= MOST_BY_ID:
             ids = set(found.label_ids)
@@ -93,7 +97,7 @@ class AcceptLabels(NttOperator):
         return Outcome(
             f"{number_of('label', total)} copied from {found.label_field!r} into {found.into!r}.",
             {name: value for name, value in facts.items() if value},
-            notes_of(found.failed),
+            notes_in_words(found),
             view=view,
             view_label="Show the accepted labels",
             changed=True,
