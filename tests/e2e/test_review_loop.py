@@ -266,20 +266,3 @@ def test_each_page_has_room_beside_the_grid(shared_tab, exported, width):
         shared_tab.page.wait_for_timeout(2000)
         shared_tab.shoot(f"page_{words}_{width}")
         assert panel.evaluate(_HIDDEN) <= 1, words
-
-
-def test_enter_judges_the_next_page(shared_tab, exported):
-    shared_tab.page.set_viewport_size(WINDOW)
-    panel = shared_tab.page.locator(f"[data-cy=panel-content-{NAME}]")
-    press(panel, "Review")
-    press(panel, re.compile("^Also what is below"))
-    press(panel, re.compile("^Show the first"))
-    after = re.compile(r"[\d,]+ of [\d,]+ labels in ntt reviewed")
-    for press_next in (
-        lambda: press(panel, re.compile("^Next: ")),
-        lambda: shared_tab.page.keyboard.press("Enter"),
-    ):
-        panel.get_by_role("button", name=re.compile("^Next: .* 0 wrong")).wait_for()
-        before = panel.get_by_text(after).first.inner_text()
-        press_next()
-        panel.get_by_text(before).first.wait_for(state="detached")

@@ -81,8 +81,10 @@ def draw(
     )
     for number, (label, limit) in enumerate(limits.items()):
         words = f"{escaped(label)}: {kept[label]:,} of {int(bins[label].sum()):,} from {limit:.2f}"
-        widgets.text(page, f"class_{number}", words)
-        widgets.slider(page, slider(place, label), label, limit, clicks.events.move_thresholds)
+        # Not class_N: the App puts what a choice of a class of that name had in its place.
+        widgets.text(page, f"kept_{number}", words)
+        at = round(limit, 2)
+        widgets.slider(page, slider(place, label), label, at, clicks.events.move_thresholds)
     row = widgets.row(page, "keep")
     if thresholds_of(dataset, run.bank) or run.kind == "segmentation":
         click = clicks.keep_thresholds(run.label_field)

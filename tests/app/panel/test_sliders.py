@@ -145,3 +145,9 @@ def test_every_operator_has_a_button(plugin, dataset, operators):
     panel = PanelOnScreen(dataset)
     panel.click("Actions")
     assert {operator.title for operator in operators} <= set(panel.buttons())
+
+
+def test_no_words_have_the_name_of_a_choice_of_a_class(panel):
+    names = list(panel.shown["type"]["properties"])
+    assert any(name.startswith("kept_") for name in names)
+    assert not [name for name in names if name.startswith("class_")]
