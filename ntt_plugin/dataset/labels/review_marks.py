@@ -74,10 +74,10 @@ def as_text(value: Any) -> str | None:
 
 def half_reviewed(counts: Sequence[int]) -> str:
     """What to say of images that are handed on, of which so many labels each are to do."""
-    return (
-        f"{len(counts)} images still hold {sum(counts)} labels to review, which are left out: "
-        "objects may be missing there"
-    )
+    one = len(counts) == 1
+    images = "1 image still holds" if one else f"{len(counts):,} images still hold"
+    labels = "1 label" if sum(counts) == 1 else f"{sum(counts):,} labels"
+    return f"{images} {labels} to review, left out here: objects may be missing there"
 
 
 def declare_review(dataset: Any, field: str) -> None:

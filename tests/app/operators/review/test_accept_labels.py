@@ -13,4 +13,4 @@ def test_the_end_says_how_many_labels_are_still_to_review(plugin, dataset):
     params = {"label_field": "ntt", "into": "mine"}
     shown = page(plugin.run(dataset, "accept_labels", params))
     [note] = shown["problems"]
-    assert note.startswith(f"1 images still hold {left} labels to review")
+    assert note.startswith(f"1 image still holds {left} labels to review")
