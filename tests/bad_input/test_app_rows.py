@@ -78,13 +78,13 @@ def of_the_app(dataset, **params) -> ExecutionContext:
 
 @row("unseen-page")
 def test_labels_that_the_grid_does_not_show_are_not_judged(unchanged):
-    ids = [[item.sample, item.label_id] for item in review_queue(unchanged, "before").items]
-    kept = {"review": {"field": "before", "labels": ids}}
+    shown = [[*item.key, item.label] for item in review_queue(unchanged, "before").items]
+    kept = {"review": {"field": "before", "labels": shown}}
     ctx = of_the_app(unchanged, panel_id="panel", panel_state=kept)
     judge.step(ctx, Place(tab="review", run="before"), "next", "before")
     told = [m.params["message"] for m in ctx.executor._requests if m.operator_uri == "notify"]
     assert told == ["The grid shows something else; here is the page. Nothing was judged."]
-    assert review_queue(unchanged, "before").counts.todo == len(ids)
+    assert review_queue(unchanged, "before").counts.todo == len(shown)
 
 
 class Slow(ColourSegmenter):

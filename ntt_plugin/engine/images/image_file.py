@@ -272,7 +272,7 @@ def _require_usable(image: Image.Image, path: Path, size: int) -> None:
         raise ImageError(
             f"{path} is {image.format}, a program that draws an image; convert it to PNG first."
         )
-    pixels, most = image.width * image.height, _limit()
+    pixels, most = image.width * image.height, pixel_limit()
     if pixels > most:
         raise ImageError(
             f"The image {path} is {image.width} x {image.height}, {pixels:,} pixels, and the limit "
@@ -290,7 +290,12 @@ def _require_usable(image: Image.Image, path: Path, size: int) -> None:
         )
 
 
-def _limit() -> int:
+def pixel_limit() -> int:
+    """The most pixels that an image may have here.
+
+    Raises:
+        ImageError: the environment variable that sets it holds no number.
+    """
     text = os.environ.get(LIMIT_VARIABLE, "").strip()
     if not text:
         return MAX_PIXELS

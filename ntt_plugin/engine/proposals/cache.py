@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from ..bank.memory_bank import Fingerprint
-from ..images.image_file import LIMIT_VARIABLE, header_notes, open_image, sizes_of
+from ..images.image_file import header_notes, open_image, pixel_limit, sizes_of
 from ..images.known_files import KnownFiles
 from ..images.load import ImageLike, read_image, reading_of
 from ..images.pixel_values import needs_pixels
@@ -222,7 +222,7 @@ class FileFacts(NamedTuple):
 
 
 # By the limit on pixels: with another one other files are refused.
-_known_files: dict[str, KnownFiles[FileFacts]] = {}
+_known_files: dict[int, KnownFiles[FileFacts]] = {}
 
 
 def file_facts(path: str | Path) -> FileFacts:
@@ -233,7 +233,7 @@ def file_facts(path: str | Path) -> FileFacts:
     Raises:
         ImageError: as ``image_digest``.
     """
-    known = _known_files.setdefault(os.environ.get(LIMIT_VARIABLE, ""), KnownFiles())
+    known = _known_files.setdefault(pixel_limit(), KnownFiles())
     return known.ask(str(path), lambda: _read_facts(Path(path)))
 
 
