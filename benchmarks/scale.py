@@ -125,11 +125,12 @@ def stub_run(place: str, workers: int, samples: int) -> dict[str, Any]:
     """One run of sleeping workers through the dispatcher."""
     from ntt_plugin.worker.dispatcher import dispatch
     from ntt_plugin.worker.local_processes import LocalPool
+    from ntt_plugin.worker.ray_actors import RayPool
 
     name, spec = "benchmarks.stub_workers:Echo", str(STUB_SECONDS).encode()
     began, cpu = time.monotonic(), time.process_time()
-    place_of = workers_of(place, workers)
-    pool = LocalPool(workers, name, spec) if place == "local" else place_of.pool(name, spec)
+    pool_of = LocalPool if place == "local" else RayPool
+    pool = pool_of(workers_of(place, workers), name, spec)
     # As long as the item of a sample whose path has 100 characters.
     items = ((number, b"x" * 200) for number in range(samples))
     moments = [time.monotonic() for _ in dispatch(items, pool)]
@@ -162,7 +163,7 @@ def written_run(place: str, count: int, name: str, samples: int) -> dict[str, An
     """One run of stubs through ``segment``; the bank's name tells them what to do."""
     import ntt_plugin as ntt
     from benchmarks.long_run import Standin
-    from ntt_plugin.dataset.segmentation import workers
+    from ntt_plugin.dataset.runtime import workers
 
     dataset = paths_without_files(samples)
     ntt.save_memory_bank(dataset, name, Standin().bank())

@@ -27,7 +27,7 @@ from .handler import Handler, load_handler
 # Seconds between two looks whether the driver still lives. Its end of the socket closes with it,
 # unless a process that it forked holds that too.
 _WATCH = 1.0
-_RECEIVED = 1 << 20
+_RECEIVED = 1 << 16
 
 
 def main(descriptor: int, driver: int) -> None:

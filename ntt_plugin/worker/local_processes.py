@@ -38,7 +38,7 @@ _PROGRAM = (
     "import sys; sys.path[:] = [sys.argv[1], *filter(None, sys.path)]; "
     "from ntt_plugin.worker.local_child import main; main(int(sys.argv[2]), int(sys.argv[3]))"
 )
-_RECEIVED = 1 << 20
+_RECEIVED = 1 << 16
 # What is kept of a worker's last words, in bytes.
 _WORDS_KEPT = 2000
 # Seconds between two looks whether the processes are there.
