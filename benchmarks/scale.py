@@ -11,8 +11,8 @@ that of workers that wait for nothing; start-up, and the driver's processor time
 a database on the same machine. ``limit``: the same with workers that do not sleep, at 8 and 100
 labels: what one driver and its database can take.
 ``tiny``: the tiny networks in 2 workers of ``ntt.segment``, beside 2 plain loops over
-``Segmenter.segment`` that run at the same time with the same priority, one thread each; images
-done by the workers for each one done by the loops.
+``Segmenter.segment`` that run at the same time with the same share of the processors, one thread
+each; images done by the workers for each one done by the loops.
 
 Ray runs as a cluster of its own on this machine (``address="local"``), with the CPUs that the
 stubs ask for, for they only sleep. Uses a MongoDB of its own, which it ends; writes its parts into
@@ -25,6 +25,7 @@ import argparse
 import json
 import os
 import platform
+import signal
 import statistics
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4000, help="for the tiny networks")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="print the results, measure nothing")
-    parser.add_argument("--loop", nargs=3, help=argparse.SUPPRESS)
+    parser.add_argument("--loop", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.table:
         print("\n".join(table_rows(json.loads(options.output.read_text()))))
@@ -72,7 +73,7 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["PYTHONPATH"] = str(ROOT)
     if options.loop:
-        plain_loop(*options.loop)
+        plain_loops(*options.loop)
         return
 
     import tests.fiftyone_database  # noqa: F401  (before fiftyone)
@@ -253,9 +254,12 @@ def tiny_run(
     bank_file, list_file = folder / "bank.safetensors", folder / "files.json"
     bank_file.write_bytes(bank.to_bytes())
     list_file.write_text(json.dumps(files))
-    # Ray's workers have this priority, and so have the loops beside them.
-    nice = 15 if place == "ray" else 0
-    loops = [start_loop(bank_file, list_file, nice) for _ in range(2)]
+    # Linux shares processors among sessions first. Each local worker has a session of its own, and
+    # Ray's have one together, of a lower priority: so have the loops beside them.
+    if place == "ray":
+        loops = [start_loops(bank_file, list_file, nice=15, count=2)]
+    else:
+        loops = [start_loops(bank_file, list_file, nice=0, count=1) for _ in range(2)]
     counts = [read_counts(loop) for loop in loops]
     moments: list[float] = []
 
@@ -269,7 +273,7 @@ def tiny_run(
     except KeyboardInterrupt:
         pass
     for loop in loops:
-        loop.kill()
+        os.killpg(loop.pid, signal.SIGKILL)
         loop.wait()
     dataset.delete()
     begin = moments[0] + WARM_SECONDS
@@ -295,15 +299,19 @@ def linked(folder: Path, file: str, number: int) -> str:
     return str(path)
 
 
-def start_loop(bank: Path, files: Path, nice: int) -> subprocess.Popen[str]:
-    """A plain loop in a process of its own; gives it when it is ready."""
-    arguments = ["--loop", str(bank), str(files), str(nice)]
-    loop = subprocess.Popen(
-        [sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True
+def start_loops(bank: Path, files: Path, nice: int, count: int) -> subprocess.Popen[str]:
+    """Plain loops in a session of their own; gives their first process when they are ready."""
+    arguments = ["--loop", str(bank), str(files), str(nice), str(count)]
+    loops = subprocess.Popen(
+        [sys.executable, __file__, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
     )
-    assert loop.stdout is not None
-    loop.stdout.readline()
-    return loop
+    assert loops.stdout is not None
+    for _ in range(count):
+        loops.stdout.readline()
+    return loops
 
 
 def read_counts(loop: subprocess.Popen[str]) -> list[float]:
@@ -320,9 +328,13 @@ def read_counts(loop: subprocess.Popen[str]) -> list[float]:
     return moments
 
 
-def plain_loop(bank_file: str, list_file: str, nice: str) -> None:
-    """Segment the files in turn, and print the moment of each."""
+def plain_loops(bank_file: str, list_file: str, nice: str, count: str) -> None:
+    """Segment the files in turn, and print the moment of each; ``count`` processes do so."""
     os.nice(int(nice))
+    # Before the networks' code, which cannot be forked later.
+    for _ in range(int(count) - 1):
+        if os.fork() == 0:
+            break
     from ntt_plugin.engine import MemoryBank, Segmenter
 
     bank = MemoryBank.from_bytes(Path(bank_file).read_bytes())
