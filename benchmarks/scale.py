@@ -27,10 +27,8 @@ import os
 import platform
 import signal
 import statistics
-import subprocess
 import sys
 import tempfile
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -40,6 +38,8 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
+
+from benchmarks.plain_loops import read_counts, start_loops  # noqa: E402
 
 RESULTS = ROOT / "benchmarks" / "results" / "scale.json"
 PARTS = ("stub", "written", "limit", "tiny")
@@ -64,7 +64,6 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=4000, help="for the tiny networks")
     parser.add_argument("--output", type=Path, default=RESULTS)
     parser.add_argument("--table", action="store_true", help="print the results, measure nothing")
-    parser.add_argument("--loop", nargs=4, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.table:
         print("\n".join(table_rows(json.loads(options.output.read_text()))))
@@ -72,9 +71,6 @@ def main() -> None:
     # Before the networks' code: workers and loops have one thread each.
     os.environ["OMP_NUM_THREADS"] = "1"
     os.environ["PYTHONPATH"] = str(ROOT)
-    if options.loop:
-        plain_loops(*options.loop)
-        return
 
     import tests.fiftyone_database  # noqa: F401  (before fiftyone)
 
@@ -297,52 +293,6 @@ def linked(folder: Path, file: str, number: int) -> str:
     if not path.exists():
         os.link(file, path)
     return str(path)
-
-
-def start_loops(bank: Path, files: Path, nice: int, count: int) -> subprocess.Popen[str]:
-    """Plain loops in a session of their own; gives their first process when they are ready."""
-    arguments = ["--loop", str(bank), str(files), str(nice), str(count)]
-    loops = subprocess.Popen(
-        [sys.executable, __file__, *arguments],
-        stdout=subprocess.PIPE,
-        text=True,
-        start_new_session=True,
-    )
-    assert loops.stdout is not None
-    for _ in range(count):
-        loops.stdout.readline()
-    return loops
-
-
-def read_counts(loop: subprocess.Popen[str]) -> list[float]:
-    """The moments at which a loop has done an image; grows while it runs."""
-    moments: list[float] = []
-    assert loop.stdout is not None
-    stream = loop.stdout
-
-    def read() -> None:
-        for line in stream:
-            moments.append(float(line))
-
-    threading.Thread(target=read, daemon=True).start()
-    return moments
-
-
-def plain_loops(bank_file: str, list_file: str, nice: str, count: str) -> None:
-    """Segment the files in turn, and print the moment of each; ``count`` processes do so."""
-    os.nice(int(nice))
-    # Before the networks' code, which cannot be forked later.
-    for _ in range(int(count) - 1):
-        if os.fork() == 0:
-            break
-    from ntt_plugin.engine import MemoryBank, Segmenter
-
-    bank = MemoryBank.from_bytes(Path(bank_file).read_bytes())
-    segmenter = Segmenter.from_preset(bank.recipe, device="cpu")
-    print("ready", flush=True)
-    for path in cycle(json.loads(Path(list_file).read_text())):
-        segmenter.segment(path, bank)
-        print(time.monotonic(), flush=True)
 
 
 def write(output: Path, part: str, place: str, figures: dict[str, Any]) -> None:

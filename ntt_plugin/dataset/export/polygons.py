@@ -140,7 +140,7 @@ def _bridges(points: Sequence[Array]) -> list[dict[int, list[_Bridge]]]:
     """The shortest bridges that join all outlines, from the first one outwards (Prim's tree)."""
     found: list[dict[int, list[_Bridge]]] = [defaultdict(list) for _ in points]
     # Of each point whose outline is not joined yet: the nearest point of those that are.
-    sizes = [len(outline) for outline in points]
+    sizes = [len(each) for each in points]
     place = np.concatenate(points)
     outline = np.repeat(np.arange(len(points)), sizes)
     own = np.concatenate([np.arange(size) for size in sizes])

@@ -71,8 +71,8 @@ class CompareRecipes(NttOperator):
         on = number_of("image", len(images)) if truth else "the images of the bank's references"
         form.notice(
             "will_do",
-            f"Will try {number_of('recipe', len(wanted))} on {on}. Those with the same networks, "
-            "points and tiles share their proposals; nothing is changed.",
+            f"Will try {number_of('recipe', len(wanted))} on {on}. Those that need the same of the "
+            "networks share it; nothing is changed.",
         )
 
     def run(self, ctx: Any, progress: Report) -> Outcome:

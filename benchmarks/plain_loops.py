@@ -1,0 +1,62 @@
+"""Loops over ``Segmenter.segment`` without end, in processes of their own, for ``scale.py``."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from itertools import cycle
+from pathlib import Path
+
+
+def start_loops(bank: Path, files: Path, nice: int, count: int) -> subprocess.Popen[str]:
+    """Plain loops in a session of their own; gives their first process when they are ready."""
+    arguments = [str(bank), str(files), str(nice), str(count)]
+    loops = subprocess.Popen(
+        [sys.executable, __file__, *arguments],
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    assert loops.stdout is not None
+    for _ in range(count):
+        loops.stdout.readline()
+    return loops
+
+
+def read_counts(loop: subprocess.Popen[str]) -> list[float]:
+    """The moments at which a loop has done an image; grows while it runs."""
+    moments: list[float] = []
+    assert loop.stdout is not None
+    stream = loop.stdout
+
+    def read() -> None:
+        for line in stream:
+            moments.append(float(line))
+
+    threading.Thread(target=read, daemon=True).start()
+    return moments
+
+
+def main(bank_file: str, list_file: str, nice: str, count: str) -> None:
+    """Segment the files in turn, and print the moment of each; ``count`` processes do so."""
+    os.nice(int(nice))
+    # Before the networks' code, which cannot be forked later.
+    for _ in range(int(count) - 1):
+        if os.fork() == 0:
+            break
+    from ntt_plugin.engine import MemoryBank, Segmenter
+
+    bank = MemoryBank.from_bytes(Path(bank_file).read_bytes())
+    segmenter = Segmenter.from_preset(bank.recipe, device="cpu")
+    print("ready", flush=True)
+    for path in cycle(json.loads(Path(list_file).read_text())):
+        segmenter.segment(path, bank)
+        print(time.monotonic(), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
