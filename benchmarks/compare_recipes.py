@@ -7,7 +7,7 @@ odd one large scenes with small objects, where tiles pay. Eight recipes: with ti
 presets (the bank's own, and one with half as many points a side and less context), rescoring by
 decay or by diffusion. A draw counts as right if the recipe that is picked on the reference images
 alone is the best on the target scenes by their ground truth, or within 0.01 AP of it. Writes
-``benchmarks/results/compare_recipes.json``. Its datasets are deleted at the end.
+``benchmarks/results/compare_recipes.json``. Uses a MongoDB of its own, which it ends.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import platform
+import sys
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -22,6 +23,11 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from tests import fiftyone_database  # noqa: F401  (before anything imports fiftyone)
+
+# isort: split
 import fiftyone as fo
 from PIL import Image
 

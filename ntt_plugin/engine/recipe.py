@@ -21,6 +21,7 @@ ADDED_LATER: dict[str, Any] = {
     "tile_overlap": 0.2,
     "iou_exponent": 0.0,
     "stability_exponent": 0.0,
+    "box_points": 0,
 }
 """Fields that earlier versions lacked, with the values that give their results."""
 
@@ -54,6 +55,8 @@ class Recipe:
             smaller than the overlap lies in some tile as a whole.
         iou_exponent: scores are multiplied by the predicted IoU to this power; 0 for not at all.
         stability_exponent: likewise by the mask's stability.
+        box_points: points along each side of a box that is to become a mask: of their masks and
+            the box's own the one that fills the box best is taken; 0 for the box's own alone.
 
     Raises:
         RecipeError: a field's value is not allowed; says which, and what is.
@@ -85,6 +88,7 @@ class Recipe:
     tile_overlap: float = 0.2
     iou_exponent: float = 0.0
     stability_exponent: float = 0.0
+    box_points: int = 0
 
     def __post_init__(self) -> None:
         for field, rule in _RULES.items():
@@ -147,6 +151,7 @@ _RULES: dict[str, Rule] = {
     "tile_overlap": real(0, 0.9),
     "iou_exponent": real(0, 10),
     "stability_exponent": real(0, 10),
+    "box_points": whole(0, 16),
 }
 
 PRESETS: dict[str, Recipe] = {
@@ -168,7 +173,8 @@ PRESETS: dict[str, Recipe] = {
         stability_exponent=2.0,
     ),
     # Small networks know objects at one scale: a wide crop shows a reference as large as the
-    # objects in the images.
+    # objects in the images. They make better masks of points than of boxes
+    # (benchmarks/candidates_ap.py).
     "tiny": Recipe(
         name="tiny",
         segmenter="tiny",
@@ -176,6 +182,7 @@ PRESETS: dict[str, Recipe] = {
         encoder_size=224,
         context_ratio=2.0,
         grid=16,
+        box_points=3,
     ),
 }
 

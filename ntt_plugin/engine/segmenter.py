@@ -334,7 +334,10 @@ class Segmenter:
         prompts = _box_prompts(boxes)
         pixels, (height, width) = self._input(image)
         prompts = self._pictures.prompts(prompts, (height, width))
-        logits, _ = self._proposer.masks_from_boxes(pixels, prompts, self.recipe.point_batch)
+        recipe = self.recipe
+        logits, _ = self._proposer.masks_from_boxes(
+            pixels, prompts, recipe.point_batch, recipe.box_points
+        )
         masks = [np.zeros((height, width), bool) for _ in range(len(logits))]
         filled = (logits > 0).flatten(1).any(dim=1).nonzero()[:, 0]
         packed = upsample_masks(logits[filled], mask_boxes(logits[filled] > 0), (height, width))

@@ -157,10 +157,10 @@ def test_boxes_are_scaled_to_the_segmenters_input(
     decode = segmenter._proposer.masks_from_boxes
 
     def keep(
-        image: torch.Tensor, boxes: torch.Tensor, batch: int
+        image: torch.Tensor, boxes: torch.Tensor, batch: int, points: int
     ) -> tuple[torch.Tensor, torch.Tensor]:
         seen["boxes"] = boxes
-        return decode(image, boxes, batch)
+        return decode(image, boxes, batch, points)
 
     monkeypatch.setattr(segmenter._proposer, "masks_from_boxes", keep)
     segmenter.masks_from_boxes(picture(0), [[0, 0, 40, 25]])

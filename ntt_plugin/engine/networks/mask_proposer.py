@@ -10,6 +10,7 @@ from ..device.batching import PromptBatches, batch_sizes, reraise_device_oom
 from ..device.device import Compiled
 from ..images.load import normalise
 from ..proposals.cache import architecture
+from ..proposals.proposals import mask_boxes
 from .decoder.prompt_decoder import Attended, DecoderImage, PromptDecoder
 
 
@@ -101,14 +102,19 @@ class MaskProposer:
 
     @torch.inference_mode()
     def masks_from_boxes(
-        self, image: Tensor, boxes: Tensor, batch: int = 64
+        self, image: Tensor, boxes: Tensor, batch: int = 64, points: int = 0
     ) -> tuple[Tensor, Tensor]:
         """Decode boxes, one mask for each.
+
+        With ``points``, points inside of the box are decoded, too. Of their multimask outputs and
+        the box's own mask the one is taken whose predicted IoU times the IoU of its tight box
+        with the box is the highest; of equals the box's own.
 
         Args:
             image: float (3, size, size) in [0, 1].
             boxes: x1 y1 x2 y2 in pixels of ``image``, float (n, 4).
-            batch: boxes per batch, at most.
+            batch: prompts per batch, at most.
+            points: along each side of a box; 0 for the box's own mask.
 
         Returns:
             Mask logits, float32 (n, m, m), and predicted IoUs, float32 (n,).
@@ -118,7 +124,7 @@ class MaskProposer:
         """
         if len(boxes) == 0:
             return self._no_masks()
-        return self.box_masks(self.embed(image), boxes, batch)
+        return self.box_masks(self.embed(image), boxes, batch, points)
 
     def _no_masks(self) -> tuple[Tensor, Tensor]:
         side, empty = self.size // 4, torch.zeros(0, device=self._device)
@@ -126,7 +132,7 @@ class MaskProposer:
 
     @torch.inference_mode()
     def box_masks(
-        self, features: list[Tensor], boxes: Tensor, batch: int = 64
+        self, features: list[Tensor], boxes: Tensor, batch: int = 64, points: int = 0
     ) -> tuple[Tensor, Tensor]:
         """As ``masks_from_boxes``, from the feature maps returned by ``embed``."""
         if len(boxes) == 0:
@@ -135,12 +141,21 @@ class MaskProposer:
 
         def decode(some: Tensor) -> tuple[Tensor, Tensor]:
             attended = self._decoder.attend_boxes(shared, some)
-            every = torch.arange(len(some), device=self._device)
-            drawn = self._draw(shared, attended, every)
-            return self._decoder.choose(drawn, attended.ious)
+            logits, ious = self._decoder.choose(self._draw_all(shared, attended), attended.ious)
+            if not points:
+                return logits, ious
+            # (boxes * points^2, 3, m, m) -> (boxes, points^2 * 3, m, m)
+            inside = self._decoder.attend_points_for_all(shared, points_in_boxes(some, points))
+            more = self._draw_all(shared, inside)
+            logits = torch.cat([logits[:, None], more.reshape(len(some), -1, *more.shape[2:])], 1)
+            ious = torch.cat([ious[:, None], inside.ious.reshape(len(some), -1)], dim=1)
+            best = (ious * _filling(logits > 0, some * (logits.shape[-1] / self.size))).argmax(1)
+            rows = torch.arange(len(some), device=self._device)
+            return logits[rows, best], ious[rows, best]
 
         prompts = boxes.float().to(self._device)
-        decoded = self._batches.run(decode, prompts, self.batch_size(batch))
+        together = max(1, self.batch_size(batch) // (points * points + 1))
+        decoded = self._batches.run(decode, prompts, together)
         logits = torch.cat([logits for logits, _ in decoded])
         return logits.float(), torch.cat([ious for _, ious in decoded])
 
@@ -166,6 +181,11 @@ class MaskProposer:
     def _feature_maps(self, pixels: Tensor) -> list[Tensor]:
         return list(self._model.get_image_features(pixels).fpn_hidden_states)
 
+    def _draw_all(self, shared: DecoderImage, attended: Attended) -> Tensor:
+        """Mask logits (n, k, m, m) of all n prompts."""
+        every = torch.arange(len(attended.ious), device=self._device)
+        return self._draw(shared, attended, every)
+
     def _draw(self, shared: DecoderImage, attended: Attended, kept: Tensor) -> Tensor:
         """Mask logits (n, k, m, m) of the prompts with indices ``kept``, in batches."""
         drawn = self._batches.size(self._drawn)
@@ -181,3 +201,25 @@ def grid_points(grid: int, size: int) -> Tensor:
     """
     line = torch.linspace(0, size - 1, grid) + 0.5
     return torch.cartesian_prod(line, line)
+
+
+def points_in_boxes(boxes: Tensor, count: int) -> Tensor:
+    """Points evenly inside of boxes (n, 4), none on an edge, float (n * count * count, 2)."""
+    parts = torch.arange(1, count + 1, device=boxes.device) / (count + 1)
+    places = torch.cartesian_prod(parts, parts) if count > 1 else parts.expand(1, 2)
+    corner, sides = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
+    return (corner + places * sides).flatten(0, 1)
+
+
+def _filling(masks: Tensor, boxes: Tensor) -> Tensor:
+    """IoU of the tight boxes of masks, bool (n, k, m, m), with a box each, float (n, k).
+
+    Boxes are x1 y1 x2 y2 in pixels of the masks, (n, 4). An empty mask fills nothing.
+    """
+    tight = torch.unflatten(mask_boxes(masks.flatten(0, 1)), 0, masks.shape[:2])
+    low, high = tight[..., :2], tight[..., 2:] + 1
+    first, last = boxes[:, None, :2], boxes[:, None, 2:]
+    shared = (high.minimum(last) - low.maximum(first)).clamp(min=0).prod(dim=-1)
+    areas = [(end - start).clamp(min=0).prod(dim=-1) for start, end in ((low, high), (first, last))]
+    filled: Tensor = shared / (areas[0] + areas[1] - shared).clamp(min=1e-6)
+    return filled

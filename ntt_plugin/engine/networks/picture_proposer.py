@@ -68,7 +68,9 @@ class PictureProposer:
             corner = torch.tensor([tile.left, tile.top] * 2)
             boxes = torch.tensor([candidates[index].box for index in boxed]) - corner
             prompts = self.prompts(boxes, (picture.height, picture.width))
-            logits, _ = self.proposer.box_masks(features, prompts, recipe.point_batch)
+            logits, _ = self.proposer.box_masks(
+                features, prompts, recipe.point_batch, recipe.box_points
+            )
             confidences = torch.tensor([candidates[index].confidence for index in boxed])
             # A box of which the segmenter makes an empty mask has no proposal.
             filled = (logits > 0).flatten(1).any(dim=1)

@@ -115,9 +115,10 @@ AFTER_PROPOSALS = frozenset(
         "merge_exponent",
         "negative_sigma",
         "iou_exponent",
+        "box_points",
     }
 )
-"""Fields of a recipe that proposals do not depend on; they depend on every other field."""
+"""Fields that proposals of the grid do not depend on; they depend on every other field."""
 
 # Replaced by the networks' digests and the dtype, which say more; and by whether it is above 0.
 _REPLACED = frozenset({"segmenter", "encoder", "precision", "stability_exponent"})

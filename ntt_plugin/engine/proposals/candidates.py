@@ -91,12 +91,16 @@ def _confidence(value: float) -> float:
     raise ImageError(f"A candidate's confidence is {value!r}; it must be a number from 0 to 1.")
 
 
-def candidates_digest(candidates: Sequence[Candidate], grid: bool) -> str:
+def candidates_digest(candidates: Sequence[Candidate], grid: bool, box_points: int = 0) -> str:
     """Digest of all that proposals from candidates depend on beside the image, 64 hex digits.
 
-    ``grid`` is whether they are joined with the proposals of the point grid.
+    ``grid`` is whether they are joined with the proposals of the point grid; ``box_points`` is
+    the recipe's.
     """
-    digest = hashlib.blake2b(f"candidates {grid} {len(candidates)}".encode(), digest_size=32)
+    # Masks do not depend on points in boxes, nor did those of boxes in former versions.
+    points = box_points if any(candidate.mask is None for candidate in candidates) else 0
+    kind = f"candidates {grid} {len(candidates)}" + (f" {points} points" if points else "")
+    digest = hashlib.blake2b(kind.encode(), digest_size=32)
     for candidate in candidates:
         digest.update(np.array([*candidate.box, candidate.confidence], "<f8").tobytes())
         if candidate.mask is not None:

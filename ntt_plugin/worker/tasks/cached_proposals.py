@@ -88,7 +88,8 @@ class CachedProposals:
         except ImageError:
             return
         read.digest, read.size, read.header_notes = facts
-        read.key = _key(facts.digest, given_candidates(read.item.content))
+        given = given_candidates(read.item.content)
+        read.key = _key(facts.digest, given, self._segmenter.recipe.box_points)
         read.proposals = self._cache.load(read.key, facts.size)
 
     def use(self, read: ReadImage, function: Callable[[Proposals], _T]) -> _T:
@@ -161,8 +162,9 @@ class CachedProposals:
         self._problems += 1
 
 
-def _key(image: str, given: GivenCandidates | None) -> str:
+def _key(image: str, given: GivenCandidates | None, box_points: int) -> str:
     """What an image's proposals are kept under: its digest, with that of candidates."""
     if given is None:
         return image
-    return digest_with_candidates(image, candidates_digest(given.candidates, given.grid))
+    digest = candidates_digest(given.candidates, given.grid, box_points)
+    return digest_with_candidates(image, digest)

@@ -5,7 +5,7 @@ import torch
 from torch import Tensor
 from transformers import Sam2Model
 
-from ntt_plugin.engine.networks.mask_proposer import MaskProposer, grid_points
+from ntt_plugin.engine.networks.mask_proposer import MaskProposer, grid_points, points_in_boxes
 
 CPU = torch.device("cpu")
 
@@ -107,6 +107,60 @@ def test_a_box_gives_one_mask_as_the_stock_model_does(model: Sam2Model, image: T
     logits, ious = MaskProposer(model, CPU).masks_from_boxes(image, boxes, batch=2)
     torch.testing.assert_close(logits, answer.pred_masks[0, :, 0], atol=1e-4, rtol=0)
     torch.testing.assert_close(ious, answer.iou_scores[0, :, 0], atol=1e-5, rtol=0)
+
+
+def tight_box_iou(mask: Tensor, box: list[float]) -> float:
+    """IoU of the box around the pixels of a mask with another box; 0 for an empty mask."""
+    rows, columns = torch.nonzero(mask.any(1))[:, 0], torch.nonzero(mask.any(0))[:, 0]
+    if not len(rows):
+        return 0.0
+    own = [float(edge) for edge in (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)]
+    sides = [min(own[i + 2], box[i + 2]) - max(own[i], box[i]) for i in (0, 1)]
+    shared = max(0.0, sides[0]) * max(0.0, sides[1])
+    areas = [(x2 - x1) * (y2 - y1) for x1, y1, x2, y2 in (own, box)]
+    return shared / (sum(areas) - shared)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+@pytest.mark.parametrize("batch", [1, 11, 64])
+def test_with_points_the_mask_that_fills_the_box_best_is_taken(
+    model: Sam2Model, image: Tensor, count: int, batch: int
+) -> None:
+    boxes = torch.tensor([[4.0, 8.0, 40.0, 50.0], [20.0, 0.0, 64.0, 30.0], [1.0, 1.0, 9.0, 9.0]])
+    proposer = MaskProposer(model, CPU)
+    own, own_ious = proposer.masks_from_boxes(image, boxes)
+    logits, ious = proposer.masks_from_boxes(image, boxes, batch, points=count)
+    taken = []
+    for number, box in enumerate(boxes.tolist()):
+        x1, y1, x2, y2 = box
+        parts = [(place + 1) / (count + 1) for place in range(count)]
+        points = [[x1 + a * (x2 - x1), y1 + b * (y2 - y1)] for a in parts for b in parts]
+        choices = [(own[number], own_ious[number])]
+        for masks, each in plain_masks(model, image, torch.tensor(points)):
+            choices += list(zip(masks, each, strict=True))
+        small = [edge / 4 for edge in box]
+        values = [float(iou) * tight_box_iou(mask > 0, small) for mask, iou in choices]
+        taken.append(values.index(max(values)))
+        expected, iou = choices[taken[-1]]
+        torch.testing.assert_close(logits[number], expected, atol=1e-4, rtol=0)
+        torch.testing.assert_close(ious[number], iou, atol=1e-5, rtol=0)
+    assert any(taken), "no point's mask was better than a box's own: this test shows nothing"
+
+
+def test_of_masks_that_are_all_empty_the_boxs_own_is_taken(model: Sam2Model, image: Tensor) -> None:
+    turned = torch.tensor([[40.0, 50.0, 4.0, 8.0]])  # no area: no mask can fill it
+    proposer = MaskProposer(model, CPU)
+    own, _ = proposer.masks_from_boxes(image, turned)
+    logits, _ = proposer.masks_from_boxes(image, turned, points=2)
+    torch.testing.assert_close(logits, own, atol=1e-5, rtol=0)
+
+
+def test_points_in_a_box_are_evenly_inside() -> None:
+    boxes = torch.tensor([[0.0, 0.0, 4.0, 8.0], [10.0, 20.0, 14.0, 28.0]])
+    assert points_in_boxes(boxes, 1).tolist() == [[2, 4], [12, 24]]
+    points = points_in_boxes(boxes, 3)
+    assert points[:4].tolist() == [[1, 2], [1, 4], [1, 6], [2, 2]]
+    assert torch.equal(points[9:], points[:9] + torch.tensor([10.0, 20.0]))
 
 
 def test_no_boxes_give_no_masks(model: Sam2Model, image: Tensor) -> None:

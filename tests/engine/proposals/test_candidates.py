@@ -88,6 +88,10 @@ def test_all_that_proposals_depend_on_changes_the_digest() -> None:
     ]
     digests = {candidates_digest(candidates, grid) for candidates, grid in cases}
     assert len(digests) == len(cases)
+    box = [Candidate.of_box((0, 0, 9, 9))]
+    assert len({candidates_digest(box, False, points) for points in (0, 3, 5)} - digests) == 2
+    given = [Candidate.of_mask(mask())]
+    assert candidates_digest(given, False, 3) == candidates_digest(given, False)
     assert candidates_digest([Candidate.of_mask(mask())], True) == candidates_digest(
         [Candidate.of_mask(mask().astype(int))], True
     )

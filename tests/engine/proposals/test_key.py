@@ -36,6 +36,7 @@ AFTER = {
     "merge_exponent": 1.0,
     "negative_sigma": 0.1,
     "iou_exponent": 2.0,
+    "box_points": 5,
 }
 NAMES = {"segmenter": "a/b", "encoder": "c/d", "precision": "bfloat16"}
 

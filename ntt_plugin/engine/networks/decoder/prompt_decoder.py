@@ -98,15 +98,19 @@ class PromptDecoder:
         Points are x y in pixels of the network's input, float (n, 2). For each, the output with
         the highest predicted IoU is returned, k = 1.
         """
-        # One foreground point (label 1) per prompt; the prompt encoder adds the padding point.
-        coordinates = points[None, :, None]
-        labels = torch.ones(coordinates.shape[:3], dtype=torch.int32, device=points.device)
-        sparse, _ = self._prompts(coordinates, labels, None, None)
-        found = self._attend(image, sparse[0], self._multimask)
+        found = self.attend_points_for_all(image, points)
         # Of the three outputs keep the one with the highest predicted IoU.
         best = found.ious.argmax(dim=1, keepdim=True)
         hyper = found.hyper.gather(1, best[..., None].expand(-1, -1, found.hyper.shape[-1]))
         return Attended(found.ious.gather(1, best), hyper, found.pixels)
+
+    def attend_points_for_all(self, image: DecoderImage, points: Tensor) -> Attended:
+        """As ``attend_points``, with all three multimask outputs, k = 3."""
+        # One foreground point (label 1) per prompt; the prompt encoder adds the padding point.
+        coordinates = points[None, :, None]
+        labels = torch.ones(coordinates.shape[:3], dtype=torch.int32, device=points.device)
+        sparse, _ = self._prompts(coordinates, labels, None, None)
+        return self._attend(image, sparse[0], self._multimask)
 
     def attend_boxes(self, image: DecoderImage, boxes: Tensor) -> Attended:
         """Decode boxes, all outputs, the single-mask output first; ``choose`` selects one.
