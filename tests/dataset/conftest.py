@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from ntt_plugin.dataset.banks import banks
-from ntt_plugin.dataset.segmentation import writing_behind
+from ntt_plugin.dataset.segmentation import writer, writing_behind
 from tests.dataset import coco_scenes, scenes
 
 
@@ -65,5 +65,6 @@ def make(tmp_path):
 
 @pytest.fixture
 def one_by_one(monkeypatch):
-    """Runs write each sample by itself, so that a test can come between any two."""
+    """Runs write each sample by itself, and look at the field before each."""
     monkeypatch.setattr(writing_behind, "MOST_AT_ONCE", 1)
+    monkeypatch.setattr(writer, "SEEN_SECONDS", 0.0)

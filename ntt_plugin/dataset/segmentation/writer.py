@@ -11,6 +11,7 @@ the run that took over replaces labels with the token of an overtaken one.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timezone
 from typing import Any
@@ -19,7 +20,7 @@ import bson
 from bson import ObjectId
 from bson.raw_bson import RawBSONDocument
 from pymongo import UpdateOne
-from pymongo.errors import BulkWriteError, DocumentTooLarge, OperationFailure
+from pymongo.errors import BulkWriteError, DocumentTooLarge
 
 from ...errors import DatasetError
 from ...worker.labels.kept_labels import KEPT
@@ -40,11 +41,13 @@ from ..labels.clear_field import take_away, without_labels
 from ..labels.convert import label_defaults, list_defaults
 from ..labels.label_field import RunIds, run_of
 from ..labels.mask_files import MaskFiles
+from .bulks import refused_of, together
 from .report import deleted
 
-_TOO_LARGE_CODES = (10334, 17419, 17420)
 _TRIES = 5
 _LOOKED_UP_AT_ONCE = 1000
+# How long a field that was there counts as there.
+SEEN_SECONDS = 0.1
 
 
 class FilledError(Exception):
@@ -92,6 +95,7 @@ class FieldWriter:
             all_in_files,
         )
         self._samples = samples_of(dataset)
+        self._seen_there = -SEEN_SECONDS
 
     def is_there(self) -> bool:
         """Whether the database has the dataset and the field, at this moment."""
@@ -123,7 +127,7 @@ class FieldWriter:
         """
         for result in results:
             result.finish()
-        for bulk in _bulks(results):
+        for bulk in together(results):
             labelled = [result for result in bulk if result.error is None and result.document]
             if labelled:
                 self._write(labelled)
@@ -211,38 +215,40 @@ class FieldWriter:
         ``sample.save()`` cannot say of which state it takes the sample to be. What is written
         again after a lost connection meets its own labels.
         """
-        waiting, writers = list(bulk), [self.lock.token]
+        waiting: list[Result] = list(bulk)
+        overtaken: list[str] = []
         too_large: list[Result] = []
         for _ in range(_TRIES):
             if not waiting:
                 return too_large
-            matched, refused = with_patience(lambda: self._send(waiting, writers))  # noqa: B023
+            matched, refused = with_patience(lambda: self._send(waiting, overtaken))  # noqa: B023
             too_large += [result for result in refused if result.error is None]
             waiting = [result for result in waiting if result not in refused]
             if matched >= len(waiting):
                 return too_large
             self.lock.require()
             waiting, overtaken = self._free(waiting)
-            writers = [self.lock.token, *overtaken]
         for result in waiting:
             result.error = FilledError()
         return too_large
 
-    def _send(self, bulk: Sequence[Result], writers: Sequence[str]) -> tuple[int, list[Result]]:
+    def _send(self, bulk: Sequence[Result], overtaken: Sequence[str]) -> tuple[int, list[Result]]:
         """One bulk; gives how many samples matched, and those that were refused.
 
-        A refused sample has an error, unless it is too large.
+        Labels with the token of an overtaken run are replaced. A refused sample has an error,
+        unless it is too large.
         """
         self.lock.require()
-        # A field that was deleted meanwhile must not come back.
-        if not self.is_there():
-            raise DatasetError(deleted(self.field))
-        free = [{self.field: None}, {f"{self.field}.{WRITER}": {"$in": list(writers)}}]
+        self._require_field()
+        free: dict[str, Any] = {self.field: None}
+        if overtaken:
+            # MongoDB takes longer to look at two conditions than at one.
+            free = {"$or": [free, {f"{self.field}.{WRITER}": {"$in": list(overtaken)}}]}
         now = datetime.now(timezone.utc)
         made = self._made_before([result for result in bulk if result.kept is not None])
         updates = [
             UpdateOne(
-                {"_id": ObjectId(result.sample_id), "$or": free},
+                {"_id": ObjectId(result.sample_id), **free},
                 {
                     "$set": {
                         self.field: RawBSONDocument(result.document or b""),
@@ -263,7 +269,18 @@ class FieldWriter:
         except BulkWriteError as error:
             if is_disk_full(error):
                 raise
-            return int(error.details.get("nMatched", 0)), list(_refused(bulk, error))
+            return int(error.details.get("nMatched", 0)), list(refused_of(bulk, error))
+
+    def _require_field(self) -> None:
+        """See that nobody deleted the field, which must not come back; not at each of many bulks.
+
+        What is written until it is seen is taken away at the end (``drop_strays``).
+        """
+        if time.monotonic() - self._seen_there < SEEN_SECONDS:
+            return
+        if not self.is_there():
+            raise DatasetError(deleted(self.field))
+        self._seen_there = time.monotonic()
 
     def _made_before(self, results: Sequence[Result]) -> dict[str, Mapping[str, Any]]:
         """What the field holds on how a run made the labels that stay, by the sample's id."""
@@ -360,34 +377,6 @@ class FieldWriter:
 
 def _well(bulk: Sequence[Result]) -> list[Result]:
     return [result for result in bulk if result.error is None]
-
-
-def _bulks(results: Sequence[Result]) -> Iterator[list[Result]]:
-    """Results that go out together; one that is very large or has mask files goes alone.
-
-    One document that is too large fails a whole bulk, innocents included.
-    """
-    together: list[Result] = []
-    for result in results:
-        if result.pngs is None and len(result.document or b"") <= MOST_INLINE:
-            together.append(result)
-            continue
-        # In order: what was written before a full disk stopped the run is what came before.
-        if together:
-            yield together
-        yield [result]
-        together = []
-    if together:
-        yield together
-
-
-def _refused(bulk: Sequence[Result], error: BulkWriteError) -> Iterator[Result]:
-    for refusal in error.details.get("writeErrors", []):
-        result = bulk[refusal["index"]]
-        code = refusal.get("code")
-        if code not in _TOO_LARGE_CODES:
-            result.error = OperationFailure(str(refusal.get("errmsg")), code)
-        yield result
 
 
 def _in_parts(lists: Iterable[Sequence[str]]) -> Iterator[Sequence[str]]:
