@@ -19,6 +19,7 @@ import torch
 import torch.nn.functional as F
 
 from .bank.memory_bank import MemoryBank
+from .device.device import float_array, to_array
 from .masks.packed import PackedMask
 from .matching.match import best_class, compared_features, similarities
 from .matching.nms import box_iou, suppress
@@ -182,8 +183,8 @@ class SuggestionPool:
         recipe, features = self._recipe, compared_features(proposals)
         similarity = similarities(features, self._bank, recipe.negative_sigma)
         labels, scores, margins = best_class(similarity)
-        ious = proposals.ious.detach().cpu().float().numpy()
-        boxes = proposals.boxes.detach().cpu().numpy()
+        ious = float_array(proposals.ious)
+        boxes = to_array(proposals.boxes)
         kept = suppress(boxes, ious, labels, recipe.nms_iou)
         kept = kept[(scores[kept] > 0) & (ious[kept] >= _LEAST_IOU)]
         features = features[kept]

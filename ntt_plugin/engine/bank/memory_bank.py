@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ...errors import BankError
+from ..device.device import float_array
 from ..files import write_whole
 from ..images.load import READING_VERSION
 from ..recipe import Recipe
@@ -298,8 +299,7 @@ class MemoryBank:
     def nearest_reference(self, label: str, features: Tensor) -> list[str]:
         """Id of the class's most similar reference (by cosine) for each feature (n, C)."""
         self._class(label)
-        compared = features.detach().cpu().float().numpy()
-        return self.unit_features.nearest_reference(label, compared)
+        return self.unit_features.nearest_reference(label, float_array(features))
 
     def to_bytes(self) -> bytes:
         """The bank as the bytes of its file: safetensors with JSON metadata."""

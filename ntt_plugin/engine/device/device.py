@@ -6,11 +6,13 @@ import warnings
 from collections.abc import Callable
 from typing import Generic, ParamSpec, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from ...errors import RecipeError
 from ..recipe import PRECISIONS
+from ..typing import Array
 from .batching import is_out_of_memory
 
 Arguments = ParamSpec("Arguments")
@@ -72,6 +74,24 @@ def send(tensor: Tensor, device: torch.device) -> Tensor:
     memory until the copy has ended. Other devices do not guarantee this and copy synchronously.
     """
     return tensor.to(device, non_blocking=device.type == "cuda")
+
+
+def to_array(tensor: Tensor) -> Array:
+    """The values as an array, on the CPU; the tensor's own memory where they are there.
+
+    Without a call of torch then: each lets other threads run Python, and to go on after them takes
+    longer than all the work on a small tensor.
+    """
+    if tensor.device.type != "cpu" or tensor.requires_grad:
+        tensor = tensor.detach().cpu()
+    return np.asarray(tensor.numpy())
+
+
+def float_array(tensor: Tensor) -> Array:
+    """As ``to_array``, contiguous and float32."""
+    if tensor.dtype != torch.float32 or not tensor.is_contiguous():
+        tensor = tensor.detach().cpu().float().contiguous()
+    return to_array(tensor)
 
 
 class Compiled(Generic[Arguments, Result]):

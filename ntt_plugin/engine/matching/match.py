@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -11,9 +12,11 @@ import numpy as np
 from ...errors import BankError, RecipeError
 from ..bank.memory_bank import MemoryBank
 from ..device.batching import SMALLER_IMAGE, reraise_oom
-from ..device.threads import require_own_process, with_threads_by_load
+from ..device.device import float_array, to_array
+from ..device.threads import require_own_process, threads_by_load
 from ..masks.containers import CompressedMasks, UnpackedMasks
 from ..masks.packed import PackedMask
+from ..proposals.mask_upsampling import UpsampledMasks
 from ..proposals.proposals import Proposals
 from ..recipe import Recipe
 from ..typing import Array
@@ -85,7 +88,6 @@ _REDUNDANCIES: dict[str, Callable[[Sequence[PackedMask], Array, Array], Array]] 
 }
 
 
-@with_threads_by_load
 @reraise_oom("match the proposals of an image", SMALLER_IMAGE)
 def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     """Classify proposals and suppress duplicates.
@@ -129,16 +131,17 @@ def match(proposals: Proposals, bank: MemoryBank, recipe: Recipe) -> Instances:
     features = compared_features(proposals)
     similarity = similarities(features, bank, recipe.negative_sigma)
     labels, scores, margins = best_class(similarity)
-    ious = proposals.ious.detach().cpu().float().numpy()
+    ious = float_array(proposals.ious)
     scores = scores * mask_quality(proposals, recipe)
     # 4.2: NMS per label on the low-resolution boxes, then drop what has a score of 0.
-    order = suppress(proposals.boxes.cpu().numpy(), ious, labels, recipe.nms_iou)
+    order = suppress(to_array(proposals.boxes), ious, labels, recipe.nms_iou)
     candidates = int((scores[order] > 0).sum())
     # The limit comes first: candidates of score 0 count for it.
     order = order[: recipe.candidate_factor * recipe.max_instances]
     order = order[scores[order] > 0]
     # 4.3, 4.4: upsample the masks, lower the scores of overlapping ones.
-    best = _merge(proposals, order, labels, scores, features, recipe)
+    with _threads(proposals):
+        best = _merge(proposals, order, labels, scores, features, recipe)
     # Below the limit, candidates are missing only because their full-size mask is empty.
     left_out = candidates - len(best) if len(best) == recipe.max_instances else 0
     # 4.5: the best by score, with tight boxes of the full-size masks.
@@ -197,7 +200,7 @@ def mask_quality(proposals: Proposals, recipe: Recipe) -> Array:
     """
     factor = np.ones(len(proposals), np.float32)
     if recipe.iou_exponent:
-        ious = proposals.ious.detach().cpu().float().numpy()
+        ious = float_array(proposals.ious)
         factor *= ious.clip(0, 1) ** np.float32(recipe.iou_exponent)
     if recipe.stability_exponent:
         if proposals.stability is None:
@@ -205,7 +208,7 @@ def mask_quality(proposals: Proposals, recipe: Recipe) -> Array:
                 "The recipe's stability_exponent needs the stability of masks, which these "
                 "proposals lack; make them by a recipe that has a stability_exponent above 0."
             )
-        stability = proposals.stability.detach().cpu().float().numpy()
+        stability = float_array(proposals.stability)
         factor *= stability ** np.float32(recipe.stability_exponent)
     return factor
 
@@ -230,7 +233,12 @@ def best_class(similarity: Array) -> tuple[Array, Array, Array]:
 def compared_features(proposals: Proposals) -> Array:
     """Features of the proposals as a contiguous float32 array (n, C)."""
     # The last bit of a matrix product can depend on the memory layout.
-    return np.asarray(proposals.features.detach().cpu().float().contiguous().numpy())
+    return float_array(proposals.features)
+
+
+def _threads(proposals: Proposals) -> AbstractContextManager[None]:
+    """Cached masks need no thread of torch, and so nobody to measure how many are free."""
+    return threads_by_load() if isinstance(proposals.masks, UpsampledMasks) else nullcontext()
 
 
 def _check(proposals: Proposals, bank: MemoryBank) -> None:

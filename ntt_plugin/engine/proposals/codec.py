@@ -19,6 +19,7 @@ import torch
 from torch import Tensor
 
 from ..bank.memory_bank import Fingerprint
+from ..device.device import float_array
 from ..masks.containers import LazySequence
 from ..masks.packed import Buffer, PackedMask, RecordError, decode_mask, encode_mask
 from ..typing import Array
@@ -147,8 +148,7 @@ def _check(table: Array, image_size: tuple[int, int], length: int) -> None:
 
 
 def _floats(tensor: Tensor) -> bytes:
-    array: Array = tensor.detach().cpu().to(torch.float32).contiguous().numpy()
-    return array.astype(_FLOAT, copy=False).tobytes()
+    return float_array(tensor).astype(_FLOAT, copy=False).tobytes()
 
 
 def _tensor(array: Array) -> Tensor:

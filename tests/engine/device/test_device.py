@@ -1,11 +1,18 @@
 import warnings
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
 
 from ntt_plugin.engine import Segmenter
-from ntt_plugin.engine.device.device import Compiled, resolve_device, resolve_dtype
+from ntt_plugin.engine.device.device import (
+    Compiled,
+    float_array,
+    resolve_device,
+    resolve_dtype,
+    to_array,
+)
 from ntt_plugin.errors import RecipeError
 
 
@@ -114,3 +121,19 @@ def test_a_compiled_segmenter_proposes_the_same(monkeypatch: pytest.MonkeyPatch)
     assert len(compiled) == 4
     found, expected = fast.propose(picture), plain.propose(picture)
     torch.testing.assert_close(found.masks.logits, expected.masks.logits)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.int64])
+@pytest.mark.parametrize("turned", [False, True])
+@pytest.mark.parametrize("learns", [False, True])
+def test_an_array_holds_a_tensors_values(dtype: torch.dtype, turned: bool, learns: bool) -> None:
+    tensor = torch.arange(6).view(2, 3).to(dtype)
+    tensor = tensor.T if turned else tensor
+    if learns and dtype.is_floating_point:
+        tensor.requires_grad_(True)
+    found = float_array(tensor)
+    assert found.dtype == np.float32 and found.flags["C_CONTIGUOUS"]
+    assert found.tolist() == tensor.tolist()
+    if dtype != torch.bfloat16:  # which numpy has not
+        assert to_array(tensor).dtype == torch.empty(0, dtype=dtype).numpy().dtype
+        assert to_array(tensor).tolist() == tensor.tolist()

@@ -1,4 +1,5 @@
 import dataclasses
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank
+from ntt_plugin.engine.matching import match as match_module
 from ntt_plugin.engine.matching.match import Instances, best_class, match, similarities
 from ntt_plugin.engine.proposals.mask_upsampling import UpsampledMasks
 from ntt_plugin.engine.proposals.proposals import Proposals, mask_boxes
@@ -118,6 +120,15 @@ def test_the_first_of_many_equals_wins(classes):
     assert labels.tolist() == [0] * 5 and margins.tolist() == [0] * 5
     similarity[:, classes // 2 :] = 0.5
     assert best_class(similarity)[0].tolist() == [classes // 2] * 5
+
+
+@pytest.mark.parametrize("cached", [True, False])
+def test_free_cores_are_counted_only_where_masks_are_to_be_made(cached, monkeypatch):
+    counted = []
+    monkeypatch.setattr(match_module, "threads_by_load", lambda: nullcontext(counted.append(1)))
+    proposals = proposals_of([(2, 2, 8)], [axis(0)])
+    match(proposals.with_masks_made() if cached else proposals, bank_of(axis(0)), Recipe())
+    assert bool(counted) == (not cached)
 
 
 def test_no_proposal_gives_no_instance():
