@@ -178,7 +178,15 @@ def wanted_boxes(
 def boxes_run_id(field: str, labels: Mapping[str, str], recipe: Recipe) -> str:
     """Id of what boxes and a segmenter compute: equal ids, equal masks; 16 hex digits."""
     # The other constants of a recipe change nothing here: no encoder, grid or threshold is used.
-    made_of = (field, sorted(labels.values()), recipe.segmenter, recipe.precision)
+    made_of: tuple[Any, ...] = (
+        field,
+        sorted(labels.values()),
+        recipe.segmenter,
+        recipe.precision,
+    )
+    # Runs of versions without points in boxes keep their ids.
+    if recipe.box_points:
+        made_of = (*made_of, recipe.box_points)
     return hashlib.sha256(repr(made_of).encode()).hexdigest()[:16]
 
 

@@ -164,6 +164,12 @@ def test_another_recipe_with_the_same_segmenter_gives_the_same_masks(dataset, se
     assert masks_from_boxes(dataset, "boxes", "masks", segmenter=other).skipped == 6
 
 
+def test_masks_made_with_other_points_in_the_boxes_are_those_of_another_run(dataset, segmenter):
+    masks_from_boxes(dataset, "boxes", "masks", segmenter=segmenter)
+    with pytest.raises(DatasetError, match="overwrite=True"):
+        masks_from_boxes(dataset, "boxes", "masks", segmenter=scenes.ColourSegmenter(box_points=3))
+
+
 @pytest.mark.parametrize("asked", [{"tag": "$price"}, {"classes": ["$price"]}])
 def test_a_name_may_begin_with_a_dollar(dataset, segmenter, asked):
     sample = dataset.first()
