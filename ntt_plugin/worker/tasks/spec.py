@@ -95,12 +95,13 @@ def make_handler(data: bytes) -> TaskHandler:
     Raises:
         NttError: this worker cannot do the work; says why, and what to do.
     """
-    # The networks' code takes seconds to import, and whoever only makes a spec needs none of it.
-    from ...engine.segmenter import Segmenter
-
     spec = WorkerSpec.from_bytes(data)
     path_of = mapping_of(spec.paths)
+    # Before the networks' code, which takes seconds to import: what is missing is told at once.
+    # Whoever only makes a spec needs none of it either.
     require_readable([path_of(path) for path in spec.look_at])
+    from ...engine.segmenter import Segmenter
+
     with downloads_told(_host(), spec.recipe.networks[:2]):
         segmenter = Segmenter.from_preset(
             spec.recipe, device=spec.device, zoo_dirs=[Path(folder) for folder in spec.zoo_dirs]
