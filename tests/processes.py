@@ -112,6 +112,7 @@ def _run(code: str, arguments: tuple[str, ...], streams: list[Path]) -> None:
 
 def _run_worker(connection: socket.socket, errors: Connection, environment: dict[str, str]) -> None:
     import torch
+
     from ntt_plugin.worker import local_child
 
     os.dup2(errors.fileno(), 2)
