@@ -3,7 +3,6 @@
 import os
 import sys
 import uuid
-from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -21,25 +20,11 @@ from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import Recipe
 from ntt_plugin.engine.proposals.store import ProposalStore
 from ntt_plugin.errors import DatasetError, StoreError
-from ntt_plugin.worker import local_processes
 from ntt_plugin.worker.labels.made_labels import read_made
 from ntt_plugin.worker.tasks.spec import WorkerSpec
 from tests.dataset import scenes
-from tests.processes import ForkedWorker
 
 RECIPE = Recipe.from_preset("tiny", grid=5)
-
-
-@pytest.fixture(scope="module")
-def forked() -> Iterator[None]:
-    """Workers import the networks' code once for all tests, not anew in each process."""
-
-    def spawn(worker, descriptor, environment):
-        return ForkedWorker(descriptor, environment)
-
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(local_processes._LocalWorker, "_spawn", spawn)
-        yield
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +103,7 @@ def test_labels_are_those_of_one_process_byte_for_byte(drawn, alone, tmp_path):
 
 
 def test_proposals_that_workers_kept_are_found_when_labels_are_replaced(
-    forked, drawn, alone, tmp_path
+    forked_workers, drawn, alone, tmp_path
 ):
     """They kept all of them before they ended."""
     dataset, bank, _ = drawn
@@ -129,7 +114,7 @@ def test_proposals_that_workers_kept_are_found_when_labels_are_replaced(
     assert stored(dataset, "replaced") == alone[1]
 
 
-def test_masks_of_workers_go_to_files(forked, drawn, tmp_path):
+def test_masks_of_workers_go_to_files(forked_workers, drawn, tmp_path):
     dataset, bank, _ = drawn
     options = {"progress": False, "device": "cpu", "cache": False}
     view = dataset.limit(3)
@@ -144,7 +129,7 @@ def test_masks_of_workers_go_to_files(forked, drawn, tmp_path):
             assert str(tmp_path / "b") in ours.mask_path
 
 
-def test_boxes_are_filled_by_workers_too(forked, drawn):
+def test_boxes_are_filled_by_workers_too(forked_workers, drawn):
     _, _, taught = drawn
     options = {"preset": RECIPE, "device": "cpu", "progress": False}
     alone = ntt.masks_from_boxes(taught, "truth", "alone", **options)
@@ -153,7 +138,7 @@ def test_boxes_are_filled_by_workers_too(forked, drawn):
     assert report.segmented == alone.segmented == 6 and report.instances == alone.instances
 
 
-def test_proposals_that_were_not_kept_at_the_very_end_are_told(forked, drawn, tmp_path):
+def test_proposals_that_were_not_kept_at_the_very_end_are_told(forked_workers, drawn, tmp_path):
     _, _, taught = drawn
     (tmp_path / "file").write_text("in the way")
     store = ProposalStore(tmp_path / "file", 10**8)
@@ -179,7 +164,7 @@ def test_no_encoder_is_loaded_for_boxes(drawn, monkeypatch):
     assert (made["recipe"].encoder, made["recipe"].segmenter) == ("tiny", recipe.segmenter)
 
 
-def test_suggestions_use_what_workers_kept(forked, drawn, tmp_path):
+def test_suggestions_use_what_workers_kept(forked_workers, drawn, tmp_path):
     dataset, bank, _ = drawn
     found = {}
     for workers in (None, 1):
@@ -202,7 +187,7 @@ def test_suggestions_use_what_workers_kept(forked, drawn, tmp_path):
     assert found[None] == found[1] and len(found[1][0]) == 4
 
 
-def test_workers_find_what_former_versions_kept(forked, drawn, monkeypatch, tmp_path):
+def test_workers_find_what_former_versions_kept(forked_workers, drawn, monkeypatch, tmp_path):
     dataset, bank, _ = drawn
     monkeypatch.delenv("NTT_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
@@ -213,7 +198,7 @@ def test_workers_find_what_former_versions_kept(forked, drawn, monkeypatch, tmp_
 
 
 @pytest.fixture(scope="module")
-def labelled_copies(forked, drawn, tmp_path_factory):
+def labelled_copies(forked_workers, drawn, tmp_path_factory):
     """Three images of which workers read copies that have other dates; and the run again."""
     folder = tmp_path_factory.mktemp("copied")
     for name in ("here", "there"):
@@ -267,14 +252,14 @@ def test_images_that_were_not_compared_with_their_copies_are_counted(copied, mon
     assert note.reason.startswith("2 image files were not compared with copies (paths=) of them")
 
 
-def test_a_worker_that_cannot_read_the_images_says_where(forked, drawn, monkeypatch):
+def test_a_worker_that_cannot_read_the_images_says_where(forked_workers, drawn, monkeypatch):
     dataset, bank, _ = drawn
     monkeypatch.setattr(by_workers, "_some_files", lambda images: ["/nowhere/a.png"])
     with pytest.raises(DatasetError, match=r"cannot read /nowhere/a\.png .*paths=.*0 of 12"):
         ntt.segment(dataset, bank, "unread", device="cpu", progress=False, workers=1)
 
 
-def test_nothing_is_changed_before_a_worker_is_ready(forked, drawn, monkeypatch):
+def test_nothing_is_changed_before_a_worker_is_ready(forked_workers, drawn, monkeypatch):
     _, bank, taught = drawn
     options = {"progress": False, "device": "cpu", "cache": False}
     ntt.segment(taught, bank, "former", **options)
