@@ -66,26 +66,27 @@ def load_handler(name: str, spec: bytes, listener: Callable[[str], None] = _nobo
         WorkerError: the name is not one of a function.
     """
     module, _, function = name.partition(":")
-    with _imports_not_searched():
-        try:
+    try:
+        with quick_imports():
             make = getattr(importlib.import_module(module, __package__), function)
-        except (ImportError, AttributeError, ValueError) as error:
-            raise WorkerError(f"The worker's code {name!r} cannot be imported: {error}.") from error
-        global _listener
-        _listener = listener
-        try:
-            handler: Handler = make(spec)
-        finally:
-            _listener = _nobody
+    except (ImportError, AttributeError, ValueError) as error:
+        raise WorkerError(f"The worker's code {name!r} cannot be imported: {error}.") from error
+    global _listener
+    _listener = listener
+    try:
+        handler: Handler = make(spec)
+    finally:
+        _listener = _nobody
     return handler
 
 
 @contextmanager
-def _imports_not_searched() -> Iterator[None]:
-    """Collect no garbage while the networks' code is imported, nor ever search that code for some.
+def quick_imports() -> Iterator[None]:
+    """Within the ``with``, import a worker's code without garbage collections.
 
-    It makes a million objects that stay: to look through them again and again is a tenth of the
-    time that a worker needs to start.
+    The objects of imported code stay, and to search them again and again takes a tenth of a
+    worker's start. Later collections do not search them either. For imports alone: garbage that
+    is made meanwhile is kept for good.
     """
     gc.disable()
     try:

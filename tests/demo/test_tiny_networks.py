@@ -30,6 +30,8 @@ def bank(segmenter: Segmenter) -> MemoryBank:
             if wanted[entry.name]:
                 wanted[entry.name] -= 1
                 references.append(Reference(scene.image, scene.mask(number), entry.name))
+        if not any(wanted.values()):
+            break
     assert not any(wanted.values())
     return segmenter.build_bank(references, progress=False)
 
