@@ -1,5 +1,6 @@
 """Options that every call of pytest knows, wherever it starts."""
 
+import gc
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -54,6 +55,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.path.as_posix().endswith(LONGEST))
+
+
+def pytest_collection_finish() -> None:
+    # The million objects of imported code are no garbage: a collection need not search them.
+    gc.freeze()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -1,6 +1,7 @@
 """Small images whose answer is known, in a FiftyOne dataset."""
 
 import uuid
+from collections.abc import Iterator
 
 import fiftyone as fo
 import numpy as np
@@ -8,7 +9,9 @@ import pytest
 
 from ntt_plugin.dataset.banks import banks
 from ntt_plugin.dataset.segmentation import writer, writing_behind
+from ntt_plugin.worker import local_processes
 from tests.dataset import coco_scenes, scenes
+from tests.processes import ForkedWorker
 
 
 @pytest.fixture
@@ -68,3 +71,15 @@ def one_by_one(monkeypatch):
     """Runs write each sample by itself, and look at the field before each."""
     monkeypatch.setattr(writing_behind, "MOST_AT_ONCE", 1)
     monkeypatch.setattr(writer, "SEEN_SECONDS", 0.0)
+
+
+@pytest.fixture(scope="module")
+def forked_workers() -> Iterator[None]:
+    """Local workers import the networks' code once for all tests, not anew in each process."""
+
+    def spawn(worker: object, descriptor: int, environment: dict[str, str]) -> ForkedWorker:
+        return ForkedWorker(descriptor, environment)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(local_processes._LocalWorker, "_spawn", spawn)
+        yield

@@ -30,6 +30,8 @@ def bank(segmenter: Segmenter) -> MemoryBank:
             if wanted[entry.name]:
                 wanted[entry.name] -= 1
                 references.append(Reference(scene.image, scene.mask(number), entry.name))
+        if not any(wanted.values()):
+            break
     assert not any(wanted.values())
     return segmenter.build_bank(references, progress=False)
 
@@ -71,15 +73,21 @@ def test_a_box_is_turned_into_the_mask_inside_it(segmenter: Segmenter) -> None:
     assert np.mean(overlaps) > 0.6
 
 
-@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
-def test_half_precision_cuts_the_same_masks(dtype: torch.dtype) -> None:
-
-    cpu = torch.device("cpu")
+def proposed(dtype: torch.dtype, threshold: float) -> torch.Tensor:
+    """Masks of a scene, by the network in a precision."""
     image = to_tensor(Image.fromarray(scoring_scene(1).image))
-    exact = MaskProposer(load_segmenter("tiny").model, cpu).propose(image, 16, 64, 0.6)[0] > 0
-    rough = (
-        MaskProposer(load_segmenter("tiny").model, cpu, dtype).propose(image, 16, 64, 0.5)[0] > 0
-    )
+    proposer = MaskProposer(load_segmenter("tiny").model, torch.device("cpu"), dtype)
+    return proposer.propose(image, 16, 64, threshold)[0] > 0
+
+
+@pytest.fixture(scope="module")
+def exact() -> torch.Tensor:
+    return proposed(torch.float32, 0.6)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_half_precision_cuts_the_same_masks(dtype: torch.dtype, exact: torch.Tensor) -> None:
+    rough = proposed(dtype, 0.5)
     first, second = exact.flatten(1).float(), rough.flatten(1).float()
     shared = first @ second.T
     best = (shared / (first.sum(1)[:, None] + second.sum(1) - shared)).amax(1)

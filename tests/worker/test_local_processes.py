@@ -6,6 +6,7 @@ import sys
 import textwrap
 import threading
 import time
+from itertools import islice
 from pathlib import Path
 
 import psutil
@@ -18,13 +19,15 @@ from .conftest import results
 
 ROOT = Path(__file__).resolve().parents[2]
 
+# A shell that starts pytest in the background has it ignore Ctrl+C, and so would the driver.
 DRIVER = """
-import os, time
+import os, signal, time
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from ntt_plugin.worker.dispatcher import dispatch
 from ntt_plugin.worker.local_processes import LocalPool
 pool = LocalPool(2, "tests.worker.stubs:Echo", b"")
 for key, result in dispatch([(n, b"who") for n in range(8)] + [(8, b"hang on")] * 2, pool):
-    print(result.decode().split()[0], flush=True)
+    print("result", key, flush=True)
 """
 
 
@@ -102,8 +105,8 @@ class Driver:
             cwd=ROOT,
         )
         assert self.process.stdout is not None
-        for _ in range(8):
-            self.process.stdout.readline()
+        lines = (line for line in self.process.stdout if line.startswith("result "))
+        assert len(list(islice(lines, 8))) == 8
         children = psutil.Process(self.process.pid).children()
         self.workers = [child for child in children if "local_child" in " ".join(child.cmdline())]
         self.forks = [child for child in children if child not in self.workers]

@@ -75,28 +75,46 @@ def stored(dataset, field):
     return found
 
 
-def test_labels_are_those_of_one_process_byte_for_byte(drawn, tmp_path):
+@pytest.fixture(scope="module")
+def alone(drawn, tmp_path_factory):
+    """The report of a run in this process, and all that it wrote."""
     dataset, bank, _ = drawn
-    options = {"progress": False, "device": "cpu"}
-    store, other = (ProposalStore(tmp_path / name, 10**8) for name in ("kept", "other"))
-    alone = ntt.segment(dataset, bank, "alone", cache=other, **options)
-    fresh = ntt.segment(dataset, bank, "fresh", cache=store, workers=2, **options)
-    assert stored(dataset, "fresh") == stored(dataset, "alone")
-    assert alone.instances == fresh.instances > 0 and fresh.from_cache == 0
-    assert sorted(fresh.segmented_ids) == sorted(alone.segmented_ids)
-    for report in (alone, fresh):
-        ((path, reason),) = [(note.filepath, note.reason) for note in report.failed]
+    store = ProposalStore(tmp_path_factory.mktemp("other"), 10**8)
+    report = ntt.segment(dataset, bank, "alone", cache=store, device="cpu", progress=False)
+    return report, stored(dataset, "alone")
+
+
+def test_labels_are_those_of_one_process_byte_for_byte(drawn, alone, tmp_path):
+    """Each worker is a new interpreter, as it is where a person calls."""
+    dataset, bank, _ = drawn
+    report, written = alone
+    store = ProposalStore(tmp_path / "kept", 10**8)
+    fresh = ntt.segment(
+        dataset, bank, "fresh", cache=store, workers=2, device="cpu", progress=False
+    )
+    assert stored(dataset, "fresh") == written
+    assert report.instances == fresh.instances > 0 and fresh.from_cache == 0
+    assert sorted(fresh.segmented_ids) == sorted(report.segmented_ids)
+    for one in (report, fresh):
+        ((path, reason),) = [(note.filepath, note.reason) for note in one.failed]
         assert (path.endswith("5.png") and "cannot be read" in reason) or reason
-    assert [note.reason for note in fresh.failed] == [note.reason for note in alone.failed]
+    assert [note.reason for note in fresh.failed] == [note.reason for note in report.failed]
     assert (fresh.state, fresh.device) == ("finished", "cpu")
 
-    # The workers kept all proposals before they ended, and find them when labels are replaced.
-    again = ntt.segment(dataset, bank, "fresh", cache=store, workers=1, overwrite=True, **options)
+
+def test_proposals_that_workers_kept_are_found_when_labels_are_replaced(
+    forked_workers, drawn, alone, tmp_path
+):
+    """They kept all of them before they ended."""
+    dataset, bank, _ = drawn
+    options = {"cache": ProposalStore(tmp_path, 10**8), "device": "cpu", "progress": False}
+    ntt.segment(dataset, bank, "replaced", workers=2, **options)
+    again = ntt.segment(dataset, bank, "replaced", workers=1, overwrite=True, **options)
     assert again.from_cache == again.segmented == 11
-    assert stored(dataset, "fresh") == stored(dataset, "alone")
+    assert stored(dataset, "replaced") == alone[1]
 
 
-def test_masks_of_workers_go_to_files(drawn, tmp_path):
+def test_masks_of_workers_go_to_files(forked_workers, drawn, tmp_path):
     dataset, bank, _ = drawn
     options = {"progress": False, "device": "cpu", "cache": False}
     view = dataset.limit(3)
@@ -111,7 +129,7 @@ def test_masks_of_workers_go_to_files(drawn, tmp_path):
             assert str(tmp_path / "b") in ours.mask_path
 
 
-def test_boxes_are_filled_by_workers_too(drawn):
+def test_boxes_are_filled_by_workers_too(forked_workers, drawn):
     _, _, taught = drawn
     options = {"preset": RECIPE, "device": "cpu", "progress": False}
     alone = ntt.masks_from_boxes(taught, "truth", "alone", **options)
@@ -120,7 +138,7 @@ def test_boxes_are_filled_by_workers_too(drawn):
     assert report.segmented == alone.segmented == 6 and report.instances == alone.instances
 
 
-def test_proposals_that_were_not_kept_at_the_very_end_are_told(drawn, tmp_path):
+def test_proposals_that_were_not_kept_at_the_very_end_are_told(forked_workers, drawn, tmp_path):
     _, _, taught = drawn
     (tmp_path / "file").write_text("in the way")
     store = ProposalStore(tmp_path / "file", 10**8)
@@ -146,7 +164,7 @@ def test_no_encoder_is_loaded_for_boxes(drawn, monkeypatch):
     assert (made["recipe"].encoder, made["recipe"].segmenter) == ("tiny", recipe.segmenter)
 
 
-def test_suggestions_use_what_workers_kept(drawn, tmp_path):
+def test_suggestions_use_what_workers_kept(forked_workers, drawn, tmp_path):
     dataset, bank, _ = drawn
     found = {}
     for workers in (None, 1):
@@ -169,7 +187,7 @@ def test_suggestions_use_what_workers_kept(drawn, tmp_path):
     assert found[None] == found[1] and len(found[1][0]) == 4
 
 
-def test_workers_find_what_former_versions_kept(drawn, monkeypatch, tmp_path):
+def test_workers_find_what_former_versions_kept(forked_workers, drawn, monkeypatch, tmp_path):
     dataset, bank, _ = drawn
     monkeypatch.delenv("NTT_CACHE_DIR")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "caches"))
@@ -179,24 +197,37 @@ def test_workers_find_what_former_versions_kept(drawn, monkeypatch, tmp_path):
     assert ntt.segment(view, bank, "later", workers=1, **options).from_cache == 2
 
 
-@pytest.fixture
-def copied(drawn, tmp_path, monkeypatch):
-    """Three images, and copies of them with other dates, which workers read."""
+@pytest.fixture(scope="module")
+def labelled_copies(forked_workers, drawn, tmp_path_factory):
+    """Three images of which workers read copies that have other dates; and the run again."""
+    folder = tmp_path_factory.mktemp("copied")
     for name in ("here", "there"):
-        (tmp_path / name).mkdir()
+        (folder / name).mkdir()
         for number in range(3):
-            path = tmp_path / name / f"{number}.png"
+            path = folder / name / f"{number}.png"
             Image.fromarray(scoring_scene(number).image).save(path)
             os.utime(path, (1, 1) if name == "there" else None)
     dataset = fo.Dataset(f"test_{uuid.uuid4().hex}")
-    paths = [str(tmp_path / "here" / f"{number}.png") for number in range(3)]
+    paths = [str(folder / "here" / f"{number}.png") for number in range(3)]
     dataset.add_samples([fo.Sample(filepath=path) for path in paths], progress=False)
-    mapped = {str(tmp_path / "here"): str(tmp_path / "there")}
-    monkeypatch.setattr(by_workers, "WorkerSpec", partial(WorkerSpec, paths=mapped))
+    mapped = {str(folder / "here"): str(folder / "there")}
     options = {"device": "cpu", "progress": False, "cache": False}
-    assert ntt.segment(dataset, drawn[1], "found", workers=1, **options).segmented == 3
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(by_workers, "WorkerSpec", partial(WorkerSpec, paths=mapped))
+        assert ntt.segment(dataset, drawn[1], "found", workers=1, **options).segmented == 3
     yield dataset, lambda: ntt.segment(dataset, drawn[1], "found", **options)
     dataset.delete()
+
+
+@pytest.fixture
+def copied(labelled_copies):
+    """The same; the images are what they were before when a test ends."""
+    paths = [Path(path) for path in labelled_copies[0].values("filepath")]
+    before = [(path, path.read_bytes(), path.stat().st_mtime_ns) for path in paths]
+    yield labelled_copies
+    for path, data, date in before:
+        path.write_bytes(data)
+        os.utime(path, ns=(date, date))
 
 
 def test_images_that_workers_read_as_copies_have_not_changed(copied):
@@ -221,14 +252,14 @@ def test_images_that_were_not_compared_with_their_copies_are_counted(copied, mon
     assert note.reason.startswith("2 image files were not compared with copies (paths=) of them")
 
 
-def test_a_worker_that_cannot_read_the_images_says_where(drawn, monkeypatch):
+def test_a_worker_that_cannot_read_the_images_says_where(forked_workers, drawn, monkeypatch):
     dataset, bank, _ = drawn
     monkeypatch.setattr(by_workers, "_some_files", lambda images: ["/nowhere/a.png"])
     with pytest.raises(DatasetError, match=r"cannot read /nowhere/a\.png .*paths=.*0 of 12"):
         ntt.segment(dataset, bank, "unread", device="cpu", progress=False, workers=1)
 
 
-def test_nothing_is_changed_before_a_worker_is_ready(drawn, monkeypatch):
+def test_nothing_is_changed_before_a_worker_is_ready(forked_workers, drawn, monkeypatch):
     _, bank, taught = drawn
     options = {"progress": False, "device": "cpu", "cache": False}
     ntt.segment(taught, bank, "former", **options)

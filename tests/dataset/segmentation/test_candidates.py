@@ -286,7 +286,7 @@ def test_candidates_travel_with_an_item():
     assert given_candidates([{"id": "a box to fill"}]) is None
 
 
-def test_workers_and_the_engine_give_the_same(dataset):
+def test_workers_and_the_engine_give_the_same(dataset, forked_workers):
     recipe = Recipe.from_preset("tiny", grid=4)
     ntt.build_memory_bank(dataset, "ground_truth", "real", preset=recipe, device="cpu")
     view = dataset.limit(2)

@@ -1,6 +1,7 @@
 """A worker is started with all it needs, and says in a sentence what it cannot do."""
 
 import dataclasses
+import gc
 import platform
 import subprocess
 import sys
@@ -10,8 +11,10 @@ import pytest
 from ntt_plugin.engine.bank.memory_bank import Fingerprint, MemoryBank
 from ntt_plugin.engine.recipe import Recipe
 from ntt_plugin.errors import BankError, WorkerError
+from ntt_plugin.worker.handler import quick_imports
 from ntt_plugin.worker.labels.label_bytes import Stamp
 from ntt_plugin.worker.tasks.spec import (
+    PROPOSE,
     SEGMENT,
     WorkerSpec,
     make_handler,
@@ -53,6 +56,20 @@ def test_a_file_that_cannot_be_read_is_named_with_the_machine(tmp_path):
     missing = str(tmp_path / "b.png")
     with pytest.raises(WorkerError, match=r"cannot read .*b\.png .*mount it there or give paths="):
         make_handler(WorkerSpec(SEGMENT, Recipe(), look_at=[missing]).to_bytes())
+
+
+def test_a_missing_file_is_told_before_the_networks_code_is_imported(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "ntt_plugin.engine.segmenter", None)  # importing it raises
+    spec = WorkerSpec(PROPOSE, Recipe.from_preset("tiny"), look_at=[str(tmp_path / "a.png")])
+    with pytest.raises(WorkerError, match="cannot read"):
+        make_handler(spec.to_bytes())
+
+
+def test_garbage_is_collected_again_after_imports_that_fail():
+    with pytest.raises(ImportError), quick_imports():
+        assert not gc.isenabled()
+        raise ImportError
+    assert gc.isenabled()
 
 
 def test_a_bank_of_another_encoder_is_refused():
