@@ -13,10 +13,14 @@ from pathlib import Path
 
 
 def start_loops(bank: Path, files: Path, nice: int, count: int) -> subprocess.Popen[str]:
-    """Plain loops in a session of their own; gives their first process when they are ready."""
+    """Plain loops in a session of their own; gives their first process when they are ready.
+
+    Each computes in one thread, as each of two workers on two cores does.
+    """
     arguments = [str(bank), str(files), str(nice), str(count)]
     loops = subprocess.Popen(
         [sys.executable, __file__, *arguments],
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=True,

@@ -303,6 +303,7 @@ class FieldRun:
                 report.notes += run_notes(finish())
             report.state = "finished"
             self._keep()
+            self.counts.show()
             self.counts.end()
         except ConnectionFailure as error:
             report.state = "stopped"
@@ -315,6 +316,7 @@ class FieldRun:
             # What stopped the run, such as a deleted dataset, may stop this too.
             with suppress(Exception):
                 self._keep()
+                self.counts.show()
             if reason := stop_reason(error, writer.dataset_id, writer.field):
                 raise DatasetError(f"{reason} {_so_far(report, total)}") from error
             raise

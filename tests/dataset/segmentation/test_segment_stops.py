@@ -56,6 +56,17 @@ def test_a_field_deleted_by_another_process_ends_the_run(dataset, segmenter):
     assert [sample["id"] for sample in dataset] == dataset.values("id")
 
 
+def test_who_holds_a_sample_sees_the_labels_of_a_run_that_was_stopped(dataset, segmenter):
+    held = dataset.first()
+
+    def stop():
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        segment(dataset, "blocks", segmenter=segmenter, progress=at(3, stop))
+    assert len(held.ntt.detections) == 3
+
+
 def test_labels_written_while_their_field_is_deleted_leave_no_sample_unreadable(dataset, segmenter):
     samples = dataset._sample_collection
 
