@@ -14,8 +14,8 @@ from typing import Any
 
 import fiftyone as fo
 import fiftyone.core.odm as foo
-from mongoengine.errors import DoesNotExist  # type: ignore[import-untyped]
 from pymongo import WriteConcern
+from pymongo.errors import PyMongoError
 
 from ...errors import DatasetError
 
@@ -75,15 +75,23 @@ def reload_runs(dataset: Any) -> None:
 def reload_held(dataset: Any, sample_ids: Iterable[str]) -> None:
     """Let whoever holds some samples in memory see what the database has of them.
 
-    Samples that nobody holds, or that were deleted, are passed over.
+    Samples that nobody holds, that were deleted, or that FiftyOne cannot load are passed over.
+
+    Raises:
+        PyMongoError: the database does not answer.
     """
     # FiftyOne 1.22: a weak dictionary of samples by the name of their collection, and by id.
     held = fo.Sample._instances.get(dataset._sample_collection_name)
     for sample_id in sample_ids if held else ():
         sample = held.get(sample_id)
         if sample is not None:
-            with suppress(DoesNotExist):
+            try:
                 sample.reload()
+            except PyMongoError:
+                raise
+            # A document may have any form, and what FiftyOne raises of it has no base of its own.
+            except Exception:
+                continue
 
 
 def reload_samples(dataset: Any) -> None:

@@ -303,7 +303,6 @@ class FieldRun:
                 report.notes += run_notes(finish())
             report.state = "finished"
             self._keep()
-            self.counts.show()
             self.counts.end()
         except ConnectionFailure as error:
             report.state = "stopped"
@@ -320,6 +319,9 @@ class FieldRun:
             if reason := stop_reason(error, writer.dataset_id, writer.field):
                 raise DatasetError(f"{reason} {_so_far(report, total)}") from error
             raise
+        # The run is done, whatever FiftyOne cannot load of what is held.
+        with suppress(Exception):
+            self.counts.show()
 
     def _keep(self) -> None:
         started = time.monotonic()

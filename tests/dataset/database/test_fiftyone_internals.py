@@ -79,6 +79,15 @@ def test_a_sample_that_was_deleted_is_passed_over_by_those_who_hold_it(dataset):
     assert sample.ground_truth is not None
 
 
+def test_a_sample_that_cannot_be_loaded_any_more_keeps_no_other_from_being_seen(dataset):
+    samples = list(dataset)
+    changes = [{"ground_truth": 7}] + [{"ground_truth.detections.0.label": "another"}] * 5
+    for sample, change in zip(samples, changes, strict=True):
+        internals.samples_of(dataset).update_one({"_id": ObjectId(sample.id)}, {"$set": change})
+    internals.reload_held(dataset, [sample.id for sample in samples])
+    assert [sample.ground_truth.detections[0].label for sample in samples[1:]] == ["another"] * 5
+
+
 def test_samples_are_streamed_in_the_order_of_their_view(dataset):
     view = dataset.sort_by("filepath", reverse=True).limit(3)
     found = internals.stream(view, [{"$project": {"filepath": 1}}])
