@@ -88,9 +88,11 @@ def quick_imports() -> Iterator[None]:
     worker's start. Later collections do not search them either. For imports alone: garbage that
     is made meanwhile is kept for good.
     """
+    was_on = gc.isenabled()
     gc.disable()
     try:
         yield
     finally:
         gc.freeze()
-        gc.enable()
+        if was_on:
+            gc.enable()

@@ -72,9 +72,10 @@ def reload_runs(dataset: Any) -> None:
     dataset._doc.reload("runs")
 
 
-def reload_held(dataset: Any, sample_ids: Iterable[str]) -> None:
-    """Let whoever holds some samples in memory see what the database has of them.
+def reload_held(dataset: Any, field: str, sample_ids: Iterable[str]) -> None:
+    """Let whoever holds some samples in memory see what the database has in a field of them.
 
+    What was changed in other fields, and is not saved yet, stays.
     Samples that nobody holds, that were deleted, or that FiftyOne cannot load are passed over.
 
     Raises:
@@ -86,7 +87,8 @@ def reload_held(dataset: Any, sample_ids: Iterable[str]) -> None:
         sample = held.get(sample_id)
         if sample is not None:
             try:
-                sample.reload()
+                # Of a sample, FiftyOne's own ``reload`` takes all fields.
+                sample._doc.reload(field, "last_modified_at")
             except PyMongoError:
                 raise
             # A document may have any form, and what FiftyOne raises of it has no base of its own.

@@ -52,13 +52,15 @@ class FieldState:
     others: SampleIds
 
 
-def run_id(digest: str, recipe: Recipe) -> str:
+def run_id(digest: str, recipe: Recipe, with_candidates: bool = False) -> str:
     """Id of the labels that a bank (its digest) and a recipe give; 16 hex digits."""
     constants = asdict(recipe)
     del constants["point_batch"], constants["name"]
+    if not with_candidates:
+        del constants["box_points"]
     # Runs of versions without these fields keep their ids.
     for name, value in ADDED_LATER.items():
-        if constants[name] == value:
+        if constants.get(name) == value:
             del constants[name]
     return hashlib.sha256(repr((digest, sorted(constants.items()))).encode()).hexdigest()[:16]
 

@@ -315,13 +315,9 @@ class FieldRun:
             # What stopped the run, such as a deleted dataset, may stop this too.
             with suppress(Exception):
                 self._keep()
-                self.counts.show()
             if reason := stop_reason(error, writer.dataset_id, writer.field):
                 raise DatasetError(f"{reason} {_so_far(report, total)}") from error
             raise
-        # The run is done, whatever FiftyOne cannot load of what is held.
-        with suppress(Exception):
-            self.counts.show()
 
     def _keep(self) -> None:
         started = time.monotonic()

@@ -56,14 +56,8 @@ class RunCounts:
             report.kept += result.kept or 0
             report.overlapping += result.overlapping
             self.segmented.append(result.sample_id)
-
-    def show(self) -> None:
-        """Let whoever holds samples in memory see their labels, as after ``save``.
-
-        FiftyOne takes 14 ms for each that is held: once at the end, nobody waits for it meanwhile.
-        """
-        reload_held(self._writer.dataset, self.segmented)
-        reload_held(self._writer.dataset, self.again)
+        # Whoever holds the sample in memory sees its labels, as after ``save``; if it is there.
+        reload_held(self._writer.dataset, self._writer.field, [result.sample_id])
 
     def note_again(self, sample_ids: Sequence[str]) -> None:
         """Note the samples of a pass whose labels had been gone and were made again."""

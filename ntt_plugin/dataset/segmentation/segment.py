@@ -149,7 +149,8 @@ def segment(
     name, bank = bank_with_classes(images, bank, bank_dataset)
     recipe = _recipe(preset or bank.recipe, segmenter, tile)
     sources = proposal_sources(images, proposals, min_confidence, label_field)
-    facts = bank_facts(run_id(bank_digest(bank), recipe), name, bank, recipe)
+    made_by = run_id(bank_digest(bank), recipe, with_candidates=bool(sources.fields))
+    facts = bank_facts(made_by, name, bank, recipe)
     run: RunIds = facts["run"]
     content, attributes = None, LABEL_ATTRIBUTES
     if not sources.are_grid_alone:

@@ -141,23 +141,54 @@ class MaskProposer:
 
         def decode(some: Tensor) -> tuple[Tensor, Tensor]:
             attended = self._decoder.attend_boxes(shared, some)
-            logits, ious = self._decoder.choose(self._draw_all(shared, attended), attended.ious)
-            if not points:
-                return logits, ious
-            # (boxes * points^2, 3, m, m) -> (boxes, points^2 * 3, m, m)
-            inside = self._decoder.attend_points_for_all(shared, points_in_boxes(some, points))
-            more = self._draw_all(shared, inside)
-            logits = torch.cat([logits[:, None], more.reshape(len(some), -1, *more.shape[2:])], 1)
-            ious = torch.cat([ious[:, None], inside.ious.reshape(len(some), -1)], dim=1)
-            best = (ious * _filling(logits > 0, some * (logits.shape[-1] / self.size))).argmax(1)
-            rows = torch.arange(len(some), device=self._device)
-            return logits[rows, best], ious[rows, best]
+            return self._decoder.choose(self._draw_all(shared, attended), attended.ious)
 
         prompts = boxes.float().to(self._device)
-        together = max(1, self.batch_size(batch) // (points * points + 1))
-        decoded = self._batches.run(decode, prompts, together)
-        logits = torch.cat([logits for logits, _ in decoded])
-        return logits.float(), torch.cat([ious for _, ious in decoded])
+        decoded = self._batches.run(decode, prompts, self.batch_size(batch))
+        logits = torch.cat([logits for logits, _ in decoded]).float()
+        ious = torch.cat([ious for _, ious in decoded])
+        if points:
+            self._take_better(shared, prompts, points, batch, logits, ious)
+        return logits, ious
+
+    def _take_better(
+        self,
+        shared: DecoderImage,
+        boxes: Tensor,
+        points: int,
+        batch: int,
+        logits: Tensor,
+        ious: Tensor,
+    ) -> None:
+        """Replace masks of boxes by those of points inside where these fill the box better.
+
+        Only the best mask of each box is kept between two batches. ``logits`` (n, m, m) and
+        ``ious`` (n,) are of the boxes' own masks, and are changed.
+        """
+        boxes = boxes.clamp(0, self.size)
+        scale = logits.shape[-1] / self.size
+        best = ious * _filling(logits[:, None] > 0, boxes * scale)[:, 0]
+
+        def decode(some: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+            owners = some[:, 2].long()
+            attended = self._decoder.attend_points_for_all(shared, some[:, :2])
+            drawn = self._draw_all(shared, attended).float()
+            values = attended.ious * _filling(drawn > 0, boxes[owners] * scale)
+            values, outputs = values.max(dim=1)
+            rows = [torch.nonzero(owners == owner)[:, 0] for owner in sorted({*owners.tolist()})]
+            kept = torch.stack([each[values[each].argmax()] for each in rows])
+            outputs = outputs[kept]
+            return owners[kept], values[kept], drawn[kept, outputs], attended.ious[kept, outputs]
+
+        owners = torch.arange(len(boxes), device=self._device).repeat_interleave(points * points)
+        prompts = torch.cat([points_in_boxes(boxes, points), owners[:, None].float()], dim=1)
+        for found, values, drawn, of_drawn in self._batches.run(
+            decode, prompts, self.batch_size(batch)
+        ):
+            better = values > best[found]
+            taken = found[better]
+            best[taken], ious[taken] = values[better], of_drawn[better]
+            logits[taken] = drawn[better]
 
     @torch.inference_mode()
     def embed(self, image: Tensor) -> list[Tensor]:

@@ -68,14 +68,26 @@ def test_whoever_holds_a_sample_sees_what_was_written_past_it(dataset):
     internals.samples_of(dataset).update_one(
         {"_id": ObjectId(sample.id)}, {"$set": {"ground_truth.detections.0.label": "another"}}
     )
-    internals.reload_held(dataset, dataset.values("id"))
+    internals.reload_held(dataset, "ground_truth", dataset.values("id"))
     assert sample.ground_truth.detections[0].label == "another", f"fo.Sample._instances, {SEEN_IN}"
+
+
+def test_what_is_not_saved_yet_of_a_sample_in_memory_stays(dataset):
+    sample = dataset.first()
+    sample.tags.append("mine")
+    internals.samples_of(dataset).update_one(
+        {"_id": ObjectId(sample.id)}, {"$set": {"ground_truth.detections.0.label": "another"}}
+    )
+    internals.reload_held(dataset, "ground_truth", [sample.id])
+    assert sample.ground_truth.detections[0].label == "another" and sample.tags == ["mine"]
+    sample.save()
+    assert internals.samples_of(dataset).find_one({"_id": ObjectId(sample.id)})["tags"] == ["mine"]
 
 
 def test_a_sample_that_was_deleted_is_passed_over_by_those_who_hold_it(dataset):
     sample = dataset.first()
     internals.samples_of(dataset).delete_one({"_id": ObjectId(sample.id)})
-    internals.reload_held(dataset, [sample.id])
+    internals.reload_held(dataset, "ground_truth", [sample.id])
     assert sample.ground_truth is not None
 
 
@@ -84,7 +96,7 @@ def test_a_sample_that_cannot_be_loaded_any_more_keeps_no_other_from_being_seen(
     changes = [{"ground_truth": 7}] + [{"ground_truth.detections.0.label": "another"}] * 5
     for sample, change in zip(samples, changes, strict=True):
         internals.samples_of(dataset).update_one({"_id": ObjectId(sample.id)}, {"$set": change})
-    internals.reload_held(dataset, [sample.id for sample in samples])
+    internals.reload_held(dataset, "ground_truth", [sample.id for sample in samples])
     assert [sample.ground_truth.detections[0].label for sample in samples[1:]] == ["another"] * 5
 
 

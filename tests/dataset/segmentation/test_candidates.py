@@ -214,6 +214,22 @@ def test_the_class_of_a_candidate_changes_nothing(dataset, segmenter):
     assert report.skipped == 6
 
 
+@pytest.mark.parametrize("points", [0, 3])
+def test_points_in_boxes_make_another_run_of_candidates_alone(dataset, segmenter, tmp_path, points):
+    other = scenes.ColourSegmenter(box_points=points)
+    segmenter.upstream = other.upstream = "colours"
+    kept = ProposalStore(tmp_path / "kept")
+    run = {"proposals": "candidates", "cache": kept}
+    segment(dataset, "blocks", "boxes", segmenter=segmenter, **run)
+    report = segment(dataset, "blocks", "again", segmenter=other, **run)
+    assert report.from_cache == (0 if points else 6)
+    if points:
+        with pytest.raises(DatasetError, match="overwrite=True"):
+            segment(dataset, "blocks", "boxes", segmenter=other, **run)
+    segment(dataset, "blocks", "grid", segmenter=segmenter, cache=kept)
+    assert segment(dataset, "blocks", "grid", segmenter=other, cache=kept).skipped == 6
+
+
 def test_proposals_are_kept_by_the_candidates(dataset, segmenter, tmp_path):
     segmenter.upstream = "colours"
     kept = ProposalStore(tmp_path / "kept")

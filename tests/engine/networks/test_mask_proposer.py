@@ -147,6 +147,41 @@ def test_with_points_the_mask_that_fills_the_box_best_is_taken(
     assert any(taken), "no point's mask was better than a box's own: this test shows nothing"
 
 
+def test_points_in_boxes_are_no_more_in_a_batch_than_is_asked_for(
+    model: Sam2Model, image: Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proposer = MaskProposer(model, CPU)
+    attend, seen = proposer._decoder.attend_points_for_all, []
+
+    def note(shared: object, points: Tensor) -> object:
+        seen.append(len(points))
+        return attend(shared, points)
+
+    monkeypatch.setattr(proposer._decoder, "attend_points_for_all", note)
+    boxes = torch.tensor([[4.0, 8.0, 40.0, 50.0], [20.0, 0.0, 64.0, 30.0]])
+    proposer.masks_from_boxes(image, boxes, batch=5, points=3)
+    assert seen == [5, 5, 5, 3]
+
+
+def test_a_box_that_reaches_out_of_the_image_is_taken_as_what_lies_inside(
+    model: Sam2Model, image: Tensor
+) -> None:
+    proposer = MaskProposer(model, CPU)
+    features = proposer.embed(image)
+    shared = proposer._decoder.prepare(features)
+    points = points_in_boxes(torch.tensor([[30.0, 20.0, 64.0, 64.0]]), 2)
+    attended = proposer._decoder.attend_points_for_all(shared, points)
+    logits, _ = proposer.box_masks(features, torch.tensor([[30.0, 20.0, 90.0, 80.0]]), points=2)
+    own, _ = proposer.box_masks(features, torch.tensor([[30.0, 20.0, 90.0, 80.0]]))
+    drawn = proposer._draw_all(shared, attended).flatten(0, 1)
+    choices = [own[0], *drawn]
+    ious = [tight_box_iou(mask > 0, [7.5, 5.0, 16.0, 16.0]) for mask in choices]
+    _, (own_iou,) = proposer.box_masks(features, torch.tensor([[30.0, 20.0, 90.0, 80.0]]))
+    predicted = [float(own_iou), *attended.ious.flatten().tolist()]
+    values = [iou * by for iou, by in zip(ious, predicted, strict=True)]
+    torch.testing.assert_close(logits[0], choices[values.index(max(values))], atol=1e-4, rtol=0)
+
+
 def test_of_masks_that_are_all_empty_the_boxs_own_is_taken(model: Sam2Model, image: Tensor) -> None:
     turned = torch.tensor([[40.0, 50.0, 4.0, 8.0]])  # no area: no mask can fill it
     proposer = MaskProposer(model, CPU)

@@ -60,6 +60,19 @@ def test_boxes_become_the_masks_that_the_segmenter_makes(
         assert float(found.ious[place]) == pytest.approx(0.1 * (source + 1))
 
 
+def test_masks_of_boxes_are_chosen_by_the_recipes_points(
+    segmenter: Segmenter, image: np.ndarray
+) -> None:
+    pointed = segmenter.with_recipe(replace(segmenter.recipe, box_points=2))
+    expected = pointed.masks_from_boxes(image, BOXES)
+    plain = segmenter.masks_from_boxes(image, BOXES)
+    assert any((one != other).any() for one, other in zip(expected, plain, strict=True))
+    found = pointed.propose_candidates(image, [Candidate.of_box(box) for box in BOXES])
+    assert found.sources is not None
+    for place, source in enumerate(found.sources.tolist()):
+        assert np.array_equal(full(found, place), expected[source])
+
+
 def test_stability_is_measured_where_the_recipe_weighs_scores_by_it(
     segmenter: Segmenter, image: np.ndarray
 ) -> None:

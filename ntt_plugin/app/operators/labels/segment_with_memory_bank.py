@@ -78,7 +78,7 @@ class SegmentWithMemoryBank(NttOperator):
         chosen = proposal_sources.chosen_sources(form, images, field)
         if chosen is None:
             return
-        run = run_id(info.digest, recipe)
+        run = run_id(info.digest, recipe, with_candidates=bool(chosen.fields))
         found = target.asked_once(form, images, proposal_sources.held, field, run, chosen)
         others = _made_by(form.dataset, field, info.name)
         to_do = run_options.ask_to_replace(form, images, "label_field", field, found, others)
