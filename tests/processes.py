@@ -26,7 +26,6 @@ _CONTEXT.set_forkserver_preload(
         "ntt_plugin.dataset.segmentation.segment",
         "tests.dataset.scenes",
         # What workers import.
-        "ntt_plugin.worker.local_child",
         "ntt_plugin.worker.tasks.spec",
         "ntt_plugin.engine.segmenter",
     ]
