@@ -18,7 +18,7 @@ PATIENCE = 180
 
 
 class Server:
-    """The App's server, until it is stopped; it starts while its user does something else.
+    """The App's server, until it is stopped.
 
     A view, a selection and a layout live in the server, not in the browser: scenarios that must
     not see each other's take one each.
@@ -26,6 +26,9 @@ class Server:
     Args:
         home: an empty folder; the server's home, plugins and log are below it.
         scheduling: whether runs can be scheduled for a worker, which users have to ask for.
+
+    Raises:
+        RuntimeError: it did not answer; says its log's end.
     """
 
     def __init__(self, home: Path, scheduling: bool = False) -> None:
@@ -44,23 +47,12 @@ class Server:
             self.environment.pop(name, None)
         self.log = home / "server.log"
         port = _free_port()
-        self._url = f"http://127.0.0.1:{port}"
-        self._answers = False
+        self.url = f"http://127.0.0.1:{port}"
         main = Path(fo.__file__).parent / "server" / "main.py"
         command = [sys.executable, "-u", str(main), "--port", str(port), "--address", "127.0.0.1"]
         with self.log.open("w") as out:
             self._process = subprocess.Popen(command, env=self.environment, stdout=out, stderr=out)
-
-    @property
-    def url(self) -> str:
-        """Its address, as soon as it answers there.
-
-        Raises:
-            RuntimeError: it did not answer; says its log's end.
-        """
-        if not self._answers:
-            self._wait_for_answer()
-        return self._url
+        self._wait_for_answer()
 
     def stop(self) -> None:
         """End the process."""
@@ -75,8 +67,7 @@ class Server:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline and self._process.poll() is None:
             try:
-                urllib.request.urlopen(self._url, timeout=5).close()
-                self._answers = True
+                urllib.request.urlopen(self.url, timeout=5).close()
                 return
             except (urllib.error.URLError, OSError):
                 time.sleep(0.2)
