@@ -1,4 +1,4 @@
-"""A form takes the dataset that FiftyOne loaded for it: loading one is most of what a form costs."""
+"""A form takes the dataset that FiftyOne loaded for it; loading one costs more than all the rest."""
 
 import fiftyone.core.dataset as fod
 import pytest
