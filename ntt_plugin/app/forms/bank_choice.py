@@ -137,8 +137,7 @@ def any_bank(form: Form) -> BankInfo | None:
     here = form.dataset.name
     homes = [name for name in datasets_with_banks() if name != here]
     home = form.value("bank_dataset", here)
-    # Loading a dataset anew costs more than the rest of a form.
-    names = list_memory_banks(form.dataset) if home == here else banks_of(home)
+    names = banks_of(home)
     first = first_choice.bank(form, names) if home == here else next(iter(names), None)
     view = types.AutocompleteView(allow_user_input=True)
     for name in names:
@@ -182,9 +181,7 @@ def _read(form: Form, home: str, chosen: str | None) -> BankInfo | None:
         if is_bank_file(chosen):
             info = file_info(chosen)
         else:
-            here = form.dataset
-            keeper = here if home == here.name else fo.load_dataset(home)
-            info = get_memory_bank_info(keeper, chosen)
+            info = get_memory_bank_info(fo.load_dataset(home), chosen)
     except NttError as error:
         form.mark("bank", str(error))
         return None

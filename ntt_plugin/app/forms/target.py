@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Hashable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 
+import fiftyone as fo
 import fiftyone.core.media as fom
 import fiftyone.operators.types as types
 from fiftyone import ViewField as F
 
-from ...dataset.database.fiftyone_internals import view_as_json
+from ...dataset.database.fiftyone_internals import view_as_json, view_from_json
 from ...dataset.evaluation.exclusions import missing_in
 from ...dataset.inspect.inventory import FieldCounts, count_labels, image_slices, label_fields
-from ...dataset.runtime.caching import Remembered
 from ...dataset.samples.checks import literals
 from ...dataset.samples.views import all_images, image_view, is_patches
 from ...errors import DatasetError
@@ -23,8 +24,6 @@ from .fields import Form
 from .first_choice import Wanted
 
 T = TypeVar("T")
-
-_ANSWERS: Remembered[Any] = Remembered(64)
 
 
 def target(form: Form, action: str, labels: bool = False) -> Any:
@@ -211,9 +210,16 @@ def asked_once(form: Form, samples: Any, question: Callable[..., T], *arguments:
     if form.ctx.prompt_id is None:
         return question(samples, *arguments)
     stages = json.dumps(view_as_json(samples), default=str, sort_keys=True)
-    key = (form.ctx.prompt_id, str(form.dataset.name), stages, question, arguments)
-    found: T = _ANSWERS.get(key, lambda: question(samples, *arguments))
+    found: T = _answer(form.ctx.prompt_id, str(form.dataset.name), stages, question, arguments)
     return found
+
+
+@lru_cache(maxsize=64)
+def _answer(
+    prompt: str, dataset: str, stages: str, question: Callable[..., Any], arguments: Any
+) -> Any:
+    view = view_from_json(fo.load_dataset(dataset), json.loads(stages))
+    return question(view, *arguments)
 
 
 def labels_view(dataset: Any, field: str, condition: Any) -> Any:
