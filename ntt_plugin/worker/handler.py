@@ -84,9 +84,8 @@ def load_handler(name: str, spec: bytes, listener: Callable[[str], None] = _nobo
 def quick_imports() -> Iterator[None]:
     """Within the ``with``, import a worker's code without garbage collections.
 
-    The objects of imported code stay, and to search them again and again takes a tenth of a
-    worker's start. Later collections do not search them either. For imports alone: garbage that
-    is made meanwhile is kept for good.
+    The objects of imported code stay, and collections would search them again and again. Later
+    ones do not search them either. For imports alone: garbage made meanwhile is kept for good.
     """
     was_on = gc.isenabled()
     gc.disable()

@@ -162,33 +162,29 @@ class MaskProposer:
     ) -> None:
         """Replace masks of boxes by those of points inside where these fill the box better.
 
-        Only the best mask of each box is kept between two batches. ``logits`` (n, m, m) and
-        ``ious`` (n,) are of the boxes' own masks, and are changed.
+        One point of every box at a time, so that only the best mask of each box is kept, and a GPU
+        is not waited for. ``logits`` (n, m, m) and ``ious`` (n,) are of the boxes' own masks, and
+        are changed.
         """
         boxes = boxes.clamp(0, self.size)
         scale = logits.shape[-1] / self.size
         best = ious * _filling(logits[:, None] > 0, boxes * scale)[:, 0]
 
-        def decode(some: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-            owners = some[:, 2].long()
+        def decode(some: Tensor) -> tuple[Tensor, Tensor, Tensor]:
             attended = self._decoder.attend_points_for_all(shared, some[:, :2])
             drawn = self._draw_all(shared, attended).float()
-            values = attended.ious * _filling(drawn > 0, boxes[owners] * scale)
-            values, outputs = values.max(dim=1)
-            rows = [torch.nonzero(owners == owner)[:, 0] for owner in sorted({*owners.tolist()})]
-            kept = torch.stack([each[values[each].argmax()] for each in rows])
-            outputs = outputs[kept]
-            return owners[kept], values[kept], drawn[kept, outputs], attended.ious[kept, outputs]
+            values, outputs = (attended.ious * _filling(drawn > 0, some[:, 2:] * scale)).max(dim=1)
+            rows = torch.arange(len(some), device=self._device)
+            return values, drawn[rows, outputs], attended.ious[rows, outputs]
 
-        owners = torch.arange(len(boxes), device=self._device).repeat_interleave(points * points)
-        prompts = torch.cat([points_in_boxes(boxes, points), owners[:, None].float()], dim=1)
-        for found, values, drawn, of_drawn in self._batches.run(
-            decode, prompts, self.batch_size(batch)
-        ):
-            better = values > best[found]
-            taken = found[better]
-            best[taken], ious[taken] = values[better], of_drawn[better]
-            logits[taken] = drawn[better]
+        for inside in points_in_boxes(boxes, points).unbind(dim=1):
+            prompts = torch.cat([inside, boxes], dim=1)
+            decoded = self._batches.run(decode, prompts, self.batch_size(batch))
+            values, drawn, of_drawn = (torch.cat(parts) for parts in zip(*decoded, strict=True))
+            better = values > best
+            best.copy_(torch.where(better, values, best))
+            ious.copy_(torch.where(better, of_drawn, ious))
+            logits.copy_(torch.where(better[:, None, None], drawn, logits))
 
     @torch.inference_mode()
     def embed(self, image: Tensor) -> list[Tensor]:
@@ -235,11 +231,11 @@ def grid_points(grid: int, size: int) -> Tensor:
 
 
 def points_in_boxes(boxes: Tensor, count: int) -> Tensor:
-    """Points evenly inside of boxes (n, 4), none on an edge, float (n * count * count, 2)."""
+    """Points evenly inside of boxes (n, 4), none on an edge, float (n, count * count, 2)."""
     parts = torch.arange(1, count + 1, device=boxes.device) / (count + 1)
     places = torch.cartesian_prod(parts, parts) if count > 1 else parts.expand(1, 2)
     corner, sides = boxes[:, None, :2], boxes[:, None, 2:] - boxes[:, None, :2]
-    return (corner + places * sides).flatten(0, 1)
+    return corner + places * sides
 
 
 def _filling(masks: Tensor, boxes: Tensor) -> Tensor:

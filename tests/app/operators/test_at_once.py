@@ -67,6 +67,4 @@ def test_operators_at_the_same_moment_and_one_after_them_end_well(server, datase
     told.append(segment("one"))
     told.append(score("ntt"))
     for text in told:
-        assert "unexpected error" not in text, text
-        # What a run is replacing is not there for a moment, and is told to be so.
-        assert "not done" not in text or "'other' was never written" in text, text
+        assert "unexpected error" not in text and "not done" not in text, text

@@ -159,8 +159,8 @@ def test_points_in_boxes_are_no_more_in_a_batch_than_is_asked_for(
 
     monkeypatch.setattr(proposer._decoder, "attend_points_for_all", note)
     boxes = torch.tensor([[4.0, 8.0, 40.0, 50.0], [20.0, 0.0, 64.0, 30.0]])
-    proposer.masks_from_boxes(image, boxes, batch=5, points=3)
-    assert seen == [5, 5, 5, 3]
+    proposer.masks_from_boxes(image, boxes, batch=1, points=3)
+    assert seen == [1] * 18
 
 
 def test_a_box_that_reaches_out_of_the_image_is_taken_as_what_lies_inside(
@@ -169,7 +169,7 @@ def test_a_box_that_reaches_out_of_the_image_is_taken_as_what_lies_inside(
     proposer = MaskProposer(model, CPU)
     features = proposer.embed(image)
     shared = proposer._decoder.prepare(features)
-    points = points_in_boxes(torch.tensor([[30.0, 20.0, 64.0, 64.0]]), 2)
+    points = points_in_boxes(torch.tensor([[30.0, 20.0, 64.0, 64.0]]), 2)[0]
     attended = proposer._decoder.attend_points_for_all(shared, points)
     logits, _ = proposer.box_masks(features, torch.tensor([[30.0, 20.0, 90.0, 80.0]]), points=2)
     own, _ = proposer.box_masks(features, torch.tensor([[30.0, 20.0, 90.0, 80.0]]))
@@ -182,7 +182,7 @@ def test_a_box_that_reaches_out_of_the_image_is_taken_as_what_lies_inside(
     torch.testing.assert_close(logits[0], choices[values.index(max(values))], atol=1e-4, rtol=0)
 
 
-def test_of_masks_that_are_all_empty_the_boxs_own_is_taken(model: Sam2Model, image: Tensor) -> None:
+def test_of_a_box_without_area_its_own_mask_is_taken(model: Sam2Model, image: Tensor) -> None:
     turned = torch.tensor([[40.0, 50.0, 4.0, 8.0]])  # no area: no mask can fill it
     proposer = MaskProposer(model, CPU)
     own, _ = proposer.masks_from_boxes(image, turned)
@@ -192,10 +192,10 @@ def test_of_masks_that_are_all_empty_the_boxs_own_is_taken(model: Sam2Model, ima
 
 def test_points_in_a_box_are_evenly_inside() -> None:
     boxes = torch.tensor([[0.0, 0.0, 4.0, 8.0], [10.0, 20.0, 14.0, 28.0]])
-    assert points_in_boxes(boxes, 1).tolist() == [[2, 4], [12, 24]]
+    assert points_in_boxes(boxes, 1).tolist() == [[[2, 4]], [[12, 24]]]
     points = points_in_boxes(boxes, 3)
-    assert points[:4].tolist() == [[1, 2], [1, 4], [1, 6], [2, 2]]
-    assert torch.equal(points[9:], points[:9] + torch.tensor([10.0, 20.0]))
+    assert points[0, :4].tolist() == [[1, 2], [1, 4], [1, 6], [2, 2]]
+    assert torch.equal(points[1], points[0] + torch.tensor([10.0, 20.0]))
 
 
 def test_no_boxes_give_no_masks(model: Sam2Model, image: Tensor) -> None:
