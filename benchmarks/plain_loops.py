@@ -11,11 +11,16 @@ import time
 from itertools import cycle
 from pathlib import Path
 
+READY = "ready\n"
 
-def start_loops(bank: Path, files: Path, nice: int, count: int) -> subprocess.Popen[str]:
-    """Plain loops in a session of their own; gives their first process when they are ready.
 
-    Each computes in one thread, as each of two workers on two cores does.
+def start_loops(
+    bank: Path, files: Path, nice: int, count: int, own_session: bool
+) -> subprocess.Popen[str]:
+    """Plain loops in a process group of their own; gives their leader when they are ready.
+
+    Each computes in one thread, as each of two workers on two cores does. With ``own_session``
+    the group is a session.
     """
     arguments = [str(bank), str(files), str(nice), str(count)]
     loops = subprocess.Popen(
@@ -23,11 +28,16 @@ def start_loops(bank: Path, files: Path, nice: int, count: int) -> subprocess.Po
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
-        start_new_session=True,
+        start_new_session=own_session,
+        preexec_fn=None if own_session else os.setpgrp,
     )
     assert loops.stdout is not None
-    for _ in range(count):
-        loops.stdout.readline()
+    # One may have done an image before another is ready.
+    while count:
+        line = loops.stdout.readline()
+        if not line:
+            raise SystemExit("A plain loop ended at its start.")
+        count -= line == READY
     return loops
 
 
@@ -56,10 +66,15 @@ def main(bank_file: str, list_file: str, nice: str, count: str) -> None:
 
     bank = MemoryBank.from_bytes(Path(bank_file).read_bytes())
     segmenter = Segmenter.from_preset(bank.recipe, device="cpu")
-    print("ready", flush=True)
+    tell(READY)
     for path in cycle(json.loads(Path(list_file).read_text())):
         segmenter.segment(path, bank)
-        print(time.monotonic(), flush=True)
+        tell(f"{time.monotonic()}\n")
+
+
+def tell(line: str) -> None:
+    """Print a line in one piece: the loops share a pipe."""
+    os.write(1, line.encode())
 
 
 if __name__ == "__main__":

@@ -254,11 +254,13 @@ def tiny_run(
     bank_file.write_bytes(bank.to_bytes())
     list_file.write_text(json.dumps(files))
     # Linux shares processors among sessions first. Each local worker has a session of its own, and
-    # Ray's have one together, of a lower priority: so have the loops beside them.
+    # Ray's have this process's, with a lower priority: so have the loops beside them.
     if place == "ray":
-        loops = [start_loops(bank_file, list_file, nice=15, count=2)]
+        loops = [start_loops(bank_file, list_file, nice=15, count=2, own_session=False)]
     else:
-        loops = [start_loops(bank_file, list_file, nice=0, count=1) for _ in range(2)]
+        loops = [
+            start_loops(bank_file, list_file, nice=0, count=1, own_session=True) for _ in range(2)
+        ]
     counts = [read_counts(loop) for loop in loops]
     moments: list[float] = []
 

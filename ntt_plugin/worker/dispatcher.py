@@ -31,8 +31,9 @@ _IN_FLIGHT = 2
 _STRIKES = 2
 # An item may take this much longer than the average before its worker is given up.
 _SLOWER = 4
-# Seconds between two looks at the clock.
-_TICK = 0.5
+# The longest wait for an event, in seconds; and how often the clock is looked at: with many workers
+# that is far more seldom than once a result.
+_TICK, _LOOK_SECONDS = 0.5, 0.1
 # Seconds until a wait is told, and between two messages of the same wait.
 _WAIT_FIRST_TOLD, _WAIT_TOLD = 10.0, 30.0
 # The same of workers that have their place and are not ready: to load networks takes a while.
@@ -128,7 +129,7 @@ class Dispatcher:
         self._busy: dict[int, _Busy] = {}  # by the worker's id()
         self._average: float | None = None  # seconds an item takes
         self._wait: str | None = None
-        self._waiting_since = self._wait_told = 0.0
+        self._waiting_since = self._wait_told = self._look_at = 0.0
         self._told: set[str] = set()
 
     def prepare(self, most: int) -> None:
@@ -177,13 +178,17 @@ class Dispatcher:
     def _round(self) -> Iterator[tuple[Any, bytes | LostItem]]:
         """Wait for what happens next, and see to it."""
         events = self._pool.wait(_TICK)
-        # Before results are handed on, which may take any time. Who has just been heard is well.
-        yield from self._give_up_hanging({id(event.worker) for event in events})
+        looks = time.monotonic() >= self._look_at
+        if looks:
+            # Before results are handed on, which may take any time. Who was just heard is well.
+            yield from self._give_up_hanging({id(event.worker) for event in events})
         for event in events:
             yield from self._handle(event)
-        self._restarts.require_hope(self._starting())
-        self._tell_wait()
-        self._tick()
+        if looks:
+            self._restarts.require_hope(self._starting())
+            self._tell_wait()
+            self._tick()
+            self._look_at = time.monotonic() + _LOOK_SECONDS
 
     def _start_needed(self) -> bool:
         """Start the workers that the rest needs; whether there is anything left to do."""
@@ -192,6 +197,8 @@ class Dispatcher:
         return needed > 0 or any(busy.chunks for busy in self._busy.values())
 
     def _start_for(self, needed: int) -> None:
+        if len(self._busy) == self._pool.size:
+            return
         unused = sum(not busy.chunks for busy in self._busy.values())
         numbers = {busy.number for busy in self._busy.values()}
         for number in self._restarts.due(set(range(self._pool.size)) - numbers):
@@ -208,7 +215,9 @@ class Dispatcher:
         busy = self._busy.get(id(event.worker))
         if busy is None:
             return  # it was given up, and its results come too late
-        if isinstance(event, Placed):
+        if isinstance(event, Results):
+            yield from self._results(busy, event)
+        elif isinstance(event, Placed):
             busy.placed, busy.since = True, time.monotonic()
         elif isinstance(event, Alive):
             busy.since = time.monotonic()
@@ -217,8 +226,6 @@ class Dispatcher:
             busy.placed = busy.ready = True
             self._restarts.note_ready()
             self._fill(busy)
-        elif isinstance(event, Results):
-            yield from self._results(busy, event)
         elif isinstance(event, Refused):
             self._tell_once(event.reason)
             yield from self._lost(busy, event.reason, refused=True)

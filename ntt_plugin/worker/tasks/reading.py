@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,6 +18,7 @@ from ...engine.images.load import image_notes, read_with_notes, shown_size
 from ...engine.proposals.cache import image_digest
 from ...engine.proposals.proposals import Proposals
 from ..messages import Item
+from .reading_place import ReadingPlace
 
 NO_DATE = "-"
 """In place of a file's date: the file is a copy."""
@@ -81,8 +83,19 @@ def image_state(filepath: str) -> str | None:
     return f"{found.st_size} {found.st_mtime_ns}"
 
 
+@dataclass
+class _Submitted:
+    """An item's image in the queue; ``future`` is None while it is left for whoever asks for it."""
+
+    read: ReadImage
+    turn: int
+    future: Future[int] | None = None
+
+
 class ReadingAhead:
     """Reads the images of items in threads; gives them in the order in which they were submitted.
+
+    While one image after another has cached proposals that are read fast, nothing is read ahead.
 
     To be used in a ``with``, or to be closed: that ends its threads.
     """
@@ -104,7 +117,9 @@ class ReadingAhead:
         self._path_of = path_of
         self._room = _Room(budget)
         self._turn = 0
-        self._waiting: deque[Future[tuple[ReadImage, int]]] = deque()
+        self._queue: deque[_Submitted] = deque()
+        self._place = ReadingPlace()
+        self._lock = threading.Lock()  # of the three above
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="ntt images")
 
     def __enter__(self) -> ReadingAhead:
@@ -116,8 +131,12 @@ class ReadingAhead:
     def submit(self, item: Item) -> None:
         """Begin to read an item's image; its image is read when its turn comes."""
         read = ReadImage(item, self._path_of(item.filepath))
-        self._waiting.append(self._threads.submit(self._read, read, self._turn))
-        self._turn += 1
+        with self._lock:
+            submitted = _Submitted(read, self._turn)
+            self._turn += 1
+            self._queue.append(submitted)
+            if not self._place.here:
+                self._begin(submitted)
 
     @contextmanager
     def next(self) -> Iterator[ReadImage]:
@@ -125,7 +144,16 @@ class ReadingAhead:
 
         Waits until it is read; an error is in what is given.
         """
-        read, size = self._waiting.popleft().result()
+        with self._lock:
+            submitted = self._queue.popleft()
+        read, seconds = submitted.read, None
+        if submitted.future is not None:
+            size = submitted.future.result()
+        else:
+            began = time.perf_counter()
+            size = self._read(read, submitted.turn)
+            seconds = time.perf_counter() - began
+        self._choose_place(read, seconds)
         try:
             yield read
         finally:
@@ -137,7 +165,23 @@ class ReadingAhead:
         self._room.close()
         self._threads.shutdown(wait=True, cancel_futures=True)
 
-    def _read(self, read: ReadImage, turn: int) -> tuple[ReadImage, int]:
+    def _begin(self, submitted: _Submitted) -> None:
+        submitted.future = self._threads.submit(self._read, submitted.read, submitted.turn)
+
+    def _choose_place(self, read: ReadImage, seconds: float | None) -> None:
+        """Decide where the next images are read, by the last one; threads begin at once."""
+        with self._lock:
+            if read.proposals is None:
+                self._place.note_read()
+            else:
+                self._place.note_cached(seconds)
+            if not self._place.here:
+                for submitted in self._queue:
+                    if submitted.future is None:
+                        self._begin(submitted)
+
+    def _read(self, read: ReadImage, turn: int) -> int:
+        """Read an image, or what is kept of it; gives the bytes of its pixels that it holds."""
         size, filepath = 0, read.filepath
         try:
             # Before the file is read: one that is replaced meanwhile counts as changed.
@@ -158,7 +202,7 @@ class ReadingAhead:
                     read.image, read.notes = read_with_notes(filepath)
             except Exception as error:
                 read.error = error
-        return read, size
+        return size
 
     def _look(self, read: ReadImage, filepath: str) -> int:
         """Look up cached proposals; returns the bytes of the image's pixels, 0 if not needed."""

@@ -17,6 +17,10 @@ from .image_tasks import Made, Task
 from .networks import SegmenterLike, halved_note
 from .reading import ReadImage, ReadingAhead
 
+# Bytes of masks that are encoded where they were made, if no network runs meanwhile: with so few,
+# two threads of Python cost each other more time than one takes from the other.
+_FEW_BYTES = 2**18
+
 
 class TaskHandler:
     """Works on items in the thread that asks for results.
@@ -80,6 +84,8 @@ class TaskHandler:
                 result.notes += [*made.notes, *halved_note(self._segmenter, before)]
                 result.from_cache = read.image is None
                 self._fill(result, made, read)
+                if result.from_cache and result.mask_bytes <= _FEW_BYTES:
+                    result.finish()
             except Exception as error:
                 if self._passes_on(error):
                     raise
