@@ -25,8 +25,11 @@ def chromium() -> str:
 
 
 @pytest.fixture(scope="module")
-def browser(chromium: str) -> Iterator[Browser]:
-    """A headless browser, for one file: Playwright's event loop must not outlive these tests."""
+def browser(chromium: str, server: Server) -> Iterator[Browser]:
+    """A headless browser, for one file: Playwright's event loop must not outlive these tests.
+
+    It is closed before the server, which would wait for the pages that are open.
+    """
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=OPTIONS)
         yield browser
