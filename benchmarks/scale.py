@@ -332,7 +332,8 @@ def table_rows(result: dict[str, Any]) -> Iterator[str]:
         return f"| {what} | {' | '.join(cells)} |"
 
     for count in ("1", "2", "4"):
-        what = f"{count} workers that sleep {STUB_SECONDS * 1000:.0f} ms an item"
+        noun = "worker that sleeps" if count == "1" else "workers that sleep"
+        what = f"{count} {noun} {STUB_SECONDS * 1000:.0f} ms an item"
         yield row(f"{what}: efficiency", lambda f: f["efficiency"], "stub", count)
         yield row(
             f"{what}: seconds to the first result",
