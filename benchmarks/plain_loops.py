@@ -22,14 +22,14 @@ def start_loops(
     Each computes in one thread, as each of two workers on two cores does. With ``own_session``
     the group is a session.
     """
-    arguments = [str(bank), str(files), str(nice), str(count)]
+    own_group = "" if own_session else "group"
+    arguments = [str(bank), str(files), str(nice), str(count), own_group]
     loops = subprocess.Popen(
         [sys.executable, __file__, *arguments],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.PIPE,
         text=True,
         start_new_session=own_session,
-        preexec_fn=None if own_session else os.setpgrp,
     )
     assert loops.stdout is not None
     # One may have done an image before another is ready.
@@ -55,8 +55,10 @@ def read_counts(loop: subprocess.Popen[str]) -> list[float]:
     return moments
 
 
-def main(bank_file: str, list_file: str, nice: str, count: str) -> None:
+def main(bank_file: str, list_file: str, nice: str, count: str, own_group: str) -> None:
     """Segment the files in turn, and print the moment of each; ``count`` processes do so."""
+    if own_group:
+        os.setpgrp()
     os.nice(int(nice))
     # Before the networks' code, which cannot be forked later.
     for _ in range(int(count) - 1):

@@ -32,6 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from ntt_plugin.demo.streams import reference_scene, scoring_scene
 from ntt_plugin.engine import Instances, MemoryBank, Proposals, Reference, Segmenter, match
+from ntt_plugin.engine.device.threads import LoadMeter, threads_by_load
 from ntt_plugin.engine.images.load import read_image
 from ntt_plugin.engine.proposals.cache import ProposalCache, image_digest
 from ntt_plugin.engine.proposals.codec import encode_proposals
@@ -56,7 +57,10 @@ def main() -> None:
 
     segmenter = Segmenter.from_preset(options.preset, device=options.device)
     first, changed = banks(segmenter)
-    with tempfile.TemporaryDirectory(prefix="ntt_relabel_") as name:
+    with (
+        tempfile.TemporaryDirectory(prefix="ntt_relabel_") as name,
+        threads_by_load(AllCores()),
+    ):
         folder = Path(name)
         paths = write_images(folder, options.images)
         engine = measure_engine(segmenter, first, changed, paths, folder / "engine")
@@ -75,6 +79,14 @@ def main() -> None:
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps(result, indent=1) + "\n")
     print(json.dumps(result, indent=1))
+
+
+class AllCores(LoadMeter):
+    """Has all passes use all cores: another number of threads changes last bits of some images."""
+
+    def free_cores(self) -> float:
+        """All of the machine's."""
+        return float(os.cpu_count() or 1)
 
 
 def banks(segmenter: Segmenter) -> tuple[MemoryBank, MemoryBank]:

@@ -31,7 +31,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import cycle
 from pathlib import Path
 from typing import Any
@@ -278,10 +278,15 @@ def tiny_run(
         ntt.segment(dataset, bank, workers=workers_of(place, 2), progress=look, cache=False)
     except KeyboardInterrupt:
         pass
-    for loop in loops:
-        os.killpg(loop.pid, signal.SIGKILL)
-        loop.wait()
-    dataset.delete()
+    finally:
+        ended = [loop for loop in loops if loop.poll() is not None]
+        for loop in loops:
+            with suppress(ProcessLookupError):
+                os.killpg(loop.pid, signal.SIGKILL)
+            loop.wait()
+        dataset.delete()
+    if ended:
+        raise SystemExit("A plain loop ended while the workers went on: the figures say nothing.")
     begin = moments[0] + WARM_SECONDS
     end = min(begin + seconds, moments[-1])
 

@@ -60,14 +60,13 @@ def main() -> None:
     tiles = {"tile": options.tile, "tile_overlap": options.overlap}
     whole = Segmenter.from_preset("tiny", max_instances=300)
     tiled = whole.with_recipe(replace(whole.recipe, **tiles))
-    result: dict[str, Any] = {
-        "preset": "tiny",
-        "recipe": {"max_instances": 300, **tiles},
-        "shots": options.shots,
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
-    }
+    machine = f"{platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}"
+    result: dict[str, Any] = {}
+    if options.only and options.output.is_file():
+        result = json.loads(options.output.read_text())  # the part that is left out stays
+    result |= {"preset": "tiny", "recipe": {"max_instances": 300, **tiles}}
     if options.only != "cost":
+        result |= {"shots": options.shots, "machine of AP": machine}
         features = reference_features(whole, options.references)
         banks = [
             draw_bank(whole, features, options.shots, seed, true_names)
@@ -79,6 +78,7 @@ def main() -> None:
                 result[key] = precision(whole, tiled, banks, cells, count, options.kept)
                 print(key, json.dumps(result[key], indent=1))
     if options.only != "ap":
+        result["machine of costs"] = machine
         result["seconds by tiles"] = seconds(tiled)
         result["100 megapixels"] = memory(replace(whole.recipe, tile=1024))
         print(json.dumps({key: result[key] for key in ("seconds by tiles", "100 megapixels")}))
@@ -193,7 +193,7 @@ def _peak(recipe: Any, path: Path) -> dict[str, float]:
 def _megabytes() -> float:
     """Peak of this program. ``getrusage`` would count that of the one which started it."""
     status = Path("/proc/self/status").read_text()
-    return int(status.split("VmHWM:")[1].split()[0]) / 1e3
+    return int(status.split("VmHWM:")[1].split()[0]) * 1024 / 1e6
 
 
 if __name__ == "__main__":

@@ -34,6 +34,9 @@ _SLOWER = 4
 # The longest wait for an event, in seconds; and how often the clock is looked at: with many workers
 # that is far more seldom than once a result.
 _TICK, _LOOK_SECONDS = 0.5, 0.1
+# Nobody listened to the workers for so long: this process was stopped, or waited for the database.
+# What they said meanwhile may come only at the second listening.
+_DEAF_SECONDS = 10.0
 # Seconds until a wait is told, and between two messages of the same wait.
 _WAIT_FIRST_TOLD, _WAIT_TOLD = 10.0, 30.0
 # The same of workers that have their place and are not ready: to load networks takes a while.
@@ -130,6 +133,7 @@ class Dispatcher:
         self._average: float | None = None  # seconds an item takes
         self._wait: str | None = None
         self._waiting_since = self._wait_told = self._look_at = 0.0
+        self._listened = time.monotonic()
         self._told: set[str] = set()
 
     def prepare(self, most: int) -> None:
@@ -160,6 +164,7 @@ class Dispatcher:
         finished = False
         self._chunks = Chunks(items, self._pool.size)
         try:
+            self._listened = time.monotonic()
             # The first worker starts while the first items are read.
             if not self._busy:
                 self._start(0)
@@ -178,6 +183,7 @@ class Dispatcher:
     def _round(self) -> Iterator[tuple[Any, bytes | LostItem]]:
         """Wait for what happens next, and see to it."""
         events = self._pool.wait(_TICK)
+        self._forgive_silence()
         looks = time.monotonic() >= self._look_at
         if looks:
             # Before results are handed on, which may take any time. Who was just heard is well.
@@ -189,6 +195,15 @@ class Dispatcher:
             self._tell_wait()
             self._tick()
             self._look_at = time.monotonic() + _LOOK_SECONDS
+
+    def _forgive_silence(self) -> None:
+        """Do not count against the workers what passed while nobody listened to them."""
+        now = time.monotonic()
+        deaf = now - self._listened
+        self._listened = now
+        if deaf > _DEAF_SECONDS:
+            for busy in self._busy.values():
+                busy.since = min(now, busy.since + deaf)
 
     def _start_needed(self) -> bool:
         """Start the workers that the rest needs; whether there is anything left to do."""

@@ -67,8 +67,8 @@ def press(panel: Locator, words: str, shows: Locator | None = None) -> None:
         with suppress(NotInTime):
             shows.wait_for(timeout=1000 * KEY_PATIENCE)
             return
-        if button.is_visible():
-            button.click()
+        with suppress(NotInTime):
+            button.click(timeout=1000 * KEY_PATIENCE)
     shows.wait_for(timeout=1000 * KEY_PATIENCE)
 
 

@@ -8,7 +8,7 @@ import psutil
 import pytest
 
 from ntt_plugin.errors import WorkerError
-from ntt_plugin.worker import dispatcher
+from ntt_plugin.worker import dispatcher, pool
 from ntt_plugin.worker.dispatcher import Dispatcher, LostItem, dispatch
 
 from .conftest import results
@@ -69,6 +69,49 @@ def test_workers_are_not_given_up_while_nobody_listens_to_them(local):
             time.sleep(2)
         found[key] = result
     assert told == [] and LostItem not in map(type, found.values()) and len(found) == 60
+
+
+class StoppedPool:
+    """One worker that answers at once; this process is stopped while an answer is on its way."""
+
+    size, one_by_one = 1, True
+    name = "worker 0"
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.waiting: list[bytes] = []
+        self.rounds = self.ends = 0
+
+    def start(self, number):
+        return self
+
+    def send(self, items):
+        self.waiting += items
+
+    def end(self):
+        self.ends += 1
+
+    def wait(self, seconds):
+        self.rounds += 1
+        if self.rounds == 1:
+            return [pool.Ready(self)]
+        if self.rounds == 2:
+            # As after SIGSTOP: what has come is told by the next call only.
+            time.sleep(self.seconds)
+            return []
+        done, self.waiting = self.waiting, []
+        return [pool.Results(self, done)] if done else []
+
+    def close(self, finished):
+        return []
+
+
+def test_a_driver_that_was_stopped_gives_no_worker_up(monkeypatch):
+    monkeypatch.setattr(dispatcher, "_DEAF_SECONDS", 0.5)
+    stopped = StoppedPool(seconds=1.0)
+    items = [(number, b"x") for number in range(20)]
+    assert dict(dispatch(items, stopped, item_seconds=0.3)) == dict(items)
+    assert stopped.ends == 0
 
 
 def test_a_closed_iterator_leaves_no_process(local):

@@ -151,10 +151,15 @@ class ReadingAhead:
             size = submitted.future.result()
         else:
             began = time.perf_counter()
-            size = self._read(read, submitted.turn)
+            try:
+                size = self._read(read, submitted.turn)
+            except BaseException:
+                # It did not take its turn, for which others would wait.
+                self._room.close()
+                raise
             seconds = time.perf_counter() - began
-        self._choose_place(read, seconds)
         try:
+            self._choose_place(read, seconds)
             yield read
         finally:
             read.image = read.proposals = None

@@ -32,7 +32,8 @@ class ReadingPlace:
         """
         self._in_a_row += 1
         if seconds is not None:
-            self._average += (seconds - self._average) / _ENOUGH
+            # One that was held up by something else, however long, does not decide alone.
+            self._average += (min(seconds, 2 * _QUICK) - self._average) / _ENOUGH
             if self._average > _QUICK:
                 self._in_a_row, self._average = -_PAUSE, 0.0
         self.here = self._in_a_row >= _ENOUGH

@@ -1,5 +1,6 @@
 """Where images are read: beside the work on others, or at once where their proposals are cached."""
 
+import math
 import threading
 import time
 
@@ -19,8 +20,8 @@ AHEAD = 4
 class Recall:
     """Looks an image's proposals up; notes which thread it was called in."""
 
-    def __init__(self, cached=lambda key: True, seconds=0.0):
-        self.cached, self.seconds = cached, seconds
+    def __init__(self, cached=lambda key: True, seconds=0.0, header=True):
+        self.cached, self.seconds, self.header = cached, seconds, header
         self.threads = {}
 
     def __call__(self, read):
@@ -28,7 +29,8 @@ class Recall:
         self.threads[key] = threading.current_thread()
         time.sleep(self.seconds)
         if self.cached(key):
-            read.proposals, read.header_notes, read.size = f"of {key}", [f"note {key}"], (10, 20)
+            read.proposals, read.size = f"of {key}", (10, 20)
+            read.header_notes = [f"note {key}"] if self.header else None
 
     @property
     def here(self):
@@ -47,7 +49,7 @@ def files(tmp_path):
 
 @pytest.fixture(autouse=True)
 def slow_machine(monkeypatch):
-    monkeypatch.setattr(reading_place, "_QUICK", 0.05)
+    monkeypatch.setattr(reading_place, "_QUICK", math.inf)
 
 
 def seen(recall, files):
@@ -89,11 +91,47 @@ def test_without_cached_proposals_all_are_read_ahead(files):
     assert recall.here == []
 
 
-def test_where_a_look_takes_long_looks_are_taken_ahead(files, monkeypatch):
+def test_where_looks_take_long_they_are_taken_ahead(files, monkeypatch):
     monkeypatch.setattr(reading_place, "_QUICK", 0.0001)
     recall = Recall(seconds=0.001)
     assert seen(recall, files) == expected()
-    assert recall.here == [ENOUGH + AHEAD]
+    # After six of twice as long as is quick their average, which begins at 0, is above it.
+    assert recall.here == list(range(ENOUGH + AHEAD, ENOUGH + AHEAD + 6))
+
+
+def test_a_single_long_look_changes_nothing():
+    place = reading_place.ReadingPlace()
+    for _ in range(ENOUGH):
+        place.note_cached(None)
+    place.note_cached(60.0)
+    assert place.here
+
+
+def test_where_the_header_tells_no_notes_the_image_is_read_for_them(files):
+    recall = Recall(header=False)
+    assert seen(recall, files) == [(key, f"of {key}", False, []) for key in range(40)]
+    assert recall.here
+
+
+def test_an_interrupted_look_leaves_nobody_waiting(files, monkeypatch):
+    recall = Recall()
+    with ReadingAhead(recall) as ahead:
+        for key, path in list(files.items())[:ENOUGH]:
+            ahead.submit(Item(key, path))
+            with ahead.next():
+                pass
+        for key in ("20", "21"):
+            ahead.submit(Item(key, files[key]))
+        monkeypatch.setattr(ahead, "_look", interrupted)
+        with pytest.raises(KeyboardInterrupt), ahead.next():
+            pass
+        monkeypatch.undo()
+        with pytest.raises(RuntimeError, match="has ended"), ahead.next():
+            pass
+
+
+def interrupted(read, filepath):
+    raise KeyboardInterrupt
 
 
 def test_one_that_cannot_be_read_is_told_wherever_it_is_read(files, tmp_path):
@@ -105,20 +143,27 @@ def test_one_that_cannot_be_read_is_told_wherever_it_is_read(files, tmp_path):
 
 
 def test_items_may_come_from_another_thread(files):
-    recall, found = Recall(cached=lambda key: key % 11 != 0), []
+    def cached(key):
+        return key % 19 != 0
+
+    recall, found = Recall(cached), []
     with ReadingAhead(recall) as ahead:
-        submitted = threading.Semaphore(0)
+        submitted, room = threading.Semaphore(0), threading.Semaphore(AHEAD)
 
         def submit():
             for key, path in files.items():
+                room.acquire(timeout=60)
                 ahead.submit(Item(key, path))
                 submitted.release()
 
-        thread = threading.Thread(target=submit)
+        thread = threading.Thread(target=submit, daemon=True)
         thread.start()
         for _ in files:
-            assert submitted.acquire(timeout=20)
+            assert submitted.acquire(timeout=60)
             with ahead.next() as read:
-                found.append(read.item.sample_id)
-        thread.join()
-    assert found == list(files)
+                key = int(read.item.sample_id)
+                found.append((key, read.proposals, read.image is not None, read.notes))
+            room.release()
+        thread.join(60)
+    assert found == expected(cached)
+    assert recall.here
