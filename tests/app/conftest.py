@@ -13,6 +13,7 @@ from pathlib import Path
 import eta.core.utils as etau
 import fiftyone as fo
 import pytest
+import yaml
 from fiftyone.operators.delegated import DelegatedOperationService
 
 import ntt_plugin as ntt
@@ -30,6 +31,17 @@ def no_singletons() -> Iterator[None]:
     fo.config.singleton_cache = False
     yield
     fo.config.singleton_cache = before
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quick_yaml() -> Iterator[None]:
+    """FiftyOne reads the YAML of all plugins at each request: libyaml finds the same, sooner."""
+    if not yaml.__with_libyaml__:
+        yield
+        return
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "safe_load", lambda text: yaml.load(text, Loader=yaml.CSafeLoader))
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -3,6 +3,7 @@
 import asyncio
 import copy
 import json
+from functools import cache
 from types import SimpleNamespace
 
 import pytest
@@ -49,6 +50,11 @@ REQUEST = ["selected", "selected_samples", "selected_labels", "view", "filters",
 each = pytest.mark.parametrize("operator", OPERATORS, ids=lambda o: o.operator_name)
 
 
+@cache
+def _registry() -> OperatorRegistry:
+    return OperatorRegistry()
+
+
 def told(form) -> list[str]:
     """What keeps a form from being run."""
     assert not getattr(form, "error", None), form.error
@@ -57,10 +63,9 @@ def told(form) -> list[str]:
 
 
 def form_of(operator, request) -> list[str]:
-    registry = OperatorRegistry()
     uri = f"{NAME}/{operator.operator_name}"
     form = asyncio.run(
-        resolve_type(registry, uri, {"operator_uri": uri, "prompt_id": "one", **request})
+        resolve_type(_registry(), uri, {"operator_uri": uri, "prompt_id": "one", **request})
     )
     sentences = told(form)
     json.dumps(form.to_json())
