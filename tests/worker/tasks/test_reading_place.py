@@ -48,7 +48,7 @@ def files(tmp_path):
 
 
 @pytest.fixture(autouse=True)
-def slow_machine(monkeypatch):
+def every_look_is_quick(monkeypatch):
     monkeypatch.setattr(reading_place, "_QUICK", math.inf)
 
 
@@ -99,7 +99,8 @@ def test_where_looks_take_long_they_are_taken_ahead(files, monkeypatch):
     assert recall.here == list(range(ENOUGH + AHEAD, ENOUGH + AHEAD + 6))
 
 
-def test_a_single_long_look_changes_nothing():
+def test_a_single_long_look_changes_nothing(monkeypatch):
+    monkeypatch.setattr(reading_place, "_QUICK", 0.002)
     place = reading_place.ReadingPlace()
     for _ in range(ENOUGH):
         place.note_cached(None)
