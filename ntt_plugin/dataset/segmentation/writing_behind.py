@@ -91,7 +91,9 @@ class WritingBehind(Generic[T]):
             self._gathered.append((piece, size))
             self._count += 1
             self._bytes += size
-            self._changed.notify_all()
+            # Waking the thread for a piece that it only lays by would cost more than the piece.
+            if len(self._gathered) in (1, MOST_AT_ONCE):
+                self._changed.notify_all()
 
     def _has_room(self, size: int) -> bool:
         if not self._count:
