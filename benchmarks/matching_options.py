@@ -215,26 +215,14 @@ def _named_rightly(rows: list[Array], count: int) -> int:
 
 
 @torch.inference_mode()
-def oblong_patches(segmenter: Segmenter, image: Array, way: str) -> Tensor:
-    """Patch features (C, gh, gw) of an image twice as wide as high.
-
-    ``squeezed`` as the recipe has it; ``aspect kept`` with as many patches; ``two squares``.
-    """
+def patches_of_kept_aspect(segmenter: Segmenter, image: Array) -> Tensor:
+    """Patch features (C, gh, gw) of an image that is not squeezed; about g x g patches in all."""
     encoder = segmenter._encoder
     pixels = torch.from_numpy(image).permute(2, 0, 1)[None] / 255
-    side = encoder.size
-    patch = side // encoder.grid
-
-    def resized(part: Tensor, height: int, width: int) -> Tensor:
-        return F.interpolate(part, (height, width), mode="bicubic", antialias=True)
-
-    if way == "squeezed":
-        return encoder.encode(resized(pixels, side, side))[0]
-    if way == "two squares":
-        half = pixels.shape[-1] // 2
-        parts = [resized(pixels[..., :half], side, side), resized(pixels[..., half:], side, side)]
-        return torch.cat([encoder.encode(part)[0] for part in parts], dim=-1)
-    rows = round(encoder.grid / 2**0.5)
-    height, width = rows * patch, 2 * rows * patch
-    tokens = encoder._tokens(normalise(resized(pixels, height, width)))
-    return tokens[0, encoder._tokens_before :].T.reshape(-1, rows, 2 * rows)
+    patch = encoder.size // encoder.grid
+    stretch = (image.shape[1] / image.shape[0]) ** 0.5
+    rows, columns = round(encoder.grid / stretch), round(encoder.grid * stretch)
+    size = (rows * patch, columns * patch)
+    resized = F.interpolate(pixels, size, mode="bicubic", antialias=True)
+    tokens = encoder._tokens(normalise(resized))
+    return tokens[0, encoder._tokens_before :].T.reshape(-1, rows, columns)

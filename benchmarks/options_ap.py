@@ -32,7 +32,7 @@ from matching_options import (
     background_negatives,
     background_removed,
     chosen_by_leave_one_out,
-    oblong_patches,
+    patches_of_kept_aspect,
     several,
     to_means,
     views_of,
@@ -45,6 +45,7 @@ from ntt_plugin.engine import MemoryBank, Proposals, Recipe, Segmenter, match
 from ntt_plugin.engine.matching import match as matching
 from ntt_plugin.engine.proposals.codec import encode_proposals
 from ntt_plugin.engine.proposals.feature_pooling import pool_packed
+from ntt_plugin.engine.recipe import ENCODINGS
 
 RESULTS = Path(__file__).parent / "results" / "options_ap.json"
 Array = np.ndarray[Any, Any]
@@ -101,6 +102,8 @@ TOGETHER: dict[str, Make] = {
     "1.5 times the context alone": lambda drawn: to_means(drawn, "far"),
 }
 """Ways to match that are tried together with ``x stability^2``, too."""
+SHAPES = {"2 : 1": 512, "3 : 2": 384, "4 : 3": 341}
+"""Widths of oblong images, 256 pixels high."""
 
 
 class SeenScenes:
@@ -185,7 +188,8 @@ def main() -> None:
     if options.only in (None, "recipes"):
         result["recipes"] = recipe_table(segmenter, scenes, seen, few, options.rows)
     if options.only in (None, "encoding"):
-        result["encoding images of 2 : 1"] = encoding_table(segmenter, scenes, few)
+        for shape, width in SHAPES.items():
+            result[f"encoding images of {shape}"] = encoding_table(segmenter, scenes, few, width)
     result |= {
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
@@ -311,36 +315,52 @@ def recipe_table(
 
 
 def encoding_table(
-    segmenter: Segmenter, scenes: list[Scene], banks: list[tuple[MemoryBank, Drawn]]
+    segmenter: Segmenter, scenes: list[Scene], banks: list[tuple[MemoryBank, Drawn]], width: int
 ) -> dict[str, Any]:
-    """How an oblong image is encoded: two scenes side by side, with the same masks."""
-    pairs = [_side_by_side(*pair) for pair in zip(scenes[::2], scenes[1::2], strict=False)]
-    found = [segmenter.propose(scene.image) for scene in pairs]
+    """How oblong images are encoded: two scenes side by side, cut to a width, the same masks."""
+    pairs = [_side_by_side(*pair, width) for pair in zip(scenes[::2], scenes[1::2], strict=False)]
     table: dict[str, Any] = {}
     base: list[float] = []
-    for way in ("squeezed", "aspect kept", "two squares"):
+    weighing = {"iou_exponent": 1, "stability_exponent": 2}
+    for encoding in ENCODINGS:
+        changed = segmenter.with_recipe(replace(segmenter.recipe, encoding=encoding, **weighing))
+        found = [changed.propose(scene.image) for scene in pairs]
         seen = SeenScenes(pairs, found)
-        for index, (scene, entry) in enumerate(zip(pairs, seen.proposals, strict=True)):
-            patches = oblong_patches(segmenter, scene.image, way)
-            kept = [place for place in range(len(entry)) if entry.masks[place] is not None]
-            masks = [entry.masks[place] for place in kept]
-            features = entry.features.clone()
-            features[kept] = pool_packed(patches, masks, scene.owners.shape)
-            seen.proposals[index] = replace(entry, features=features)
-        values = [seen.ap(bank, segmenter.recipe) for bank, _ in banks]
-        base = base or values
-        table[way] = compared(values, base)
-        print(f"{way:50s}", json.dumps(table[way]), flush=True)
+        for name, recipe in (
+            (encoding, segmenter.recipe),
+            (f"{encoding}, iou_exponent 1, stability_exponent 2", changed.recipe),
+        ):
+            values = [seen.ap(bank, recipe) for bank, _ in banks]
+            base = base or values
+            table[name] = compared(values, base)
+    for index, scene in enumerate(pairs):
+        entry = seen.proposals[index]
+        patches = patches_of_kept_aspect(segmenter, scene.image)
+        kept = [place for place in range(len(entry)) if entry.masks[place] is not None]
+        features = entry.features.clone()
+        masks = [entry.masks[place] for place in kept]
+        features[kept] = pool_packed(patches, masks, scene.owners.shape)
+        seen.proposals[index] = replace(entry, features=features)
+    values = [seen.ap(bank, segmenter.recipe) for bank, _ in banks]
+    table["aspect kept"] = compared(values, base)
+    for name, row in table.items():
+        print(f"{width} {name:50s}", json.dumps(row), flush=True)
     table["recall_at_iou_0.75"] = recall(pairs, found, 0.75)
     return table
 
 
-def _side_by_side(left: Scene, right: Scene) -> Scene:
+def _side_by_side(left: Scene, right: Scene, width: int) -> Scene:
+    """Two scenes as one of a width, without the objects that are cut away."""
     shifted = np.where(right.owners > 0, right.owners + len(left.classes), 0).astype(np.uint8)
+    image = np.concatenate([left.image, right.image], axis=1)[:, :width]
+    owners = np.concatenate([left.owners, shifted], axis=1)[:, :width]
+    classes = left.classes + right.classes
+    seen = [number for number in range(1, len(classes) + 1) if (owners == number).any()]
+    renumbered = np.zeros_like(owners)
+    for place, number in enumerate(seen, 1):
+        renumbered[owners == number] = place
     return Scene(
-        np.ascontiguousarray(np.concatenate([left.image, right.image], axis=1)),
-        np.concatenate([left.owners, shifted], axis=1),
-        left.classes + right.classes,
+        np.ascontiguousarray(image), renumbered, tuple(classes[number - 1] for number in seen)
     )
 
 

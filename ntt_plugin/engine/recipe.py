@@ -13,6 +13,7 @@ IMAGE_STD: tuple[float, float, float] = (0.229, 0.224, 0.225)
 
 PRECISIONS = ("float32", "bfloat16", "float16")
 RESCORINGS = ("decay", "diffusion")
+ENCODINGS = ("whole", "squares")
 
 ADDED_LATER: dict[str, Any] = {
     "duplicate_iou": None,
@@ -22,6 +23,7 @@ ADDED_LATER: dict[str, Any] = {
     "iou_exponent": 0.0,
     "stability_exponent": 0.0,
     "box_points": 0,
+    "encoding": "whole",
 }
 """Fields that earlier versions lacked, with the values that give their results."""
 
@@ -57,6 +59,8 @@ class Recipe:
         stability_exponent: likewise by the mask's stability.
         box_points: points along each side of a box that is to become a mask: of their masks and
             the box's own the one that fills the box best is taken; 0 for the box's own alone.
+        encoding: how the encoder sees an oblong image: ``whole``, squeezed into its square input,
+            or as overlapping ``squares``, as little distorted as the references are.
 
     Raises:
         RecipeError: a field's value is not allowed; says which, and what is.
@@ -89,6 +93,7 @@ class Recipe:
     iou_exponent: float = 0.0
     stability_exponent: float = 0.0
     box_points: int = 0
+    encoding: str = "whole"
 
     def __post_init__(self) -> None:
         for field, rule in _RULES.items():
@@ -152,6 +157,7 @@ _RULES: dict[str, Rule] = {
     "iou_exponent": real(0, 10),
     "stability_exponent": real(0, 10),
     "box_points": whole(0, 16),
+    "encoding": one_of(*ENCODINGS),
 }
 
 PRESETS: dict[str, Recipe] = {
@@ -171,6 +177,7 @@ PRESETS: dict[str, Recipe] = {
         segmenter="facebook/sam2.1-hiera-large",
         iou_exponent=1.0,
         stability_exponent=2.0,
+        encoding="squares",
     ),
     # Small networks know objects at one scale: a wide crop shows a reference as large as the
     # objects in the images. They make better masks of points than of boxes

@@ -1,6 +1,7 @@
 """A page of the App, driven as a person does: by what is seen, clicked and typed."""
 
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 
@@ -14,8 +15,8 @@ from tests.e2e.server import PATIENCE
 WINDOW = {"width": 1400, "height": 900}
 CHECKBOX = {"x": 14, "y": 14}
 """Where in a tile of the grid a click selects its sample."""
-KEY_PATIENCE = 10
-"""Seconds after which the operator browser's key is pressed again."""
+_PATIENCE_AGAIN = 10
+"""Seconds after which a key or a button that shows nothing is pressed again."""
 
 # Otherwise a pop-over about another product covers the first clicks.
 _INIT_SCRIPT = "localStorage.setItem('fiftyone-enterprise-tooltip-seen', 'true')"
@@ -23,6 +24,27 @@ _TILES_LOADED = """() => {
     const tiles = [...document.querySelectorAll('[data-cy=fo-grid] [data-cy=looker] canvas')];
     return tiles.length > 0 && tiles.every(tile => tile.getAttribute('canvas-loaded') === 'true');
 }"""
+
+
+def until_shown(press: Callable[[float], object], shows: Locator) -> None:
+    """Press a key or a button until it shows something.
+
+    While a form goes, or while the App loads anew what a run changed, a key or a click can be
+    lost: a person presses again, and so does this.
+
+    Args:
+        press: presses once, within the milliseconds that it is given.
+        shows: what is to be seen then.
+    """
+    milliseconds = 1000 * _PATIENCE_AGAIN
+    for _ in range(PATIENCE // _PATIENCE_AGAIN):
+        with suppress(NotInTime):
+            press(milliseconds)
+        with suppress(NotInTime):
+            shows.wait_for(timeout=milliseconds)
+            return
+    seen = shows.page.locator("body").inner_text()
+    raise AssertionError(f"What was to be seen does not show: {shows}. The App shows:\n{seen}")
 
 
 class AppPage:
@@ -95,19 +117,10 @@ class AppPage:
         return self.form(title)
 
     def open_operator_browser(self) -> Locator:
-        """Open the operator browser; its field for a name.
-
-        A key pressed while a form goes, or while the App loads anew what a run changed, can be
-        lost: a person presses again, and so does this.
-        """
+        """Open the operator browser; its field for a name."""
         search = self.page.get_by_placeholder("Search operations by name...")
-        for _ in range(PATIENCE // KEY_PATIENCE):
-            self.page.keyboard.press("Backquote")
-            with suppress(NotInTime):
-                search.wait_for(timeout=1000 * KEY_PATIENCE)
-                return search
-        shown = self.page.locator("body").inner_text()
-        raise AssertionError(f"The operator browser does not open. The App shows:\n{shown}")
+        until_shown(lambda _: self.page.keyboard.press("Backquote"), search)
+        return search
 
     def panel(self, name: str) -> Locator:
         """Open a panel beside the grid's tab; its content."""
@@ -138,13 +151,8 @@ class AppPage:
     def next_step(self, words: str, title: str) -> Form:
         """Press the button of an end page that opens the form of what comes next."""
         form = Form(self.page, title)
-        # What the run changed is loaded anew below the page, which can swallow a click.
-        for _ in range(PATIENCE // KEY_PATIENCE):
-            self.wait_for_grid()
-            form.press(words)
-            with suppress(NotInTime):
-                form.window.wait_for(timeout=2000 * KEY_PATIENCE)
-                break
+        self.wait_for_grid()
+        until_shown(lambda timeout: form.press(words, timeout), form.window)
         form.wait()
         return form
 

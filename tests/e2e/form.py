@@ -113,9 +113,9 @@ class Form:
         assert words in message.inner_text(), self.run.inner_text()
         return self.run.inner_text()
 
-    def press(self, words: str) -> None:
-        """Press a button of the page at the end."""
-        self.run.get_by_role("button", name=words, exact=True).click()
+    def press(self, words: str, timeout: float | None = None) -> None:
+        """Press a button of the page at the end, within some milliseconds."""
+        self.run.get_by_role("button", name=words, exact=True).click(timeout=timeout)
 
     def close(self) -> None:
         """Close the page at the end of a run."""

@@ -2,15 +2,13 @@
 
 import re
 from collections.abc import Iterator
-from contextlib import suppress
 
 import fiftyone as fo
 import pytest
 from playwright.sync_api import Locator, expect
-from playwright.sync_api import TimeoutError as NotInTime
 
 import ntt_plugin as ntt
-from tests.e2e.app_page import KEY_PATIENCE, WINDOW, AppPage
+from tests.e2e.app_page import WINDOW, AppPage, until_shown
 from tests.e2e.datasets import add_work
 from tests.e2e.server import PATIENCE
 
@@ -55,21 +53,12 @@ def wide(tab: AppPage) -> Iterator[None]:
 
 
 def press(panel: Locator, words: str, shows: Locator | None = None) -> None:
-    """Press a button, and wait for what it shows.
-
-    While the App loads a view anew it can lose a click: a person clicks again, and so does this.
-    """
+    """Press a button, and wait for what it shows."""
     button = panel.get_by_role("button", name=words, exact=True).first
-    button.click()
     if shows is None:
-        return
-    for _ in range(PATIENCE // KEY_PATIENCE - 1):
-        with suppress(NotInTime):
-            shows.wait_for(timeout=1000 * KEY_PATIENCE)
-            return
-        with suppress(NotInTime):
-            button.click(timeout=1000 * KEY_PATIENCE)
-    shows.wait_for(timeout=1000 * KEY_PATIENCE)
+        button.click()
+    else:
+        until_shown(lambda timeout: button.click(timeout=timeout), shows)
 
 
 def test_banks_are_listed_with_what_they_hold(panel, tab, dataset):

@@ -30,6 +30,7 @@ def test_the_default_recipe_holds_the_papers_constants():
         "iou_exponent": 0.0,
         "stability_exponent": 0.0,
         "box_points": 0,
+        "encoding": "whole",
     }
     assert dataclasses.asdict(Recipe()) == expected == dataclasses.asdict(PRESETS["paper"])
 
@@ -89,6 +90,7 @@ def test_an_unknown_field_is_refused_with_those_there_are():
         ("stability_exponent", None),
         ("box_points", -1),
         ("box_points", 17),
+        ("encoding", "square"),
     ],
 )
 def test_a_value_that_is_not_allowed_names_its_field(field, value):
@@ -102,7 +104,7 @@ def test_every_field_has_a_rule():
 
 def test_what_was_added_later_is_off_but_where_it_was_measured():
     measured = {
-        "best": {"iou_exponent": 1.0, "stability_exponent": 2.0},
+        "best": {"iou_exponent": 1.0, "stability_exponent": 2.0, "encoding": "squares"},
         "tiny": {"box_points": 3},
     }
     for name, recipe in PRESETS.items():

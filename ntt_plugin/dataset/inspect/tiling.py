@@ -1,4 +1,5 @@
-"""Whether images are so large that tiles may pay, and what tiles cost; few files are opened."""
+"""What the sizes of images say: whether tiles may pay, and what they cost, and whether images are
+oblong. Few files are opened."""
 
 from __future__ import annotations
 
@@ -16,6 +17,8 @@ _SEED = 51
 # Sides of the segmenters' square inputs, pixels; SAM 2 and 2.1 have one in all sizes.
 _SIDES = {"tiny": 256}
 _SIDE = 1024
+# Images are oblong from here on: longer side by shorter side. Photographs have 1.33 and more.
+_OBLONG = 1.2
 
 
 @dataclass(frozen=True)
@@ -46,17 +49,30 @@ def tile_cost(images: Any, recipe: Recipe, tile: int) -> TileCost:
         recipe: tells the tiles' overlap and the segmenter.
         tile: side of the tiles, pixels; 0 for none.
     """
-    sizes = []
-    some = images.take(_MOST_READ, seed=_SEED)
-    paths = ("filepath", "metadata.height", "metadata.width")
-    for filepath, height, width in zip(*some.values(list(paths)), strict=True):
-        try:
-            # An image that is turned upright has as many tiles as before.
-            sizes.append((height, width) if height and width else shown_size(filepath))
-        except (NttError, TypeError):
-            continue
+    sizes = _some_sizes(images)
     if not sizes:
         return TileCost(1.0, 0.0, 0)
     looks = [1 + len(tile_grid(size, tile or None, recipe.tile_overlap)) for size in sizes]
     large = sum(max(size) > 2 * segmenter_side(recipe) for size in sizes)
     return TileCost(sum(looks) / len(sizes), large / len(sizes), len(sizes))
+
+
+def are_oblong(images: Any) -> bool:
+    """Whether most of a random few of some images are clearly longer than wide, or wider."""
+    oblong = [max(size) >= _OBLONG * min(size) for size in _some_sizes(images)]
+    return 2 * sum(oblong) > len(oblong)
+
+
+def _some_sizes(images: Any) -> list[tuple[int, int]]:
+    """Sizes of a random few of some images; an image that is to be turned may have its sides
+    swapped. Files that cannot be read have none.
+    """
+    sizes = []
+    some = images.take(_MOST_READ, seed=_SEED)
+    paths = ("filepath", "metadata.height", "metadata.width")
+    for filepath, height, width in zip(*some.values(list(paths)), strict=True):
+        try:
+            sizes.append((height, width) if height and width else shown_size(filepath))
+        except (NttError, TypeError):
+            continue
+    return sizes

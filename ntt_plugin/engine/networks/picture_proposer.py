@@ -13,6 +13,7 @@ from torch import Tensor
 from ..bank.memory_bank import Fingerprint
 from ..device.device import send
 from ..images.load import to_tensor
+from ..images.squares import square_parts
 from ..proposals.candidates import Candidate, of_masks
 from ..proposals.proposals import Proposals
 from ..proposals.tiles import Tile
@@ -37,7 +38,8 @@ class PictureProposer:
         logits, ious = self.proposer.propose(
             pixels, recipe.grid, recipe.point_batch, recipe.iou_threshold
         )
-        return self._proposals(picture, logits, ious, self._patches(pixels), recipe.duplicate_iou)
+        patches = self._patches(picture, pixels)
+        return self._proposals(picture, logits, ious, patches, recipe.duplicate_iou)
 
     def propose_candidates(
         self,
@@ -57,7 +59,7 @@ class PictureProposer:
             grid: whether the point grid is wanted, too.
         """
         pixels, recipe, found = self.pixels(picture), self.recipe, []
-        features, patches = self.proposer.embed(pixels), self._patches(pixels)
+        features, patches = self.proposer.embed(pixels), self._patches(picture, pixels)
         if grid:
             logits, ious = self.proposer.best_masks(
                 features, recipe.grid, recipe.point_batch, recipe.iou_threshold
@@ -86,10 +88,12 @@ class PictureProposer:
             found.append(replace(given_masks, stability=stability))
         return found
 
-    def pixels(self, picture: Image.Image) -> Tensor:
-        """The picture as the segmenter sees it, (3, R, R) in [0, 1]."""
+    def pixels(
+        self, picture: Image.Image, box: tuple[float, float, float, float] | None = None
+    ) -> Tensor:
+        """The picture, or the box in it, as the segmenter sees it, (3, R, R) in [0, 1]."""
         side = self.proposer.size
-        pixels = to_tensor(picture.resize((side, side)))
+        pixels = to_tensor(picture.resize((side, side), box=box))
         if self.device.type == "cuda":
             # Pinned memory allows an asynchronous copy.
             pixels = send(pixels.pin_memory(), self.device)
@@ -100,8 +104,19 @@ class PictureProposer:
         scale = torch.tensor([1 / size[1], 1 / size[0]] * 2) * self.proposer.size
         return boxes * scale
 
-    def _patches(self, pixels: Tensor) -> Tensor:
-        """Patch features, float (C, g, g), of the segmenter's input (recipe, section 3.2)."""
+    def _patches(self, picture: Image.Image, pixels: Tensor) -> Tensor:
+        """Patch features of a picture, float (C, gh, gw), given the segmenter's input.
+
+        (C, g, g), unless the recipe sees an oblong picture as squares (recipe, section 3.2).
+        """
+        if self.recipe.encoding == "squares":
+            parts = square_parts((picture.height, picture.width), self.encoder.grid)
+            if len(parts.starts) > 1:
+                return parts.join([self._encode(self.pixels(picture, box)) for box in parts.boxes])
+        return self._encode(pixels)
+
+    def _encode(self, pixels: Tensor) -> Tensor:
+        """Patch features, float (C, g, g), of what the segmenter sees."""
         size = (self.encoder.size, self.encoder.size)
         small = F.interpolate(pixels[None], size, mode="bicubic", align_corners=False)
         return self.encoder.encode(small)[0]

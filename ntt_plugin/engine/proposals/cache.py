@@ -166,8 +166,9 @@ def upstream_digest(
         dtype: what the recipe's precision came to on the device.
         architectures: the ``architecture`` of each network.
     """
-    # Proposals of the versions before tiles stay valid.
+    # Proposals of the versions before tiles and squares stay valid.
     without = _OF_TILES if recipe.tile is None else frozenset()
+    without |= {"encoding"} if recipe.encoding == "whole" else frozenset()
     measured = recipe.stability_exponent > 0
     across_tiles = recipe.tile is not None and recipe.duplicate_iou is not None
     upstream = {

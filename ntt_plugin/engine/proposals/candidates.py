@@ -134,7 +134,7 @@ def of_masks(
         candidates: n with masks that lie in the tile.
         indices: what the proposals' ``sources`` are to be.
         tile: of the image.
-        features_map: patch features of the tile, float (C, g, g).
+        features_map: patch features of the tile, float (C, gh, gw).
         fingerprint: the encoder that made them.
     """
     size = (tile.bottom - tile.top, tile.right - tile.left)

@@ -43,7 +43,7 @@ def pool_features(features: Tensor, masks: Tensor) -> Tensor:
     fraction of the work.
 
     Args:
-        features: patch features, float (C, g, g).
+        features: patch features, float (C, gh, gw).
         masks: binary masks at any resolution, bool (n, m, m).
 
     Returns:
@@ -69,7 +69,7 @@ def pool_packed(
     """As ``pool_features``, for masks at the image's own size, of which only the boxes are seen.
 
     Args:
-        features: patch features of the image, float (C, g, g).
+        features: patch features of the image, float (C, gh, gw).
         masks: n masks that lie in the image.
         image_size: (H, W).
 

@@ -98,7 +98,7 @@ class Proposals:
         Args:
             logits: float (n, m, m).
             ious: predicted IoUs, float (n,).
-            features_map: patch features of the image, float (C, g, g).
+            features_map: patch features of the image, float (C, gh, gw).
             image_size: (H, W) of the original image.
             fingerprint: the encoder that made ``features_map``.
             duplicate_iou: as the recipe's.

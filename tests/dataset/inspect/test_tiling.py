@@ -5,7 +5,7 @@ from dataclasses import replace
 import fiftyone as fo
 import pytest
 
-from ntt_plugin.dataset.inspect.tiling import segmenter_side, tile_cost
+from ntt_plugin.dataset.inspect.tiling import are_oblong, segmenter_side, tile_cost
 from ntt_plugin.engine.networks.checkpoints import load_segmenter
 from ntt_plugin.engine.networks.convert_sam2 import HieraTraits
 from ntt_plugin.engine.recipe import PRESETS
@@ -46,3 +46,21 @@ def test_an_image_that_cannot_be_read_is_passed_over(dataset):
     with open(dataset.first().filepath, "wb") as file:
         file.write(b"no image")
     assert tile_cost(dataset, TINY, 32).looked_at == 5
+
+
+@pytest.mark.parametrize(
+    ("width", "height", "oblong"),
+    [(640, 480, True), (480, 640, True), (512, 512, False), (512, 480, False)],
+)
+def test_photographs_are_oblong_and_squares_are_not(dataset, width, height, oblong):
+    for sample in dataset:
+        sample["metadata"] = fo.ImageMetadata(width=width, height=height)
+        sample.save()
+    assert are_oblong(dataset) is oblong
+
+
+def test_images_of_no_known_size_are_not_oblong(dataset):
+    for path in dataset.values("filepath"):
+        with open(path, "wb") as file:
+            file.write(b"no image")
+    assert not are_oblong(dataset)

@@ -101,7 +101,7 @@ def test_a_boxs_feature_is_pooled_as_that_of_a_point(
     prompts = torch.tensor([BOXES[1]]) * torch.tensor([64 / WIDTH, 64 / HEIGHT] * 2)
     logits, ious = segmenter._proposer.masks_from_boxes(pixels, prompts)
     plain = Proposals.from_logits(
-        logits, ious, segmenter._pictures._patches(pixels), (HEIGHT, WIDTH)
+        logits, ious, segmenter._pictures._encode(pixels), (HEIGHT, WIDTH)
     )
     torch.testing.assert_close(found.features, plain.features)
 
@@ -169,3 +169,47 @@ def test_a_mask_of_another_image_is_named(segmenter: Segmenter, image: np.ndarra
     large = np.ones((HEIGHT, WIDTH + 1), bool)
     with pytest.raises(ImageError, match="candidate 1 reaches to 81, 50"):
         segmenter.propose_candidates(image, [Candidate.of_mask(drawn()), Candidate.of_mask(large)])
+
+
+def seen_as_squares(segmenter: Segmenter) -> Segmenter:
+    return segmenter.with_recipe(replace(segmenter.recipe, encoding="squares"))
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_features_of_squares_are_pooled_over_the_squares_patches(
+    segmenter: Segmenter, axis: int
+) -> None:
+    parts = np.random.default_rng(4).integers(0, 256, (3, 64, 64, 3), dtype=np.uint8)
+    image = np.concatenate(list(parts), axis=axis)
+    mask = np.zeros(image.shape[:2], bool)
+    mask[(slice(90, 150), slice(5, 40))[:: 1 if axis == 0 else -1]] = True
+    found = seen_as_squares(segmenter).propose_candidates(image, [Candidate.of_mask(mask)])
+    pictures, size = segmenter._pictures, segmenter._encoder.size
+    boxes = [(0, start, 64, start + 64) for start in (0, 64, 128)]
+    made = []
+    for box in (
+        boxes if axis == 0 else [(top, left, bottom, right) for left, top, right, bottom in boxes]
+    ):
+        pixels = pictures.pixels(read_image(image), box)[None]
+        small = F.interpolate(pixels, (size, size), mode="bicubic", align_corners=False)
+        with torch.inference_mode():
+            made.append(segmenter._encoder.encode(small)[0])
+    patches = torch.cat(made, dim=axis + 1)[None]
+    large = F.interpolate(patches, mask.shape, mode="bilinear", antialias=True)[0]
+    expected = F.normalize(large[:, torch.from_numpy(mask)].mean(dim=1), dim=0)
+    assert torch.allclose(found.features[0], expected, atol=1e-5)
+
+
+def test_squares_change_features_alone(segmenter: Segmenter, image: np.ndarray) -> None:
+    plain, found = segmenter.propose(image), seen_as_squares(segmenter).propose(image)
+    assert len(found) and torch.equal(found.ious, plain.ious)
+    assert all(
+        np.array_equal(full(found, index), full(plain, index)) for index in range(len(found))
+    )
+    assert not torch.allclose(found.features, plain.features, atol=1e-3)
+
+
+def test_a_square_image_is_one_square(segmenter: Segmenter, image: np.ndarray) -> None:
+    square = np.ascontiguousarray(image[:, :HEIGHT])
+    plain, found = segmenter.propose(square), seen_as_squares(segmenter).propose(square)
+    assert len(found) and torch.equal(found.features, plain.features)

@@ -24,6 +24,7 @@ BEFORE = {
     "duplicate_iou": 0.9,
     "tile": 512,
     "stability_exponent": 1.0,
+    "encoding": "squares",
 }
 AFTER = {
     "name": "mine",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 _MOST_CONFUSIONS = 5
 # What was ahead on generated scenes (docs/accuracy.md).
 _BY_QUALITY = "iou_exponent=1 stability_exponent=2"
+_SQUARES = "encoding=squares"
 
 
 class CompareRecipes(NttOperator):
@@ -26,7 +27,7 @@ class CompareRecipes(NttOperator):
     title = "Find the best settings"
     about = (
         "Measure on your images which preset is best for a memory bank, and whether tiles or "
-        "another rescoring pay. Use it before a long run; nothing is written."
+        "other settings pay. Use it before a long run; nothing is written."
     )
     icon = "query_stats"
     parameters = ("bank", "recipes", "gt_field", "device", "group_slices", "cache")
@@ -57,9 +58,10 @@ class CompareRecipes(NttOperator):
         info = get_memory_bank_info(form.dataset, name)
         form.describe("bank", bank_choice.in_words(info))
         side = target.asked_once(form, images, _tile_side, info.recipe)
+        oblong = target.asked_once(form, images, _are_oblong)
         choices = _choices(info.recipe.name, side)
         what_for = f"Two or more; {OWN!r} is what the bank has now."
-        first = [one for one in _at_first(side) if one in choices]
+        first = [one for one in _at_first(side, oblong) if one in choices]
         form.several("recipes", choices, "Settings", what_for, required=True, default=first)
         if form.advanced(self.seldom):
             run_options.device(form)
@@ -115,22 +117,31 @@ def _choices(own: str, side: int) -> dict[str, str]:
     presets = [name for name in PRESETS if name != own and not missing_networks(PRESETS[name])]
     bases = {OWN: f"the bank's own ({own})"} | {name: name for name in presets}
     tiles = {"": "", f" tile={side}": f", tiles of {side} pixels"}
-    scorings = {
+    others = {
         "": "",
+        f" {_SQUARES}": ", oblong images as squares",
         f" {_BY_QUALITY}": ", scores by the masks' quality",
+        f" {_SQUARES} {_BY_QUALITY}": ", oblong images as squares, scores by the masks' quality",
         " rescoring=diffusion": ", rescored by diffusion",
     }
     return {
-        base + tile + scoring: words + tile_words + scoring_words
+        base + tile + other: words + tile_words + other_words
         for base, words in bases.items()
         for tile, tile_words in tiles.items()
-        for scoring, scoring_words in scorings.items()
+        for other, other_words in others.items()
     }
 
 
-def _at_first(side: int) -> list[str]:
+def _at_first(side: int, oblong: bool) -> list[str]:
     presets = [name for name in PRESETS if name != "tiny"]
-    return [OWN, f"{OWN} tile={side}", f"{OWN} {_BY_QUALITY}", *presets]
+    squares = [f"{OWN} {_SQUARES}"] if oblong else []
+    return [OWN, f"{OWN} tile={side}", f"{OWN} {_BY_QUALITY}", *squares, *presets]
+
+
+def _are_oblong(images: Any) -> bool:
+    from ....dataset.inspect.tiling import are_oblong
+
+    return are_oblong(images)
 
 
 def _tile_side(images: Any, recipe: Any) -> int:
