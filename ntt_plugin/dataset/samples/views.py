@@ -8,6 +8,8 @@ Facts of FiftyOne 1.22, each tried, that matter when samples are read and writte
   ``dataset.select_fields(field)[id]`` knows the active slice only. Use ``all_images`` there.
 - ``dataset.values()``, ``count()`` and ``clear_sample_field()`` of a grouped dataset see its
   active slice only; ask the flattened view.
+- ``select_group_slices`` of several slices, or of one that is not active, fetches the samples anew:
+  stages before it choose groups, but what they do to labels is lost. ``image_view`` repeats them.
 - A frames view is one of images, but its samples belong to no dataset: fields, runs and
   ``dataset[id]`` are the video dataset's and do not know them. So it is refused; its clone is an
   ordinary dataset of images.
@@ -35,6 +37,16 @@ from .label_selection import LabelKey, labels_in, select_labels
 
 logger = logging.getLogger(__name__)
 
+# Stages that show other labels, or other values of them, than the database holds.
+_CHANGE_LABELS = (
+    fos.ExcludeLabels,
+    fos.FilterField,
+    fos.FilterLabels,
+    fos.LimitLabels,
+    fos.MapLabels,
+    fos.SelectLabels,
+    fos.SetField,
+)
 _REMEDIES = {
     fom.VIDEO: "Make images of the videos with to_frames(sample_frames=True).clone(), use those.",
     fom.MIXED: "Choose slices that hold images.",
@@ -173,6 +185,11 @@ def _flattened(samples: Any, name: str, slices: list[str] | None) -> Any:
                 f"can be used, and {offers}: name them with group_slices."
             )
     flat = samples.select_group_slices(slices)
+    if slices != [samples.group_slice]:
+        # FiftyOne fetches other slices anew, and shows labels that the view hides.
+        for stage in stages_of(samples):
+            if isinstance(stage, _CHANGE_LABELS):
+                flat = flat.add_stage(stage)
     _require_samples(flat, name)
     return flat
 

@@ -74,6 +74,51 @@ def test_named_slices_are_flattened(grouped, slices, expected):
     assert set(names(view)) == expected
 
 
+@pytest.mark.parametrize(
+    ("slices", "expected"),
+    [
+        (None, {"left0": 1, "left1": 2}),
+        ("left", {"left0": 1, "left1": 2}),
+        ("right", {"right0": 2, "right1": 3}),
+        (["left", "right"], {"left0": 1, "left1": 2, "right0": 2, "right1": 3}),
+        (["right", "left"], {"left0": 1, "left1": 2, "right0": 2, "right1": 3}),
+    ],
+)
+@pytest.mark.parametrize("way", ["filter_labels", "select_labels", "exclude_labels"])
+def test_labels_that_a_grouped_view_hides_stay_hidden_in_named_slices(
+    grouped, slices, expected, way
+):
+    for sample in all_images(grouped).match(F("filepath").ends_with("png")):
+        count = int(sample.filename[-5]) + ("right" in sample.filename)
+        labels = [fo.Detection(label="seen") for _ in range(count + 1)]
+        sample["objects"] = fo.Detections(detections=[*labels, fo.Detection(label="hidden")])
+        sample.save()
+    flat = grouped.select_group_slices(["left", "right"])
+    ids = {
+        name: flat.filter_labels("objects", F("label") == name).values(
+            "objects.detections.id", unwind=True
+        )
+        for name in ("seen", "hidden")
+    }
+    view = {
+        "filter_labels": lambda: grouped.filter_labels("objects", F("label") == "seen"),
+        "select_labels": lambda: grouped.select_labels(ids=ids["seen"], fields="objects"),
+        "exclude_labels": lambda: grouped.exclude_labels(ids=ids["hidden"], fields="objects"),
+    }[way]()
+    shown = image_view(view, slices)
+    found = zip(names(shown), shown.values("objects.detections"), strict=True)
+    assert {name: len(labels) for name, labels in found} == expected
+
+
+def test_values_that_a_grouped_view_changes_are_those_of_named_slices(grouped):
+    for sample in all_images(grouped).match(F("filepath").ends_with("png")):
+        sample["objects"] = fo.Detections(detections=[fo.Detection(label="a")])
+        sample.save()
+    view = grouped.map_labels("objects", {"a": "b", "b": "c"})
+    for slices in ("left", ["left", "right"]):
+        assert image_view(view, slices).distinct("objects.detections.label") == ["b"]
+
+
 def test_a_view_that_is_flat_already_passes(grouped):
     flat = grouped.select_group_slices(["left", "right"])
     assert image_view(flat) is flat
