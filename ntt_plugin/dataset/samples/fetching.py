@@ -10,7 +10,7 @@ from bson import ObjectId
 from pymongo.errors import PyMongoError
 
 from ..database.fiftyone_internals import samples_of
-from .views import all_images
+from .views import all_images, unloadable
 
 _MOST_FETCHED = 32
 # Samples are fetched in batches that last about this long, so that what is fetched is fresh.
@@ -64,8 +64,30 @@ def fetch_samples(
     # A document may have any form, and what FiftyOne raises of it has no base of its own.
     except Exception as error:
         if len(sample_ids) == 1:
-            return {sample_ids[0]: error}
+            (only,) = sample_ids
+            return {only: unloadable(only, error) if isinstance(error, ValueError) else error}
     # One that cannot be loaded must not take the others with it.
     for sample_id in sample_ids:
         found |= fetch_samples(dataset, fields, [sample_id])
+    return found
+
+
+def each_fetched(
+    samples: Mapping[str, Any | Exception], look: Callable[[str, Any], T]
+) -> dict[str, T | Exception]:
+    """What ``look`` finds in each of the samples that ``fetch_samples`` gave, or the error.
+
+    A document may hold any value, so what ``look`` raises is that sample's error alone.
+    """
+    found: dict[str, T | Exception] = {}
+    for sample_id, sample in samples.items():
+        if isinstance(sample, Exception):
+            found[sample_id] = sample
+            continue
+        try:
+            found[sample_id] = look(sample_id, sample)
+        except _NO_DATABASE:
+            raise
+        except Exception as error:
+            found[sample_id] = error
     return found

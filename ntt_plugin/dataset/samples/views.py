@@ -145,7 +145,7 @@ def load_sample(view: Any, sample_id: str) -> Any:
     try:
         return view[sample_id]
     except ValueError as error:
-        raise _unloadable(sample_id, error) from error
+        raise unloadable(sample_id, error) from error
 
 
 def load_samples(view: Any) -> Iterator[Any]:
@@ -157,9 +157,18 @@ def load_samples(view: Any) -> Iterator[Any]:
         except StopIteration:
             return
         except ValueError as error:
-            raise _unloadable(view.values("id")[loaded], error) from error
+            raise unloadable(view.values("id")[loaded], error) from error
         loaded += 1
         yield sample
+
+
+def unloadable(sample_id: str, error: ValueError) -> DatasetError:
+    """The error of a sample that FiftyOne cannot load, given what FiftyOne raised."""
+    # FiftyOne's own sentence blames the view; what raised it names the value.
+    return DatasetError(
+        f"FiftyOne cannot load the sample {sample_id} ({error.__cause__ or error}). Correct that "
+        "value in the database, or delete the sample or the field."
+    )
 
 
 def _flattened(samples: Any, name: str, slices: list[str] | None) -> Any:
@@ -258,11 +267,3 @@ def _require_samples(samples: Any, name: str) -> None:
         if not has_sample(samples, {}):
             raise DatasetError(f"{name!r} has no images yet; add some first.")
         raise DatasetError(f"The view of {name!r} holds no sample; widen it or add samples.")
-
-
-def _unloadable(sample_id: str, error: ValueError) -> DatasetError:
-    # FiftyOne's own sentence blames the view; what raised it names the value.
-    return DatasetError(
-        f"FiftyOne cannot load the sample {sample_id} ({error.__cause__ or error}). Correct that "
-        "value in the database, or delete the sample or the field."
-    )

@@ -11,10 +11,9 @@ from itertools import islice
 from typing import Any
 
 import fiftyone as fo
-from bson import ObjectId
 
 from ...engine.images.load import shown_size
-from ...errors import DatasetError, NttError
+from ...errors import DatasetError
 from ...worker.labels.given_candidates import candidate_entry, candidates_content
 from ...worker.tasks.reading import image_state
 from ..database.fiftyone_internals import stream
@@ -24,7 +23,7 @@ from ..labels.orientation import stored_pixels_problem
 from ..labels.placed_masks import placed_mask
 from ..samples.by_sample import BytesBySample
 from ..samples.checks import as_names, dataset_of, listed, quoted, require_labels
-from ..samples.fetching import fetch_documents, fetch_samples
+from ..samples.fetching import each_fetched, fetch_documents, fetch_samples
 from ..samples.sample_ids import ids_of
 from .run_ids import RunIdBySample
 
@@ -81,6 +80,11 @@ def proposal_sources(
     if not number or not 0 <= min_confidence <= 1:
         raise DatasetError(f"min_confidence is {min_confidence!r}; give a number from 0 to 1.")
     fields = tuple(name for name in names if name != GRID)
+    if min_confidence and not fields:
+        raise DatasetError(
+            f"min_confidence is {min_confidence!r}, but it is for candidates and there are none; "
+            "name a field of labels in proposals, or leave it out."
+        )
     for name in fields:
         require_labels(images, name, (fo.Detections,))
         if name == label_field:
@@ -91,61 +95,69 @@ def proposal_sources(
     return ProposalSources(fields, GRID in names, float(min_confidence))
 
 
+ShownLabel = tuple[int, str]
+"""A label by its field's place among the sources, and its id, which other fields may have, too."""
+
+
 class ShownLabels:
     """Which labels of all sources a view shows; of a sample whose labels it all shows, nothing.
 
     Attributes:
         count: samples of the view.
-        empty: those that show no label.
+        empty: those that show no label of the least confidence.
     """
 
-    def __init__(self, found: Iterable[tuple[str, Sequence[ObjectId] | None]]) -> None:
-        """Keep what is shown of samples, by id: the labels' ids, or None where all are shown."""
+    def __init__(self, found: Iterable[tuple[str, Sequence[ShownLabel] | None]]) -> None:
+        """Keep what is shown of samples, by id: the labels, or None where all are shown."""
         self.count = self.empty = 0
         self._labels = bytearray()
         self._places = BytesBySample(self._kept(found), _PLACE.size)
 
-    def of(self, sample_id: str) -> Container[str]:
-        """The ids of the labels that are shown of a sample."""
+    def of(self, sample_id: str) -> Container[ShownLabel]:
+        """The labels that are shown of a sample."""
         if (place := self._places.get(sample_id)) is None:
             return _ALL
         start, end = _PLACE.unpack(place)
-        return {self._labels[at : at + 12].hex() for at in range(start, end, 12)}
+        labels = _LABEL.iter_unpack(self._labels[start:end])
+        return {(field, label_id.hex()) for field, label_id in labels}
 
     def _kept(
-        self, found: Iterable[tuple[str, Sequence[ObjectId] | None]]
+        self, found: Iterable[tuple[str, Sequence[ShownLabel] | None]]
     ) -> Iterator[tuple[str, bytes]]:
         for sample_id, labels in found:
             if labels is not None:
                 start = len(self._labels)
-                self._labels += b"".join(label.binary for label in labels)
+                for field, label_id in labels:
+                    self._labels += _LABEL.pack(field, bytes.fromhex(label_id))
                 yield sample_id, _PLACE.pack(start, len(self._labels))
 
 
-class _All(Container[str]):
-    def __contains__(self, label_id: object) -> bool:
+class _All(Container[ShownLabel]):
+    def __contains__(self, label: object) -> bool:
         return True
 
 
 _PLACE = struct.Struct("<QQ")
+_LABEL = struct.Struct("<H12s")
 _ALL = _All()
 
 
 def shown_labels(images: Any, sources: ProposalSources) -> ShownLabels:
     """Which labels of all sources a view shows of each sample."""
     view = images.select_fields(list(sources.fields))
-    wanted = {f"{name}.detections._id": 1 for name in sources.fields}
+    wanted = {
+        f"{field}.detections.{name}": 1 for field in sources.fields for name in ("_id", "confidence")
+    }
     found = stream(view, [{"$project": wanted}], _AT_ONCE)
     counts = [0, 0]
 
-    def hidden() -> Iterator[tuple[str, list[ObjectId] | None]]:
-        while some := {
-            str(one["_id"]): _labels_of(one, sources) for one in islice(found, _AT_ONCE)
-        }:
+    def hidden() -> Iterator[tuple[str, list[ShownLabel] | None]]:
+        while some := {str(one["_id"]): one for one in islice(found, _AT_ONCE)}:
             documents = fetch_documents(dataset_of(images), wanted, list(some))
-            for sample_id, labels in some.items():
+            for sample_id, one in some.items():
                 counts[0] += 1
-                counts[1] += not labels
+                counts[1] += not _any_counts(one, sources)
+                labels = _labels_of(one, sources)
                 stored = _labels_of(documents.get(sample_id, {}), sources)
                 yield sample_id, None if labels == stored else labels
 
@@ -154,12 +166,23 @@ def shown_labels(images: Any, sources: ProposalSources) -> ShownLabels:
     return shown
 
 
-def _labels_of(document: Mapping[str, Any], sources: ProposalSources) -> list[ObjectId]:
+def _labels_of(document: Mapping[str, Any], sources: ProposalSources) -> list[ShownLabel]:
+    # A label without an id gets a new one each time that FiftyOne loads it: no view can name it.
     return [
-        label["_id"]
+        (place, str(label["_id"]))
+        for place, field in enumerate(sources.fields)
+        for label in (document.get(field) or {}).get("detections") or ()
+        if "_id" in label
+    ]
+
+
+def _any_counts(document: Mapping[str, Any], sources: ProposalSources) -> bool:
+    """Whether some label is not left out for its confidence; other reasons are found later."""
+    return any(
+        not isinstance(value := label.get("confidence"), (int, float)) or value >= sources.least
         for field in sources.fields
         for label in (document.get(field) or {}).get("detections") or ()
-    ]
+    )
 
 
 def run_ids(images: Any, run: str, sources: ProposalSources, shown: ShownLabels) -> RunIdBySample:
@@ -183,24 +206,19 @@ def contents(
 
     A sample whose candidates are not those of its run's id any more gets an error.
     """
-    found: dict[str, Any] = {}
     dataset, fields = dataset_of(images), list(sources.fields)
     samples = fetch_samples(dataset, fields, sample_ids)
     now = _run_ids(dataset, run, sources, shown, sample_ids)
-    for sample_id, sample in samples.items():
-        try:
-            if isinstance(sample, Exception):
-                found[sample_id] = sample
-            elif now[sample_id] != runs.get(sample_id):
-                raise DatasetError(
-                    f"Its labels in {listed(fields)} changed after the run had begun; run again "
-                    "to use them as they are now."
-                )
-            else:
-                found[sample_id] = _content(sample, sources, shown.of(sample_id))
-        except NttError as error:
-            found[sample_id] = error
-    return found
+
+    def content(sample_id: str, sample: Any) -> tuple[dict[str, Any], list[str]]:
+        if now[sample_id] != runs.get(sample_id):
+            raise DatasetError(
+                f"Its labels in {listed(fields)} changed after the run had begun; run again "
+                "to use them as they are now."
+            )
+        return _content(sample, sources, shown.of(sample_id))
+
+    return each_fetched(samples, content)
 
 
 def _run_ids(
@@ -220,21 +238,21 @@ def _run_ids(
 
 
 def _run_id(
-    run: str, sources: ProposalSources, document: Mapping[str, Any], shown: Container[str]
+    run: str, sources: ProposalSources, document: Mapping[str, Any], shown: Container[ShownLabel]
 ) -> str:
     digest = hashlib.sha256(repr((run, sources)).encode())
-    for field in sources.fields:
+    for place, field in enumerate(sources.fields):
         for label in (document.get(field) or {}).get("detections") or ():
-            if str(label.get("_id")) in shown:
+            if (place, str(label.get("_id"))) in shown:
                 values = [label.get(name) for name in _DECIDES]
                 path = label.get("mask_path")
                 state = image_state(path) if isinstance(path, str) else None
-                digest.update(repr((field, str(label["_id"]), path, state, values)).encode())
+                digest.update(repr((field, str(label.get("_id")), path, state, values)).encode())
     return digest.hexdigest()[:16]
 
 
 def _content(
-    sample: Any, sources: ProposalSources, shown: Container[str]
+    sample: Any, sources: ProposalSources, shown: Container[ShownLabel]
 ) -> tuple[dict[str, Any], list[str]]:
     """A sample's candidates as its item carries them; notes on those of no use.
 
@@ -244,9 +262,9 @@ def _content(
     """
     labels = [
         label
-        for field in sources.fields
+        for place, field in enumerate(sources.fields)
         for label in (sample[field].detections if sample[field] else [])
-        if label.id in shown
+        if (place, label.id) in shown
     ]
     if problem := stored_pixels_problem(sample, labels):
         raise DatasetError(problem)

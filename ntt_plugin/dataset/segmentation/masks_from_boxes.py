@@ -13,7 +13,7 @@ import torch
 from fiftyone import ViewField as F
 
 from ...engine.recipe import Recipe
-from ...errors import DatasetError, NttError
+from ...errors import DatasetError
 from ...worker.tasks.image_tasks import filling_boxes
 from ...worker.tasks.networks import SegmenterLike
 from ...worker.tasks.spec import BOXES
@@ -27,7 +27,7 @@ from ..runtime.progress_bar import Progress
 from ..runtime.work import Work, WorkHere
 from ..runtime.workers import Workers, require_usable, work_by
 from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
-from ..samples.fetching import fetch_samples
+from ..samples.fetching import each_fetched, fetch_samples
 from ..samples.sample_notes import run_notes
 from ..samples.views import image_view
 from .field_run import ends_the_run, field_run
@@ -194,17 +194,8 @@ def _contents(
     images: Any, field: str, wanted: Mapping[str, Collection[str]], sample_ids: Sequence[str]
 ) -> dict[str, tuple[list[dict[str, Any]], list[str]] | Exception]:
     """The boxes that are asked for of some samples, and notes on those that cannot be used."""
-    found: dict[str, Any] = {}
-    for sample_id, sample in fetch_samples(dataset_of(images), [field], sample_ids).items():
-        try:
-            found[sample_id] = (
-                sample
-                if isinstance(sample, Exception)
-                else _content(sample, field, set(wanted[sample_id]))
-            )
-        except NttError as error:
-            found[sample_id] = error
-    return found
+    samples = fetch_samples(dataset_of(images), [field], sample_ids)
+    return each_fetched(samples, lambda key, sample: _content(sample, field, set(wanted[key])))
 
 
 def _content(

@@ -12,7 +12,7 @@ import numpy as np
 
 from ...engine.images.load import shown_size
 from ...engine.typing import Array
-from ...errors import DatasetError, ImageError
+from ...errors import DatasetError
 from ...worker.labels.kept_labels import KEPT
 from ...worker.labels.label_bytes import encode_mask
 from ...worker.messages import Item, Result, SampleError
@@ -20,7 +20,7 @@ from ..labels.overlap import outline
 from ..labels.review_marks import REJECTED, REVIEW
 from ..runtime.work import Work
 from ..samples.checks import quoted
-from ..samples.fetching import fetch_documents, fetch_samples, in_batches
+from ..samples.fetching import each_fetched, fetch_documents, fetch_samples, in_batches
 from .writer import FieldWriter, FilledError
 
 Content = Callable[[Sequence[str]], Mapping[str, Any]]
@@ -97,19 +97,13 @@ def _kept_labels(
     dataset: Any, field: str, sample_ids: Sequence[str]
 ) -> dict[str, list[dict[str, Any]] | Exception]:
     """The labels that stay in some samples, by id; an error for a sample that cannot be read."""
-    found: dict[str, Any] = {}
-    for sample_id, sample in fetch_samples(dataset, [field], sample_ids).items():
-        if isinstance(sample, Exception):
-            found[sample_id] = sample
-            continue
-        try:
-            size = shown_size(sample.filepath)
-        except ImageError as error:
-            found[sample_id] = error
-            continue
+
+    def kept(_: str, sample: Any) -> list[dict[str, Any]]:
+        size = shown_size(sample.filepath)
         labels = sample[field].detections if sample[field] else []
-        found[sample_id] = [_described(label, size) for label in labels]
-    return found
+        return [_described(label, size) for label in labels]
+
+    return each_fetched(fetch_samples(dataset, [field], sample_ids), kept)
 
 
 def _described(label: fo.Detection, size: tuple[int, int]) -> dict[str, Any]:

@@ -218,8 +218,9 @@ def _empty_note(shown: ShownLabels, sources: ProposalSources) -> list[str]:
     """What a person should know where images have no candidate, and so find nothing."""
     if not shown.empty or sources.grid:
         return []
+    least = f" with a confidence of {sources.least:g} or more" if sources.least else ""
     return [
-        f"{shown.empty} of {shown.count} images hold no label in {listed(sources.fields)}, so "
+        f"{shown.empty} of {shown.count} images hold no label in {listed(sources.fields)}{least}, so "
         f"nothing can be found there; add {GRID!r} to proposals to look there too"
     ]
 

@@ -5,6 +5,7 @@ import sys
 import fiftyone as fo
 import numpy as np
 import pytest
+from bson import ObjectId
 from fiftyone import ViewField as F
 
 import ntt_plugin as ntt
@@ -134,6 +135,47 @@ def test_of_a_view_those_that_it_shows(dataset, segmenter):
     view = dataset.filter_labels("candidates", F("confidence") < 0.7)
     segment(view, "blocks", segmenter=segmenter, proposals="candidates")
     assert [set(found) for found in labels(dataset)] == [{"green"}] * 6
+
+
+def test_labels_with_the_same_id_in_two_fields_are_hidden_each_by_itself(dataset, segmenter):
+    """A cloned field has its labels' ids, and the view hides one of the clones."""
+    dataset.clone_sample_field("candidates", "clones")
+    for sample in dataset.iter_samples(autosave=True):
+        sample.clones.detections[0].confidence = 0.2
+    view = dataset.filter_labels("clones", F("confidence") > 0.5, only_matches=False)
+    segment(view, "blocks", segmenter=segmenter, proposals=["candidates", "clones"])
+    found = [label.proposal_iou for one in labels(dataset) for label in one.values()]
+    assert found and min(found) > 0.5
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"filepath": None},
+        {"candidates.detections.0.mask": b"junk"},
+        {"candidates.detections.0.bounding_box": "wide"},
+    ],
+)
+def test_a_damaged_sample_fails_alone(dataset, segmenter, change):
+    first, *others = dataset.values("id")
+    dataset._sample_collection.update_one({"_id": ObjectId(first)}, {"$set": change})
+    for run in (
+        lambda: segment(dataset, "blocks", segmenter=segmenter, proposals="candidates"),
+        lambda: ntt.masks_from_boxes(dataset, "candidates", "filled", segmenter=segmenter),
+    ):
+        report = run()
+        assert report.segmented == len(others)
+        ((sample, reason),) = [(note.sample, note.reason) for note in report.failed]
+        assert sample == first
+        assert "DatasetView" not in reason
+
+
+def test_a_label_without_an_id_is_a_candidate_like_others(dataset, segmenter):
+    place = {"_id": ObjectId(dataset.first().id)}
+    dataset._sample_collection.update_one(place, {"$unset": {"candidates.detections.0._id": ""}})
+    report = segment(dataset, "blocks", segmenter=segmenter, proposals="candidates")
+    assert (report.segmented, report.failed) == (6, [])
+    assert [set(found) for found in labels(dataset)] == [{"red", "green"}] * 6
 
 
 def test_a_filtered_view_and_the_whole_have_runs_of_their_own(dataset, segmenter):
