@@ -23,16 +23,17 @@ from ..engine.bank.memory_bank import MemoryBank
 from ..engine.references import crop_box
 from ..errors import NttError
 from .dataset import (
+    BANK,
     DATASET_NAME,
     FIELD,
     GROUND_TRUTH,
     POOL_TAG,
     SHOWN_FROM,
     TARGET_TAG,
+    finish,
     make_dataset,
 )
 
-_BANK = "demo_bank"
 _EVALUATION = "ntt_eval"
 _SHEET_ROWS = 4
 _SHEET_CONTEXT = 0.3
@@ -67,19 +68,20 @@ def run(options: argparse.Namespace) -> None:
 
     print("3/5  Building the memory bank", flush=True)
     bank = build_memory_bank(
-        pool, GROUND_TRUTH, _BANK, tag="reference", preset="tiny", device=options.device
+        pool, GROUND_TRUTH, BANK, tag="reference", preset="tiny", device=options.device
     )
     print("    ", bank)
 
     print(f"4/5  Segmenting {len(targets)} images", flush=True)
     started = time.perf_counter()
-    report = segment(targets, _BANK, label_field=FIELD, device=options.device)
+    report = segment(targets, BANK, label_field=FIELD, device=options.device)
     seconds = time.perf_counter() - started
     print("    ", report)
 
     print("5/5  Scoring against the exact masks", flush=True)
     evaluate(targets, FIELD, GROUND_TRUTH, eval_key=_EVALUATION)
     figures = coco_figures(dataset, _EVALUATION)
+    finish(dataset)
     bbox, segm, segm_by_class = figures.bbox, figures.segm or {}, figures.segm_ap or []
 
     options.folder.mkdir(parents=True, exist_ok=True)

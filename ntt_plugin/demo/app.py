@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import fiftyone as fo
+import fiftyone.plugins as fop
 from fiftyone import ViewField as F
 
 from .dataset import DATASET_NAME, FIELD, SHOWN_FROM, TARGET_TAG
+
+_PLUGIN = "@ntt/no-time-to-train"
+_ROOT = Path(__file__).resolve().parents[2]
 
 
 def main() -> None:
@@ -24,22 +33,52 @@ def main() -> None:
     if dataset.has_field(FIELD):
         view = view.filter_labels(FIELD, F("confidence") >= SHOWN_FROM, only_matches=False)
     print("Opening the App; this can take a minute.", flush=True)
-    # For this machine only: the App's server hands out any file that it can read.
-    session = fo.launch_app(
-        view=view,
-        port=options.port,
-        address="127.0.0.1",
-        color_scheme=fo.ColorScheme(color_by="value"),
-    )
-    print(f"The App is at http://127.0.0.1:{options.port}. Press Ctrl+C to stop it.")
+    with plugin_at_hand():
+        # For this machine only: the App's server hands out any file that it can read.
+        session = fo.launch_app(
+            view=view,
+            port=options.port,
+            address="127.0.0.1",
+            color_scheme=fo.ColorScheme(color_by="value"),
+        )
+        _wait(session, options.port)
+
+
+def _wait(session: fo.Session, port: int) -> None:
+    print(f"The App is at http://127.0.0.1:{port}. Press Ctrl+C to stop it.")
     print(f"You see the segmented images, with predictions from a confidence of {SHOWN_FROM}:")
-    print("clear the view bar to see everything.", flush=True)
+    print("clear the view bar to see all images, tick ground_truth to see the exact masks.")
+    print("Press ` to find the operators; the panel Memory banks opens with + beside the grid.")
+    sys.stdout.flush()
     try:
         session.wait(-1)
     except KeyboardInterrupt:
         print("Closing the App.")
     finally:
         fo.close_app()
+
+
+@contextmanager
+def plugin_at_hand() -> Iterator[None]:
+    """Let an App that is opened meanwhile have this plugin, also where it is not installed yet.
+
+    Its folder of plugins is then a temporary one, of links to the user's own plugins and to this
+    checkout.
+    """
+    listed = {plugin.name for plugin in fop.list_plugins(enabled="all")}
+    if _PLUGIN in listed or not (_ROOT / "fiftyone.yml").is_file():
+        yield
+        return
+    name, before = "FIFTYONE_PLUGINS_DIR", os.environ.get("FIFTYONE_PLUGINS_DIR")
+    own = Path(fo.config.plugins_dir)
+    with TemporaryDirectory(prefix="ntt_plugins_") as folder:
+        for place, plugin in enumerate([_ROOT, *(own.iterdir() if own.is_dir() else ())]):
+            (Path(folder) / f"{place}_{plugin.name}").symlink_to(plugin.resolve())
+        os.environ[name] = folder
+        try:
+            yield
+        finally:
+            os.environ.pop(name) if before is None else os.environ.update({name: before})
 
 
 if __name__ == "__main__":

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import count
 from pathlib import Path
 
 import fiftyone as fo
 from PIL import Image
 
+from ..dataset.banks.banks import list_memory_banks
 from ..errors import DatasetError
 from .scenes import Scene
 from .streams import reference_scene, scoring_scene
@@ -19,7 +21,9 @@ FIELD = "ntt"
 SHOWN_FROM = 0.6
 """Predictions are shown from this confidence; all of them are kept and scored."""
 
+BANK = "demo_bank"
 _MADE_BY = "ntt_plugin.demo"
+_FINISHED = "finished"
 
 
 def make_dataset(
@@ -34,7 +38,8 @@ def make_dataset(
         folder: where the images go.
         pool: number of scenes to take references from.
         targets: number of scenes to segment.
-        name: the dataset's name; a demo dataset of that name is made anew.
+        name: the dataset's name; a demo dataset of that name is made anew. One that somebody
+            worked in since is kept under another name.
 
     Raises:
         DatasetError: a dataset of that name exists and the demo did not make it.
@@ -45,7 +50,7 @@ def make_dataset(
                 f"A dataset {name!r} is there already, and this demo did not make it; rename "
                 "it, or give the demo another name with --name."
             )
-        fo.delete_dataset(name)
+        _make_room(fo.load_dataset(name))
     folder.mkdir(parents=True, exist_ok=True)
     parts = [(reference_scene, index, POOL_TAG) for index in range(pool)]
     parts += [(scoring_scene, index, TARGET_TAG) for index in range(targets)]
@@ -58,6 +63,27 @@ def make_dataset(
     dataset.info = {"made_by": _MADE_BY}
     dataset.add_samples(samples, progress=False)
     return dataset
+
+
+def finish(dataset: fo.Dataset) -> None:
+    """Note that all is written that the demo writes: what comes later is a person's work."""
+    dataset.app_config.active_fields = fo.ActiveFields(paths=[FIELD])
+    # Dates of the database have milliseconds.
+    dataset.info = {**dataset.info, _FINISHED: dataset.max("last_modified_at")}
+    dataset.save()
+
+
+def _make_room(dataset: fo.Dataset) -> None:
+    """Delete a former demo's dataset, or rename it where somebody worked in it."""
+    finished = dataset.info.get(_FINISHED)
+    banks = set(list_memory_banks(dataset)) - {BANK}
+    if finished is None or (dataset.max("last_modified_at") <= finished and not banks):
+        fo.delete_dataset(dataset.name)
+        return
+    former = dataset.name
+    numbered = (f"{former}-{number}" for number in count(1))
+    dataset.name = next(name for name in numbered if not fo.dataset_exists(name))
+    print(f"     Somebody worked in {former!r}: it is kept as {dataset.name!r}.", flush=True)
 
 
 def _sample(scene: Scene, path: Path, tag: str) -> fo.Sample:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, fields, replace
+from difflib import get_close_matches
 from typing import Any
 
 from ..errors import RecipeError
@@ -214,16 +216,18 @@ def recipe_of_text(text: str, own: Recipe | None = None) -> Recipe:
         >>> recipe_of_text("fast tile=1024 rescoring=diffusion").tile
         1024
     """
-    first, *settings = text.split() or [""]
+    first, *settings = re.sub(r"\s*=\s*", "=", text).split() or [""]
     base = own if first == OWN and own is not None else Recipe.from_preset(first)
     known = [field.name for field in fields(Recipe) if field.name not in _NO_SETTINGS]
     values: dict[str, Any] = {}
     for setting in settings:
         name, _, value = setting.partition("=")
         if name not in known or not value:
+            alike = [] if name in known else get_close_matches(name, known, 1)
+            meant = f" Did you mean {alike[0]!r}?" if alike else ""
             raise RecipeError(
                 f"{setting!r} is no setting of a recipe; write one as name=value, the name one of "
-                f"{', '.join(known)}."
+                f"{', '.join(known)}.{meant}"
             )
         values[name] = _value_of(value)
     return replace(base, **values)

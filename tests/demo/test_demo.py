@@ -1,15 +1,19 @@
 import argparse
 import json
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import fiftyone as fo
+import fiftyone.plugins as fop
 import numpy as np
 import pytest
 from PIL import Image
 
+import ntt_plugin as ntt
 from ntt_plugin.demo.__main__ import Row, Shape, draw_sheet, run
-from ntt_plugin.demo.dataset import make_dataset
+from ntt_plugin.demo.app import plugin_at_hand
+from ntt_plugin.demo.dataset import finish, make_dataset
 from ntt_plugin.errors import DatasetError
 
 
@@ -46,6 +50,43 @@ def test_a_second_demo_replaces_the_first(tmp_path: Path, name: str) -> None:
     make_dataset(tmp_path, pool=1, targets=1, name=name)
     dataset = make_dataset(tmp_path, pool=1, targets=2, name=name)
     assert len(dataset) == 3
+
+
+@pytest.mark.parametrize("work", ["a label is edited", "a bank is built", "none"])
+def test_a_demo_that_somebody_worked_in_is_kept(tmp_path: Path, name: str, work: str) -> None:
+    dataset = make_dataset(tmp_path, pool=1, targets=1, name=name)
+    finish(dataset)
+    if work == "a label is edited":
+        sample = dataset.last()
+        sample["ground_truth"].detections[0].label = "mine"
+        sample.save()
+    elif work == "a bank is built":
+        ntt.build_memory_bank(dataset, "ground_truth", "mine", preset="tiny", device="cpu")
+    again = make_dataset(tmp_path, pool=1, targets=2, name=name)
+    assert (again.name, len(again)) == (name, 3)
+    kept = f"{name}-1"
+    assert fo.dataset_exists(kept) == (work != "none")
+    if work != "none":
+        former = fo.load_dataset(kept)
+        assert len(former) == 2 and all(Path(path).exists() for path in former.values("filepath"))
+        fo.delete_dataset(kept)
+
+
+def test_the_app_has_the_plugin_before_it_is_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = tmp_path / "plugins" / "other"
+    other.mkdir(parents=True)
+    (other / "fiftyone.yml").write_text("name: '@other/plugin'\nversion: 1.0.0\n")
+    monkeypatch.setenv("FIFTYONE_PLUGINS_DIR", str(other.parent))
+    monkeypatch.setattr(fo.config, "plugins_dir", str(other.parent))
+    with plugin_at_hand():
+        monkeypatch.setattr(fo.config, "plugins_dir", os.environ["FIFTYONE_PLUGINS_DIR"])
+        names = {plugin.name for plugin in fop.list_plugins(enabled="all")}
+        with plugin_at_hand():
+            assert os.environ["FIFTYONE_PLUGINS_DIR"] == fo.config.plugins_dir
+    assert names == {"@other/plugin", "@ntt/no-time-to-train"}
+    assert os.environ["FIFTYONE_PLUGINS_DIR"] == str(other.parent)
 
 
 def test_a_dataset_that_is_not_the_demos_is_left_alone(tmp_path: Path, name: str) -> None:

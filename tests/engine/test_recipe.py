@@ -3,7 +3,7 @@ import dataclasses
 import pytest
 
 from ntt_plugin.engine import recipe as config
-from ntt_plugin.engine.recipe import PRESETS, Recipe
+from ntt_plugin.engine.recipe import PRESETS, Recipe, recipe_of_text
 from ntt_plugin.errors import RecipeError
 
 
@@ -110,3 +110,14 @@ def test_what_was_added_later_is_off_but_where_it_was_measured():
     for name, recipe in PRESETS.items():
         expected = {**config.ADDED_LATER, **measured.get(name, {})}
         assert {field: getattr(recipe, field) for field in config.ADDED_LATER} == expected
+
+
+def test_spaces_around_the_sign_of_a_setting_do_not_matter():
+    assert recipe_of_text("fast tile = 512  grid= 8") == Recipe.from_preset(
+        "fast", tile=512, grid=8
+    )
+
+
+def test_a_misspelt_setting_is_told_with_the_one_that_is_meant():
+    with pytest.raises(RecipeError, match=r"'tiel=512' is no setting.*Did you mean 'tile'\?"):
+        recipe_of_text("fast tiel=512")

@@ -160,7 +160,7 @@ def _tidy(ctx: Any, field: str) -> None:
     ctx.ops.clear_selected_samples()
     ctx.ops.clear_selected_labels()
     # What is clicked is wrong.
-    ctx.ops.set_sample_selection_style(default="red-checkmark", alt="red-checkmark")
+    ctx.ops.set_sample_selection_style(default=layout.WRONG, alt=layout.WRONG)
     # The App shows a field that was switched off before by nothing but a bare crop.
     ctx.ops.set_active_fields([field])
 

@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 
 _SOON, _SOMETIMES = 1000, 4000
+WRONG = "red-checkmark"
+"""The tick of what a person clicked as wrong."""
 """Milliseconds between two looks: while something runs on the page, and otherwise."""
 
 _SELECTION = (
@@ -141,6 +143,13 @@ def _page_in_grid(ctx: Any, place: Place) -> tuple[list[str], bool]:
     field = reviewed_field(ctx.dataset, place)
     ids = review.shown_ids(ctx.panel_state or {}, field)
     return ids, is_in_grid(ctx, field, ids)
+
+
+def style_selection(ctx: Any, place: Place) -> None:
+    """Make a selection show what it stands for: a page to judge is clicked where it is wrong."""
+    judging = ctx.dataset is not None and _page_in_grid(ctx, place)[1]
+    default = WRONG if judging else "green-checkmark"
+    ctx.ops.set_sample_selection_style(default=default, alt=WRONG)
 
 
 def clicked_labels(ctx: Any, field: str) -> list[str]:

@@ -88,7 +88,9 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
     def on_load(self, ctx: Any) -> None:
         """Make selections show what they stand for."""
-        ctx.ops.set_sample_selection_style(default="green-checkmark", alt="red-checkmark")
+        from . import layout
+
+        layout.style_selection(ctx, self._place(ctx))
         ctx.ops.set_label_selection_style(default="dashed-green", alt="dashed-red")
 
     def on_unload(self, ctx: Any) -> None:
@@ -117,10 +119,12 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
 
     def go(self, ctx: Any) -> None:
         """Go to another page of the panel."""
+        from . import layout
+
         place = self._place(ctx)
         to = place.moved(ctx.params["to"])
-        if place.tab == "review" and to.tab != "review":
-            self.on_load(ctx)
+        if "review" in (place.tab, to.tab):
+            layout.style_selection(ctx, to)
         self._move(ctx, replace(to, visit=place.visit + 1))
 
     def choose_class(self, ctx: Any) -> None:

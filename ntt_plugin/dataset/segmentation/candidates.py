@@ -146,7 +146,9 @@ def shown_labels(images: Any, sources: ProposalSources) -> ShownLabels:
     """Which labels of all sources a view shows of each sample."""
     view = images.select_fields(list(sources.fields))
     wanted = {
-        f"{field}.detections.{name}": 1 for field in sources.fields for name in ("_id", "confidence")
+        f"{field}.detections.{name}": 1
+        for field in sources.fields
+        for name in ("_id", "confidence")
     }
     found = stream(view, [{"$project": wanted}], _AT_ONCE)
     counts = [0, 0]

@@ -220,8 +220,8 @@ def _empty_note(shown: ShownLabels, sources: ProposalSources) -> list[str]:
         return []
     least = f" with a confidence of {sources.least:g} or more" if sources.least else ""
     return [
-        f"{shown.empty} of {shown.count} images hold no label in {listed(sources.fields)}{least}, so "
-        f"nothing can be found there; add {GRID!r} to proposals to look there too"
+        f"{shown.empty} of {shown.count} images hold no label in {listed(sources.fields)}{least}, "
+        f"so nothing can be found there; add {GRID!r} to proposals to look there too"
     ]
 
 

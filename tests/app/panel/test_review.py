@@ -71,6 +71,24 @@ def test_the_grid_shows_the_most_doubtful_first(grid, dataset):
     assert grid.ids() == expected[:24]
 
 
+def test_clicks_on_a_page_are_red_also_after_a_reload_or_a_look_elsewhere(panel, grid):
+    def ticks():
+        return [asked["default"] for asked in panel.asked("set_sample_selection_style")]
+
+    grid.press("Show the first")
+    assert ticks() == ["red-checkmark"]
+    grid.ids()
+    panel.event("on_load")
+    assert ticks() == ["red-checkmark"]
+    panel.event("go", to={"tab": "banks"})
+    assert ticks() == ["green-checkmark"]
+    panel.event("go", to=EVERYTHING)
+    assert ticks() == ["red-checkmark"]
+    panel.request.pop("view")
+    panel.event("on_load")
+    assert ticks() == ["green-checkmark"]
+
+
 def test_next_rejects_what_is_clicked_and_approves_the_rest(grid, dataset):
     grid.press("Show the first")
     page = grid.ids()

@@ -110,13 +110,13 @@ class _Notes:
         self.notes = [SampleNote("", "", note) for note in found.notes]
 
 
-def _choices(own: str, side: int) -> dict[str, str]:
+def _choices(own: str, side: int | None) -> dict[str, str]:
     """Recipes that can be tried without a download, by their texts, with words for each."""
     from ....dataset.networks import missing_networks
 
     presets = [name for name in PRESETS if name != own and not missing_networks(PRESETS[name])]
     bases = {OWN: f"the bank's own ({own})"} | {name: name for name in presets}
-    tiles = {"": "", f" tile={side}": f", tiles of {side} pixels"}
+    tiles = {"": ""} | ({} if side is None else {f" tile={side}": f", tiles of {side} pixels"})
     others = {
         "": "",
         f" {_SQUARES}": ", oblong images as squares",
@@ -132,10 +132,11 @@ def _choices(own: str, side: int) -> dict[str, str]:
     }
 
 
-def _at_first(side: int, oblong: bool) -> list[str]:
+def _at_first(side: int | None, oblong: bool) -> list[str]:
     presets = [name for name in PRESETS if name != "tiny"]
     squares = [f"{OWN} {_SQUARES}"] if oblong else []
-    return [OWN, f"{OWN} tile={side}", f"{OWN} {_BY_QUALITY}", *squares, *presets]
+    tiles = [] if side is None else [f"{OWN} tile={side}"]
+    return [OWN, *tiles, f"{OWN} {_BY_QUALITY}", *squares, *presets]
 
 
 def _are_oblong(images: Any) -> bool:
@@ -144,11 +145,12 @@ def _are_oblong(images: Any) -> bool:
     return are_oblong(images)
 
 
-def _tile_side(images: Any, recipe: Any) -> int:
-    """The side of tiles to try: the segmenter's input."""
-    from ....dataset.inspect.tiling import segmenter_side
+def _tile_side(images: Any, recipe: Any) -> int | None:
+    """The side of tiles to try, the segmenter's input; None where no image is larger."""
+    from ....dataset.inspect.tiling import segmenter_side, tile_cost
 
-    return segmenter_side(recipe)
+    side = segmenter_side(recipe)
+    return side if tile_cost(images, recipe, side).looks > 1 else None
 
 
 def _message(found: RecipeComparison) -> str:
