@@ -198,7 +198,7 @@ class FieldRun:
 
     def _prepare(self, work: Work, progress: Progress) -> None:
         """See that the work can be done before anything is changed for it."""
-        most = len(self._state.to_do)
+        began, most = time.monotonic(), len(self._state.to_do)
         if self._overwrite:
             most += len(self._state.done) + len(self._state.others)
         # A run that is stopped need not wait for workers that start, or hang.
@@ -208,6 +208,7 @@ class FieldRun:
                 work.prepare(most)
             except WorkerError as error:
                 raise DatasetError(f"{error} {_so_far(self._report, most)}") from error
+        self._report.start_seconds = round(time.monotonic() - began, 1)
 
     def _pass(
         self,

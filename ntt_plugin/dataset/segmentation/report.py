@@ -30,7 +30,8 @@ class SegmentReport:
         device: where the networks ran.
         state: ``running``, ``finished`` or ``stopped``. A run that was killed stays ``running``.
         started: when it began, ISO 8601 in UTC.
-        seconds: wall time so far.
+        seconds: wall time so far, from the first image on.
+        start_seconds: what workers took to start before that; 0 without workers.
         segmented: samples labelled now.
         instances: labels written to them.
         from_cache: number of samples labelled from cached proposals, without running a network.
@@ -53,6 +54,7 @@ class SegmentReport:
     state: str = "running"
     started: str = field(default_factory=lambda: _utc_now())
     seconds: float = 0.0
+    start_seconds: float = 0.0
     segmented: int = 0
     instances: int = 0
     from_cache: int = 0
@@ -68,9 +70,10 @@ class SegmentReport:
 
     def __str__(self) -> str:
         """The counts in words, for logs and messages."""
+        start = f" after {self.start_seconds:.1f} s to start workers" if self.start_seconds else ""
         parts = [
             f"{self.instances} instances in {self.segmented} images "
-            f"({self.seconds:.1f} s) into {self.label_field!r} with {self.bank!r}"
+            f"({self.seconds:.1f} s{start}) into {self.label_field!r} with {self.bank!r}"
         ]
         if self.state != "finished":
             parts.append("still running, or killed" if self.state == "running" else self.state)

@@ -43,10 +43,11 @@ def test_what_a_newer_version_adds_is_left_out():
 
 def test_the_words_name_what_is_not_ordinary():
     report = SegmentReport("ntt", "bank", "tiny", state="stopped", segmented=3, instances=9)
+    report.seconds, report.start_seconds = 0.3, 7.9
     report.skipped, report.deleted, report.failed, report.notes = 2, 1, NOTES[:1], NOTES[1:]
     words = str(report)
     for said in (
-        "9 instances in 3 images",
+        "9 instances in 3 images (0.3 s after 7.9 s to start workers)",
         "'ntt' with 'bank'",
         "stopped",
         "2 done before",

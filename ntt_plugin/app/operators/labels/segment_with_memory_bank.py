@@ -173,6 +173,7 @@ def reported(ctx: Any, report: Any) -> Outcome:
         "Deleted meanwhile": report.deleted,
         "Failed": len(report.failed),
         "Seconds": round(report.seconds, 1),
+        "Seconds to start workers": report.start_seconds,
         "Preset": report.preset,
         "Device": report.device,
     }
