@@ -26,6 +26,7 @@ from ...engine.bank.memory_bank import MemoryBank
 from ...errors import BankError, DatasetError, RecipeError
 from ..database import custom_runs
 from ..database.dataset_locks import bank_lock
+from ..database.fiftyone_internals import datasets_with_runs
 from ..database.locks import RunLock
 from ..runtime.caching import Remembered
 from ..samples.checks import dataset_of, listed, quoted, require_name
@@ -53,6 +54,8 @@ _PATIENCE = 10.0
 _LOOKS = 4
 _LOOK_AGAIN_SECONDS = 0.1
 
+# Other datasets with a bank of a name.
+_MOST_NAMED = 3
 _RESTORE = "import it from a file that was exported, or build it again, with overwrite=True."
 
 _infos_without_facts: Remembered[BankInfo] = Remembered(64)
@@ -383,7 +386,12 @@ def _info(dataset: Any, name: str, run: ObjectId, config: dict[str, Any]) -> Ban
 
 def _no_bank(dataset: Any, name: object) -> DatasetError:
     found = listed(names(dataset)) or "none"
-    return DatasetError(f"{dataset.name!r} has no memory bank {quoted(name)}; it has {found}.")
+    # A clone of a view, for one, has no banks.
+    where = datasets_with_runs(f"{KEY_PREFIX}{name}", exactly=True)
+    also = f" One of that name is in {listed(where[:_MOST_NAMED])}." if where else ""
+    return DatasetError(
+        f"{dataset.name!r} has no memory bank {quoted(name)}; it has {found}.{also}"
+    )
 
 
 def _taken(dataset: Any, name: str) -> DatasetError:

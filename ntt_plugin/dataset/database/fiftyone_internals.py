@@ -184,14 +184,17 @@ def stored_dataset(dataset: Any, *fields: str) -> dict[str, Any]:
     return dict(stored)
 
 
-def datasets_with_runs(prefix: str) -> list[str]:
-    """Names of the datasets that have a run whose key begins so, sorted; one query."""
+def datasets_with_runs(prefix: str, exactly: bool = False) -> list[str]:
+    """Names of the datasets that have a run whose key begins so, or is it; sorted; one query."""
     # FiftyOne 1.22: a dataset's document has the ids of its custom runs in ``runs``, by key.
     documents = datasets().find({"runs": {"$ne": {}}}, {"name": 1, "runs": 1})
     return sorted(
         document["name"]
         for document in documents
-        if any(key.startswith(prefix) for key in document.get("runs") or {})
+        if any(
+            key == prefix if exactly else key.startswith(prefix)
+            for key in document.get("runs") or {}
+        )
     )
 
 

@@ -128,6 +128,9 @@ def accept_labels(
         with suppress(PyMongoError):
             copies.record.save()
             reload_samples(dataset)
+    if not chosen:
+        words = f"no label of {label_field!r} is approved, so none was copied; review some first"
+        done.notes += run_notes([words])
     unknown = set(limits) - set(queue.by_class) if isinstance(thresholds, Mapping) else set()
     if unknown:
         words = f"there is a threshold for {listed(sorted(unknown))}, but no label of that class"

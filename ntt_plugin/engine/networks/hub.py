@@ -154,10 +154,12 @@ def _zoo_folders(zoo_dirs: Sequence[Path]) -> Iterator[Path]:
 
 
 def _without_network(hub_id: str) -> str:
+    field = "encoder" if hub_id in ENCODERS else "segmenter"
     own = "".join(f" or Meta's {name}" for name in _names_of_metas_file(hub_id)[-1:])
     return (
         f"On a machine with network run `hf download {hub_id}` and copy the folder{own} here, then"
-        " give its path in place of the id. The preset 'tiny' needs no download."
+        f' give its path in place of the id: {field}="/its/path" in Recipe.from_preset(). The '
+        "preset 'tiny' needs no download."
     )
 
 

@@ -106,6 +106,15 @@ def test_an_unknown_bank_is_told_with_those_there_are(dataset, bank, action):
         getattr(banks, action)(dataset, "nope")
 
 
+def test_a_bank_that_another_dataset_has_is_told(dataset, bank):
+    clone = dataset.limit(1).clone()
+    try:
+        with pytest.raises(DatasetError, match=f"it has none. One .* is in '{dataset.name}'"):
+            banks.load_memory_bank(clone, "blocks")
+    finally:
+        clone.delete()
+
+
 def test_a_damaged_bank_is_a_bank_error(dataset, bank):
     results = dataset.load_run_results("ntt_bank_blocks", cache=False)
     results.bank = results.bank[: len(results.bank) // 8 * 4]

@@ -103,6 +103,13 @@ def test_what_a_threshold_judged_is_not_to_review(reviewed):
     assert accept_labels(reviewed, "ntt", "truth", thresholds=limits).notes == []
 
 
+def test_where_nothing_is_approved_it_says_so(dataset, bank, segmenter):
+    segment(dataset, "blocks", "fresh", segmenter=segmenter)
+    done = accept_labels(dataset, "fresh", "kept")
+    ((reason,),) = [[note.reason for note in done.notes]]
+    assert "no label of 'fresh' is approved" in reason and not done.label_ids
+
+
 def test_only_some_classes(reviewed):
     assert set(accept_labels(reviewed, "ntt", "truth", classes="red").accepted) == {"red"}
 
