@@ -117,10 +117,10 @@ def save_thresholds(
         The thresholds that the bank has now.
 
     Raises:
-        DatasetError: there is no such bank or evaluation, both or none of the two are given, or
-            the evaluation has no threshold for any class of the bank.
-        BankError: the bank does not hold a class of ``thresholds``, one is no number from 0 to 1,
-            or the bank is damaged.
+        DatasetError: there is no such bank or evaluation, both or none of the two are given, a
+            threshold is no number from 0 to 1, or the evaluation has none for any class of the
+            bank.
+        BankError: the bank does not hold a class of ``thresholds``, or is damaged.
 
     Example:
         >>> ntt.save_thresholds(dataset, "animals", thresholds={"cat": 0.5, "dog": 0.4})
@@ -130,7 +130,7 @@ def save_thresholds(
         raise DatasetError("Give the name of an evaluation, or thresholds; one of the two.")
     dataset = store.require_bank(dataset, bank)
     given = thresholds if eval_key is None else best_thresholds(dataset, eval_key)
-    values = _values(given or {})
+    values = check_thresholds({} if given is None else given)
 
     def edit(saved: MemoryBank) -> bool:
         before = saved.thresholds

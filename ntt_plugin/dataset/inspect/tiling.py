@@ -1,5 +1,4 @@
-"""What the sizes of images say: whether tiles may pay, and what they cost, and whether images are
-oblong. Few files are opened."""
+"""What the sizes of images say: whether tiles may pay, what they cost, and what is oblong."""
 
 from __future__ import annotations
 
@@ -64,8 +63,9 @@ def are_oblong(images: Any) -> bool:
 
 
 def _some_sizes(images: Any) -> list[tuple[int, int]]:
-    """Sizes of a random few of some images; an image that is to be turned may have its sides
-    swapped. Files that cannot be read have none.
+    """Sizes of a random few of some images, of those that can be read; few files are opened.
+
+    Of an image that is to be turned upright the sides may be swapped.
     """
     sizes = []
     some = images.take(_MOST_READ, seed=_SEED)
