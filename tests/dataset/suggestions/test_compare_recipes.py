@@ -319,13 +319,6 @@ def test_what_is_no_recipe_is_an_error(recipes, dataset, bank):
         compare_recipes(dataset, "blocks", recipes)
 
 
-@pytest.mark.parametrize("preset", [None, 3, ["own"]])
-def test_a_bank_is_not_changed_to_what_is_no_recipe(preset, dataset, bank):
-    with pytest.raises(RecipeError, match="is no recipe; give a Recipe"):
-        change_recipe.change_recipe(dataset, "blocks", preset)
-    assert banks.load_memory_bank(dataset, "blocks").to_bytes() == bank.to_bytes()
-
-
 def test_an_unknown_recipe_is_an_error(dataset, bank):
     with pytest.raises(RecipeError, match="no preset 'huge'"):
         compare_recipes(dataset, "blocks", ["huge"])
