@@ -248,7 +248,7 @@ def test_a_recipe_that_can_use_no_image_has_no_figures(dataset, bank, engines):
 def test_no_image_that_can_be_read_is_an_error(gt_field, dataset, bank, engines):
     for sample in dataset:
         cut_short(sample)
-    with pytest.raises(DatasetError, match="could not use any image.*The first that failed"):
+    with pytest.raises(DatasetError, match=r"could not use any image.*The first that failed"):
         compare_recipes(dataset, "blocks", OWN, gt_field, cache=False)
 
 
@@ -256,7 +256,7 @@ def test_no_object_in_the_images_that_can_be_read_is_an_error(dataset, bank, eng
     cut_short(dataset.first())
     for sample in dataset.skip(1).iter_samples(autosave=True):
         sample["ground_truth"] = fo.Detections()
-    with pytest.raises(DatasetError, match="5 could be used.*without a known object"):
+    with pytest.raises(DatasetError, match=r"5 could be used.*without a known object"):
         compare_recipes(dataset, "blocks", ["own"], "ground_truth", cache=False)
 
 
@@ -315,7 +315,7 @@ def test_two_recipes_that_would_have_one_name_are_an_error(dataset, bank):
     "recipes", [None, 5, b"own", [None], [3], [["own"]], {"a": None}, {"a": 3}, {3: "own"}]
 )
 def test_what_is_no_recipe_is_an_error(recipes, dataset, bank):
-    with pytest.raises(RecipeError, match="is no recipe; give|is no name of a recipe"):
+    with pytest.raises(RecipeError, match=r"is no recipe; give|is no name of a recipe"):
         compare_recipes(dataset, "blocks", recipes)
 
 
