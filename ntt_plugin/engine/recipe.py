@@ -7,6 +7,8 @@ from dataclasses import dataclass, fields, replace
 from difflib import get_close_matches
 from typing import Any
 
+import numpy as np
+
 from ..errors import RecipeError
 from .rules import Rule, one_of, real, whole
 
@@ -100,6 +102,10 @@ class Recipe:
     def __post_init__(self) -> None:
         for field, rule in _RULES.items():
             value = getattr(self, field)
+            if isinstance(value, np.generic):
+                # Recipes are kept as JSON and in ids of runs, which know Python's numbers alone.
+                value = value.item()
+                object.__setattr__(self, field, value)
             if not rule.holds(value):
                 raise RecipeError(f"Recipe.{field} is {value!r}; it must be {rule.allowed}.")
 
@@ -119,7 +125,7 @@ class Recipe:
         Raises:
             RecipeError: unknown preset or field, or a value that is not allowed.
         """
-        if name not in PRESETS:
+        if not isinstance(name, str) or name not in PRESETS:
             raise RecipeError(f"There is no preset {name!r}; presets are {', '.join(PRESETS)}.")
         known = [field.name for field in fields(cls)]
         unknown = sorted(set(overrides) - set(known))
@@ -210,12 +216,18 @@ def recipe_of_text(text: str, own: Recipe | None = None) -> Recipe:
         own: what ``own`` stands for.
 
     Raises:
-        RecipeError: there is no such preset or setting, or a value is not allowed.
+        RecipeError: there is no such preset or setting, a value is not allowed, or ``text`` is no
+            text.
 
     Example:
         >>> recipe_of_text("fast tile=1024 rescoring=diffusion").tile
         1024
     """
+    if not isinstance(text, str):
+        raise RecipeError(
+            f"{repr(text)[:60]} is no recipe; give a Recipe, a preset's name "
+            f"({', '.join(PRESETS)}), or a text such as 'fast tile=1024'."
+        )
     first, *settings = re.sub(r"\s*=\s*", "=", text).split() or [""]
     base = own if first == OWN and own is not None else Recipe.from_preset(first)
     known = [field.name for field in fields(Recipe) if field.name not in _NO_SETTINGS]
@@ -236,17 +248,37 @@ def recipe_of_text(text: str, own: Recipe | None = None) -> Recipe:
 def text_of_recipe(recipe: Recipe) -> str:
     """A recipe in words: its preset's name and what is other than there.
 
+    Where its name is no preset's, what is other than the defaults of ``Recipe``.
+
     Example:
         >>> text_of_recipe(Recipe.from_preset("fast", tile=1024))
         'fast tile=1024'
     """
-    preset = PRESETS.get(recipe.name, recipe)
-    changed = [
-        f"{field.name}={str(getattr(recipe, field.name)).lower()}"
+    preset = PRESETS.get(recipe.name) or Recipe(name=recipe.name)
+    changed = changed_settings(preset, recipe)
+    return " ".join([recipe.name, *(f"{name}={value}" for name, (_, value) in changed.items())])
+
+
+def changed_settings(before: Recipe, after: Recipe) -> dict[str, tuple[str, str]]:
+    """The fields in which two recipes differ, with both values as ``recipe_of_text`` takes them.
+
+    Example:
+        >>> changed_settings(Recipe(tile=128), Recipe())
+        {'tile': ('128', 'none')}
+    """
+    values = {
+        field.name: (getattr(before, field.name), getattr(after, field.name))
         for field in fields(Recipe)
-        if getattr(recipe, field.name) != getattr(preset, field.name)
-    ]
-    return " ".join([recipe.name, *changed])
+    }
+    return {
+        name: (_in_text(one), _in_text(other))
+        for name, (one, other) in values.items()
+        if one != other
+    }
+
+
+def _in_text(value: Any) -> str:
+    return "none" if value is None else str(value)
 
 
 def _value_of(text: str) -> Any:

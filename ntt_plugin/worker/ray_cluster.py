@@ -14,6 +14,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
 from ..errors import WorkerError
 
 INSTALL = (
@@ -54,6 +56,10 @@ class Ray:
     cpus_each: float = 1
 
     def __post_init__(self) -> None:
+        for name in ("workers", "gpus_each", "cpus_each"):
+            value = getattr(self, name)
+            if isinstance(value, np.generic):
+                object.__setattr__(self, name, value.item())
         if not isinstance(self.workers, int) or isinstance(self.workers, bool) or self.workers < 1:
             raise WorkerError(f"ntt.Ray(workers={self.workers!r}): give a whole number from 1 up.")
         for name in ("gpus_each", "cpus_each"):

@@ -1,5 +1,6 @@
 import dataclasses
 
+import numpy as np
 import pytest
 
 from ntt_plugin.engine import recipe as config
@@ -49,6 +50,39 @@ def test_a_preset_takes_other_values():
 def test_an_unknown_preset_is_refused_with_those_there_are():
     with pytest.raises(RecipeError, match=r"'slow'.*paper, balanced, fast, best, tiny"):
         Recipe.from_preset("slow")
+
+
+@pytest.mark.parametrize("name", [None, 3, ["tiny"], {"tiny": 1}])
+def test_what_is_no_text_is_no_preset(name):
+    with pytest.raises(RecipeError, match=r"no preset .*paper, balanced, fast, best, tiny"):
+        Recipe.from_preset(name)
+
+
+@pytest.mark.parametrize("text", [None, 3, ["tiny"], b"tiny"])
+def test_what_is_no_text_is_no_recipe(text):
+    with pytest.raises(RecipeError, match=r"is no recipe; give a Recipe.*paper, balanced"):
+        config.recipe_of_text(text)
+
+
+def test_numbers_of_numpy_are_kept_as_pythons():
+    recipe = Recipe(tile=np.int64(64), grid=np.uint8(8), nms_iou=np.float32(0.25))
+    assert recipe == Recipe(tile=64, grid=8, nms_iou=0.25)
+    kinds = [type(value) for value in (recipe.tile, recipe.grid, recipe.nms_iou)]
+    assert kinds == [int, int, float]
+    with pytest.raises(RecipeError, match="tile"):
+        Recipe(tile=np.float64(64.5))
+    with pytest.raises(RecipeError, match="grid"):
+        Recipe(grid=np.bool_(True))
+
+
+@pytest.mark.parametrize("name", ["tiny", "mine"])
+def test_recipes_that_differ_have_texts_that_differ(name):
+    one = dataclasses.replace(PRESETS["tiny"], name=name)
+    changed = {"tile": 64, "encoder": "Tiny", "merge_exponent": 2.0}
+    others = [dataclasses.replace(one, **{field: value}) for field, value in changed.items()]
+    texts = {config.text_of_recipe(recipe) for recipe in (one, *others)}
+    assert len(texts) == 4
+    assert all(text.split()[0] == name for text in texts)
 
 
 def test_an_unknown_field_is_refused_with_those_there_are():

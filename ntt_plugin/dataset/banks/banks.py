@@ -146,7 +146,7 @@ def save_memory_bank(dataset: Any, name: str, bank: MemoryBank, *, overwrite: bo
         overwrite: replace a bank of the same name; it stays if the new one cannot be saved.
 
     Raises:
-        DatasetError: the name is taken or unusable.
+        DatasetError: the name is taken or unusable, or ``bank`` is no memory bank.
         BankError: the database did not take the bank.
 
     Example:
@@ -155,6 +155,10 @@ def save_memory_bank(dataset: Any, name: str, bank: MemoryBank, *, overwrite: bo
         >>> ntt.save_memory_bank(dataset, "pets", bank)
     """
     dataset = store.require_free(dataset, name, overwrite)
+    if not isinstance(bank, MemoryBank):
+        raise DatasetError(
+            f"{quoted(bank)} is no memory bank; give a MemoryBank, such as load_memory_bank gives."
+        )
     store.write(dataset, name, bank, overwrite)
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 
 from ...engine.bank.memory_bank import MemoryBank, StoredReference
+from ...engine.recipe import changed_settings
 from ...engine.references import may_be_same
 from ...errors import BankError, DatasetError
 from ...worker.tasks.networks import SegmenterLike
@@ -299,7 +300,7 @@ def undo_memory_bank(dataset: Any, name: str) -> BankChange:
     Thresholds count for no change: they go with the state that they were found for.
 
     Returns:
-        What it gained and lost by it.
+        What it gained and lost by it, and which settings changed.
 
     Raises:
         DatasetError: there is no such bank, or no former state of it is kept.
@@ -341,6 +342,7 @@ def _difference(name: str, before: MemoryBank, after: MemoryBank) -> BankChange:
         ),
         refused=(),
         version=after.version,
+        settings=changed_settings(before.recipe, after.recipe),
     )
 
 

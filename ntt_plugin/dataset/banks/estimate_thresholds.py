@@ -27,6 +27,7 @@ from ..references.reference_images import (
     annotated_labels,
     bank_without,
     entries_here,
+    held_with_copies,
 )
 from ..runtime.caching import Cache, usable_store
 from ..runtime.image_pass import concerns_every_image, each_image
@@ -78,9 +79,10 @@ def estimate_thresholds(
 ) -> EstimatedThresholds:
     """Thresholds for a bank without ground truth, from its own reference images.
 
-    Each image with references is matched with a bank that lacks them. The scores at which its
-    annotated objects are found again, and those of predictions that are surely wrong, decide;
-    what lies on nothing that is annotated may be right or wrong, and counts in shares. Classes
+    Each image with references is matched with a bank that lacks them, and those of its copies. The
+    scores at which its annotated objects are found again, and those of predictions that are surely
+    wrong, decide; what lies on nothing that is annotated may be right or wrong, and counts in
+    shares. Classes
     with fewer than 20 objects share one threshold. Images need not be annotated whole. Kept
     proposals are used; without them the networks run on each reference image, 200 at most.
 
@@ -179,6 +181,7 @@ def _look(
     """Match each image that holds references with a bank that lacks them."""
     kept, _ = usable_store(cache)
     cached = CachedProposals(segmenter, kept)
+    lacks = held_with_copies(dataset, held)
     chosen = sorted(held)
     if len(chosen) > _MOST_IMAGES:
         chosen = sorted(random.Random(0).sample(chosen, _MOST_IMAGES))
@@ -189,7 +192,7 @@ def _look(
             annotated = annotated_labels(dataset, read.item.sample_id, read.item.filepath, entries)
         except NttError as error:
             raise SampleError(str(error)) from error
-        rest = bank_without(bank, {entry.stored.id for entry, _ in entries})
+        rest = bank_without(bank, lacks[read.item.sample_id])
         if rest.classes:
             instances = cached.use(read, lambda proposals: match(proposals, rest, bank.recipe))
             observed.add(instances, annotated, rest.classes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -40,6 +40,8 @@ class BankChange:
         version: the bank's version, the number of changes since it was built.
         label_ids: ids of the labels that were learnt now, as references or as negatives.
         labels: the same labels, each by its sample, field and id.
+        settings: fields of the recipe that changed, with the values before and after, as
+            ``change_recipe`` takes them.
     """
 
     name: str
@@ -51,6 +53,7 @@ class BankChange:
     version: int
     label_ids: tuple[str, ...] = ()
     labels: tuple[LabelKey, ...] = ()
+    settings: Mapping[str, tuple[str, str]] = field(default_factory=dict)
 
     def __str__(self) -> str:
         """The counts in words, for logs and messages."""
@@ -63,9 +66,16 @@ class BankChange:
             )
             if counts
         ]
+        parts += [f"settings changed: {self.settings_in_words()}"] if self.settings else []
         parts += [f"{self.already} there already"] if self.already else []
         parts += [f"{len(self.refused)} left out"] if self.refused else []
         return f"{self.name!r}: {', '.join(parts) or 'nothing to change'}; version {self.version}"
+
+    def settings_in_words(self) -> str:
+        """What settings changed, from what to what; empty if none did."""
+        return ", ".join(
+            f"{name} from {one} to {other}" for name, (one, other) in self.settings.items()
+        )
 
 
 @dataclass(frozen=True)

@@ -117,8 +117,8 @@ def save_thresholds(
         The thresholds that the bank has now.
 
     Raises:
-        DatasetError: there is no such bank or evaluation, both or none of the two are given, or
-            the evaluation has no threshold for any class of the bank.
+        DatasetError: there is no such bank or evaluation, both or none of the two are given, the
+            thresholds are no mapping, or the evaluation has none for any class of the bank.
         BankError: the bank does not hold a class of ``thresholds``, one is no number from 0 to 1,
             or the bank is damaged.
 
@@ -130,7 +130,7 @@ def save_thresholds(
         raise DatasetError("Give the name of an evaluation, or thresholds; one of the two.")
     dataset = store.require_bank(dataset, bank)
     given = thresholds if eval_key is None else best_thresholds(dataset, eval_key)
-    values = _values(given or {})
+    values = _values({} if given is None else given)
 
     def edit(saved: MemoryBank) -> bool:
         before = saved.thresholds
@@ -296,11 +296,6 @@ def check_thresholds(thresholds: Mapping[str, float | Threshold]) -> dict[str, f
     Raises:
         DatasetError: one is no number from 0 to 1, or they are no mapping.
     """
-    if not isinstance(thresholds, Mapping):
-        raise DatasetError(
-            f"{quoted(thresholds)} are no thresholds; give one for each class, such as "
-            '{"cat": 0.6}.'
-        )
     values = _values(thresholds)
     for label, value in values.items():
         if not is_threshold(value):
@@ -311,6 +306,16 @@ def check_thresholds(thresholds: Mapping[str, float | Threshold]) -> dict[str, f
 
 
 def _values(thresholds: Mapping[str, float | Threshold]) -> dict[str, float]:
+    """Thresholds by class, of whatever value.
+
+    Raises:
+        DatasetError: they are no mapping.
+    """
+    if not isinstance(thresholds, Mapping):
+        raise DatasetError(
+            f"{quoted(thresholds)} are no thresholds; give one for each class, such as "
+            '{"cat": 0.6}.'
+        )
     return {
         label: entry.value if isinstance(entry, Threshold) else entry
         for label, entry in thresholds.items()

@@ -141,10 +141,10 @@ def compare_segmentations(
     images = image_view(samples, group_slices, left_out.notes)
     both = [label_field, other_field]
     fields = both if gt_field is None else [*both, gt_field]
-    if len(set(fields)) < len(fields):
-        raise DatasetError("The same field was given twice; name different ones.")
     for name in fields:
         require_detections(images, name)
+    if len(set(fields)) < len(fields):
+        raise DatasetError("The same field was given twice; name different ones.")
     if not include_missing:
         given = images
         images = leave_out_missing(given, dict.fromkeys(both, NOT_SEGMENTED), left_out)

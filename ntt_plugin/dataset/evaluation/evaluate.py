@@ -189,7 +189,7 @@ def require_evaluation(dataset: Any, eval_key: str) -> Any:
 def _require_fields(samples: Any, label_field: str, gt_field: str, masks: bool) -> None:
     """Make sure that both are Detections, and hold what is scored: masks, and confidences."""
     for field in (label_field, gt_field):
-        found = samples.get_field(field)
+        found = samples.get_field(field) if isinstance(field, str) else None
         if getattr(found, "document_type", None) is fo.Polylines:
             raise DatasetError(
                 f"The field {field!r} holds Polylines, which COCO's evaluation does not score; "

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from dataclasses import dataclass
 
 import fiftyone as fo
@@ -13,7 +12,7 @@ from scipy import ndimage  # type: ignore[import-untyped]
 from ...engine.references import tight_box
 from ...engine.typing import Array
 from ...errors import DatasetError
-from ..samples.checks import quoted
+from ..samples.checks import is_number, quoted
 from .placed_masks import placed_mask
 from .polylines import polyline_mask
 
@@ -43,8 +42,7 @@ class Clean:
             return None
         clean = given if isinstance(given, Clean) else cls(given, given)
         for size in (clean.specks, clean.holes):
-            is_number = isinstance(size, numbers.Real) and not isinstance(size, bool)
-            if not is_number or not math.isfinite(size) or size < 0:
+            if not is_number(size) or not math.isfinite(size) or size < 0:
                 raise DatasetError(
                     f"The size to clean is {quoted(size)}; give a number of pixels (1 or more), or "
                     "a share of each mask's area (less than 1)."

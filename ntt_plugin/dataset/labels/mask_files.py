@@ -23,6 +23,22 @@ class MaskFolderError(DatasetError):
     """Masks cannot be written to their folder: it is read-only, or the disk is full."""
 
 
+def require_mask_dir(mask_dir: str | Path | None) -> None:
+    """Make sure that an argument ``mask_dir`` names a folder, or is left out.
+
+    An empty text is refused: to Python it is the working directory.
+
+    Raises:
+        MaskFolderError: it names none.
+    """
+    is_path = isinstance(mask_dir, (str, Path)) and bool(str(mask_dir).strip())
+    if mask_dir is not None and not is_path:
+        raise MaskFolderError(
+            f"mask_dir is {quoted(mask_dir)}; give the path of a folder, or leave it out to keep "
+            "the masks in the database."
+        )
+
+
 class MaskFiles:
     """The files of one run's masks, in a folder for each sample.
 

@@ -23,7 +23,15 @@ from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
 from ..labels.placed_masks import INVERTED, full_mask, seems_inverted
 from ..labels.polylines import polyline_box, polyline_mask
-from ..samples.checks import dataset_of, listed, literals, quoted, require_classes, require_labels
+from ..samples.checks import (
+    dataset_of,
+    listed,
+    literals,
+    quoted,
+    require_classes,
+    require_labels,
+    require_tag,
+)
 from ..samples.label_selection import LabelKey, select_labels
 from ..samples.views import image_view, load_sample
 
@@ -129,6 +137,7 @@ def choose_references(
     samples = image_view(samples, group_slices, notes)
     path = require_labels(samples, label_field)
     if sample_tag is not None:
+        require_tag(sample_tag)
         samples = _with_tag(samples, sample_tag)
     wanted = require_classes(samples, [path], classes)
     for note in look_alike_notes(samples.distinct(f"{path}.label")):

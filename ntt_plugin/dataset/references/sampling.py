@@ -141,8 +141,10 @@ def sample_references(
     shots, seed = whole_number("shots", shots), whole_number("seed", seed)
     if shots < 1:
         raise DatasetError(f"shots is {shots}; it must be 1 or more.")
-    if protocol not in _PROTOCOLS:
-        raise DatasetError(f"There is no protocol {protocol!r}; there is {listed(_PROTOCOLS)}.")
+    if not isinstance(protocol, str) or protocol not in _PROTOCOLS:
+        raise DatasetError(
+            f"There is no protocol {quoted(protocol)}; there is {listed(_PROTOCOLS)}."
+        )
     require_tag(tag)
     repeats: list[str] = []
     samples = image_view(samples, group_slices, repeats)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import numbers
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -21,7 +20,13 @@ from ..labels.review_marks import (
     declare_review,
     read_marks,
 )
-from ..samples.checks import dataset_of, quoted, require_detections, require_editable
+from ..samples.checks import (
+    dataset_of,
+    is_number,
+    quoted,
+    require_detections,
+    require_editable,
+)
 from ..samples.views import all_images
 from .journal import Journal, Step, new_step
 from .queue import review_queue
@@ -153,7 +158,7 @@ def approve_above(
         True
         >>> step = ntt.undo_review(dataset, "ntt")
     """
-    if not isinstance(confidence, numbers.Real) or not math.isfinite(confidence):
+    if not is_number(confidence) or not math.isfinite(confidence):
         raise DatasetError(f"The confidence is {quoted(confidence)}; give a number from 0 to 1.")
     queue = review_queue(
         samples,

@@ -72,7 +72,7 @@ def teach_review(
         2
         >>> step = ntt.undo_review(dataset, "ntt")
     """
-    if kind not in _STATES:
+    if not isinstance(kind, str) or kind not in _STATES:
         raise DatasetError(f"There is no kind {quoted(kind)}; use 'negatives' or 'references'.")
     if whole_number("most", most) < 1:
         raise DatasetError(f"most is {most}; let the bank learn at least one label of a class.")

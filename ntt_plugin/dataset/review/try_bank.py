@@ -111,6 +111,7 @@ def try_bank(
         [True, True]
     """
     count = whole_number("count", count)
+    seed = None if seed is None else whole_number("seed", seed)
     notes: list[str] = []
     images = image_view(samples, group_slices, notes)
     name, bank = bank_with_classes(images, bank, bank_dataset)

@@ -9,13 +9,15 @@ from threading import Lock
 from typing import Any, Generic, TypeVar
 
 import fiftyone as fo
+import numpy as np
 from cachetools import LRUCache
 
 from ...engine.files import chosen_home, platform_home
 from ...engine.proposals import store
-from ...errors import StoreError
+from ...errors import DatasetError, StoreError
 from ...worker.tasks.former_store import StoreWithFormer
 from ..database.fiftyone_internals import dataset_id, runs, samples_of
+from ..samples.checks import quoted
 
 T = TypeVar("T")
 
@@ -102,15 +104,25 @@ def store_of(cache: Cache) -> store.ProposalStore | None:
     """The store that an argument ``cache`` names; None for none.
 
     Raises:
+        DatasetError: it is none of these.
         StoreError: the default store cannot be used.
     """
     if isinstance(cache, store.ProposalStore):
         return cache
+    if not isinstance(cache, (bool, np.bool_)):
+        raise DatasetError(
+            f"cache is {quoted(cache)}; give True or False. To keep proposals in a folder of your "
+            "own pass cache=ntt.ProposalStore(folder)."
+        )
     return ProposalStore() if cache else None
 
 
 def usable_store(cache: Cache) -> tuple[store.ProposalStore | None, list[str]]:
-    """As ``store_of``, but a store that cannot be used is None and a note, not an error."""
+    """As ``store_of``, but a store that cannot be used is None and a note, not an error.
+
+    Raises:
+        DatasetError: ``cache`` names no store.
+    """
     try:
         return store_of(cache), []
     except StoreError as error:

@@ -53,10 +53,11 @@ def require_usable(workers: Workers, device: Any, segmenter: Any) -> None:
     """
     if workers is None:
         return
-    is_number = is_whole(workers) and not isinstance(workers, bool)
+    is_number = is_whole(workers)
     if is_number and workers < 1:  # type: ignore[operator]
         raise DatasetError(f"{workers} workers cannot work; give 1 or more, or leave workers out.")
-    if not (is_number or workers == "auto" or isinstance(workers, Ray)):
+    is_auto = isinstance(workers, str) and workers == "auto"
+    if not (is_number or is_auto or isinstance(workers, Ray)):
         raise DatasetError(
             f"workers={quoted(workers)} is neither a number, 'auto' nor ntt.Ray(...); leave it out "
             "to work in this process."

@@ -56,7 +56,7 @@ def require_labels(
     """
     name = dataset_of(samples).name
     schema = samples.get_field_schema(embedded_doc_type=kinds)
-    if field in schema:
+    if isinstance(field, str) and field in schema:
         return f"{field}.{label_list(schema[field].document_type)}"
     found = samples.get_field(field) if isinstance(field, str) and field else None
     wanted = " or ".join(kind.__name__ for kind in kinds)
@@ -182,6 +182,11 @@ def whole_number(name: str, value: Any) -> int:
     if not is_whole(value):
         raise DatasetError(f"{name} is {quoted(value)}; it must be a whole number.")
     return int(value)
+
+
+def is_number(value: object) -> bool:
+    """Whether a value is a real number, Python's or numpy's; True and False are not."""
+    return isinstance(value, numbers.Real) and not isinstance(value, bool)
 
 
 def is_whole(value: object) -> bool:

@@ -22,7 +22,7 @@ from ..labels.crowds import IS_CROWD, is_crowd_label
 from ..labels.orientation import stored_pixels_problem
 from ..labels.placed_masks import placed_mask
 from ..samples.by_sample import BytesBySample
-from ..samples.checks import as_names, dataset_of, listed, quoted, require_labels
+from ..samples.checks import as_names, dataset_of, is_number, listed, quoted, require_labels
 from ..samples.fetching import each_fetched, fetch_documents, fetch_samples
 from ..samples.sample_ids import ids_of
 from .run_ids import RunIdBySample
@@ -76,9 +76,10 @@ def proposal_sources(
         raise DatasetError(
             f"There are no proposals without a source; name {GRID!r}, a field of labels, or both."
         )
-    number = isinstance(min_confidence, (int, float)) and not isinstance(min_confidence, bool)
-    if not number or not 0 <= min_confidence <= 1:
-        raise DatasetError(f"min_confidence is {min_confidence!r}; give a number from 0 to 1.")
+    if not is_number(min_confidence) or not 0 <= min_confidence <= 1:
+        raise DatasetError(
+            f"min_confidence is {quoted(min_confidence)}; give a number from 0 to 1."
+        )
     fields = tuple(name for name in names if name != GRID)
     if min_confidence and not fields:
         raise DatasetError(

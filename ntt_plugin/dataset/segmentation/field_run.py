@@ -40,10 +40,16 @@ from ..labels.label_field import (
     require_writable,
     segmentation_fields,
 )
-from ..labels.mask_files import MaskFiles, MaskFolderError, folder_of_run, keep_folder
+from ..labels.mask_files import (
+    MaskFiles,
+    MaskFolderError,
+    folder_of_run,
+    keep_folder,
+    require_mask_dir,
+)
 from ..runtime.progress_bar import Progress, progress_bar
 from ..runtime.work import Work
-from ..samples.checks import dataset_of, quoted
+from ..samples.checks import dataset_of, quoted, require_name
 from ..samples.sample_ids import SampleIds, ids_of
 from ..samples.sample_notes import run_notes
 from .changed_images import changed_images
@@ -88,6 +94,8 @@ def field_run(
     if overwrite not in (True, False, EVERYTHING):
         raise DatasetError(f"overwrite is {quoted(overwrite)}; use True, False or 'everything'.")
     dataset, field = dataset_of(samples), report.label_field
+    require_name(field, "label field")
+    require_mask_dir(mask_dir)
     intended = {intent_of(run, mode): mode for mode in (True, EVERYTHING)}
     try:
         with RunLock(dataset, field, intent=intent_of(run, overwrite)) as lock:

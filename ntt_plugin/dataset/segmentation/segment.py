@@ -29,7 +29,7 @@ from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
 from ..runtime.work import Work, WorkHere
 from ..runtime.workers import Workers, require_usable, work_by
-from ..samples.checks import dataset_of, listed
+from ..samples.checks import dataset_of, is_whole, listed
 from ..samples.sample_notes import run_notes
 from ..samples.views import image_view
 from .candidates import (
@@ -144,6 +144,7 @@ def segment(
         (4, [])
     """
     require_usable(workers, device, segmenter)
+    store, store_notes = usable_store(cache)
     notes: list[str] = []
     images = image_view(samples, group_slices, notes)
     name, bank = bank_with_classes(images, bank, bank_dataset)
@@ -163,7 +164,6 @@ def segment(
     report = SegmentReport(label_field, name, recipe.name, bank.version)
 
     with field_run(images, run, report, overwrite, mask_dir) as labelling:
-        store, store_notes = usable_store(cache)
         work: Work
         if workers is None:
             loaded = segmenter or get_segmenter(recipe, device, batch_size)
@@ -205,7 +205,9 @@ def _recipe(preset: str | Recipe, segmenter: SegmenterLike | None, tile: int | N
     """
     if segmenter is None:
         recipe = as_recipe(preset)
-        return recipe if tile is None else replace(recipe, tile=tile or None)
+        if tile is None:
+            return recipe
+        return replace(recipe, tile=None if is_whole(tile) and tile == 0 else tile)
     if tile is not None:
         raise DatasetError(
             "A segmenter in memory has its own recipe; leave tile out, or make it with "

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from statistics import mean
@@ -16,7 +16,7 @@ from ...engine.bank.memory_bank import MemoryBank
 from ...engine.images.load import shown_size
 from ...engine.proposals.cache import AFTER_PROPOSALS
 from ...engine.recipe import Recipe, recipe_of_text, text_of_recipe
-from ...errors import DatasetError, NoFileHandlesError, NttError
+from ...errors import DatasetError, NoFileHandlesError, NttError, RecipeError
 from ...worker.tasks.cached_proposals import CachedProposals
 from ...worker.tasks.networks import SegmenterLike
 from ..banks.change_recipe import bank_for
@@ -24,15 +24,20 @@ from ..database.errors import database_errors
 from ..evaluation.coco_metrics import export_coco, has_masks
 from ..evaluation.exclusions import NOT_LABELLED, LeftOut, leave_out_missing, nothing_left
 from ..networks import get_segmenter
-from ..references.reference_images import annotated_labels, bank_without, entries_here
+from ..references.reference_images import (
+    annotated_labels,
+    bank_without,
+    entries_here,
+    held_with_copies,
+)
 from ..runtime.caching import Cache, usable_store
 from ..runtime.progress_bar import Progress
-from ..samples.checks import dataset_of, listed, require_classes, require_detections
+from ..samples.checks import dataset_of, listed, quoted, require_classes, require_detections
 from ..samples.sample_notes import SampleNote
 from ..samples.views import all_images, image_view
 from ..segmentation.segment import bank_with_classes
 from .recipe_scores import Figures, KnownObjects, RecipeScores
-from .recipe_trials import Trial, TrialImages, try_recipes
+from .recipe_trials import Trial, TrialImages, TrialReport, try_recipes
 
 # More reference images tell little more, and their proposals may have to be computed.
 _MOST_IMAGES = 200
@@ -67,7 +72,7 @@ class RecipeComparison:
     Attributes:
         bank: the bank's name.
         gt_field: the field of ground truth; None if the bank's own references were found again.
-        images: number of images that were looked at.
+        images: number of images that the figures are of: those that every recipe measured saw.
         results: a result for each recipe, in the order given.
         failed: images that could not be used, each with the reason.
         notes: what a person should know, a sentence each.
@@ -108,14 +113,15 @@ def compare_recipes(
     """Measure recipes on your own images: which finds most, and how long each takes.
 
     With ground truth each recipe gets COCO's AP on the samples. Without, each image that holds
-    references of the bank is matched with a bank that lacks the references of that image, and the
-    recipe is measured by how well it finds them again. These images need not be annotated whole:
-    predictions that lie on nothing annotated are passed over, so that this AP is higher than one
-    with ground truth, and good for comparing only. 200 images at most are looked at.
+    references of the bank is matched with a bank that lacks the references of that image, and of
+    its copies, and the recipe is measured by how well it finds them again. These images need not
+    be annotated whole: predictions that lie on nothing annotated are passed over, so that this AP
+    is higher than one with ground truth, and good for comparing only. 200 images at most are looked
+    at.
 
     Recipes whose proposals are the same share them, and kept ones are used. A recipe with another
-    encoder or context ratio learns the bank's references again from their labels. No label, field
-    or bank is changed.
+    encoder or context ratio learns the bank's references again from their labels. An image that
+    one of them could not use counts for none. No label, field or bank is changed.
 
     Args:
         samples: a dataset or view of images; without ground truth only its dataset counts.
@@ -133,8 +139,8 @@ def compare_recipes(
 
     Raises:
         DatasetError: there is no such bank or field, nothing to measure on, or none of the
-            recipes can be tried.
-        RecipeError: a text is no recipe.
+            recipes can be tried or finds an image that it can use.
+        RecipeError: one is no recipe, or a text is none.
 
     Example:
         >>> found = ntt.compare_recipes(
@@ -153,10 +159,10 @@ def compare_recipes(
         task = _reference_images(dataset_of(images), name, loaded, found)
     else:
         task = _labelled_images(images, name, loaded, gt_field, progress, found)
-    found.images = len(task.numbers)
     store, notes = usable_store(cache)
     found.notes += notes
     results: dict[str, RecipeResult] = {}
+    tried: list[tuple[Trial, TrialReport]] = []
     for group in _sharing_proposals(wanted):
         segmenter, trials = _prepared(images, loaded, group, device, task, results, found)
         if segmenter is not None:
@@ -164,29 +170,75 @@ def compare_recipes(
             report = try_recipes(task, trials, segmenter, cached, progress)
             found.failed += [one for one in report.failed if one not in found.failed]
             found.notes += [note for note in report.notes if note not in found.notes]
-            for trial in trials:
-                each = report.seconds + mean(trial.matching or [0.0])
-                figures = trial.scores.figures()
-                results[trial.name] = RecipeResult(trial.name, trial.recipe, figures, each)
+            tried += [(trial, report) for trial in trials]
+    results |= _measured(tried, task, found)
     found.results = [results[name] for name in wanted]
     if all(result.figures is None for result in found.results):
         raise DatasetError(f"None of the recipes can be tried. {found.results[0].problem}")
     return found
 
 
+def _measured(
+    tried: Sequence[tuple[Trial, TrialReport]], task: TrialImages, found: RecipeComparison
+) -> dict[str, RecipeResult]:
+    """The results of trials, all on the same images: those that each trial could use.
+
+    Raises:
+        DatasetError: there is no such image, or none of them holds an object that is known.
+    """
+    results = {}
+    able = [one for one in tried if one[0].scores.images]
+    for trial, report in tried:
+        if not trial.scores.images:
+            problem = f"It could not use any image. {_first_reason(report.failed)}".rstrip()
+            results[trial.name] = RecipeResult(trial.name, trial.recipe, problem=problem)
+    if not able:
+        return results
+    common = set.intersection(*(trial.scores.images for trial, _ in able))
+    if not any(task.known.objects(number) for number in common):
+        raise DatasetError(
+            f"Nothing can be measured: of {len(task.numbers)} images {len(common)} could be used "
+            "by every recipe, without a known object in them. "
+            f"{_first_reason(found.failed)}".rstrip()
+        )
+    found.images = len(common)
+    for trial, report in able:
+        each = report.seconds + mean(trial.matching)
+        figures = trial.scores.figures(common)
+        results[trial.name] = RecipeResult(trial.name, trial.recipe, figures, each)
+    return results
+
+
+def _first_reason(failed: Sequence[SampleNote]) -> str:
+    return f"The first that failed, {failed[0].filepath}: {failed[0].reason}" if failed else ""
+
+
 def _named(recipes: Recipes, own: Recipe) -> dict[str, Recipe]:
-    named: Mapping[str, str | Recipe]
+    """The recipes by their names, each once.
+
+    Raises:
+        RecipeError: one is no recipe, a name is no text, or two recipes have one name.
+    """
+    given: Iterable[tuple[Any, Any]]
     if isinstance(recipes, Mapping):
-        named = recipes
+        given = recipes.items()
     else:
-        each = [recipes] if isinstance(recipes, (str, Recipe)) else recipes
-        named = {one if isinstance(one, str) else text_of_recipe(one): one for one in each}
+        alone = isinstance(recipes, (str, bytes, Recipe)) or not isinstance(recipes, Iterable)
+        each: Iterable[Any] = [recipes] if alone else recipes
+        given = [(text_of_recipe(one) if isinstance(one, Recipe) else one, one) for one in each]
+    named: dict[str, Recipe] = {}
+    for name, one in given:
+        recipe = one if isinstance(one, Recipe) else recipe_of_text(one, own)
+        if not isinstance(name, str) or not name.strip():
+            raise RecipeError(f"{quoted(name)} is no name of a recipe; give a text.")
+        if named.setdefault(name, recipe) != recipe:
+            raise RecipeError(
+                f"Two different recipes are called {quoted(name)}; give them names of your own: "
+                '{"one": ..., "other": ...}.'
+            )
     if not named:
         raise DatasetError("There is no recipe to try; name two or more.")
-    return {
-        name: one if isinstance(one, Recipe) else recipe_of_text(one, own)
-        for name, one in named.items()
-    }
+    return named
 
 
 def _sharing_proposals(recipes: Mapping[str, Recipe]) -> list[dict[str, Recipe]]:
@@ -205,6 +257,7 @@ def _reference_images(
 ) -> TrialImages:
     """The images of the bank's references, with the labels that can be found again."""
     held = entries_here(dataset, bank)
+    lacks = held_with_copies(dataset, held)
     chosen = sorted(held)
     if len(chosen) > _MOST_IMAGES:
         chosen = sorted(random.Random(0).sample(chosen, _MOST_IMAGES))
@@ -214,7 +267,7 @@ def _reference_images(
     images = all_images(dataset).select(chosen)
     for sample_id, filepath in zip(*images.values(["id", "filepath"]), strict=True):
         entries = held[sample_id]
-        rest = bank_without(bank, {entry.stored.id for entry, _ in entries})
+        rest = bank_without(bank, lacks[sample_id])
         try:
             annotated = annotated_labels(dataset, sample_id, filepath, entries)
             size = shown_size(filepath)
@@ -236,11 +289,10 @@ def _reference_images(
     if not known.truth["annotations"]:
         raise DatasetError(
             f"The memory bank {name!r} cannot be measured on its own references: no class has "
-            f"references in two images of {dataset.name!r} or more. Give gt_field, or add "
-            "references in other images."
+            f"references in two images of {dataset.name!r} or more (copies of one count once). "
+            "Give gt_field, or add references in other images."
         )
-    ids = {key: {entry.stored.id for entry, _ in entries} for key, entries in held.items()}
-    return TrialImages(images.select(list(numbers)), known, numbers, ids)
+    return TrialImages(images.select(list(numbers)), known, numbers, lacks)
 
 
 def _labelled_images(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -66,6 +66,16 @@ class KnownObjects:
             self.truth["annotations"].append(entry)
             self._of_image.setdefault(image_id, []).append(entry)
 
+    def truth_of(self, image_ids: Collection[int]) -> dict[str, Any]:
+        """The annotation file's content for some of the images alone."""
+        return {
+            **self.truth,
+            "images": [one for one in self.truth["images"] if one["id"] in image_ids],
+            "annotations": [
+                one for one in self.truth["annotations"] if one["image_id"] in image_ids
+            ],
+        }
+
     def objects(self, image_id: int) -> list[dict[str, Any]]:
         """An image's annotations, without crowds."""
         return [one for one in self._of_image.get(image_id, []) if not one["iscrowd"]]
@@ -102,6 +112,15 @@ class Figures:
     confusions: dict[tuple[str, str], int]
 
 
+@dataclass
+class _Found:
+    """What a recipe found in one image: results, IoUs of the objects, and what was confused."""
+
+    results: list[dict[str, Any]]
+    ious: list[float] = field(default_factory=list)
+    confused: list[tuple[str, str]] = field(default_factory=list)
+
+
 class RecipeScores:
     """Collects what one recipe finds in images with known objects."""
 
@@ -109,9 +128,12 @@ class RecipeScores:
         """Nothing was found yet."""
         self._known = known
         self._names = {number: name for name, number in known.categories.items()}
-        self._results: list[dict[str, Any]] = []
-        self._ious: list[float] = []
-        self._confused: Counter[tuple[str, str]] = Counter()
+        self._found: dict[int, _Found] = {}
+
+    @property
+    def images(self) -> set[int]:
+        """The images that were compared."""
+        return set(self._found)
 
     def add(self, image_id: int, instances: Instances) -> None:
         """Compare what was found in an image, all of it, with what is known of the image."""
@@ -119,33 +141,39 @@ class RecipeScores:
         found = self._entries(image_id, instances)
         objects = known.objects(image_id)
         ious = _ious(known.shapes(found), known.shapes(objects), False)
+        seen = _Found(found)
         for column, wanted in enumerate(objects):
             own = [row for row, one in enumerate(found) if _same_class(one, wanted)]
             best = max((float(ious[row, column]) for row in own), default=0.0)
-            self._ious.append(best)
+            seen.ious.append(best)
             over = np.flatnonzero(ious[:, column] >= SAME_IOU)
             if best < SAME_IOU and len(over):
                 taken_for = found[int(over[0])]["category_id"]
-                self._confused[self._names[wanted["category_id"]], self._names[taken_for]] += 1
+                pair = self._names[wanted["category_id"]], self._names[taken_for]
+                seen.confused.append(pair)
         if not known.whole:
             places = known.shapes(known.places(image_id))
             about = _ious(known.shapes(found), places, False) >= _ABOUT_IOU
             about |= _ious(known.shapes(found), places, True) >= _ABOUT_SHARE
-            found = [found[row] for row in np.flatnonzero(about.any(axis=1))]
-        self._results += found
+            seen.results = [found[row] for row in np.flatnonzero(about.any(axis=1))]
+        self._found[image_id] = seen
 
-    def figures(self) -> Figures:
-        """The figures over all images."""
+    def figures(self, image_ids: Collection[int]) -> Figures:
+        """The figures over some of the images that were compared; the others count for nothing."""
         known = self._known
         kind = "segm" if known.masks else "bbox"
-        figures, _ = evaluate_coco(known.truth, self._results, kind)
-        count = len(self._ious)
+        seen = [found for image_id, found in self._found.items() if image_id in image_ids]
+        results = [result for found in seen for result in found.results]
+        figures, _ = evaluate_coco(known.truth_of(image_ids), results, kind)
+        ious = [iou for found in seen for iou in found.ious]
+        confused = Counter(pair for found in seen for pair in found.confused)
+        count = len(ious)
         return Figures(
             ap=figures["AP"],
-            recall=sum(iou >= SAME_IOU for iou in self._ious) / count if count else 0.0,
-            mean_iou=sum(self._ious) / count if count else 0.0,
+            recall=sum(iou >= SAME_IOU for iou in ious) / count if count else 0.0,
+            mean_iou=sum(ious) / count if count else 0.0,
             objects=count,
-            confusions=dict(self._confused.most_common()),
+            confusions=dict(confused.most_common()),
         )
 
     def _entries(self, image_id: int, instances: Instances) -> list[dict[str, Any]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -128,7 +129,8 @@ class BankRecord:
 
 def is_threshold(value: object) -> bool:
     """Whether a value is a valid threshold: a number in [0, 1]."""
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= 1
+    number = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    return number and bool(0 <= value <= 1)  # type: ignore[operator]
 
 
 def new_reference_id() -> str:

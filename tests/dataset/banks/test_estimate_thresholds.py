@@ -1,5 +1,7 @@
 """Thresholds of a bank estimated from its own reference images, and kept with it."""
 
+import shutil
+
 import numpy as np
 import pytest
 
@@ -38,6 +40,20 @@ def test_each_image_is_matched_without_its_own_references(dataset, bank, segment
     found = estimate_thresholds(dataset, "blocks", segmenter=segmenter)
     assert found.thresholds == by_hand(bank, segmenter)
     assert (found.images, found.without, found.failed) == (6, {}, [])
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_references_of_one_picture_in_two_samples_tell_nothing(
+    copied, dataset, segmenter, tmp_path
+):
+    twin = dataset.first().copy()
+    if copied:
+        twin.filepath = str(shutil.copy(twin.filepath, tmp_path / "copy.png"))
+    dataset.add_sample(twin)
+    both = dataset.select([dataset.first().id, twin.id])
+    banks.build_memory_bank(both, "ground_truth", "twins", segmenter=segmenter)
+    found = estimate_thresholds(dataset, "twins", segmenter=segmenter)
+    assert (found.images, found.thresholds) == (2, {})
 
 
 def test_they_are_kept_with_the_bank_and_its_file_and_marked(dataset, bank, segmenter, tmp_path):

@@ -1,6 +1,8 @@
 """Recipes compared on images whose answer is known."""
 
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import fiftyone as fo
 import numpy as np
@@ -17,9 +19,10 @@ from ntt_plugin.dataset.suggestions.compare_recipes import (
     compare_recipes,
 )
 from ntt_plugin.dataset.suggestions.recipe_scores import Figures
+from ntt_plugin.engine.images.load import read_image, shown_size
 from ntt_plugin.engine.proposals.store import ProposalStore
 from ntt_plugin.engine.recipe import Recipe
-from ntt_plugin.errors import BankError, DatasetError, RecipeError
+from ntt_plugin.errors import BankError, DatasetError, ImageError, RecipeError
 from tests.dataset import scenes
 
 
@@ -187,6 +190,96 @@ def test_an_image_that_cannot_be_read_is_named(dataset, bank, engines):
     assert found.images == 5
 
 
+def cut_short(sample):
+    """Damage an image so that its header can be read and its pixels cannot."""
+    path = Path(sample.filepath)
+    path.write_bytes(path.read_bytes()[:70])
+    assert shown_size(path) == scenes.SIZE
+    with pytest.raises(ImageError):
+        read_image(path)
+
+
+# With two instances an image the figures of each image differ.
+POOR = ["own max_instances=2"]
+
+
+@pytest.mark.parametrize("gt_field", ["ground_truth", None])
+def test_an_image_cut_short_counts_for_no_figure(gt_field, dataset, bank, engines):
+    last = dataset.last()
+    cut_short(last)
+    found = compare_recipes(dataset, "blocks", POOR, gt_field, cache=False)
+    assert [one.filepath for one in found.failed] == [last.filepath]
+    dataset.delete_samples([last.id])
+    without = compare_recipes(dataset, "blocks", POOR, gt_field, cache=False)
+    assert found.results[0].figures == without.results[0].figures
+    assert found.images == without.images == 5
+    assert found.results[0].figures.objects == 15
+
+
+def test_an_image_that_one_recipe_cannot_use_counts_for_none(dataset, bank, engines, monkeypatch):
+    class Failing(Engine):
+        def propose(self, image):
+            if self.proposed == 2:
+                self.proposed += 1
+                raise ImageError("The third one is too much.")
+            return super().propose(image)
+
+    engines["fast"] = Failing(replace(bank.recipe, name="fast"))
+    found = compare_recipes(dataset, "blocks", [*POOR, "fast"], "ground_truth", cache=False)
+    assert found.images == 5 and len(found.failed) == 1
+    assert [one.figures.objects for one in found.results] == [15, 15]
+    dataset.delete_samples([found.failed[0].sample])
+    without = compare_recipes(dataset, "blocks", POOR, "ground_truth", cache=False)
+    assert found.results[0].figures == without.results[0].figures
+
+
+def test_a_recipe_that_can_use_no_image_has_no_figures(dataset, bank, engines):
+    class Failing(Engine):
+        def propose(self, image):
+            raise ImageError("It is too much.")
+
+    engines["fast"] = Failing(replace(bank.recipe, name="fast"))
+    found = compare_recipes(dataset, "blocks", ["own", "fast"], "ground_truth", cache=False)
+    assert found.images == 6 and found.best.name == "own"
+    assert found.results[1].figures is None and "It is too much." in found.results[1].problem
+
+
+@pytest.mark.parametrize("gt_field", ["ground_truth", None])
+def test_no_image_that_can_be_read_is_an_error(gt_field, dataset, bank, engines):
+    for sample in dataset:
+        cut_short(sample)
+    with pytest.raises(DatasetError, match=r"could not use any image.*The first that failed"):
+        compare_recipes(dataset, "blocks", OWN, gt_field, cache=False)
+
+
+def test_no_object_in_the_images_that_can_be_read_is_an_error(dataset, bank, engines):
+    cut_short(dataset.first())
+    for sample in dataset.skip(1).iter_samples(autosave=True):
+        sample["ground_truth"] = fo.Detections()
+    with pytest.raises(DatasetError, match=r"5 could be used.*without a known object"):
+        compare_recipes(dataset, "blocks", ["own"], "ground_truth", cache=False)
+
+
+@pytest.mark.parametrize("copied", [False, True])
+def test_a_bank_lacks_the_references_of_an_images_copies_too(
+    copied, dataset, segmenter, engines, tmp_path
+):
+    first, second = dataset.first(), dataset.skip(1).first()
+    # Nothing but its own picture knows the class of an image's block.
+    for sample, name in ((first, "one"), (second, "two")):
+        sample.ground_truth.detections[0].label = name
+        sample.save()
+    twin = first.copy()
+    if copied:
+        twin.filepath = str(shutil.copy(first.filepath, tmp_path / "copy.png"))
+    dataset.add_sample(twin)
+    banks.build_memory_bank(dataset, "ground_truth", "twins", segmenter=segmenter)
+    found = compare_recipes(dataset, "twins", ["own"], cache=False)
+    # The copies' two other blocks are looked for; neither block of a class of its own is.
+    assert found.images == 7
+    assert found.results[0].figures.objects == 7 * 3 - 3
+
+
 @pytest.mark.parametrize(("seconds", "best"), [(3, "fast"), (1.1, "first"), (0.5, "first")])
 def test_of_those_with_the_highest_ap_the_best_is_the_first_that_is_not_slower(seconds, best):
     def result(name, ap, seconds):
@@ -200,6 +293,30 @@ def test_of_those_with_the_highest_ap_the_best_is_the_first_that_is_not_slower(s
 @pytest.mark.parametrize("recipes", [[], {}])
 def test_no_recipe_is_an_error(dataset, bank, recipes):
     with pytest.raises(DatasetError, match="name two or more"):
+        compare_recipes(dataset, "blocks", recipes)
+
+
+def test_recipes_of_one_name_that_is_no_presets_are_all_measured(dataset, bank, engines):
+    mine = replace(bank.recipe, name="mine", max_instances=2)
+    recipes = [mine, replace(mine, max_instances=3), mine]
+    found = compare_recipes(dataset, "blocks", recipes, "ground_truth", cache=False)
+    names = [one.name for one in found.results]
+    assert [one.recipe for one in found.results] == recipes[:2]
+    assert ["max_instances=2" in name for name in names] == [True, False]
+    assert ["max_instances=3" in name for name in names] == [False, True]
+    assert found.results[0].figures.ap < found.results[1].figures.ap
+
+
+def test_two_recipes_that_would_have_one_name_are_an_error(dataset, bank):
+    with pytest.raises(RecipeError, match=r"Two different recipes are called 'own'.*of your own"):
+        compare_recipes(dataset, "blocks", ["own", Recipe(name="own")])
+
+
+@pytest.mark.parametrize(
+    "recipes", [None, 5, b"own", [None], [3], [["own"]], {"a": None}, {"a": 3}, {3: "own"}]
+)
+def test_what_is_no_recipe_is_an_error(recipes, dataset, bank):
+    with pytest.raises(RecipeError, match=r"is no recipe; give|is no name of a recipe"):
         compare_recipes(dataset, "blocks", recipes)
 
 

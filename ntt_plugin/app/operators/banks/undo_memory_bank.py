@@ -21,8 +21,8 @@ class UndoMemoryBank(NttOperator):
     operator_name = "undo_memory_bank"
     title = "Undo memory bank"
     about = (
-        "Take back the last change of a memory bank: what was added, removed or merged last. Use "
-        "it when a bank got worse; once more brings the change back."
+        "Take back the last change of a memory bank: what was added, removed or merged last, or "
+        "its settings. Use it when a bank got worse; once more brings the change back."
     )
     icon = "undo"
     parameters = ("name",)
@@ -55,6 +55,7 @@ class UndoMemoryBank(NttOperator):
             "Back again": learning_form.in_words(change.added),
             "Negatives back again": learning_form.in_words(change.negatives),
             "Taken away": learning_form.in_words(change.removed),
+            "Settings changed": change.settings_in_words(),
         }
         return Outcome(
             f"The memory bank {change.name!r} is as it was before its last change: "
@@ -80,6 +81,8 @@ def _in_words(change: BankChange) -> str:
         )
         if classes
     ]
+    if change.settings:
+        parts.append(f"change settings ({change.settings_in_words()})")
     if not parts:
         return f"take back the last change of {change.name!r}, of no reference"
     return f"{' and '.join(parts)} of {change.name!r}"

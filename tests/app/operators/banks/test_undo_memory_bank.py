@@ -21,3 +21,11 @@ def test_it_says_what_comes_and_after_an_undo_what_goes(plugin, dataset):
     assert f"take away 1 entry ({gone} (1))" in said and "bring back" not in said
     ntt.undo_memory_bank(dataset, "shapes")
     assert gone not in ntt.get_memory_bank_info(dataset, "shapes").shots
+
+
+def test_it_says_which_settings_change_back(plugin, dataset):
+    ntt.change_recipe(dataset, "shapes", "own tile=128")
+    said = plugin.form(dataset, "undo_memory_bank", params=PARAMS).said("will_do")
+    assert "change settings (tile from 128 to none) of" in said
+    result = plugin.run(dataset, "undo_memory_bank", params=PARAMS)
+    assert "tile from 128 to none" in str(result)
