@@ -36,7 +36,7 @@ class Echo:
         if item.startswith(b"parts "):
             # Takes long, and tells after each part that it gets on; then it may hang.
             for _ in range(int(item.split(b" ")[1])):
-                time.sleep(0.4)
+                time.sleep(0.7)
                 tell_alive()
             if item.endswith(b" hang"):
                 time.sleep(3600)

@@ -225,12 +225,12 @@ def test_an_item_that_hangs_is_given_up(local):
 
 def test_an_item_that_gets_on_may_take_longer_than_the_limit(local):
     told: list[str] = []
-    assert results(["parts 6"], local(1), item_seconds=1.2, tell=told.append) == {0: "PARTS 6"}
+    assert results(["parts 4"], local(1), item_seconds=1.6, tell=told.append) == {0: "PARTS 4"}
     assert told == []
 
 
 def test_an_item_that_got_on_and_hangs_is_given_up_with_what_to_do(local):
-    found = results(["x", "parts 2 hang", "y"], local(1), item_seconds=1)
+    found = results(["x", "parts 2 hang", "y"], local(1), item_seconds=1.2)
     lost = found.pop(1)
     assert isinstance(lost, LostItem) and found == {0: "X", 2: "Y"}
     assert "no result and finished no tile within" in lost.reason

@@ -155,9 +155,9 @@ def test_items_of_a_chunk_that_together_take_longer_than_the_limit_are_done(pool
 def test_an_actor_that_gets_on_is_waited_for_and_given_up_once_it_hangs(pool, monkeypatch):
     monkeypatch.setattr("ntt_plugin.worker.ray_actors._ASK_SECONDS", 0.2)
     told: list[str] = []
-    found = results(["parts 8", "x"], pool(1), item_seconds=2, tell=told.append)
-    assert (found, told) == ({0: "PARTS 8", 1: "X"}, [])
-    found = results(["parts 2 hang", "x"], pool(1), item_seconds=2)
+    found = results(["parts 4", "x"], pool(1), item_seconds=2, tell=told.append)
+    assert (found, told) == ({0: "PARTS 4", 1: "X"}, [])
+    found = results(["parts 1 hang", "x"], pool(1), item_seconds=2)
     assert isinstance(found[0], LostItem) and found[1] == "X"
 
 
