@@ -62,7 +62,7 @@ class Standin:
             bank.add(label, feature + 0.1)
         return bank
 
-    def propose(self, image: Any) -> Proposals:
+    def propose(self, image: Any, progress: Any = None) -> Proposals:
         """The same proposals for every image."""
         return self._proposals
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -32,9 +32,8 @@ from .proposals.proposals import Proposals, mask_boxes
 from .proposals.tiles import Tile, tile_grid, whole_image
 from .recipe import Recipe
 from .references import Reference, crop_reference, grid_weights, pool_reference
-from .typing import Array
+from .typing import Array, Progress
 
-Progress = Callable[[int, int], None]
 T = TypeVar("T")
 
 

@@ -20,7 +20,7 @@ from .restarts import Restarts
 logger = logging.getLogger(__name__)
 
 ITEM_SECONDS = 300.0
-"""Time limit of an item, beside what items of the run take."""
+"""Time limit of an item, or of each part of it that a worker tells of, beside what they take."""
 START_SECONDS = 600.0
 """Time limit of a worker's start: its imports, and loading the networks. While it downloads them
 the limit counts from the last bytes that came."""
@@ -29,7 +29,7 @@ the limit counts from the last bytes that came."""
 _IN_FLIGHT = 2
 # An item that ends this many workers is not tried again.
 _STRIKES = 2
-# An item may take this much longer than the average before its worker is given up.
+# The next sign of life may take this much longer than the average before a worker is given up.
 _SLOWER = 4
 # The longest wait for an event, in seconds; and how often the clock is looked at: with many workers
 # that is far more seldom than once a result.
@@ -37,6 +37,10 @@ _TICK, _LOOK_SECONDS = 0.5, 0.1
 # Nobody listened to the workers for so long: this process was stopped, or waited for the database.
 # What they said meanwhile may come only at the second listening.
 _DEAF_SECONDS = 10.0
+_SLOW_ADVICE = (
+    "; see that the disk of the images answers, or set NTT_ITEM_SECONDS to more seconds if the "
+    "image only needs longer"
+)
 # Seconds until a wait is told, and between two messages of the same wait.
 _WAIT_FIRST_TOLD, _WAIT_TOLD = 10.0, 30.0
 # The same of workers that have their place and are not ready: to load networks takes a while.
@@ -57,6 +61,7 @@ class _Busy:
     worker: Worker
     number: int
     since: float  # of its last sign of progress
+    began: float = 0.0  # of the item, or the chunk, that it works on
     placed: bool = False
     ready: bool = False
     chunks: deque[Chunk] = field(default_factory=deque)
@@ -82,7 +87,8 @@ def dispatch(
     Args:
         items: keys, which come back with the results, and what is sent to a worker's handler.
         pool: where workers are started; it is closed at the end.
-        item_seconds: time limit of an item; that of ``NTT_ITEM_SECONDS`` if None, else 300.
+        item_seconds: time limit of an item, from the worker's last sign of progress with it; that
+            of ``NTT_ITEM_SECONDS`` if None, else 300.
         start_seconds: time limit of a worker's start, from its last sign of progress.
         tell: is called with what a person should know now, a sentence each.
         tick: is called at least once a second while the iterator is waited for.
@@ -103,6 +109,11 @@ def _limit_of_environment() -> float:
     if written:
         raise WorkerError(f"NTT_ITEM_SECONDS={written!r} is not a number of seconds, such as 300.")
     return ITEM_SECONDS
+
+
+def _averaged(average: float | None, seconds: float) -> float:
+    """A running average with one more value."""
+    return seconds if average is None else average + (seconds - average) / 8
 
 
 class Dispatcher:
@@ -131,6 +142,7 @@ class Dispatcher:
         self.last_words: list[bytes] = []
         self._busy: dict[int, _Busy] = {}  # by the worker's id()
         self._average: float | None = None  # seconds an item takes
+        self._between: float | None = None  # seconds between two signs of a worker that works
         self._wait: str | None = None
         self._waiting_since = self._wait_told = self._look_at = 0.0
         self._listened = time.monotonic()
@@ -204,6 +216,7 @@ class Dispatcher:
         if deaf > _DEAF_SECONDS:
             for busy in self._busy.values():
                 busy.since = min(now, busy.since + deaf)
+                busy.began = min(now, busy.began + deaf)
 
     def _start_needed(self) -> bool:
         """Start the workers that the rest needs; whether there is anything left to do."""
@@ -235,8 +248,9 @@ class Dispatcher:
         elif isinstance(event, Placed):
             busy.placed, busy.since = True, time.monotonic()
         elif isinstance(event, Alive):
-            busy.since = time.monotonic()
-            self._tell_once(event.doing)
+            self._note_sign(busy)
+            if event.doing:
+                self._tell_once(event.doing)
         elif isinstance(event, Ready):
             busy.placed = busy.ready = True
             self._restarts.note_ready()
@@ -248,9 +262,10 @@ class Dispatcher:
             yield from self._lost(busy, event.reason)
 
     def _results(self, busy: _Busy, event: Results) -> Iterator[tuple[Any, bytes]]:
-        now = time.monotonic()
-        self._measure((now - busy.since) / max(1, len(event.results)))
-        busy.since = now
+        now = self._note_sign(busy)
+        seconds = (now - busy.began) / max(1, len(event.results))
+        self._average = _averaged(self._average, seconds)
+        busy.began = now
         self._restarts.note_result(busy.number)
         keys = []
         for _ in event.results:
@@ -261,9 +276,13 @@ class Dispatcher:
         self._fill(busy)
         yield from zip(keys, event.results, strict=True)
 
-    def _measure(self, seconds: float) -> None:
-        average = self._average
-        self._average = seconds if average is None else average + (seconds - average) / 8
+    def _note_sign(self, busy: _Busy) -> float:
+        """A worker gets on; gives the time."""
+        now = time.monotonic()
+        if busy.chunks:
+            self._between = _averaged(self._between, now - busy.since)
+        busy.since = now
+        return now
 
     def _fill(self, busy: _Busy) -> None:
         """Give a worker chunks until it has two, or one that is to be done alone."""
@@ -272,7 +291,7 @@ class Dispatcher:
             if chunk is None:
                 return
             if not busy.chunks:
-                busy.since = time.monotonic()
+                busy.since = busy.began = time.monotonic()
             busy.chunks.append(chunk)
             busy.worker.send([item.data for item in chunk.items])
 
@@ -320,14 +339,13 @@ class Dispatcher:
             idle = not busy.placed or (busy.ready and not busy.chunks)
             if idle or id(busy.worker) in heard:
                 continue
-            limit = self._start_seconds
+            limit, what, advice = self._start_seconds, "it was not ready", ""
             if busy.ready:
-                count = 1 if self._pool.one_by_one else len(busy.chunks[0].items)
-                limit = self._item_seconds + _SLOWER * count * (self._average or 0.0)
+                limit = self._item_seconds + _SLOWER * (self._between or 0.0)
+                what, advice = "it gave no result and finished no tile", _SLOW_ADVICE
             if now - busy.since > limit:
                 busy.worker.end()
-                what = "it gave no result" if busy.ready else "it was not ready"
-                yield from self._lost(busy, f"{what} within {limit:.0f} seconds")
+                yield from self._lost(busy, f"{what} within {limit:.0f} seconds{advice}")
 
     def _tell_wait(self) -> None:
         """Say what is waited for while no worker can work."""

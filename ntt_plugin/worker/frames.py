@@ -7,8 +7,8 @@ import struct
 HANDLER, SPEC, ITEM, FINISH = b"H", b"S", b"I", b"F"
 """From the driver: the handler's name, its spec, an item, and that there are no more items."""
 ALIVE, READY, REFUSED, RESULT, CLOSED = b"a", b"r", b"x", b"o", b"c"
-"""From a worker: what takes long at its start and gets on, that it has its handler, or why it has
-none, a result, and what its handler says at its end.
+"""From a worker: that what takes long gets on, that it has its handler, or why it has none, a
+result, and what its handler says at its end.
 """
 
 _HEADER = struct.Struct(">cQ")

@@ -41,13 +41,13 @@ def _nobody(doing: str) -> None:
 _listener: Callable[[str], None] = _nobody
 
 
-def still_starting(doing: str) -> None:
-    """To be called by what makes a handler: something that takes long has got on.
+def tell_alive(doing: str = "") -> None:
+    """To be called by a handler, and by what makes it: something that takes long has got on.
 
-    The time limit of a worker's start counts from here again.
+    The time limit of the worker's start, or of the item it works on, counts from here again.
 
     Args:
-        doing: what it is, a sentence; it is shown once.
+        doing: what it is, a sentence, which is shown once; nothing is shown if it is empty.
     """
     _listener(doing)
 
@@ -59,7 +59,7 @@ def load_handler(name: str, spec: bytes, listener: Callable[[str], None] = _nobo
         name: ``package.module:function``. A module of this package starts with a dot
             (``.task:make_handler``), for the package may be installed under another name.
         spec: what the function is called with.
-        listener: is called with what ``still_starting`` is called with meanwhile; any thread.
+        listener: is called with what ``tell_alive`` is called with from now on; any thread.
 
     Raises:
         NttError: the handler cannot work here, and why; out of the function.
@@ -73,10 +73,7 @@ def load_handler(name: str, spec: bytes, listener: Callable[[str], None] = _nobo
         raise WorkerError(f"The worker's code {name!r} cannot be imported: {error}.") from error
     global _listener
     _listener = listener
-    try:
-        handler: Handler = make(spec)
-    finally:
-        _listener = _nobody
+    handler: Handler = make(spec)
     return handler
 
 

@@ -193,6 +193,7 @@ class _LocalWorker:
         try:
             return subprocess.Popen(
                 [sys.executable, "-c", _PROGRAM, *arguments],
+                cwd=_folder_to_start_in(),
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
@@ -304,6 +305,18 @@ class _LocalWorker:
             self._errors.close()
         self.process.kill()
         self._forget(self)
+
+
+def _folder_to_start_in() -> str | None:
+    """None, which is this process' own folder, unless that was deleted: MKL refuses to load there.
+
+    In a deleted folder relative paths mean nothing, so that any other will do.
+    """
+    try:
+        os.getcwd()
+    except OSError:
+        return os.sep
+    return None
 
 
 def _cause(code: int | None, words: str) -> str:

@@ -29,10 +29,11 @@ class Placed:
 
 @dataclass(frozen=True)
 class Alive:
-    """A worker that makes its handler got on with something that takes long, and with what."""
+    """A worker got on with something that takes long, its start or an item."""
 
     worker: Worker
     doing: str
+    """With what, a sentence for people; empty if they need not know."""
 
 
 @dataclass(frozen=True)

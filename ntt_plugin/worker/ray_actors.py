@@ -17,8 +17,8 @@ from .ray_cluster import Ray, connected, may_grow
 # Seconds that a cluster may take to show a node on which an actor has room.
 _PLACE_SECONDS = 12.0
 _CLOSE_SECONDS = 20.0
-# Seconds between two questions whether an actor that starts gets on.
-_ASK_SECONDS = 5.0
+# An actor that has said nothing for so many seconds is asked whether it gets on.
+_ASK_SECONDS = 1.0
 _USED_MEMORY = re.compile(r"[\d.]+ ?GB used / [\d.]+ ?GB limit")
 
 
@@ -135,7 +135,7 @@ class _RayWorker:
         self._number_of_chunks = 0
         self._forget = forget
         self._question: Any = None
-        self._asked, self._signs = 0.0, 0
+        self._heard, self._signs = 0.0, 0
         # The second call begins when the first one has ended.
         self.calls: deque[Any] = deque([actor.node.remote(), actor.start.remote(*setup)])
 
@@ -145,10 +145,10 @@ class _RayWorker:
         self._number_of_chunks += 1
 
     def ask(self) -> None:
-        """Ask one that starts now and then whether it gets on."""
-        starts = self._placed and not self.ready and self._question is None
-        if starts and time.monotonic() - self._asked >= _ASK_SECONDS:
-            self._asked, self._question = time.monotonic(), self.actor.signs.remote()
+        """Ask one that starts or works, and says nothing, whether it gets on."""
+        busy = self._placed and self.calls and self._question is None
+        if busy and time.monotonic() - self._heard >= _ASK_SECONDS:
+            self._question = self.actor.signs.remote()
 
     def open_calls(self) -> list[Any]:
         """The calls of which one may be done: the oldest one, and the question."""
@@ -159,6 +159,7 @@ class _RayWorker:
         """What an open call, which is done, says."""
         if call not in self.open_calls():
             return []  # it has just ended
+        self._heard = time.monotonic()
         if call == self._question:
             return self._answer(ray)
         self.calls.popleft()
@@ -184,8 +185,8 @@ class _RayWorker:
         try:
             signs, doing = ray.get(call)
         except ray.exceptions.RayError:
-            return []  # its start says why
-        if signs == self._signs or self.ready:
+            return []  # its oldest call says why
+        if signs == self._signs:
             return []
         self._signs = signs
         return [Alive(self, doing)]

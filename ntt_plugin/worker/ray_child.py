@@ -38,7 +38,7 @@ class ActorWork:
         return None
 
     def signs(self) -> tuple[int, str]:
-        """How often its start got on with something that takes long, and with what last."""
+        """How often it got on with something, its items among it; and with what last."""
         return self._signs
 
     def run(self, number: int, items: Sequence[bytes]) -> list[bytes]:
@@ -52,7 +52,7 @@ class ActorWork:
             for item in items:
                 handler.submit(item)
                 made: Future[bytes] = Future()
-                self._to_do.put(lambda made=made: _settle(made, handler.next))  # type: ignore[misc]
+                self._to_do.put(lambda made=made: _settle(made, self._next))  # type: ignore[misc]
                 futures.append(made)
             self._next_chunk += 1
             self._turn.notify_all()
@@ -68,6 +68,13 @@ class ActorWork:
             said = closed.result()
         self._to_do.put(None)
         return said
+
+    def _next(self) -> bytes:
+        """The next result. Results of a chunk come together, so that each is a sign of life."""
+        assert self._handler is not None
+        result = self._handler.next()
+        self._note("")
+        return result
 
     def _note(self, doing: str) -> None:
         self._signs = self._signs[0] + 1, doing

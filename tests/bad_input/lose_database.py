@@ -28,7 +28,7 @@ from tests.dataset import scenes
 class Killer(scenes.ColourSegmenter):
     """Kills the database while it looks at its third image, when the two before are written."""
 
-    def propose(self, image):
+    def propose(self, image, progress=None):
         proposals = super().propose(image)
         if self.proposed == 3:
             scenes.wait_until_written(fo.load_dataset("lost"), 2)

@@ -90,7 +90,7 @@ def test_labels_that_the_grid_does_not_show_are_not_judged(unchanged):
 class Slow(ColourSegmenter):
     """One that leaves time to press Stop."""
 
-    def propose(self, image):
+    def propose(self, image, progress=None):
         time.sleep(0.3)
         return super().propose(image)
 

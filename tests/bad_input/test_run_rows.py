@@ -36,7 +36,7 @@ class Meanwhile(scenes.ColourSegmenter):
         super().__init__()
         self.dataset, self.image, self.action = dataset, image, action
 
-    def propose(self, image):
+    def propose(self, image, progress=None):
         if self.proposed + 1 == self.image:
             scenes.wait_until_written(self.dataset, self.proposed)
             self.action()

@@ -10,8 +10,10 @@ import torch
 import ntt_plugin as ntt
 from ntt_plugin.dataset.runtime import workers as by_workers
 from ntt_plugin.engine import Fingerprint, MemoryBank, Recipe
+from ntt_plugin.engine.proposals.store import ProposalStore
 from ntt_plugin.worker.tasks.spec import PROPOSE, SEGMENT, WorkerSpec, make_handler
 from tests.bad_input.expectations import refused, row
+from tests.dataset.conftest import forked_workers  # noqa: F401
 
 ROOT = Path(__file__).parents[2]
 SPEC = WorkerSpec(PROPOSE, Recipe.from_preset("tiny", grid=4), device="cpu")
@@ -43,7 +45,7 @@ def test_an_image_at_which_workers_hang_fails_alone_and_is_named(dataset, stubs,
     Path(f"{path}.hang").touch()
     report = ntt.segment(dataset, "blocks", "found", workers=1, progress=False)
     ((name, reason),) = [(note.filepath, note.reason) for note in report.failed]
-    assert name == path and "gave no result" in reason
+    assert name == path and "gave no result" in reason and "set NTT_ITEM_SECONDS" in reason
     assert report.segmented == 5
 
 
@@ -59,6 +61,35 @@ def test_workers_that_never_start_end_the_run_before_anything_is_changed(unchang
 def test_a_worker_without_the_images_names_itself_and_the_path():
     with refused("cannot read /nowhere/a.png", "paths="):
         make_handler(replace(SPEC, look_at=["/nowhere/a.png"]).to_bytes())
+
+
+@row("first-files-missing")
+@pytest.mark.parametrize("first", ["/nowhere/{}.png", "/" + 300 * "x" + "{}.png", "/a\0{}.png"])
+@pytest.mark.usefixtures("forked_workers")
+def test_files_that_are_not_there_fail_alone_with_workers_too(dataset, tmp_path, first):
+    """They are all that is looked at before workers start."""
+    cannot = [first.format(number) for number in range(by_workers._LOOKED_AT)]
+    mixed = fo.Dataset()
+    mixed.add_samples([fo.Sample(path) for path in cannot], progress=False)
+    mixed.add_samples([fo.Sample(path) for path in dataset.values("filepath")], progress=False)
+    kept = ProposalStore(tmp_path / "kept", 10**8)
+    report = ntt.propose(mixed, SPEC.recipe, device="cpu", cache=kept, workers=1, progress=False)
+    assert sorted(note.filepath for note in report.failed) == sorted(cannot)
+    assert report.computed == 6
+    mixed.delete()
+
+
+def test_nodes_of_a_cluster_have_to_read_files_that_are_not_here(dataset):
+    paths = dataset.values("filepath")
+    assert by_workers._some_files(dataset, elsewhere=True) == paths[:3]
+    Path(paths[1]).unlink()
+    there = [paths[0], paths[2], paths[3]]
+    assert by_workers._some_files(dataset, elsewhere=True) == there
+    assert by_workers._some_files(dataset, elsewhere=False) == there
+    for path in map(Path, paths):
+        path.unlink(missing_ok=True)
+    assert by_workers._some_files(dataset, elsewhere=True) == paths[:3]
+    assert by_workers._some_files(dataset, elsewhere=False) == []
 
 
 @row("other-version")

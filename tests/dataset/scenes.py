@@ -100,7 +100,7 @@ class ColourSegmenter:
             raise ReferenceRefusedError("Its mask is too small.")
         return torch.from_numpy(image[reference.mask].mean(axis=0))
 
-    def propose(self, image):
+    def propose(self, image, progress=None):
         self.proposed += 1
         pixels = np.asarray(read_image(image), dtype=np.float32)
         size = pixels.shape[:2]
@@ -116,7 +116,7 @@ class ColourSegmenter:
             logits, torch.linspace(0.9, 0.8, len(logits)), square, size, self.fingerprint
         )
 
-    def propose_candidates(self, image, candidates, *, grid=False):
+    def propose_candidates(self, image, candidates, *, grid=False, progress=None):
         """Each candidate's mask, or the pixels of its box that are not black."""
         pixels = np.asarray(read_image(image), dtype=np.float32)
         size = pixels.shape[:2]

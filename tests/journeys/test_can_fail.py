@@ -28,7 +28,7 @@ class TurnsTwice:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._segmenter, name)
 
-    def propose(self, image: Any) -> Any:
+    def propose(self, image: Any, progress: Any = None) -> Any:
         return self._segmenter.propose(upright(np.asarray(image), 3))
 
     def reference_feature(self, reference: Any) -> Any:

@@ -8,7 +8,7 @@ from collections import deque
 import bson
 
 from ntt_plugin.errors import WorkerError
-from ntt_plugin.worker.handler import still_starting
+from ntt_plugin.worker.handler import tell_alive
 from ntt_plugin.worker.messages import Item, Result
 
 
@@ -33,6 +33,13 @@ class Echo:
             raise ValueError("the handler broke")
         if item.startswith(b"hang "):
             time.sleep(3600)
+        if item.startswith(b"parts "):
+            # Takes long, and tells after each part that it gets on; then it may hang.
+            for _ in range(int(item.split(b" ")[1])):
+                time.sleep(0.7)
+                tell_alive()
+            if item.endswith(b" hang"):
+                time.sleep(3600)
         if item.startswith(b"once "):
             # Kills the first worker that gets it.
             marker = item.split(b" ")[1].decode()
@@ -47,6 +54,8 @@ class Echo:
                 os.kill(os.getpid(), signal.SIGSTOP)
         if item.startswith(b"who"):
             return f"{os.getpid()} {os.environ.get('CUDA_VISIBLE_DEVICES')}".encode()
+        if item.startswith(b"where"):
+            return os.getcwd().encode()
         if item.startswith(b"modules"):
             import sys
 
@@ -112,7 +121,7 @@ def downloading(spec: bytes) -> Echo:
     """Takes five seconds, and says so."""
     for _ in range(25):
         time.sleep(0.2)
-        still_starting("gpu-7 is downloading facebook/sam2-hiera-large.")
+        tell_alive("gpu-7 is downloading facebook/sam2-hiera-large.")
     return Echo(b"")
 
 

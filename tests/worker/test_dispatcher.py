@@ -223,6 +223,60 @@ def test_an_item_that_hangs_is_given_up(local):
     assert found == {0: "X", 2: "Y", 3: "Z"}
 
 
+def test_an_item_that_gets_on_may_take_longer_than_the_limit(local):
+    told: list[str] = []
+    assert results(["parts 4"], local(1), item_seconds=1.6, tell=told.append) == {0: "PARTS 4"}
+    assert told == []
+
+
+def test_an_item_that_got_on_and_hangs_is_given_up_with_what_to_do(local):
+    found = results(["x", "parts 2 hang", "y"], local(1), item_seconds=1.2)
+    lost = found.pop(1)
+    assert isinstance(lost, LostItem) and found == {0: "X", 2: "Y"}
+    assert "no result and finished no tile within" in lost.reason
+    assert "set NTT_ITEM_SECONDS to more" in lost.reason
+
+
+class TellingPool:
+    """One worker that takes 0.1 seconds an item, and says just before each result that it lives."""
+
+    size, one_by_one = 1, True
+    name = "worker 0"
+
+    def __init__(self) -> None:
+        self.chunks: list[int] = []
+        self.events = iter([[pool.Ready(self)]])
+
+    def start(self, number):
+        return self
+
+    def send(self, items):
+        self.chunks.append(len(items))
+
+    def end(self):
+        pass
+
+    def wait(self, seconds):
+        for events in self.events:
+            return events
+        self.events = iter([[pool.Alive(self, "")], [pool.Results(self, [b"X"])]])
+        time.sleep(0.1)
+        return next(self.events)
+
+    def close(self, finished):
+        return []
+
+
+def test_chunks_are_as_large_as_whole_items_allow_and_not_their_parts():
+    telling = TellingPool()
+    iterator = dispatch(((n, b"x") for n in count()), telling)
+    for _ in range(6):
+        next(iterator)
+    iterator.close()
+    # Half a second's items: 5 at most, where those of a few microseconds would be 16.
+    assert telling.chunks[:2] == [4, 4] and 4 <= telling.chunks[2] <= 5
+
+
 def test_a_stopped_worker_is_given_up_and_its_items_are_done_by_another(local, tmp_path):
     texts = ["x", f"stop {tmp_path / 'marker'}", "y"]
     found = results(texts, local(1), item_seconds=1)

@@ -55,6 +55,20 @@ def test_a_worker_imports_neither_fiftyone_nor_a_database(local):
     assert not {"fiftyone", "pymongo", "torch"} & modules
 
 
+def test_a_worker_starts_where_its_driver_is(local, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert results(["where"], local(1)) == {0: str(tmp_path)}
+
+
+def test_a_worker_of_a_driver_whose_folder_was_deleted_starts_elsewhere(
+    local, tmp_path, monkeypatch
+):
+    (tmp_path / "gone").mkdir()
+    monkeypatch.chdir(tmp_path / "gone")
+    (tmp_path / "gone").rmdir()
+    assert results(["where"], local(1)) == {0: "/"}
+
+
 def test_the_gpus_are_those_that_the_driver_may_use(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "5, GPU-abc")

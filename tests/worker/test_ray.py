@@ -145,6 +145,22 @@ def test_a_start_that_downloads_for_longer_than_its_limit_is_waited_for_aloud(po
     assert told == ["gpu-7 is downloading facebook/sam2-hiera-large."]
 
 
+def test_items_of_a_chunk_that_together_take_longer_than_the_limit_are_done(pool, monkeypatch):
+    monkeypatch.setattr("ntt_plugin.worker.ray_actors._ASK_SECONDS", 0.2)
+    told: list[str] = []
+    found = results(TEXTS[:8], pool(1, "Echo", b"0.7"), item_seconds=2, tell=told.append)
+    assert (found, told) == ({number: CAPITALS[number] for number in range(8)}, [])
+
+
+def test_an_actor_that_gets_on_is_waited_for_and_given_up_once_it_hangs(pool, monkeypatch):
+    monkeypatch.setattr("ntt_plugin.worker.ray_actors._ASK_SECONDS", 0.2)
+    told: list[str] = []
+    found = results(["parts 4", "x"], pool(1), item_seconds=2, tell=told.append)
+    assert (found, told) == ({0: "PARTS 4", 1: "X"}, [])
+    found = results(["parts 1 hang", "x"], pool(1), item_seconds=2)
+    assert isinstance(found[0], LostItem) and found[1] == "X"
+
+
 @row("no-node")
 @pytest.mark.parametrize(
     ("reserve", "sentence"),

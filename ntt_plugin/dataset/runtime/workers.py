@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import time
 from collections.abc import Callable, Generator, Iterator, Sequence
@@ -18,7 +19,7 @@ import torch
 from ...engine.bank.memory_bank import MemoryBank
 from ...engine.proposals.store import ProposalStore
 from ...engine.recipe import Recipe
-from ...errors import DatasetError
+from ...errors import DatasetError, WorkerError
 from ...worker.dispatcher import Dispatcher, LostItem
 from ...worker.labels.label_bytes import Stamp
 from ...worker.local_processes import LocalPool, cores_here, gpus_here
@@ -26,7 +27,7 @@ from ...worker.messages import Item, Result, SampleError
 from ...worker.pool import Pool
 from ...worker.ray_cluster import Ray
 from ...worker.tasks.former_store import StoreWithFormer
-from ...worker.tasks.spec import HANDLER, WorkerSpec
+from ...worker.tasks.spec import HANDLER, WorkerSpec, require_readable
 from ..database.fiftyone_internals import stream
 from ..samples.checks import is_whole, quoted
 from .work import Told
@@ -194,13 +195,19 @@ def work_by(
         store=None if store is None else str(store.folder.absolute()),
         store_bytes=None if store is None else store.max_bytes,
         former_store=None if former is None else str(former.folder.absolute()),
-        look_at=_some_files(images),
+        look_at=_some_files(images, isinstance(workers, Ray)),
     )
     return WorkByWorkers(workers, spec)
 
 
-def _some_files(images: Any) -> Sequence[str]:
-    """A few of the images' files, those that can be read here if there are any."""
+def _some_files(images: Any, elsewhere: bool) -> Sequence[str]:
+    """A few of the images' files that a worker has to read: those that can be read here.
+
+    Args:
+        images: samples, or a view of them.
+        elsewhere: whether workers run on other machines. These may have the files where this one
+            has none of them, so that they have to read the first ones then.
+    """
     found = stream(images, [{"$limit": _LOOKED_AT}, {"$project": {"filepath": 1}}])
     paths = [path for entry in found if isinstance(path := entry.get("filepath"), str)]
     for path in paths:
@@ -209,6 +216,17 @@ def _some_files(images: Any) -> Sequence[str]:
                 f"The image {quoted(path, 200)} is in the cloud, which workers cannot read; "
                 "download the images or mount them, and give the samples those paths."
             )
-    # A file that is missing here too fails alone, as without workers.
-    here = list(islice((path for path in paths if Path(path).is_file()), _TRIED))
-    return here or paths[:_TRIED]
+    # A file that cannot be read here either fails alone, as without workers.
+    here = list(islice(filter(_is_readable, paths), _TRIED))
+    return here or (paths[:_TRIED] if elsewhere else [])
+
+
+def _is_readable(path: str) -> bool:
+    # A pipe would be waited for. Unlike Path.is_file, this says no to all that cannot be looked at.
+    if not os.path.isfile(path):
+        return False
+    try:
+        require_readable([path])
+    except WorkerError:
+        return False
+    return True

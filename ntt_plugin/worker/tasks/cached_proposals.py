@@ -27,6 +27,7 @@ from ...engine.proposals.proposals import Proposals
 from ...engine.proposals.store import ProposalStore
 from ...engine.recipe import Recipe
 from ...errors import ImageError
+from ..handler import tell_alive
 from ..labels.given_candidates import GivenCandidates, given_candidates
 from .networks import SegmenterLike
 from .reading import ReadImage
@@ -140,8 +141,10 @@ class CachedProposals:
 
     def _propose(self, image: Image.Image, given: GivenCandidates | None) -> Proposals:
         if given is None:
-            return self._segmenter.propose(image)
-        return self._segmenter.propose_candidates(image, given.candidates, grid=given.grid)
+            return self._segmenter.propose(image, progress=_tell_look)
+        return self._segmenter.propose_candidates(
+            image, given.candidates, grid=given.grid, progress=_tell_look
+        )
 
     def _keep(self, filepath: str, digest: str, key: str, proposals: Proposals) -> None:
         assert self._cache is not None
@@ -160,6 +163,11 @@ class CachedProposals:
     def _note(self, problem: str) -> None:
         self._first_problem = self._first_problem or problem
         self._problems += 1
+
+
+def _tell_look(done: int, total: int) -> None:
+    """A tile was looked at: a worker is alive, however many there are."""
+    tell_alive()
 
 
 def _key(image: str, given: GivenCandidates | None, box_points: int) -> str:

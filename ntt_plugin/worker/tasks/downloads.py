@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
 from ...engine.networks.hub import download_state
-from ..handler import still_starting
+from ..handler import tell_alive
 
 _LOOK_SECONDS = 2.0
 
@@ -34,7 +34,7 @@ def downloads_told(
                 now = state(name)
                 if now != before[name]:
                     before[name] = now
-                    still_starting(f"{host} is downloading {name}.")
+                    tell_alive(f"{host} is downloading {name}.")
 
     watch = threading.Thread(target=look, name="ntt downloads", daemon=True)
     watch.start()

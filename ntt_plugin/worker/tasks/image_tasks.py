@@ -18,6 +18,7 @@ from ...engine.recipe import Recipe
 from ...engine.references import Box, tight_box
 from ...engine.typing import Array
 from ...errors import StoreError
+from ..handler import tell_alive
 from ..labels.boxes import pixel_corners, relative_box
 from ..labels.given_candidates import given_candidates
 from ..labels.label_bytes import NewLabel, Origin, to_labels
@@ -185,6 +186,7 @@ def _masks(
             x1, y1, x2, y2 = map(int, box)
             # A copy: a window into it would hold the whole mask in memory.
             found.append((mask[y1:y2, x1:x2].copy(), box))
+        tell_alive()
     return found
 
 

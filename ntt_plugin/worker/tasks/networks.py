@@ -14,7 +14,7 @@ from ...engine.proposals.candidates import Candidate
 from ...engine.proposals.proposals import Proposals
 from ...engine.recipe import Recipe
 from ...engine.references import Reference
-from ...engine.typing import Array
+from ...engine.typing import Array, Progress
 
 
 class SegmenterLike(Protocol):
@@ -45,11 +45,16 @@ class SegmenterLike(Protocol):
     def reference_feature(self, reference: Reference) -> Tensor:
         """The feature of one reference, float (C,)."""
 
-    def propose(self, image: ImageLike) -> Proposals:
-        """The proposals of one image."""
+    def propose(self, image: ImageLike, progress: Progress | None = None) -> Proposals:
+        """The proposals of one image; ``progress`` is called after each look of several."""
 
     def propose_candidates(
-        self, image: ImageLike, candidates: Sequence[Candidate], *, grid: bool = False
+        self,
+        image: ImageLike,
+        candidates: Sequence[Candidate],
+        *,
+        grid: bool = False,
+        progress: Progress | None = None,
     ) -> Proposals:
         """Proposals made of boxes and masks from anywhere."""
 

@@ -128,7 +128,7 @@ def test_a_build_estimates_them_if_asked_and_never_fails_of_it(dataset, segmente
     )
     assert set(made.expected_recalls) == {"red", "green", "blue"}
 
-    def fail(image):
+    def fail(image, progress=None):
         raise RuntimeError("no")
 
     monkeypatch.setattr(segmenter, "propose", fail)

@@ -254,7 +254,7 @@ def test_images_that_were_not_compared_with_their_copies_are_counted(copied, mon
 
 def test_a_worker_that_cannot_read_the_images_says_where(forked_workers, drawn, monkeypatch):
     dataset, bank, _ = drawn
-    monkeypatch.setattr(by_workers, "_some_files", lambda images: ["/nowhere/a.png"])
+    monkeypatch.setattr(by_workers, "_some_files", lambda images, elsewhere: ["/nowhere/a.png"])
     with pytest.raises(DatasetError, match=r"cannot read /nowhere/a\.png .*paths=.*0 of 12"):
         ntt.segment(dataset, bank, "unread", device="cpu", progress=False, workers=1)
 
@@ -265,7 +265,7 @@ def test_nothing_is_changed_before_a_worker_is_ready(forked_workers, drawn, monk
     ntt.segment(taught, bank, "former", **options)
     before = taught._sample_collection.find().sort("_id").to_list()
     facts = {**read_facts(taught, "former"), "writer": None}  # whose lock was the last one
-    monkeypatch.setattr(by_workers, "_some_files", lambda images: ["/nowhere/a.png"])
+    monkeypatch.setattr(by_workers, "_some_files", lambda images, elsewhere: ["/nowhere/a.png"])
     with pytest.raises(DatasetError, match="cannot read /nowhere"):
         ntt.segment(taught, bank, "former", workers=1, overwrite="everything", **options)
     taught.reload()

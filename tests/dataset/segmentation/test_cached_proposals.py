@@ -176,7 +176,7 @@ def test_whatever_fails_while_keeping_stops_nothing(dataset, bank, store, monkey
 
 def test_an_image_changed_while_it_was_computed_is_not_kept(dataset, bank, store):
     class Slow(Kept):
-        def propose(self, image):
+        def propose(self, image, progress=None):
             found = super().propose(image)
             for sample in dataset:
                 Image.fromarray(scenes.draw(7)).save(sample.filepath)

@@ -145,7 +145,7 @@ class Writes(scenes.ColourSegmenter):
         super().__init__()
         self.dataset, self.writer = dataset, writer
 
-    def propose(self, image):
+    def propose(self, image, progress=None):
         if not self.proposed:
             made = {"_cls": "Detections", "detections": [], "run": "x", "writer": self.writer}
             place = {"_id": ObjectId(self.dataset.last().id)}

@@ -285,7 +285,7 @@ def test_a_person_may_clear_a_sample_that_a_run_adds_to(others, segmenter, monke
     review_labels(others, "ntt", [others.first()["ntt"].detections[0].id])
     propose = segmenter.propose
 
-    def interrupted(image):
+    def interrupted(image, progress=None):
         monkeypatch.setattr(segmenter, "propose", propose)
         others._sample_collection.update_one({"_id": first}, {"$set": {"ntt": None}})
         return propose(image)
@@ -363,7 +363,7 @@ def test_a_late_write_of_an_overtaken_run_takes_no_label_of_a_person(
     monkeypatch.setattr(RunLock, "overtaken", lambda lock: [late["late"]["writer"]])
     propose = segmenter.propose
 
-    def interrupted(image):
+    def interrupted(image, progress=None):
         monkeypatch.setattr(segmenter, "propose", propose)
         written = {"$set": {"ntt": late["late"]}}
         others._sample_collection.update_one({"_id": late["_id"]}, written)
@@ -392,7 +392,7 @@ def test_what_a_person_says_while_a_run_works_stays(others, segmenter, monkeypat
     review_labels(others, "ntt", reject=[key])
     propose = segmenter.propose
 
-    def interrupted(image):
+    def interrupted(image, progress=None):
         monkeypatch.setattr(segmenter, "propose", propose)
         review_labels(others, "ntt", [key], again=True)
         return propose(image)

@@ -64,7 +64,7 @@ def test_a_sample_deleted_meanwhile_is_counted(dataset, store):
     dataset.add_samples([fo.Sample(sample.filepath) for sample in dataset for _ in range(3)])
 
     class Deleting(Kept):
-        def propose(self, image):
+        def propose(self, image, progress=None):
             if self.proposed == 0:
                 dataset.delete_samples([dataset.last().id])
             return super().propose(image)

@@ -427,7 +427,7 @@ class SlowStart(scenes.ColourSegmenter):
         super().__init__()
         self.act = act
 
-    def propose(self, image):
+    def propose(self, image, progress=None):
         if not self.proposed:
             self.act()
         return super().propose(image)

@@ -56,7 +56,8 @@ def test_names_that_are_no_hub_ids_have_no_downloads(name):
     assert download_state(name) is None
 
 
-def test_nothing_is_told_after_the_start(told):
-    handler.load_handler("tests.worker.stubs:Echo", b"", told.append)
-    handler.still_starting("late")
-    assert told == []
+def test_a_worker_is_listened_to_after_its_start_too(told):
+    heard: list[str] = []
+    handler.load_handler("tests.worker.stubs:Echo", b"", heard.append)
+    handler.tell_alive()
+    assert (heard, told) == ([""], [])
