@@ -218,7 +218,7 @@ def test_an_image_cut_short_counts_for_no_figure(gt_field, dataset, bank, engine
 
 def test_an_image_that_one_recipe_cannot_use_counts_for_none(dataset, bank, engines, monkeypatch):
     class Failing(Engine):
-        def propose(self, image):
+        def propose(self, image, progress=None):
             if self.proposed == 2:
                 self.proposed += 1
                 raise ImageError("The third one is too much.")
@@ -235,7 +235,7 @@ def test_an_image_that_one_recipe_cannot_use_counts_for_none(dataset, bank, engi
 
 def test_a_recipe_that_can_use_no_image_has_no_figures(dataset, bank, engines):
     class Failing(Engine):
-        def propose(self, image):
+        def propose(self, image, progress=None):
             raise ImageError("It is too much.")
 
     engines["fast"] = Failing(replace(bank.recipe, name="fast"))
