@@ -157,10 +157,11 @@ def _show(ctx: Any, field: str, page: list[tuple[str, str]]) -> None:
 
 
 def _tidy(ctx: Any, field: str) -> None:
-    ctx.ops.clear_selected_samples()
-    ctx.ops.clear_selected_labels()
-    # What is clicked is wrong.
-    ctx.ops.set_sample_selection_style(default=layout.WRONG, alt=layout.WRONG)
+    if ctx.selected:
+        ctx.ops.clear_selected_samples()
+    if ctx.selected_labels:
+        ctx.ops.clear_selected_labels()
+    layout.style_selection(ctx, judging=True)
     # The App shows a field that was switched off before by nothing but a bare crop.
     ctx.ops.set_active_fields([field])
 

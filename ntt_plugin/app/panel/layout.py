@@ -38,8 +38,7 @@ if TYPE_CHECKING:
 
 
 _SOON, _SOMETIMES = 1000, 4000
-WRONG = "red-checkmark"
-"""The tick of what a person clicked as wrong."""
+_RIGHT, _WRONG = "green-checkmark", "red-checkmark"
 """Milliseconds between two looks: while something runs on the page, and otherwise."""
 
 _SELECTION = (
@@ -145,11 +144,26 @@ def _page_in_grid(ctx: Any, place: Place) -> tuple[list[str], bool]:
     return ids, is_in_grid(ctx, field, ids)
 
 
-def style_selection(ctx: Any, place: Place) -> None:
-    """Make a selection show what it stands for: a page to judge is clicked where it is wrong."""
-    judging = ctx.dataset is not None and _page_in_grid(ctx, place)[1]
-    default = WRONG if judging else "green-checkmark"
-    ctx.ops.set_sample_selection_style(default=default, alt=WRONG)
+def is_judging(ctx: Any, place: Place) -> bool:
+    """Whether the grid shows a page to judge, at a place."""
+    return ctx.dataset is not None and _page_in_grid(ctx, place)[1]
+
+
+def style_selection(ctx: Any, judging: bool, anew: bool = False) -> None:
+    """Make a selection show what it stands for: a page to judge is clicked where it is wrong.
+
+    A style that the grid has is not sent again. Each change paints all tiles anew, and the App
+    can lose their masks where one change follows another closely.
+
+    Args:
+        ctx: of an event.
+        judging: whether the grid shows a page to judge, or is about to.
+        anew: the panel was just opened, and the grid has FiftyOne's own style.
+    """
+    default = _WRONG if judging else _RIGHT
+    if anew or (ctx.panel_state or {}).get("tick") != default:
+        ctx.ops.set_sample_selection_style(default=default, alt=_WRONG)
+        ctx.panel.set_state("tick", default)
 
 
 def clicked_labels(ctx: Any, field: str) -> list[str]:

@@ -90,7 +90,7 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         """Make selections show what they stand for."""
         from . import layout
 
-        layout.style_selection(ctx, self._place(ctx))
+        layout.style_selection(ctx, layout.is_judging(ctx, self._place(ctx)), anew=True)
         ctx.ops.set_label_selection_style(default="dashed-green", alt="dashed-red")
 
     def on_unload(self, ctx: Any) -> None:
@@ -124,7 +124,7 @@ class MemoryBanks(foo.Panel):  # type: ignore[misc]
         place = self._place(ctx)
         to = place.moved(ctx.params["to"])
         if "review" in (place.tab, to.tab):
-            layout.style_selection(ctx, to)
+            layout.style_selection(ctx, layout.is_judging(ctx, to))
         self._move(ctx, replace(to, visit=place.visit + 1))
 
     def choose_class(self, ctx: Any) -> None:
