@@ -210,7 +210,7 @@ def test_a_database_killed_and_started_again_loses_no_label_of_a_finished_run():
 
 
 PAUSED = """
-import os, signal, sys
+import signal, sys, threading
 import fiftyone as fo
 from ntt_plugin.dataset.database import locks as run_lock
 from ntt_plugin.dataset.segmentation import segment as segmentation
@@ -225,7 +225,8 @@ update, calls = FieldWriter._update, []
 def pausing(*args):
     calls.append(1)
     if len(calls) == 3:
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # Sent to the process, another thread could take it, and this one go on for a moment.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     return update(*args)
 
 FieldWriter._update = pausing

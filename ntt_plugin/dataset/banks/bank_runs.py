@@ -19,6 +19,7 @@ from pymongo.errors import PyMongoError
 from ...errors import DatasetError
 from ..database import custom_runs
 from ..database.custom_runs import RESULTS_CLASS
+from ..database.fiftyone_internals import datasets_with_runs
 from ..database.locks import is_held
 
 METHOD = "ntt_memory_bank"
@@ -29,6 +30,11 @@ FORMER_PREFIX = "ntt_former_bank_"
 _START, _END = (
     part.encode() for part in json.dumps({"cls": RESULTS_CLASS, "bank": "@"}).rsplit("@", 1)
 )
+
+
+def datasets_with_bank(name: object) -> list[str]:
+    """Names of the datasets that have a bank of a name: a clone of a view, for one, has none."""
+    return datasets_with_runs(f"{KEY_PREFIX}{name}", exactly=True)
 
 
 def bank_runs(dataset: Any) -> dict[str, ObjectId]:

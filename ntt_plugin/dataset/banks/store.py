@@ -26,7 +26,6 @@ from ...engine.bank.memory_bank import MemoryBank
 from ...errors import BankError, DatasetError, RecipeError
 from ..database import custom_runs
 from ..database.dataset_locks import bank_lock
-from ..database.fiftyone_internals import datasets_with_runs
 from ..database.locks import RunLock
 from ..runtime.caching import Remembered
 from ..samples.checks import dataset_of, listed, quoted, require_name
@@ -36,6 +35,7 @@ from .bank_runs import (
     METHOD,
     bank_run,
     bank_runs,
+    datasets_with_bank,
     former_run,
     from_results,
     tidy,
@@ -53,11 +53,7 @@ _PATIENCE = 10.0
 # A bank that is replaced while it is read is read again.
 _LOOKS = 4
 _LOOK_AGAIN_SECONDS = 0.1
-
-# Other datasets with a bank of a name.
-_MOST_NAMED = 3
 _RESTORE = "import it from a file that was exported, or build it again, with overwrite=True."
-
 _infos_without_facts: Remembered[BankInfo] = Remembered(64)
 
 
@@ -385,13 +381,9 @@ def _info(dataset: Any, name: str, run: ObjectId, config: dict[str, Any]) -> Ban
 
 
 def _no_bank(dataset: Any, name: object) -> DatasetError:
-    found = listed(names(dataset)) or "none"
-    # A clone of a view, for one, has no banks.
-    where = datasets_with_runs(f"{KEY_PREFIX}{name}", exactly=True)
-    also = f" One of that name is in {listed(where[:_MOST_NAMED])}." if where else ""
-    return DatasetError(
-        f"{dataset.name!r} has no memory bank {quoted(name)}; it has {found}.{also}"
-    )
+    has, where = listed(names(dataset)) or "none", datasets_with_bank(name)
+    text = f"{dataset.name!r} has no memory bank {quoted(name)}; it has {has}."
+    return DatasetError(text + (f" One of that name is in {listed(where[:3])}." if where else ""))
 
 
 def _taken(dataset: Any, name: str) -> DatasetError:
