@@ -82,9 +82,9 @@ def estimate_thresholds(
     Each image with references is matched with a bank that lacks them, and those of its copies. The
     scores at which its annotated objects are found again, and those of predictions that are surely
     wrong, decide; what lies on nothing that is annotated may be right or wrong, and counts in
-    shares. Classes
-    with fewer than 20 objects share one threshold. Images need not be annotated whole. Kept
-    proposals are used; without them the networks run on each reference image, 200 at most.
+    shares. Classes with fewer than 20 objects share one threshold. Images need not be annotated
+    whole. Kept proposals are used; without them the networks run on each reference image, 200 at
+    most.
 
     Args:
         samples: the dataset, or a view of it.

@@ -129,7 +129,9 @@ def accept_labels(
             copies.record.save()
             reload_samples(dataset)
     if not chosen:
-        words = f"no label of {label_field!r} is approved, so none was copied; review some first"
+        among = "" if classes is None else " of these classes"
+        above = " or above its threshold" if limits else ""
+        words = f"no label of {label_field!r}{among} is approved{above}, so none was copied"
         done.notes += run_notes([words])
     unknown = set(limits) - set(queue.by_class) if isinstance(thresholds, Mapping) else set()
     if unknown:

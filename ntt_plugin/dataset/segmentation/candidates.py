@@ -11,6 +11,7 @@ from itertools import islice
 from typing import Any
 
 import fiftyone as fo
+from bson import ObjectId
 
 from ...engine.images.load import shown_size
 from ...errors import DatasetError
@@ -83,7 +84,7 @@ def proposal_sources(
     fields = tuple(name for name in names if name != GRID)
     if min_confidence and not fields:
         raise DatasetError(
-            f"min_confidence is {min_confidence!r}, but it is for candidates and there are none; "
+            f"min_confidence is {min_confidence:g}, but it is for candidates and there are none; "
             "name a field of labels in proposals, or leave it out."
         )
     for name in fields:
@@ -175,7 +176,7 @@ def _labels_of(document: Mapping[str, Any], sources: ProposalSources) -> list[Sh
         (place, str(label["_id"]))
         for place, field in enumerate(sources.fields)
         for label in (document.get(field) or {}).get("detections") or ()
-        if "_id" in label
+        if isinstance(label.get("_id"), ObjectId)
     ]
 
 

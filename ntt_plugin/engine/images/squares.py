@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import torch
 from torch import Tensor
 
 # More squares cost time, and of a longer image they would show little else than its background.
@@ -51,13 +50,14 @@ class SquareParts(NamedTuple):
         along = 2 if self.image_size[1] >= self.image_size[0] else 1
         shape = list(features[0].shape)
         shape[along] = self.patches
-        total, count = features[0].new_zeros(shape), torch.zeros(self.patches)
+        # Both on the features' device: a copy to a GPU would wait for it.
+        total, count = features[0].new_zeros(shape), features[0].new_zeros(self.patches)
         for start, part in zip(self.starts, features, strict=True):
             total.narrow(along, start, self.grid).add_(part)
             count[start : start + self.grid] += 1
         over = [1, 1, 1]
         over[along] = -1
-        return total / count.to(total.device).view(over)
+        return total / count.view(over)
 
 
 def square_parts(image_size: tuple[int, int], grid: int) -> SquareParts:
